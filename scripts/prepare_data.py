@@ -1,0 +1,31 @@
+"""Fetch and decode CIFAR-10, CIFAR-100 and SVHN ahead of time.
+
+    python scripts/prepare_data.py cifar10 cifar100 svhn --data-root data
+
+What is already there is checked and not fetched again.
+"""
+
+import argparse
+import os
+from pathlib import Path
+
+from oodbench.data import cifar10, cifar100, svhn
+from oodbench.data.cache import directory
+
+READERS = {"cifar10": cifar10, "cifar100": cifar100, "svhn": svhn}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Fetch and decode data sets ahead of time.")
+    parser.add_argument("names", nargs="+", choices=READERS)
+    parser.add_argument("--split", nargs="+", choices=["train", "test"], default=["train", "test"])
+    parser.add_argument("--data-root", type=Path, default=Path(os.environ.get("OODBENCH_DATA", "data")))
+    chosen = parser.parse_args()
+    for name in chosen.names:
+        for part in chosen.split:
+            split = READERS[name](chosen.data_root, part)
+            print(f"{name} {part}: {len(split.images)} images, decoded in {directory()}, source {split.digest[:12]}")
+
+
+if __name__ == "__main__":
+    main()

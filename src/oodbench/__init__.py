@@ -1,0 +1,1 @@
+"""When a classifier meets something it was never taught, does it know?"""

@@ -1,0 +1,5 @@
+"""Networks: (B, 3, 32, 32) normalised images -> (B, num_features)."""
+
+from oodbench.backbones.resnet18 import ResNet18
+
+__all__ = ["ResNet18"]

@@ -1,0 +1,48 @@
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class BasicBlock(nn.Module):
+    """Two 3x3 convolutions and a shortcut, 1x1 where the shape changes (He et al., 2016, figure 2)."""
+
+    def __init__(self, num_in: int, num_out: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(num_in, num_out, 3, stride, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(num_out)
+        self.conv2 = nn.Conv2d(num_out, num_out, 3, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(num_out)
+        self.shortcut = nn.Sequential()
+        if stride != 1 or num_in != num_out:
+            conv = nn.Conv2d(num_in, num_out, 1, stride, bias=False)
+            self.shortcut = nn.Sequential(conv, nn.BatchNorm2d(num_out))
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = F.relu(self.bn1(self.conv1(x)))
+        return F.relu(self.bn2(self.conv2(out)) + self.shortcut(x))
+
+
+class ResNet18(nn.Module):
+    """The CIFAR variant: 3x3 stem of stride 1, no max-pool; PyTorch's default initialisation.
+
+    Named as in the public benchmark, so that its checkpoints' keys fit. 11.17 M parameters with a head at width 64.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.num_features = 8 * width
+        self.conv1 = nn.Conv2d(3, width, 3, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.layer1 = self._stage(width, width, stride=1)
+        self.layer2 = self._stage(width, 2 * width, stride=2)
+        self.layer3 = self._stage(2 * width, 4 * width, stride=2)
+        self.layer4 = self._stage(4 * width, 8 * width, stride=2)
+
+    @staticmethod
+    def _stage(num_in: int, num_out: int, stride: int) -> nn.Sequential:
+        return nn.Sequential(BasicBlock(num_in, num_out, stride), BasicBlock(num_out, num_out, 1))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, 3, 32, 32) normalised images -> (B, 8 width) features, after the last ReLU, averaged over the plane."""
+        x = F.relu(self.bn1(self.conv1(images)))
+        x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
+        return x.mean((2, 3))

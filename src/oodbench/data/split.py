@@ -1,0 +1,94 @@
+"""What every reader returns, and the checked collection of sets that one run needs."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+UNKNOWN = -1  # the label of an image whose class is not known; OOD sets only
+
+
+class Split(NamedTuple):
+    images: NDArray[np.uint8]  # (N, 32, 32, 3), RGB; a read-only memory map where it comes from the cache
+    labels: NDArray[np.int64]  # (N,); UNKNOWN only in OOD sets
+    digest: str  # sha256 in hex of what the images were read from
+    classes: tuple[str, ...]  # names in the order of the labels; empty where the source gives none
+
+
+class Benchmark(NamedTuple):
+    train: Split
+    test: Split
+    ood: dict[str, Split]
+
+
+def benchmark(
+    train: Split,
+    test: Split,
+    ood: Mapping[str, Split],
+    num_classes: int,
+    limit: int | None,
+    limit_test: int | None,
+) -> Benchmark:
+    """Check the sets of one run against each other and cut them to the limits.
+
+    `limit` training images and `limit_test` test images are kept, balanced over the classes (see `limited`); of each
+    OOD set at most `limit_test` images, evenly spaced in file order, since its classes are nobody's concern.
+
+    Raises ValueError, with the set's name, for a label outside [0, num_classes), a class without an image, an OOD set
+    without an image or a limit that cannot be met.
+    """
+    for name, split in (("train", train), ("test", test)):
+        _check_labels(name, split.labels, num_classes)
+    for name, split in ood.items():
+        if len(split.images) == 0:
+            raise ValueError(f"OOD set {name} has no image")
+    if limit is not None:
+        train = limited(train, limit, num_classes, "train")
+    if limit_test is not None:
+        test = limited(test, limit_test, num_classes, "test")
+        ood = {name: _spaced(split, limit_test) for name, split in ood.items()}
+    return Benchmark(train, test, dict(ood))
+
+
+def limited(split: Split, n: int, num_classes: int, name: str = "set") -> Split:
+    """The first n / K images of each of the K classes, the first n % K classes giving one more; in file order.
+
+    Raises ValueError if n < K or a class has fewer images than its share.
+    """
+    if n < num_classes:
+        raise ValueError(f"{name}: a limit of {n} images leaves some of the {num_classes} classes without one")
+    chosen = []
+    for k in range(num_classes):
+        rows = np.flatnonzero(split.labels == k)
+        share = n // num_classes + (k < n % num_classes)
+        if len(rows) < share:
+            raise ValueError(
+                f"{name}: a limit of {n} images takes {share} of class {k}, which has {len(rows)} "
+                f"(the set has {len(split.labels)} images)"
+            )
+        chosen.append(rows[:share])
+    return _rows(split, np.sort(np.concatenate(chosen)))
+
+
+def _spaced(split: Split, n: int) -> Split:
+    """n images evenly spaced in file order, or all where there are no more than n."""
+    available = len(split.images)
+    return split if n >= available else _rows(split, np.arange(n) * available // n)
+
+
+def _rows(split: Split, rows: NDArray[np.int64]) -> Split:
+    return split._replace(images=split.images[rows], labels=split.labels[rows])
+
+
+def _check_labels(name: str, labels: NDArray[np.int64], num_classes: int) -> None:
+    outside = np.flatnonzero((labels < 0) | (labels >= num_classes))
+    if len(outside):
+        row = outside[0]
+        raise ValueError(
+            f"{name}: the label of row {row} is {labels[row]}, outside the {num_classes} classes "
+            f"0..{num_classes - 1} ({len(outside)} such rows)"
+        )
+    missing = np.flatnonzero(np.bincount(labels, minlength=num_classes) == 0)
+    if len(missing):
+        raise ValueError(f"{name}: {len(missing)} of {num_classes} classes have no image: {missing[:10].tolist()}")

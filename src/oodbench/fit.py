@@ -1,0 +1,174 @@
+"""The training loop, a function."""
+
+import math
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from oodbench.data.batches import crop_and_flip, draw, epoch_seed, resident
+from oodbench.model import Classifier
+
+Row = dict[str, float]  # what is known of one epoch: a line of train.csv
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a network is trained; every value stands in conf/recipe."""
+
+    epochs: int
+    batch_size: int
+    optimizer: Callable[[list[dict[str, Any]]], torch.optim.Optimizer]
+    schedule: Callable[[float], float]  # share of the training done, warm-up aside -> factor of the learning rate
+    warmup_epochs: float  # the learning rate grows linearly from 0
+    clip_grad_norm: float | None
+    crop_padding: int  # black pixels around the image from which it is cropped
+    flip: bool  # horizontally, half of the time
+
+
+@dataclass
+class Progress:
+    """Where a training stands: all that a checkpoint holds besides what it is a checkpoint of."""
+
+    model: dict[str, Any]
+    optimizer: dict[str, Any]
+    history: list[Row] = field(default_factory=list)  # one an epoch that is done
+
+
+def cosine(share: float, final: float) -> float:
+    """final + (1 - final) (1 + cos(pi share)) / 2   (Loshchilov & Hutter, 2017, eq. 5, without restarts)"""
+    return final + (1 - final) * (1 + math.cos(math.pi * share)) / 2
+
+
+def learning_rate_factor(step: int, steps: int, warmup_steps: int, schedule: Callable[[float], float]) -> float:
+    """Of the step-th of so many steps: (step + 1) / warmup_steps while it warms up, then the schedule from its start."""
+    if step < warmup_steps:
+        return (step + 1) / warmup_steps
+    return schedule((step - warmup_steps) / max(steps - warmup_steps, 1))
+
+
+def parameter_groups(model: Classifier) -> list[dict[str, Any]]:
+    """All parameters, and in a second group those that the objective does not want to decay."""
+    spared = {id(model.objective.get_parameter(name)) for name in model.objective.no_weight_decay}
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    groups = [
+        {"params": [p for p in parameters if id(p) not in spared]},
+        {"params": [p for p in parameters if id(p) in spared], "weight_decay": 0.0},
+    ]
+    return [group for group in groups if group["params"]]
+
+
+def fit(
+    model: Classifier,
+    images: NDArray[np.uint8],
+    labels: NDArray[np.int64],
+    recipe: Recipe,
+    seed: int,
+    resume: Progress | None,
+    save: Callable[[Progress], None],
+) -> list[Row]:
+    """Train in place on (N, 32, 32, 3) images and (N,) labels; one row an epoch, of loss, accuracy and diagnostics.
+
+    `save` is called after every epoch; `resume` is what it was given in an earlier life. What happens in an epoch
+    depends on the seed and the epoch alone, so a resumed training equals one that was never stopped.
+    Raises FloatingPointError when the loss is not finite: `save` has not seen the spoilt weights.
+    """
+    device = model.mean.device
+    padded = resident(images, recipe.crop_padding, device)
+    targets = torch.from_numpy(np.array(labels)).to(device)
+    optimizer = recipe.optimizer(parameter_groups(model))
+    peak_rates = [group["lr"] for group in optimizer.param_groups]
+    progress = resume or Progress({}, {})
+    if resume:
+        model.load_state_dict(resume.model)
+        optimizer.load_state_dict(resume.optimizer)
+    n, steps = len(targets), math.ceil(len(targets) / recipe.batch_size)
+    total, warmup = recipe.epochs * steps, round(recipe.warmup_epochs * steps)
+
+    done = len(progress.history)
+    with tqdm(total=recipe.epochs * n, initial=done * n, unit="img", smoothing=0.05, disable=None) as bar:
+        for epoch in range(done, recipe.epochs):
+            started = time.perf_counter()
+            torch.manual_seed(epoch_seed(seed, epoch))  # for what draws of its own: dropout
+            batches = (t.to(device).split(recipe.batch_size) for t in draw(seed, epoch, n, recipe.crop_padding, recipe.flip))
+            means = Means(epoch, steps, progress.history, device)
+            model.train()
+            for step, (index, top, left, flip) in enumerate(zip(*batches, strict=True)):
+                factor = learning_rate_factor(epoch * steps + step, total, warmup, recipe.schedule)
+                for group, rate in zip(optimizer.param_groups, peak_rates, strict=True):
+                    group["lr"] = rate * factor
+                x, y = crop_and_flip(padded, index, top, left, flip), targets[index]
+                means.add(train_step(model, optimizer, x, y, recipe.clip_grad_norm), len(index))
+                bar.update(len(index))
+                bar.set_description(f"epoch {epoch + 1}/{recipe.epochs} {means.so_far()}", refresh=False)
+            row = means.row()
+            seconds = time.perf_counter() - started
+            row |= {"lr": optimizer.param_groups[0]["lr"], "seconds": seconds, "images_per_second": n / seconds}
+            progress.history.append(row)
+            save(Progress(model.state_dict(), optimizer.state_dict(), progress.history))
+    return progress.history
+
+
+def train_step(
+    model: Classifier, optimizer: torch.optim.Optimizer, images: Tensor, labels: Tensor, clip_grad_norm: float | None
+) -> dict[str, Tensor]:
+    """One update from (B, 3, 32, 32) uint8 images; scalars on the device, none of which has been waited for."""
+    optimizer.zero_grad(set_to_none=True)
+    features = model.features(images)
+    loss = model.objective.loss(features, labels)
+    loss.backward()
+    if clip_grad_norm is not None:
+        nn.utils.clip_grad_norm_(model.parameters(), clip_grad_norm)
+    features = features.detach()
+    with torch.no_grad():
+        log_probs = model.objective.log_probs(model.objective.logits(features))
+        correct = (log_probs.argmax(1) == labels).float() + 0 * log_probs[:, 0]  # NaN while it cannot classify
+    values = {"loss": loss.detach(), "accuracy": correct.mean(), **model.objective.diagnostics(features, labels)}
+    optimizer.step()
+    return values
+
+
+class Means:
+    """Running means of an epoch, kept on the device; on a CPU, where looking is free, the loss is watched as it goes."""
+
+    def __init__(self, epoch: int, steps: int, history: list[Row], device: torch.device) -> None:
+        self.epoch, self.history, self.images, self.step = epoch, history, 0, 0
+        self.watch = device.type == "cpu"
+        self.losses = torch.zeros(steps, device=device)
+        self.sums: dict[str, Tensor] = {}
+
+    def add(self, values: dict[str, Tensor], images: int) -> None:
+        self.losses[self.step] = values["loss"]
+        for name, value in values.items():
+            self.sums[name] = self.sums.get(name, 0) + value.double() * images
+        self.images, self.step = self.images + images, self.step + 1
+        if self.watch:
+            self.check()
+
+    def check(self) -> None:
+        """Raise FloatingPointError naming the first step whose loss is NaN or infinite, and what was last known good."""
+        bad = (~self.losses[: self.step].isfinite()).nonzero()
+        if len(bad):
+            first = int(bad[0])
+            before = f"the step before had loss {float(self.losses[first - 1]):.4g}" if first else "it is the first step"
+            last = ", ".join(f"{k} {v:.4g}" for k, v in self.history[-1].items()) if self.history else "none"
+            raise FloatingPointError(
+                f"the loss is {float(self.losses[first])} at epoch {self.epoch + 1}, step {first + 1}; {before}; last "
+                f"finished epoch: {last}. Try recipe.warmup_epochs=1 recipe.clip_grad_norm=1.0 or a lower "
+                "recipe.optimizer.lr"
+            )
+
+    def so_far(self) -> str:
+        if not self.watch:
+            return ""
+        return f"loss {self.sums['loss'] / self.images:.3f} accuracy {self.sums['accuracy'] / self.images:.3f}"
+
+    def row(self) -> Row:
+        self.check()
+        return {"epoch": self.epoch + 1} | {name: float(value) / self.images for name, value in self.sums.items()}

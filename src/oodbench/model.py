@@ -1,0 +1,76 @@
+"""The network with its loss, and what it makes of a set: after `Outputs`, no code asks which loss it was."""
+
+from collections.abc import Callable
+from copy import deepcopy
+
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from oodbench.data.batches import normalise
+from oodbench.losses import Objective
+from oodbench.outputs import Outputs
+
+
+class Classifier(nn.Module):
+    """A backbone that runs under autocast and an objective that never does.
+
+    Takes uint8 images; mean and std, (3,), are those of the set it learns, in [0, 1].
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self, backbone: nn.Module, objective: Objective, mean: list[float], std: list[float], precision: torch.dtype
+    ) -> None:
+        super().__init__()
+        self.backbone, self.objective, self.precision = backbone, objective, precision
+        self.register_buffer("mean", torch.tensor(mean), persistent=False)
+        self.register_buffer("std", torch.tensor(std), persistent=False)
+
+    def features(self, images: Tensor) -> Tensor:
+        """(B, 3, 32, 32) uint8 -> (B, D) float32"""
+        x = normalise(images, self.mean, self.std)
+        with torch.autocast(x.device.type, self.precision, enabled=self.precision != torch.float32):
+            return self.backbone(x).float()
+
+    def settle(self, features: Tensor, labels: NDArray[np.int64]) -> None:
+        """(N, D) features of the training set, (N,): what the objective takes from them once, after training."""
+        self.objective.settle(features.to(self.mean.device), torch.from_numpy(np.array(labels)).to(self.mean.device))
+
+
+@torch.inference_mode()
+def features_of(model: Classifier, images: NDArray[np.uint8], batch_size: int = 500) -> Tensor:
+    """(N, 32, 32, 3) uint8 -> (N, D) float32 on the CPU, in evaluation mode: one forward pass over the set."""
+    model.eval()
+    device = model.mean.device
+    batches = []
+    for start in tqdm(range(0, len(images), batch_size), unit="batch", leave=False, disable=None):
+        batch = torch.from_numpy(np.array(images[start : start + batch_size])).to(device)
+        batches.append(model.features(batch.permute(0, 3, 1, 2)).cpu())
+    return torch.cat(batches)
+
+
+@torch.inference_mode()
+def read(objective: Objective, features: Tensor, labels: NDArray[np.int64]) -> Outputs:
+    """(N, D), (N,) -> Outputs: the head, and the loss's own reading of its logits, on the CPU, where float64 is."""
+    objective = deepcopy(objective).cpu().eval()
+    logits = objective.logits(features)
+    wide = logits.double()
+    arrays = (t.numpy() for t in (features, logits, objective.log_probs(wide), objective.ood_score(wide)))
+    return Outputs(*arrays, labels=np.asarray(labels, dtype=np.int64))
+
+
+def head_of(objective: Objective) -> Callable[[NDArray[np.floating]], NDArray[np.floating]]:
+    """The objective's (N, D) features -> (N, C) logits, of arrays."""
+    objective = deepcopy(objective).cpu().eval()
+
+    @torch.inference_mode()
+    def head(features: NDArray[np.floating]) -> NDArray[np.floating]:
+        return objective.logits(torch.from_numpy(features)).numpy()
+
+    return head

@@ -1,0 +1,136 @@
+"""A run's folder: where it lies, what is in it, whether it is finished.
+
+results/runs/<dataset>/<backbone>/<loss>/<recipe>-<hash>/seed<n>/
+    config.yaml          the resolved configuration
+    train.csv            a line an epoch
+    checkpoint.pt        after every epoch: weights, optimizer, history
+    model.safetensors    the weights of the last epoch: training is finished
+    outputs/<set>.safetensors
+    metrics.json         written last: the run is finished
+"""
+
+import contextlib
+import csv
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+Config = dict[str, Any]
+
+WHERE = ("root",)  # keys that say where something lies, not what it is
+
+
+def write_atomic(path: Path, data: bytes | str) -> None:
+    """Write the whole file or nothing: a reader, or a start after a crash, never meets half of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data.encode() if isinstance(data, str) else data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)  # noqa: PTH101 - mkstemp's 0600 would hide results from colleagues
+        os.replace(temporary, path)  # noqa: PTH105
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary)  # noqa: PTH108
+        raise
+
+
+def config_hash(config: Config) -> str:
+    """Of what decides a run's numbers: what is learnt, by what, with what. Not where files lie, nor the seed."""
+    science = {key: config[key] for key in ("dataset", "backbone", "loss", "recipe", "precision")}
+    return hashlib.sha256(json.dumps(without_places(science), sort_keys=True).encode()).hexdigest()[:8]
+
+
+def without_places(node: Any) -> Any:
+    """The configuration less the keys that say where something lies."""
+    if isinstance(node, dict):
+        return {key: without_places(value) for key, value in node.items() if key not in WHERE}
+    return [without_places(value) for value in node] if isinstance(node, list) else node
+
+
+class Run:
+    """The folder of one run, a function of its configuration."""
+
+    def __init__(self, config: Config) -> None:
+        name, self.config, self.hash = config["name"], config, config_hash(config)
+        self.folder = (
+            Path(config["results_dir"], "runs", name["dataset"], name["backbone"], name["loss"])
+            / f"{name['recipe']}-{self.hash}"
+            / f"seed{config['seed']}"
+        )
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.folder / "checkpoint.pt"
+
+    @property
+    def weights(self) -> Path:
+        return self.folder / "model.safetensors"
+
+    def outputs(self, name: str) -> Path:
+        return self.folder / "outputs" / f"{name}.safetensors"
+
+    def write_config(self) -> None:
+        write_atomic(self.folder / "config.yaml", yaml.safe_dump(self.config, sort_keys=False))
+
+    def write_history(self, history: list[dict[str, float]]) -> None:
+        lines = [",".join(history[0]), *(",".join(f"{v:.6g}" for v in row.values()) for row in history)]
+        write_atomic(self.folder / "train.csv", "\n".join(lines) + "\n")
+
+    def metrics(self) -> dict[str, Any] | None:
+        """The numbers of the finished run, or None. Raises ValueError naming a file that does not parse."""
+        path = self.folder / "metrics.json"
+        if not path.exists():
+            return None
+        try:
+            return json.loads(path.read_text())
+        except json.JSONDecodeError as error:
+            raise ValueError(f"{path} is not JSON ({error}); delete it and repeat the run's command") from error
+
+    def training_facts(self) -> dict[str, Any]:
+        """Of the finished training, from train.csv: epochs, wall time in seconds over all starts, images per second."""
+        with (self.folder / "train.csv").open() as file:
+            rows = list(csv.DictReader(file))
+        seconds = [float(row["seconds"]) for row in rows]
+        images = sum(float(row["images_per_second"]) * s for row, s in zip(rows, seconds, strict=True))
+        return {"epochs": len(rows), "wall_time_s": sum(seconds), "images_per_second": images / sum(seconds)}
+
+    def delete(self) -> None:
+        """Forget all that earlier starts of this run have written."""
+        if self.folder.exists():
+            shutil.rmtree(self.folder)
+
+    def asked(self) -> dict[str, Any]:
+        """{OOD set: {"source": its configuration, "detector": {name: configuration}}}, what metrics.json shall hold."""
+        detectors = without_places(self.config["detector"])
+        return {name: {"source": without_places(node), "detector": detectors} for name, node in self.config["ood"].items()}
+
+    def is_finished(self) -> bool:
+        """Whether metrics.json holds every number that the configuration asks for, of the very sets and detectors."""
+        metrics = self.metrics()
+        if metrics is None:
+            return False
+        have = metrics["provenance"]["ood"]
+        return all(
+            name in have
+            and have[name]["source"] == asked["source"]
+            and asked["detector"].items() <= have[name]["detector"].items()
+            for name, asked in self.asked().items()
+        )
+
+    def add_metrics(self, numbers: dict[str, Any], provenance: dict[str, Any]) -> None:
+        """Write metrics.json: the new numbers, and those of other OOD sets that it held already."""
+        before = self.metrics() or {"ood": {}, "provenance": {"ood": {}, "images": {}}}
+        numbers["ood"] = before["ood"] | numbers["ood"]
+        for key, new in (("ood", self.asked()), ("images", provenance["images"])):
+            provenance[key] = before["provenance"][key] | new
+        text = json.dumps({"config_hash": self.hash, **numbers, "provenance": provenance}, indent=1)
+        write_atomic(self.folder / "metrics.json", text + "\n")

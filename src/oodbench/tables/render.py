@@ -1,0 +1,91 @@
+"""Tables -> text: Markdown as GitHub shows it, LaTeX with booktabs."""
+
+import re
+from collections.abc import Iterable
+from itertools import groupby
+
+from oodbench.tables.sections import Table
+
+ESCAPED = str.maketrans(
+    {
+        **{character: f"\\{character}" for character in "{}$&%#_"},
+        "\\": r"\textbackslash{}",
+        "~": r"\textasciitilde{}",
+        "^": r"\textasciicircum{}",
+        "|": r"\textbar{}",
+        "<": r"\textless{}",
+        ">": r"\textgreater{}",
+        "±": r"$\pm$",
+        "↑": r"$\uparrow$",
+        "↓": r"$\downarrow$",
+        "†": r"$^\dagger$",
+        "—": "---",
+    }
+)
+
+
+def to_markdown(dataset: str, tables: Iterable[Table]) -> str:
+    """One section a table, its notes beneath."""
+    parts = [f"# {dataset}", "Made from all finished runs by `python scripts/tables.py`."]
+    for table in tables:
+        header = [f"{group}<br>{name}" if group else name for group, name in table.columns]
+        rule = ["---" if i < 2 else "---:" for i in range(len(header))]
+        parts.append(f"## {table.title}")
+        parts.append("\n".join(_markdown_row(row) for row in (header, rule, *table.rows)))
+        parts.append("\n".join(f"- {note}" for note in table.notes))
+    return "\n\n".join(parts) + "\n"
+
+
+def _markdown_row(cells: Iterable[str]) -> str:
+    return "| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |"
+
+
+def to_latex(dataset: str, tables: Iterable[Table]) -> str:
+    r"""One table* a table, its notes in \caption; needs the packages named on the first line."""
+    return "% \\usepackage{booktabs,adjustbox}\n" + "".join(_latex_table(dataset, table) for table in tables)
+
+
+def _latex_table(dataset: str, table: Table) -> str:
+    groups, rules, start = [], "", 1
+    for group, members in groupby(table.columns, key=lambda column: column[0]):
+        width = len(list(members))
+        groups += [rf"\multicolumn{{{width}}}{{c}}{{{latex(group)}}}"] if group else [""] * width
+        rules += rf"\cmidrule(lr){{{start}-{start + width - 1}}}" if group else ""
+        start += width
+    blocks = [list(rows) for _, rows in groupby(table.rows, key=lambda row: row[0])]  # the rows of one loss
+    space = "\n\\addlinespace\n" if len(blocks) < len(table.rows) else "\n"
+    body = space.join("\n".join(_latex_row(map(latex, row)) for row in block) for block in blocks)
+    slug = re.sub(r"[^a-z0-9]+", "-", f"{dataset} {table.title}".lower()).strip("-")
+    caption = " ".join([f"{dataset}: {table.title}.", *table.notes])
+    lines = [
+        "",
+        r"\begin{table*}[t]",
+        r"\centering",
+        rf"\caption{{{latex(caption)}}}",
+        rf"\label{{tab:{slug}}}",
+        r"\begin{adjustbox}{max width=\textwidth}",
+        rf"\begin{{tabular}}{{ll{'r' * (len(table.columns) - 2)}}}",
+        r"\toprule",
+        _latex_row(groups),
+        rules,
+        _latex_row(latex(name) for _, name in table.columns),
+        r"\midrule",
+        body,
+        r"\bottomrule",
+        r"\end{tabular}",
+        r"\end{adjustbox}",
+        r"\end{table*}",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _latex_row(cells: Iterable[str]) -> str:
+    return " & ".join(cells) + r" \\"
+
+
+def latex(text: str) -> str:
+    r"""Text with **bold** and `code`, escaped: \textbf and \texttt."""
+    text = text.translate(ESCAPED)
+    text = re.sub(r"\*\*(.+?)\*\*", r"\\textbf{\1}", text)
+    return re.sub(r"`(.+?)`", r"\\texttt{\1}", text)
