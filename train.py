@@ -53,7 +53,7 @@ def execute(cfg: DictConfig, run: Run) -> None:
     backbone = instantiate(cfg.backbone)
     objective = instantiate(cfg.loss, num_features=backbone.num_features, num_classes=data.num_classes)
     model = Classifier(backbone, objective, list(data.mean), list(data.std), precision)
-    model = model.to(device, memory_format=torch.channels_last)
+    model = model.to(device).to(memory_format=torch.channels_last)
     run.write_config()
     facts = provenance(device, precision)
 
@@ -74,9 +74,9 @@ def execute(cfg: DictConfig, run: Run) -> None:
 
         outputs = {}
         for name, split in {"train": sets.train, "test": sets.test, **sets.ood}.items():
-            outputs[name] = load_outputs(run.outputs(name), split.digest)
-            if outputs[name] is None:
-                outputs[name] = read(model.objective, features_of(model, split.images), split.labels)
+            stored = load_outputs(run.outputs(name), split.digest)
+            outputs[name] = stored or read(model.objective, features_of(model, split.images), split.labels)
+            if stored is None:
                 save_outputs(run.outputs(name), outputs[name], split.digest)
 
         reference = Reference(outputs["train"], head_of(model.objective))

@@ -67,9 +67,11 @@ def add_run(
         **{"accuracy": accuracy, "ece": 0.05, "nll": 0.3, "brier": 0.1},
         "ood": {set_: {detector: score(auroc) for detector, auroc in each.items()} for set_, each in ood.items()},
         "provenance": {
-            "train_images": resolved["dataset"]["limit"] or 50_000,
-            "test_images": resolved["dataset"]["limit_test"] or 10_000,
-            "ood_images": dict.fromkeys(ood, images),
+            "images": {
+                "train": resolved["dataset"]["limit"] or 50_000,
+                "test": resolved["dataset"]["limit_test"] or 10_000,
+                **dict.fromkeys(ood, images),
+            },
             "precision": "bf16",
         },
     }
@@ -244,7 +246,7 @@ def test_unfinished_runs_are_counted_and_in_no_table(tmp_path: Path) -> None:
         ("metrics.json", lambda text: text[:50], "cannot be read"),
         ("metrics.json", lambda text: text.replace("ece", "ecce"), "lacks the key 'ece'"),
         ("metrics.json", lambda text: text.replace("aupr_in", "aupr"), "lacks the key 'aupr_in'"),
-        ("metrics.json", lambda text: text.replace("test_images", "images"), "lacks the key 'test_images'"),
+        ("metrics.json", lambda text: text.replace('"test"', '"tast"'), "lacks the key 'test'"),
         ("metrics.json", lambda text: text.replace("0.05", "NaN"), "ece is nan, not a number"),
         ("metrics.json", lambda text: text.replace('"auroc": 0.9', '"auroc": null'), "auroc of native on svhn is None"),
         ("metrics.json", lambda text: "[]", "cannot be read"),

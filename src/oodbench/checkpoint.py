@@ -37,7 +37,6 @@ def load_progress(path: Path, config_hash: str) -> Progress | None:
     return Progress(**stored)
 
 
-
 def save_weights(path: Path, model: nn.Module) -> None:
     write_atomic(path, save({name: t.detach().cpu().contiguous() for name, t in model.state_dict().items()}))
 

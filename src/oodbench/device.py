@@ -21,7 +21,7 @@ def pick_device(name: str) -> torch.device:
 
 
 def pick_precision(name: str, device: torch.device) -> torch.dtype:
-    """auto: bfloat16 where the device computes in it (CUDA since Ampere, CPUs with AMX or AVX512-BF16), else float32."""
+    """auto: bf16 where the device computes in it (CUDA since Ampere, CPUs with AMX or AVX512-BF16), else fp32."""
     names = {"bf16": torch.bfloat16, "fp32": torch.float32}
     if name in names:
         return names[name]
@@ -30,7 +30,9 @@ def pick_precision(name: str, device: torch.device) -> torch.dtype:
     if device.type == "cuda":
         computes = torch.cuda.is_bf16_supported(including_emulation=False)
     else:
-        computes = device.type == "cpu" and (torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported())
+        computes = device.type == "cpu" and (
+            torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
+        )
     return torch.bfloat16 if computes else torch.float32
 
 

@@ -2,8 +2,8 @@
 
 import math
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from oodbench.data.batches import crop_and_flip, draw, epoch_seed, resident
+from oodbench.data.batches import batches, draw, epoch_seed, resident
 from oodbench.model import Classifier
 
 Row = dict[str, float]  # what is known of one epoch: a line of train.csv
@@ -38,7 +38,7 @@ class Progress:
 
     model: dict[str, Any]
     optimizer: dict[str, Any]
-    history: list[Row] = field(default_factory=list)  # one an epoch that is done
+    history: list[Row]  # one an epoch that is done
 
 
 def cosine(share: float, final: float) -> float:
@@ -46,18 +46,19 @@ def cosine(share: float, final: float) -> float:
     return final + (1 - final) * (1 + math.cos(math.pi * share)) / 2
 
 
-def learning_rate_factor(step: int, steps: int, warmup_steps: int, schedule: Callable[[float], float]) -> float:
-    """Of the step-th of so many steps: (step + 1) / warmup_steps while it warms up, then the schedule from its start."""
-    if step < warmup_steps:
-        return (step + 1) / warmup_steps
-    return schedule((step - warmup_steps) / max(steps - warmup_steps, 1))
+def learning_rate_factor(step: int, steps_per_epoch: int, recipe: Recipe) -> float:
+    """Of the step-th step, from 0: (step + 1) / warm-up's steps while it warms up, then the schedule from its start."""
+    warmup = round(recipe.warmup_epochs * steps_per_epoch)
+    if step < warmup:
+        return (step + 1) / warmup
+    return recipe.schedule((step - warmup) / (recipe.epochs * steps_per_epoch - warmup))
 
 
 def parameter_groups(model: Classifier) -> list[dict[str, Any]]:
     """All parameters, and in a second group those that the objective does not want to decay."""
     spared = {id(model.objective.get_parameter(name)) for name in model.objective.no_weight_decay}
     parameters = [p for p in model.parameters() if p.requires_grad]
-    groups = [
+    groups: list[dict[str, Any]] = [
         {"params": [p for p in parameters if id(p) not in spared]},
         {"params": [p for p in parameters if id(p) in spared], "weight_decay": 0.0},
     ]
@@ -82,37 +83,33 @@ def fit(
     device = model.mean.device
     padded = resident(images, recipe.crop_padding, device)
     targets = torch.from_numpy(np.array(labels)).to(device)
+    n, steps = len(targets), math.ceil(len(targets) / recipe.batch_size)
     optimizer = recipe.optimizer(parameter_groups(model))
-    peak_rates = [group["lr"] for group in optimizer.param_groups]
-    progress = resume or Progress({}, {})
+    for group in optimizer.param_groups:
+        group["initial_lr"] = group["lr"]
+    history: list[Row] = []
     if resume:
         model.load_state_dict(resume.model)
         optimizer.load_state_dict(resume.optimizer)
-    n, steps = len(targets), math.ceil(len(targets) / recipe.batch_size)
-    total, warmup = recipe.epochs * steps, round(recipe.warmup_epochs * steps)
-
-    done = len(progress.history)
-    with tqdm(total=recipe.epochs * n, initial=done * n, unit="img", smoothing=0.05, disable=None) as bar:
-        for epoch in range(done, recipe.epochs):
+        history = resume.history
+    with tqdm(total=recipe.epochs * n, initial=len(history) * n, unit="img", smoothing=0.05, disable=None) as bar:
+        for epoch in range(len(history), recipe.epochs):
             started = time.perf_counter()
             torch.manual_seed(epoch_seed(seed, epoch))  # for what draws of its own: dropout
-            batches = (t.to(device).split(recipe.batch_size) for t in draw(seed, epoch, n, recipe.crop_padding, recipe.flip))
-            means = Means(epoch, steps, progress.history, device)
+            choices = draw(seed, epoch, n, recipe.crop_padding, recipe.flip)
+            means = Means(epoch, history, watch=device.type == "cpu")
             model.train()
-            for step, (index, top, left, flip) in enumerate(zip(*batches, strict=True)):
-                factor = learning_rate_factor(epoch * steps + step, total, warmup, recipe.schedule)
-                for group, rate in zip(optimizer.param_groups, peak_rates, strict=True):
-                    group["lr"] = rate * factor
-                x, y = crop_and_flip(padded, index, top, left, flip), targets[index]
-                means.add(train_step(model, optimizer, x, y, recipe.clip_grad_norm), len(index))
-                bar.update(len(index))
-                bar.set_description(f"epoch {epoch + 1}/{recipe.epochs} {means.so_far()}", refresh=False)
-            row = means.row()
-            seconds = time.perf_counter() - started
+            for step, (x, y) in enumerate(batches(padded, targets, choices, recipe.batch_size), start=epoch * steps):
+                for group in optimizer.param_groups:
+                    group["lr"] = group["initial_lr"] * learning_rate_factor(step, steps, recipe)
+                means.add(train_step(model, optimizer, x, y, recipe.clip_grad_norm), len(y))
+                bar.set_description(f"epoch {epoch + 1}/{recipe.epochs}{means.so_far()}", refresh=False)
+                bar.update(len(y))
+            row, seconds = means.row(), time.perf_counter() - started
             row |= {"lr": optimizer.param_groups[0]["lr"], "seconds": seconds, "images_per_second": n / seconds}
-            progress.history.append(row)
-            save(Progress(model.state_dict(), optimizer.state_dict(), progress.history))
-    return progress.history
+            history.append(row)
+            save(Progress(model.state_dict(), optimizer.state_dict(), history))
+    return history
 
 
 def train_step(
@@ -135,31 +132,31 @@ def train_step(
 
 
 class Means:
-    """Running means of an epoch, kept on the device; on a CPU, where looking is free, the loss is watched as it goes."""
+    """Running means of an epoch, kept on the device. `watch`: look at each as it comes, where that costs nothing."""
 
-    def __init__(self, epoch: int, steps: int, history: list[Row], device: torch.device) -> None:
-        self.epoch, self.history, self.images, self.step = epoch, history, 0, 0
-        self.watch = device.type == "cpu"
-        self.losses = torch.zeros(steps, device=device)
+    def __init__(self, epoch: int, history: list[Row], watch: bool) -> None:
+        self.epoch, self.history, self.watch, self.images = epoch, history, watch, 0
+        self.losses: list[Tensor] = []
         self.sums: dict[str, Tensor] = {}
 
     def add(self, values: dict[str, Tensor], images: int) -> None:
-        self.losses[self.step] = values["loss"]
+        self.losses.append(values["loss"])
         for name, value in values.items():
-            self.sums[name] = self.sums.get(name, 0) + value.double() * images
-        self.images, self.step = self.images + images, self.step + 1
-        if self.watch:
+            self.sums[name] = self.sums.get(name, 0) + value * images
+        self.images += images
+        if self.watch and not values["loss"].isfinite():
             self.check()
 
     def check(self) -> None:
-        """Raise FloatingPointError naming the first step whose loss is NaN or infinite, and what was last known good."""
-        bad = (~self.losses[: self.step].isfinite()).nonzero()
+        """Raise FloatingPointError naming the first step with a NaN or infinite loss, and what was last known good."""
+        losses = torch.stack(self.losses)
+        bad = (~losses.isfinite()).nonzero()
         if len(bad):
             first = int(bad[0])
-            before = f"the step before had loss {float(self.losses[first - 1]):.4g}" if first else "it is the first step"
+            before = f"the step before had loss {losses[first - 1]:.4g}" if first else "it is the first step"
             last = ", ".join(f"{k} {v:.4g}" for k, v in self.history[-1].items()) if self.history else "none"
             raise FloatingPointError(
-                f"the loss is {float(self.losses[first])} at epoch {self.epoch + 1}, step {first + 1}; {before}; last "
+                f"the loss is {losses[first]} at epoch {self.epoch + 1}, step {first + 1}; {before}; last "
                 f"finished epoch: {last}. Try recipe.warmup_epochs=1 recipe.clip_grad_norm=1.0 or a lower "
                 "recipe.optimizer.lr"
             )
@@ -167,7 +164,7 @@ class Means:
     def so_far(self) -> str:
         if not self.watch:
             return ""
-        return f"loss {self.sums['loss'] / self.images:.3f} accuracy {self.sums['accuracy'] / self.images:.3f}"
+        return f" loss {self.sums['loss'] / self.images:.3f} accuracy {self.sums['accuracy'] / self.images:.3f}"
 
     def row(self) -> Row:
         self.check()

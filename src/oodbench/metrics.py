@@ -19,7 +19,9 @@ def _checked(name: str, scores: Array) -> Array:
         raise ValueError(f"{name} have shape {scores.shape}; one score an image is needed, and one image at least")
     bad = np.flatnonzero(~np.isfinite(scores))
     if len(bad):
-        raise ValueError(f"{name}: {len(bad)} of {len(scores)} are not finite, the first is {scores[bad[0]]} at {bad[0]}")
+        raise ValueError(
+            f"{name}: {len(bad)} of {len(scores)} are not finite, the first is {scores[bad[0]]} at {bad[0]}"
+        )
     return scores
 
 

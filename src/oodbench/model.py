@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from copy import deepcopy
 
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -61,8 +60,8 @@ def read(objective: Objective, features: Tensor, labels: NDArray[np.int64]) -> O
     objective = deepcopy(objective).cpu().eval()
     logits = objective.logits(features)
     wide = logits.double()
-    arrays = (t.numpy() for t in (features, logits, objective.log_probs(wide), objective.ood_score(wide)))
-    return Outputs(*arrays, labels=np.asarray(labels, dtype=np.int64))
+    log_probs, ood_score = objective.log_probs(wide).numpy(), objective.ood_score(wide).numpy()
+    return Outputs(features.numpy(), logits.numpy(), log_probs, ood_score, np.asarray(labels, dtype=np.int64))
 
 
 def head_of(objective: Objective) -> Callable[[NDArray[np.floating]], NDArray[np.floating]]:

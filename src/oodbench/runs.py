@@ -111,7 +111,9 @@ class Run:
     def asked(self) -> dict[str, Any]:
         """{OOD set: {"source": its configuration, "detector": {name: configuration}}}, what metrics.json shall hold."""
         detectors = without_places(self.config["detector"])
-        return {name: {"source": without_places(node), "detector": detectors} for name, node in self.config["ood"].items()}
+        return {
+            name: {"source": without_places(node), "detector": detectors} for name, node in self.config["ood"].items()
+        }
 
     def is_finished(self) -> bool:
         """Whether metrics.json holds every number that the configuration asks for, of the very sets and detectors."""

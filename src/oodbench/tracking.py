@@ -33,6 +33,6 @@ def track(run: Run, mode: str, project: str) -> Iterator[Log]:
         resume="allow" if mode == "online" else None,
     )
     try:
-        yield session.log
+        yield lambda numbers: session.log(dict(numbers))
     finally:
         session.finish()

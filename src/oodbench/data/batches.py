@@ -3,6 +3,7 @@
 Images are (N, H, W, 3): their permutation to (N, 3, H, W) is channels_last without a copy.
 """
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -37,7 +38,7 @@ def draw(seed: int, epoch: int, n: int, padding: int, flip: bool) -> Draw:
 
 
 def resident(images: NDArray[np.uint8], padding: int, device: torch.device) -> Tensor:
-    """(N, 32, 32, 3) -> (N, 32 + 2 padding, 32 + 2 padding, 3) uint8 on the device, black around, as before Normalize."""
+    """(N, 32, 32, 3) -> (N, 32 + 2 padding, 32 + 2 padding, 3) uint8 on the device, with black around."""
     return F.pad(torch.from_numpy(np.array(images)), (0, 0, padding, padding, padding, padding)).to(device)
 
 
@@ -50,6 +51,12 @@ def crop_and_flip(padded: Tensor, index: Tensor, top: Tensor, left: Tensor, flip
     rows = top[:, None] + offset
     columns = left[:, None] + torch.where(flip[:, None], SIDE - 1 - offset, offset)
     return padded[index[:, None, None], rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+
+
+def batches(padded: Tensor, labels: Tensor, epoch: Draw, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """The epoch's (B, 3, 32, 32) uint8 images and (B,) labels, the last batch as short as it comes."""
+    for index, *crop in zip(*(t.to(padded.device).split(batch_size) for t in epoch), strict=True):
+        yield crop_and_flip(padded, index, *crop), labels[index]
 
 
 def normalise(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:

@@ -21,7 +21,7 @@ def folder(path: str | Path) -> Split:
 
     Raises FileNotFoundError, and ValueError for a folder without an image or an image that does not decode.
     """
-    path = Path(path)
+    path = Path(path).expanduser()
     if not path.is_dir():
         raise FileNotFoundError(f"no folder of images at {path}")
     names = sorted(_images(path))
@@ -35,7 +35,7 @@ def folder(path: str | Path) -> Split:
 
 def own(path: str | Path) -> Split:
     """A set of one's own by what lies at the path: a parquet file, or a folder of images."""
-    return folder(path) if Path(path).is_dir() else parquet(path)
+    return folder(path) if Path(path).expanduser().is_dir() else parquet(path)
 
 
 def _images(path: Path) -> Iterator[str]:

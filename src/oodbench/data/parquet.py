@@ -24,7 +24,7 @@ def parquet(path: str | Path) -> Split:
     Raises FileNotFoundError, and ValueError with the file for: a digest that does not agree, a file that is not whole,
     no image column, an image that does not decode (with its row).
     """
-    path = Path(path)
+    path = Path(path).expanduser()
     if not path.is_file():
         raise FileNotFoundError(
             f"no parquet file at {path}: expected one row per image, the encoded image in the `bytes` field of a "

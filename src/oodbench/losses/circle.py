@@ -56,9 +56,7 @@ class Circle(Objective):
 
     prototypes: Tensor
 
-    def __init__(
-        self, num_features: int, num_classes: int, variant: str, m: float, gamma: float, scale: float
-    ) -> None:
+    def __init__(self, num_features: int, num_classes: int, variant: str, m: float, gamma: float, scale: float) -> None:
         super().__init__()
         if variant not in VARIANTS:
             raise ValueError(f"variant is {variant!r}; the circle loss has {', '.join(VARIANTS)}")

@@ -51,11 +51,11 @@ class Objective(nn.Module, ABC):
     def ood_score(self, logits: Tensor) -> Tensor:
         """(B, C) -> (B,), the loss's own strangeness: higher is more likely out-of-distribution."""
 
-    def diagnostics(self, features: Tensor, labels: Tensor) -> dict[str, Tensor]:  # noqa: ARG002
+    def diagnostics(self, features: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """(B, D), (B,) -> scalars worth watching while it trains; their means stand in every epoch's line."""
         return {}
 
-    def settle(self, features: Tensor, labels: Tensor) -> None:  # noqa: B027
+    def settle(self, features: Tensor, labels: Tensor) -> None:
         """(N, D), (N,): called once after training with the training set's features, images not augmented."""
 
 

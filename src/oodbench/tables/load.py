@@ -103,13 +103,13 @@ def load_run(folder: Path) -> Result:
     """The finished run in a folder. ValueError names the file that does not parse or lacks a key."""
     with _blame(folder / "metrics.json"):
         metrics = json.loads((folder / "metrics.json").read_text("utf-8"))
-        provenance = metrics["provenance"]
+        provenance, images = metrics["provenance"], metrics["provenance"]["images"]
         measured = {
             "hash": metrics["config_hash"],
             "precision": provenance["precision"],
-            "train_images": provenance["train_images"],
-            "test_images": provenance["test_images"],
-            "ood_images": {ood: provenance["ood_images"][ood] for ood in metrics["ood"]},
+            "train_images": images["train"],
+            "test_images": images["test"],
+            "ood_images": {ood: images[ood] for ood in metrics["ood"]},
             "numbers": _numbers(metrics),
         }
     with _blame(folder / "config.yaml"):
