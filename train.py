@@ -17,9 +17,7 @@ from oodbench.runs import Run
 def main(cfg: DictConfig) -> None:
     config: Any = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
     run = Run(config)
-    if cfg.force:
-        run.delete()
-    if run.is_finished():
+    if run.is_finished() and not cfg.force:
         print(f"finished already, force=true runs it again: {run.folder}")
     else:
         execute(cfg, run)
@@ -54,6 +52,8 @@ def execute(cfg: DictConfig, run: Run) -> None:
     objective = instantiate(cfg.loss, num_features=backbone.num_features, num_classes=data.num_classes)
     model = Classifier(backbone, objective, list(data.mean), list(data.std), precision)
     model = model.to(device).to(memory_format=torch.channels_last)
+    if cfg.force:
+        run.delete()
     run.write_config()
     facts = provenance(device, precision)
 

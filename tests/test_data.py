@@ -16,6 +16,7 @@ import sys
 import tarfile
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -243,7 +244,7 @@ def test_sixteen_bit_grey_is_not_clipped_to_white() -> None:
 
 
 def test_parquet_of_every_encoding(tmp_path: Path) -> None:
-    kinds = [
+    kinds: list[tuple[Image.Image, str, dict[str, Any]]] = [
         (picture("L", 28, 28), "PNG", {}),
         (picture("RGB", 64, 48), "JPEG", {"quality": 90}),
         (picture("RGB", 32, 32), "WEBP", {"lossless": True}),
@@ -529,16 +530,20 @@ def shorten(path: Path) -> None:
     np.save(path, np.load(path)[:-1])
 
 
+def replace(path: Path, content: str) -> None:
+    path.write_text(content)
+
+
 DAMAGES: dict[str, tuple[str, Callable[[Path], None]]] = {
     "images truncated": ("images.npy", truncate),
     "images too few": ("images.npy", shorten),
-    "images empty": ("images.npy", lambda path: path.write_bytes(b"") and None),
+    "images empty": ("images.npy", partial(replace, content="")),
     "images missing": ("images.npy", Path.unlink),
     "labels truncated": ("labels.npy", truncate),
     "labels too few": ("labels.npy", shorten),
     "meta truncated": ("meta.json", truncate),
-    "meta of another kind": ("meta.json", lambda path: path.write_text("[]") and None),
-    "meta without a key": ("meta.json", lambda path: path.write_text("{}") and None),
+    "meta of another kind": ("meta.json", partial(replace, content="[]")),
+    "meta without a key": ("meta.json", partial(replace, content="{}")),
 }
 
 

@@ -162,9 +162,10 @@ class Means:
             )
 
     def so_far(self) -> str:
-        if not self.watch:
-            return ""
-        return f" loss {self.sums['loss'] / self.images:.3f} accuracy {self.sums['accuracy'] / self.images:.3f}"
+        """For the progress bar: of this epoch where looking costs nothing, else of the last."""
+        known = {name: float(value) / self.images for name, value in self.sums.items()} if self.watch else {}
+        known = known or (self.history[-1] if self.history else {})
+        return "".join(f" {name} {known[name]:.3f}" for name in ("loss", "accuracy") if name in known)
 
     def row(self) -> Row:
         self.check()

@@ -24,6 +24,7 @@ from oodbench.data.split import Split
 
 FORMAT = 1  # raise it when decoding changes: entries of older formats are then left alone and not found
 STALE = 24 * 3600  # seconds after which an unfinished build is taken for dead
+DAMAGED = (OSError, EOFError, ValueError, LookupError, TypeError)  # what reading half a .npy or .json ends in
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +57,7 @@ def cached(digest: str, decode: Callable[[], Decoded]) -> Split:
     if entry.exists():
         try:
             return _opened(entry, digest)
-        except (OSError, ValueError, LookupError, TypeError, EOFError) as error:
+        except DAMAGED as error:
             log.warning("decoding again: the cache entry %s is damaged (%s)", entry, error)
     return _build(entry, digest, decode())
 
@@ -110,20 +111,19 @@ def _place(building: Path, entry: Path, digest: str) -> None:
     """Rename into place; a whole entry that another process put there meanwhile stays, a damaged one goes."""
     _opened(building, digest)
     _sync(building)
-    if entry.exists():
-        try:
-            _opened(entry, digest)
-            return
-        except (OSError, ValueError, LookupError, TypeError, EOFError):
-            damaged = building.with_suffix(".damaged.building")
-            entry.rename(damaged)
-            shutil.rmtree(damaged, ignore_errors=True)
     try:
         building.rename(entry)
-        _sync(entry.parent)
     except OSError:
         if not entry.exists():
             raise
+        try:
+            _opened(entry, digest)
+        except DAMAGED:
+            away = building.with_suffix(".damaged.building")
+            entry.rename(away)
+            building.rename(entry)
+            shutil.rmtree(away, ignore_errors=True)
+    _sync(entry.parent)
 
 
 def sweep(folder: Path, pattern: str) -> None:

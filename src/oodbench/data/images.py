@@ -31,15 +31,13 @@ def square(image: Image.Image) -> NDArray[np.uint8]:
     OpenOOD's order: the conversion comes first, so that a palette is never interpolated. An image that is 32x32 keeps
     every pixel.
     """
-    from torchvision.transforms import InterpolationMode, functional
-
     if image.mode.startswith("I"):  # 16-bit grey; PIL's own conversion would clip it to white
         image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
     image = image.convert("RGB")
-    if min(image.size) != SIDE:
-        image = functional.resize(image, SIDE, InterpolationMode.BILINEAR)
     if image.size != (SIDE, SIDE):
-        image = functional.center_crop(image, [SIDE, SIDE])
+        from torchvision.transforms import InterpolationMode, functional
+
+        image = functional.center_crop(functional.resize(image, SIDE, InterpolationMode.BILINEAR), [SIDE, SIDE])
     return np.asarray(image)
 
 
