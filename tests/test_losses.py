@@ -126,7 +126,8 @@ def test_loss_gradients_and_readings_are_finite_on_hostile_features(
         with torch.autocast("cpu", torch.bfloat16):
             loss = objective.loss(features, labels)
             logits = objective.logits(features)
-        assert loss.shape == () and loss.isfinite()
+        assert loss.shape == ()
+        assert loss.isfinite()
         for gradient in gradients(loss, objective, features):
             assert gradient.isfinite().all()
         assert logits.isfinite().all()
@@ -141,7 +142,9 @@ def test_readings_of_logits_of_1e4_are_finite_probabilities(name: str, dtype: to
     columns = objective.logits(ORDINARY).shape[1]
     logits = torch.tensor([[1e4, -1e4] * columns, [-1e4] * 2 * columns, [0.0] * 2 * columns], dtype=dtype)[:, :columns]
     log_probs = objective.log_probs(logits)
-    assert log_probs.shape == (3, K) and log_probs.isfinite().all() and (log_probs <= 0).all()
+    assert log_probs.shape == (3, K)
+    assert log_probs.isfinite().all()
+    assert (log_probs <= 0).all()
     assert objective.ood_score(logits).isfinite().all()
 
 
@@ -203,7 +206,8 @@ def test_float64_stays_float64_and_float32_agrees_with_it(name: str) -> None:
         return [loss, logits, objective.log_probs(logits), objective.ood_score(logits)]
 
     for wide, narrow in zip(everything(torch.float64), everything(torch.float32), strict=True):
-        assert wide.dtype == torch.float64 and narrow.dtype == torch.float32
+        assert wide.dtype == torch.float64
+        assert narrow.dtype == torch.float32
         torch.testing.assert_close(narrow.double(), wide, rtol=1e-4, atol=1e-5)
 
 
@@ -216,7 +220,8 @@ def test_a_step_never_waits_for_the_device_and_no_shape_depends_on_data(name: st
         objective.loss(features, labels).backward()
         objective.log_probs(objective.logits(features))
         objective.diagnostics(features, labels)
-        assert features.grad is not None and features.grad.shape == (B, D)
+        assert features.grad is not None
+        assert features.grad.shape == (B, D)
 
 
 # ---- cross entropy
@@ -790,7 +795,8 @@ def test_circle_brackets_are_weights_and_pass_no_gradient() -> None:
     s = s.detach()
     close(push, gamma * (s + m).clamp_min(0))  # undetached: 2 gamma s, which pulls s in (-m, 0) UP
     close(pull, -gamma * (1 + m - s).clamp_min(0))  # undetached: 2 gamma (s - 1)
-    assert (push[1:3] > 0).all() and (2 * gamma * s[1:3] < 0).all()
+    assert (push[1:3] > 0).all()
+    assert (2 * gamma * s[1:3] < 0).all()
 
 
 @pytest.mark.parametrize("variant", ["pairwise_global", "pairwise_per_anchor"])
@@ -825,10 +831,12 @@ def test_circle_is_finite_where_the_plain_exponential_overflows(gamma: float) ->
     x = torch.tensor([[1.0, 0.0], [-1.0, 0.0], [1.0, 0.0]], requires_grad=True)
     y = torch.tensor([0, 0, 1])  # its partner opposite, the other class on top of it
     worst = pull_and_push(torch.tensor(-1.0), torch.tensor(True), 0.25, gamma)
-    assert worst == gamma * 2.25 * 1.75 and worst.exp().isinf()
+    assert worst == gamma * 2.25 * 1.75
+    assert worst.exp().isinf()
     for per_anchor in (False, True):
         loss = pairwise_loss(x, y, 0.25, gamma, per_anchor)
-        assert loss.isfinite() and loss > worst
+        assert loss.isfinite()
+        assert loss > worst
         assert torch.autograd.grad(loss, x)[0].isfinite().all()
     loss = class_level_loss(torch.tensor([[-1.0, 1.0]]), torch.tensor([0]), 0.25, gamma)
     close(loss, worst + gamma * 1.25 * 0.75, rtol=1e-6)
@@ -912,7 +920,8 @@ def test_focal_has_a_finite_gradient_up_to_certainty(gamma: float, margin: float
     loss = focal_loss(f, y, gamma)
     assert 0 <= loss < 1e-3
     gradient = torch.autograd.grad(loss, f)[0]
-    assert gradient.isfinite().all() and gradient.abs().max() < 1e-3
+    assert gradient.isfinite().all()
+    assert gradient.abs().max() < 1e-3
 
 
 # ---- how each is read
