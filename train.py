@@ -4,13 +4,19 @@ python train.py loss=halo                 python train.py dataset=cifar100 loss=
 python train.py --help                    python train.py -m loss=ce,halo seed=0,1,2
 """
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import hydra
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from oodbench.runs import Run
+
+if TYPE_CHECKING:  # torch comes when a run does: --help and a finished run need not wait for it
+    from oodbench.data import Benchmark
+    from oodbench.model import Classifier
+    from oodbench.outputs import Outputs
+    from oodbench.tracking import Log
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="train")
@@ -25,67 +31,92 @@ def main(cfg: DictConfig) -> None:
 
 def execute(cfg: DictConfig, run: Run) -> None:
     """Open every set, train, collect, evaluate; what an earlier start of the run has done is not done again."""
-    import torch  # here, so that --help and a finished run need not wait for it
-
-    from oodbench.checkpoint import load_progress, load_weights, save_progress, save_weights
-    from oodbench.data import benchmark, own
     from oodbench.detectors import Reference
-    from oodbench.device import pick_device, pick_precision, provenance
     from oodbench.evaluate import evaluate, report
-    from oodbench.fit import Progress, fit
-    from oodbench.model import Classifier, features_of, head_of, read
-    from oodbench.outputs import load_outputs, save_outputs
+    from oodbench.model import head_of
     from oodbench.tracking import track
+
+    sets = open_sets(cfg)
+    model, facts = build(cfg)
+    if cfg.force:
+        run.delete()
+    run.write_config()
+    with track(run, **cfg.wandb) as log:
+        train(cfg, run, model, sets, log)
+        splits = {"train": sets.train, "test": sets.test, **sets.ood}
+        outputs = {name: collect(run, model, name, split) for name, split in splits.items()}
+        reference = Reference(outputs["train"], head_of(model.objective))
+        detectors = {name: instantiate(node) for name, node in cfg.detector.items()}
+        numbers = evaluate(outputs["test"], {name: outputs[name] for name in sets.ood}, detectors, reference)
+        facts |= {"seed": cfg.seed, **run.training_facts()}
+        facts["images"] = {name: len(split.labels) for name, split in splits.items()}
+        facts["digests"] = {name: split.digest for name, split in splits.items()}
+        run.add_metrics(numbers, facts)
+        log(numbers)
+    print(report(numbers), run.folder, sep="\n\n")
+
+
+def open_sets(cfg: DictConfig) -> "Benchmark":
+    """Every set that the run needs, found, checked and open before an hour is spent on training."""
+    from oodbench.data import benchmark, own
+
+    ood = {name: instantiate(node) if "_target_" in node else own(node.path) for name, node in cfg.ood.items()}
+    data = cfg.dataset
+    train, test = instantiate(data.train), instantiate(data.test)
+    return benchmark(train, test, ood, data.num_classes, data.limit, data.limit_test)
+
+
+def build(cfg: DictConfig) -> tuple["Classifier", dict[str, Any]]:
+    """The network as the seed initialises it, on its device; and what it will run on, for the provenance."""
+    import torch
+
+    from oodbench.device import pick_device, pick_precision, provenance
+    from oodbench.model import Classifier
 
     if cfg.threads:
         torch.set_num_threads(cfg.threads)
     device = pick_device(cfg.device)
     precision = pick_precision(cfg.precision, device)
-    data = cfg.dataset
-    ood = {name: instantiate(node) if "_target_" in node else own(node.path) for name, node in cfg.ood.items()}
-    sets = benchmark(
-        instantiate(data.train), instantiate(data.test), ood, data.num_classes, data.limit, data.limit_test
-    )
-
     torch.manual_seed(cfg.seed)
     backbone = instantiate(cfg.backbone)
-    objective = instantiate(cfg.loss, num_features=backbone.num_features, num_classes=data.num_classes)
-    model = Classifier(backbone, objective, list(data.mean), list(data.std), precision)
-    model = model.to(device).to(memory_format=torch.channels_last)
-    if cfg.force:
-        run.delete()
-    run.write_config()
-    facts = provenance(device, precision)
+    objective = instantiate(cfg.loss, num_features=backbone.num_features, num_classes=cfg.dataset.num_classes)
+    model = Classifier(backbone, objective, list(cfg.dataset.mean), list(cfg.dataset.std), precision)
+    return model.to(device).to(memory_format=torch.channels_last), provenance(device, precision)
+
+
+def train(cfg: DictConfig, run: Run, model: "Classifier", sets: "Benchmark", log: "Log") -> None:
+    """Bring the model to the last epoch's weights: from the run's folder, from its checkpoint or from the start."""
+    from oodbench.checkpoint import load_progress, load_weights, save_progress, save_weights
+    from oodbench.fit import Progress, fit
+    from oodbench.model import features_of, read
+    from oodbench.outputs import save_outputs
 
     def save(progress: Progress) -> None:
         save_progress(run.checkpoint, progress, run.hash)
         run.write_history(progress.history)
         log(progress.history[-1])
 
-    with track(run, **cfg.wandb) as log:
-        if not run.weights.exists():
-            progress = load_progress(run.checkpoint, run.hash)
-            fit(model, sets.train.images, sets.train.labels, instantiate(cfg.recipe), cfg.seed, progress, save)
-            features = features_of(model, sets.train.images)
-            model.settle(features, sets.train.labels)
-            save_outputs(run.outputs("train"), read(model.objective, features, sets.train.labels), sets.train.digest)
-            save_weights(run.weights, model)
-        load_weights(run.weights, model)
+    if not run.weights.exists():
+        images, labels, _, _ = sets.train
+        resume = load_progress(run.checkpoint, run.hash)
+        fit(model, images, labels, instantiate(cfg.recipe), cfg.seed, resume, save)
+        features = features_of(model, images)
+        model.settle(features, labels)
+        save_outputs(run.outputs("train"), read(model.objective, features, labels), sets.train.digest)
+        save_weights(run.weights, model)
+    load_weights(run.weights, model)
 
-        outputs = {}
-        for name, split in {"train": sets.train, "test": sets.test, **sets.ood}.items():
-            stored = load_outputs(run.outputs(name), split.digest)
-            outputs[name] = stored or read(model.objective, features_of(model, split.images), split.labels)
-            if stored is None:
-                save_outputs(run.outputs(name), outputs[name], split.digest)
 
-        reference = Reference(outputs["train"], head_of(model.objective))
-        detectors = {name: instantiate(node) for name, node in cfg.detector.items()}
-        numbers = evaluate(outputs["test"], {name: outputs[name] for name in sets.ood}, detectors, reference)
-        images = {name: len(split.labels) for name, split in outputs.items()}
-        run.add_metrics(numbers, facts | run.training_facts() | {"seed": cfg.seed, "images": images})
-        log(numbers)
-    print(report(numbers), run.folder, sep="\n\n")
+def collect(run: Run, model: "Classifier", name: str, split: Any) -> "Outputs":
+    """What the model says of a set: from the run's folder, or from one forward pass."""
+    from oodbench.model import features_of, read
+    from oodbench.outputs import load_outputs, save_outputs
+
+    outputs = load_outputs(run.outputs(name), split.digest)
+    if outputs is None:
+        outputs = read(model.objective, features_of(model, split.images), split.labels)
+        save_outputs(run.outputs(name), outputs, split.digest)
+    return outputs
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ import yaml
 Config = dict[str, Any]
 
 WHERE = ("root",)  # keys that say where something lies, not what it is
+SETS_OF = ("images", "digests", "ood", "detector")  # parts of the provenance that grow with the sets and detectors
 
 
 def write_atomic(path: Path, data: bytes | str) -> None:
@@ -108,31 +109,35 @@ class Run:
         if self.folder.exists():
             shutil.rmtree(self.folder)
 
-    def asked(self) -> dict[str, Any]:
-        """{OOD set: {"source": its configuration, "detector": {name: configuration}}}, what metrics.json shall hold."""
-        detectors = without_places(self.config["detector"])
-        return {
-            name: {"source": without_places(node), "detector": detectors} for name, node in self.config["ood"].items()
-        }
+    @property
+    def sources(self) -> Config:
+        """{OOD set: its configuration}, as metrics.json records it."""
+        return without_places(self.config["ood"])
+
+    @property
+    def detectors(self) -> Config:
+        """{detector: its configuration}, as metrics.json records it."""
+        return without_places(self.config["detector"])
 
     def is_finished(self) -> bool:
         """Whether metrics.json holds every number that the configuration asks for, of the very sets and detectors."""
         metrics = self.metrics()
-        if metrics is None:
-            return False
-        have = metrics["provenance"]["ood"]
-        return all(
-            name in have
-            and have[name]["source"] == asked["source"]
-            and asked["detector"].items() <= have[name]["detector"].items()
-            for name, asked in self.asked().items()
+        return (
+            metrics is not None
+            and self.sources.items() <= metrics["provenance"]["ood"].items()
+            and self.detectors.items() <= metrics["provenance"]["detector"].items()
+            and all(self.detectors.keys() <= metrics["ood"][name].keys() for name in self.sources)
         )
 
     def add_metrics(self, numbers: dict[str, Any], provenance: dict[str, Any]) -> None:
-        """Write metrics.json: the new numbers, and those of other OOD sets that it held already."""
-        before = self.metrics() or {"ood": {}, "provenance": {"ood": {}, "images": {}}}
-        numbers["ood"] = before["ood"] | numbers["ood"]
-        for key, new in (("ood", self.asked()), ("images", provenance["images"])):
-            provenance[key] = before["provenance"][key] | new
-        text = json.dumps({"config_hash": self.hash, **numbers, "provenance": provenance}, indent=1)
+        """Write metrics.json: the new numbers, and the old ones of sets and detectors that are still the same."""
+        before = self.metrics() or {"ood": {}, "provenance": {key: {} for key in SETS_OF}}
+        old, ood = before["provenance"], dict(numbers["ood"])
+        for name, scores in before["ood"].items():
+            if self.sources.get(name, old["ood"][name]) == old["ood"][name]:
+                same = {d for d, how in old["detector"].items() if self.detectors.get(d, how) == how}
+                ood[name] = {d: values for d, values in scores.items() if d in same} | ood.get(name, {})
+        provenance = provenance | {"ood": self.sources, "detector": self.detectors}
+        provenance |= {key: old[key] | provenance[key] for key in SETS_OF}
+        text = json.dumps({"config_hash": self.hash, **numbers, "ood": ood, "provenance": provenance}, indent=1)
         write_atomic(self.folder / "metrics.json", text + "\n")
