@@ -60,6 +60,8 @@ class Circle(Objective):
         super().__init__()
         if variant not in VARIANTS:
             raise ValueError(f"variant is {variant!r}; the circle loss has {', '.join(VARIANTS)}")
+        if gamma <= 0 or scale <= 0:
+            raise ValueError(f"gamma is {gamma}, scale is {scale}; both must be positive")
         self.variant, self.m, self.gamma, self.scale = variant, m, gamma, scale
         if variant == "class_level":
             self.prototypes = nn.Parameter(nn.Linear(num_features, num_classes, bias=False).weight.detach())

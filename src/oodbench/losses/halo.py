@@ -38,7 +38,7 @@ class Halo(Objective):
         learn_gamma: bool,
     ) -> None:
         super().__init__()
-        K, D = num_classes, embedding_dim or num_classes
+        K, D = num_classes, num_classes if embedding_dim is None else embedding_dim
         if variant not in VARIANTS:
             raise ValueError(f"variant is {variant!r}; HALO has {', '.join(VARIANTS)}")
         if D < 2:

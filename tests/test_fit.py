@@ -1,0 +1,417 @@
+"""The training loop: repeatable to the bit, resumable to the bit, and it stops before it saves nonsense."""
+
+import math
+from collections.abc import Callable
+from copy import deepcopy
+from dataclasses import fields, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from conftest import composed, names
+from hydra.utils import instantiate
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import CosineAnnealingLR, LambdaLR
+
+from oodbench.backbones import ResNet18
+from oodbench.checkpoint import load_progress, load_weights, save_progress, save_weights
+from oodbench.data import digits
+from oodbench.fit import Progress, Recipe, cosine, fit, learning_rate_factor, parameter_groups, train_step
+from oodbench.losses import CrossEntropy, Halo
+from oodbench.model import Classifier, features_of, read
+
+RANDOM = np.random.default_rng(0)
+IMAGES = RANDOM.integers(256, size=(50, 32, 32, 3), dtype=np.uint8)
+LABELS = np.arange(50) % 5
+FEATURES, CLASSES = 6, 5
+SGD = partial(torch.optim.SGD, lr=0.1, momentum=0.9, nesterov=True, weight_decay=5e-4)
+RECIPE = Recipe(
+    epochs=4,
+    batch_size=16,
+    optimizer=SGD,
+    schedule=partial(cosine, final=1e-5),
+    warmup_epochs=1,
+    clip_grad_norm=1.0,
+    crop_padding=4,
+    flip=True,
+)
+LOSSES = [f"loss={name}" for name in names("loss")]
+LOSSES += ["loss=circle loss.variant=pairwise_global", "loss=halo loss.variant=notes"]
+
+
+class Small(nn.Sequential):
+    """A backbone with all that has a state of its own: batch norm's statistics, dropout's generator."""
+
+    num_features = FEATURES
+
+    def __init__(self) -> None:
+        layers = nn.Conv2d(3, FEATURES, 3, stride=4), nn.BatchNorm2d(FEATURES), nn.ReLU(), nn.Dropout(0.1)
+        super().__init__(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten())
+
+
+def classifier(loss: str = "loss=ce", seed: int = 0, backbone: Callable[[], nn.Module] = Small) -> Classifier:
+    torch.manual_seed(seed)
+    network = backbone()
+    objective = instantiate(composed(*loss.split()).loss, num_features=network.num_features, num_classes=CLASSES)
+    model = Classifier(network, objective, [0.5] * 3, [0.25] * 3, torch.float32)
+    return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+
+
+def watched(objective: CrossEntropy) -> Classifier:
+    torch.manual_seed(0)
+    return Classifier(Small(), objective, [0.5] * 3, [0.25] * 3, torch.float32)
+
+
+def train(model: Classifier, recipe: Recipe = RECIPE, seed: int = 0, **options: Any) -> list[Progress]:
+    """What was saved after each epoch."""
+    saved: list[Progress] = []
+    options.setdefault("resume", None)
+    options.setdefault("save", lambda progress: saved.append(deepcopy(progress)))
+    fit(model, IMAGES, LABELS, recipe, seed, **options)
+    return saved
+
+
+def same(a: Any, b: Any) -> bool:
+    """To the bit, for the nested dictionaries of a state."""
+    if isinstance(a, Tensor):
+        return a.dtype == b.dtype and torch.equal(a.nan_to_num(nan=-1e30), b.nan_to_num(nan=-1e30))
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(same(a[key], b[key]) for key in a)
+    if isinstance(a, list):
+        return len(a) == len(b) and all(map(same, a, b))
+    return bool(a == b or (a != a and b != b))
+
+
+def numbers(history: list[dict[str, float]]) -> list[dict[str, float]]:
+    """Less what the clock says."""
+    return [{k: v for k, v in row.items() if k not in ("seconds", "images_per_second")} for row in history]
+
+
+def test_the_same_seed_gives_the_same_weights_to_the_bit() -> None:
+    recipe, network = replace(RECIPE, epochs=2), partial(ResNet18, width=4)
+    first, second, other = (train(classifier(backbone=network), recipe, seed)[-1] for seed in (5, 5, 6))
+    assert same(first.model, second.model)
+    assert same(first.optimizer, second.optimizer)
+    assert same(numbers(first.history), numbers(second.history))
+    assert not same(first.model, other.model)
+
+
+def test_the_same_seed_gives_the_same_weights_on_two_threads() -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        first, second = (train(classifier(), replace(RECIPE, epochs=1))[-1] for _ in range(2))
+    finally:
+        torch.set_num_threads(before)
+    assert same(first.model, second.model)
+
+
+def test_a_training_does_not_depend_on_what_was_drawn_before_it() -> None:
+    model, twin = classifier(), classifier()
+    first = train(model)[-1]
+    torch.rand(17)
+    np.random.default_rng().random(3)
+    assert same(first.model, train(twin)[-1].model)
+
+
+class Killed(BaseException):
+    """As SIGKILL: nothing of the loop may catch it."""
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_a_training_that_was_stopped_goes_on_to_the_same_bits(loss: str, tmp_path: Path) -> None:
+    straight = train(classifier(loss))[-1]
+    path = tmp_path / "checkpoint.pt"
+
+    def save_and_die(progress: Progress) -> None:
+        save_progress(path, progress, "abc")
+        if len(progress.history) == 2:
+            raise Killed
+
+    with pytest.raises(Killed):
+        train(classifier(loss), save=save_and_die)
+    torch.rand(3)
+    model = classifier(loss, seed=99)  # whose own initial weights must not matter
+    rest = train(model, resume=load_progress(path, "abc"))
+    assert [len(progress.history) for progress in rest] == [3, 4]
+    assert same(rest[-1].model, straight.model)
+    assert same(model.state_dict(), straight.model)
+    assert same(rest[-1].optimizer, straight.optimizer)
+    assert same(numbers(rest[-1].history), numbers(straight.history))
+
+
+def test_a_finished_training_is_not_gone_on_with(tmp_path: Path) -> None:
+    straight = train(classifier())[-1]
+    model = classifier(seed=99)
+    assert train(model, resume=deepcopy(straight)) == []
+    assert same(model.state_dict(), straight.model)
+
+
+def test_weights_survive_their_file(tmp_path: Path) -> None:
+    model = classifier("loss=halo")
+    train(model)
+    save_weights(tmp_path / "model.safetensors", model)
+    other = classifier("loss=halo", seed=1)
+    load_weights(tmp_path / "model.safetensors", other)
+    assert same(other.state_dict(), model.state_dict())
+
+
+def test_cosine_equals_the_public_benchmarks_schedule() -> None:
+    """OpenOOD sets 1e-6 + (0.1 - 1e-6) (1 + cos(pi step / steps)) / 2 in a LambdaLR before every step."""
+    recipe = replace(RECIPE, epochs=10, warmup_epochs=0)
+    per_epoch, total = 7, 70
+    weight = nn.Parameter(torch.zeros(1))
+    ours, openood, closed = (torch.optim.SGD([weight], lr=0.1) for _ in range(3))
+    lr_min = 1e-6 / 0.1
+    schedulers = (
+        LambdaLR(ours, lambda step: learning_rate_factor(step, per_epoch, recipe)),
+        LambdaLR(openood, lambda step: lr_min + (1 - lr_min) * 0.5 * (1 + math.cos(step / total * math.pi))),
+        CosineAnnealingLR(closed, T_max=total, eta_min=1e-6),
+    )
+    for _ in range(total):
+        rates = [optimizer.param_groups[0]["lr"] for optimizer in (ours, openood, closed)]
+        assert rates[0] == pytest.approx(rates[1], rel=1e-12)
+        assert rates[0] == pytest.approx(rates[2], rel=1e-6)
+        for optimizer, scheduler in zip((ours, openood, closed), schedulers, strict=True):
+            optimizer.step()
+            scheduler.step()
+    assert learning_rate_factor(0, per_epoch, recipe) == 1
+    assert 0.1 * learning_rate_factor(total, per_epoch, recipe) == pytest.approx(1e-6)
+
+
+def test_the_warm_up_is_linear_and_the_schedule_starts_after_it() -> None:
+    recipe = replace(RECIPE, epochs=3, warmup_epochs=1, schedule=lambda share: 10 + share)
+    factors = [learning_rate_factor(step, 4, recipe) for step in range(12)]
+    assert factors[:4] == [0.25, 0.5, 0.75, 1.0]
+    assert factors[4:] == [10 + i / 8 for i in range(8)]
+
+
+def test_half_an_epoch_of_warm_up_and_nothing_but_warm_up_are_possible() -> None:
+    half = replace(RECIPE, epochs=2, warmup_epochs=0.5)
+    assert [learning_rate_factor(step, 4, half) for step in range(3)] == [0.5, 1, 1]
+    only = replace(RECIPE, epochs=1, warmup_epochs=1)
+    assert [learning_rate_factor(step, 2, only) for step in range(2)] == [0.5, 1]
+
+
+class Recording(torch.optim.SGD):
+    """Notes the learning rates that it steps with."""
+
+    def step(self, closure: Any = None) -> None:
+        self.rates = [*getattr(self, "rates", []), [group["lr"] for group in self.param_groups]]
+        Recording.last = self
+        super().step(closure)
+
+
+def test_every_step_is_taken_with_the_recipes_learning_rate_also_after_a_resume() -> None:
+    recipe = replace(RECIPE, optimizer=partial(Recording, lr=0.1, momentum=0.9))
+    expected = [0.1 * learning_rate_factor(step, 4, recipe) for step in range(16)]
+    saved = train(classifier("loss=halo"), recipe)
+    assert Recording.last.rates == [[pytest.approx(rate)] * 2 for rate in expected]  # two groups: one does not decay
+    assert [row["lr"] for row in saved[-1].history] == pytest.approx(expected[3::4])
+    train(classifier("loss=halo"), recipe, resume=saved[1])
+    assert Recording.last.rates == [[pytest.approx(rate)] * 2 for rate in expected[8:]]
+
+
+class Noting(CrossEntropy):
+    """Notes the labels it is shown; says what loss it is told to say, with an honest gradient."""
+
+    def __init__(self, says: Callable[[int], float | None] = lambda call: None) -> None:
+        super().__init__(FEATURES, CLASSES, label_smoothing=0.0)
+        self.says, self.shown = says, []  # type: ignore[var-annotated]
+
+    def loss(self, features: Tensor, labels: Tensor) -> Tensor:
+        value, said = super().loss(features, labels), self.says(len(self.shown))
+        self.shown.append(labels.tolist())
+        return value if said is None else value - value.detach() + said
+
+
+def test_every_epoch_shows_every_image_once_and_keeps_the_last_short_batch() -> None:
+    objective = Noting()
+    train(watched(objective))
+    assert [len(batch) for batch in objective.shown] == 4 * [16, 16, 16, 2]
+    epochs = [[y for batch in objective.shown[i : i + 4] for y in batch] for i in range(0, 16, 4)]
+    assert all(sorted(epoch) == sorted(LABELS.tolist()) for epoch in epochs)
+    assert len({tuple(epoch) for epoch in epochs}) == 4
+
+
+def test_an_epochs_loss_is_the_mean_over_its_images() -> None:
+    history = train(watched(Noting(lambda call: float(call))), replace(RECIPE, epochs=1))[-1].history
+    assert history[0]["loss"] == pytest.approx((16 * 0 + 16 * 1 + 16 * 2 + 2 * 3) / 50)
+    assert history[0]["epoch"] == 1
+
+
+def test_an_epochs_accuracy_is_a_share_of_its_images() -> None:
+    objective = Noting()
+    nn.init.zeros_(objective.head.weight)
+    nn.init.constant_(objective.head.bias, 0)
+    with torch.no_grad():
+        objective.head.bias[2] = 1  # always answers 2, right for 10 of 50
+    still = replace(RECIPE, epochs=1, optimizer=partial(torch.optim.SGD, lr=0.0))
+    assert train(watched(objective), still)[-1].history[0]["accuracy"] == pytest.approx(0.2)
+
+
+def test_a_loss_without_prototypes_yet_has_no_accuracy() -> None:
+    history = train(classifier("loss=circle loss.variant=pairwise_global"), replace(RECIPE, epochs=1))[-1].history
+    assert math.isnan(history[0]["accuracy"])
+    assert math.isfinite(history[0]["loss"])
+
+
+def test_halo_writes_gamma_radius_and_abstention_of_every_epoch() -> None:
+    history = train(classifier("loss=halo"), replace(RECIPE, epochs=2))[-1].history
+    assert all({"gamma", "r2", "p_abstain"} <= row.keys() for row in history)
+    assert 10 < history[0]["gamma"] < 20  # 20 / (1 + 2 / 5) at first
+    assert 0 <= history[0]["p_abstain"] <= 1
+
+
+def test_halos_gamma_does_not_decay_and_everything_else_does() -> None:
+    model = classifier("loss=halo")
+    decays, spared = parameter_groups(model)
+    assert [id(p) for p in spared["params"]] == [id(model.objective.raw_gamma)]
+    assert spared["weight_decay"] == 0
+    assert "weight_decay" not in decays  # the recipe's
+    ids = [id(p) for p in decays["params"] + spared["params"]]
+    assert sorted(ids) == sorted(map(id, model.parameters()))
+
+
+def test_one_group_is_enough_where_everything_decays_or_gamma_is_fixed() -> None:
+    for loss in ("loss=ce", "loss=halo loss.learn_gamma=false"):
+        model = classifier(loss)
+        (group,) = parameter_groups(model)
+        assert sorted(map(id, group["params"])) == sorted(id(p) for p in model.parameters() if p.requires_grad)
+
+
+def test_weight_decay_reaches_batch_norm_and_biases_but_not_gamma() -> None:
+    model = classifier("loss=halo")
+    optimizer = SGD(parameter_groups(model))
+    before = {name: p.detach().clone() for name, p in model.named_parameters()}
+    for parameter in model.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    optimizer.step()
+    for name, parameter in model.named_parameters():
+        shrunk = 1 - 0.1 * 5e-4 * 1.9 * (name != "objective.raw_gamma")  # nesterov: 1 + momentum in the first step
+        torch.testing.assert_close(parameter.detach(), before[name] * shrunk, msg=name)
+    assert isinstance(model.objective, Halo)
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+def test_a_loss_that_is_not_finite_stops_before_spoilt_weights_are_saved(bad: float) -> None:
+    objective = Noting(lambda call: bad if call == 6 else None)  # of 4 steps an epoch: epoch 2, step 3
+    saved: list[Progress] = []
+    with pytest.raises(FloatingPointError, match=rf"{bad} at epoch 2, step 3.*step before had loss \d"):
+        train(watched(objective), save=lambda progress: saved.append(deepcopy(progress)))
+    assert len(saved) == 1
+    assert len(objective.shown) == 7  # on a CPU at once, not at the end of the epoch
+    assert all(value.isfinite().all() for value in saved[0].model.values())
+
+
+def test_the_error_tells_the_last_good_epoch_and_what_to_try() -> None:
+    objective = Noting(lambda call: math.nan if call == 4 else 1.5)
+    with pytest.raises(FloatingPointError, match=r"epoch 2, step 1.*loss 1.5.*recipe.clip_grad_norm=1.0"):
+        train(watched(objective))
+
+
+class Treacherous(CrossEntropy):
+    """A loss that stays finite while its gradient does not, in the last step of the first epoch."""
+
+    calls = 0
+
+    def loss(self, features: Tensor, labels: Tensor) -> Tensor:
+        self.calls += 1
+        zero = (0 * features).sum().sqrt() if self.calls == 4 else 0  # 0, whose derivative is infinite
+        return super().loss(features, labels) + zero
+
+
+def test_weights_that_the_last_step_of_an_epoch_has_spoilt_are_not_saved() -> None:
+    """The loss would tell in the next step only, when the checkpoint is worthless already."""
+    saved: list[Progress] = []
+    with pytest.raises(FloatingPointError, match="epoch 1"):
+        train(watched(Treacherous(FEATURES, CLASSES, 0.0)), save=lambda progress: saved.append(deepcopy(progress)))
+    assert saved == []
+
+
+@pytest.mark.parametrize("bound", [1.0, 0.01, None])
+def test_clipping_bounds_the_norm_of_all_gradients_together(bound: float | None) -> None:
+    model = classifier()
+    for parameter in model.objective.parameters():
+        parameter.data *= 100
+    before = deepcopy(model.state_dict())
+    optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
+    train_step(model, optimizer, torch.from_numpy(IMAGES).permute(0, 3, 1, 2), torch.from_numpy(LABELS), bound)
+    steps = [(p.detach() - before[name]).flatten() for name, p in model.named_parameters()]
+    moved = float(torch.cat(steps).norm())
+    assert moved > 5 if bound is None else moved == pytest.approx(bound, rel=1e-2)
+
+
+def test_a_gradient_below_the_bound_is_left_alone() -> None:
+    clipped, free = classifier(), classifier()
+    for model, bound in ((clipped, 1e6), (free, None)):
+        torch.manual_seed(0)  # dropout's
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        train_step(model, optimizer, torch.from_numpy(IMAGES).permute(0, 3, 1, 2), torch.from_numpy(LABELS), bound)
+    assert same(clipped.state_dict(), free.state_dict())
+
+
+def test_progress_of_another_configuration_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint.pt"
+    save_progress(path, train(classifier(), replace(RECIPE, epochs=1))[-1], "abc")
+    with pytest.raises(ValueError, match=r"checkpoint.pt is of another configuration.*def"):
+        load_progress(path, "def")
+
+
+@pytest.mark.parametrize("share", [0, 0.01, 0.5, 0.999])
+def test_a_truncated_checkpoint_is_named(tmp_path: Path, share: float) -> None:
+    path = tmp_path / "checkpoint.pt"
+    save_progress(path, train(classifier(), replace(RECIPE, epochs=1))[-1], "abc")
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(share * len(whole))])
+    with pytest.raises(ValueError, match=r"checkpoint.pt cannot be read.*delete it"):
+        load_progress(path, "abc")
+
+
+@pytest.mark.parametrize("content", [{"weights": 1}, [1, 2], torch.zeros(3)], ids=["dict", "list", "tensor"])
+def test_a_file_of_another_kind_in_the_checkpoints_place_is_named(tmp_path: Path, content: Any) -> None:
+    path = tmp_path / "checkpoint.pt"
+    torch.save(content, path)
+    with pytest.raises(ValueError, match=r"checkpoint\.pt"):
+        load_progress(path, "abc")
+
+
+@pytest.mark.parametrize("share", [0, 0.01, 0.5, 0.999])
+def test_truncated_weights_are_named(tmp_path: Path, share: float) -> None:
+    path = tmp_path / "model.safetensors"
+    save_weights(path, classifier())
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(share * len(whole))])
+    with pytest.raises(ValueError, match=r"model\.safetensors"):
+        load_weights(path, classifier())
+
+
+def test_no_checkpoint_is_no_progress(tmp_path: Path) -> None:
+    assert load_progress(tmp_path / "checkpoint.pt", "abc") is None
+
+
+@pytest.mark.parametrize("name", names("recipe"))
+def test_every_recipe_says_everything_that_a_recipe_says_and_nothing_else(name: str) -> None:
+    node = composed("loss=ce", f"recipe={name}").recipe
+    assert {key for key in node if key != "_target_"} == {field.name for field in fields(Recipe)}
+    recipe = instantiate(node)
+    (group,) = recipe.optimizer([{"params": [nn.Parameter(torch.zeros(1))]}]).param_groups
+    expected = {"lr": 0.1, "momentum": 0.9, "nesterov": True, "weight_decay": 5e-4}
+    assert {key: group[key] for key in expected} == expected
+    assert [recipe.schedule(0), recipe.schedule(1)] == pytest.approx([1, 1e-5])
+    assert (recipe.batch_size, recipe.crop_padding, recipe.flip) == (128, 4, True)
+
+
+def test_the_digits_are_learnt() -> None:
+    train_set, test_set = digits("train"), digits("test")
+    torch.manual_seed(0)
+    backbone = ResNet18(width=8)
+    objective = CrossEntropy(backbone.num_features, 8, label_smoothing=0.0)
+    model = Classifier(backbone, objective, [0.304] * 3, [0.3252] * 3, torch.float32)
+    recipe = replace(RECIPE, epochs=3, batch_size=64, crop_padding=2, flip=False)
+    fit(model, train_set.images, train_set.labels, recipe, 0, None, lambda progress: None)
+    outputs = read(objective, features_of(model, test_set.images), test_set.labels)
+    assert np.mean(outputs.log_probs.argmax(1) == test_set.labels) > 0.8  # chance is 0.125

@@ -1,0 +1,156 @@
+"""The network, and the one pass over a set that everything after it reads from."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from conftest import composed, names
+from hydra.utils import instantiate
+from torch import Tensor, nn
+
+from oodbench.backbones import ResNet18
+from oodbench.data.batches import normalise
+from oodbench.losses import CrossEntropy, Objective
+from oodbench.model import Classifier, features_of, head_of, read
+
+IMAGES = np.random.default_rng(0).integers(256, size=(23, 32, 32, 3), dtype=np.uint8)
+LABELS = np.arange(23) % 5
+BATCH = torch.from_numpy(IMAGES).permute(0, 3, 1, 2)
+MEAN, STD = [0.5, 0.4, 0.3], [0.25, 0.2, 0.3]
+
+
+def classifier(objective: Objective | None = None, precision: torch.dtype = torch.float32) -> Classifier:
+    torch.manual_seed(0)
+    backbone = ResNet18(width=4)
+    objective = objective or CrossEntropy(backbone.num_features, 5, label_smoothing=0.0)
+    model = Classifier(backbone, objective, MEAN, STD, precision)
+    with torch.no_grad():  # batch norm as a training leaves it, not the identity
+        for module in model.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.running_mean.uniform_(-0.2, 0.2)
+                module.running_var.uniform_(0.5, 2)
+    return model
+
+
+def test_resnet18_has_the_published_number_of_parameters() -> None:
+    network = nn.Sequential(ResNet18(width=64), nn.Linear(512, 10))
+    assert sum(p.numel() for p in network.parameters()) == 11_173_962
+
+
+def test_resnet18_keeps_the_resolution_up_to_its_second_stage() -> None:
+    backbone, shapes = ResNet18(width=4), {}
+    for name, module in backbone.named_children():
+        module.register_forward_hook(lambda m, x, out, name=name: shapes.update({name: tuple(out.shape[1:])}))
+    assert backbone(torch.zeros(2, 3, 32, 32)).shape == (2, 32)
+    stages = {"layer1": (4, 32, 32), "layer2": (8, 16, 16), "layer3": (16, 8, 8), "layer4": (32, 4, 4)}
+    assert shapes == {"conv1": (4, 32, 32), "bn1": (4, 32, 32), **stages}
+
+
+@pytest.mark.parametrize("width", [4, 16, 64])
+def test_the_number_of_features_follows_the_width(width: int) -> None:
+    backbone = ResNet18(width)
+    assert backbone.num_features == 8 * width
+    assert sum(isinstance(m, nn.Conv2d) for m in backbone.modules()) == 20  # 17 of the 18 layers, 3 shortcuts
+
+
+def test_features_are_of_a_relu_averaged_over_the_plane() -> None:
+    backbone, planes = ResNet18(width=4), []
+    backbone.layer4.register_forward_hook(lambda m, x, out: planes.append(out))
+    features = backbone(torch.randn(3, 3, 32, 32))
+    assert (features >= 0).all()
+    torch.testing.assert_close(features, planes[0].flatten(2).mean(2))
+
+
+def test_every_parameter_of_the_backbone_has_a_gradient() -> None:
+    backbone = ResNet18(width=4)
+    backbone(torch.randn(8, 3, 32, 32)).square().sum().backward()
+    for name, parameter in backbone.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.isfinite().all(), name
+        assert parameter.grad.any(), name
+
+
+def test_a_batch_of_one_can_be_trained_on() -> None:
+    assert ResNet18(width=4).train()(torch.randn(1, 3, 32, 32)).isfinite().all()
+
+
+class Watching(CrossEntropy):
+    """Notes in what precision it is asked."""
+
+    def __init__(self) -> None:
+        super().__init__(32, 5, label_smoothing=0.0)
+        self.seen: list[tuple[torch.dtype, torch.dtype, bool]] = []
+
+    def loss(self, features: Tensor, labels: Tensor) -> Tensor:
+        product = features @ features.T
+        self.seen.append((features.dtype, product.dtype, torch.is_autocast_enabled(features.device.type)))
+        return super().loss(features, labels)
+
+
+def test_the_backbone_computes_in_bf16_and_the_objective_in_float32() -> None:
+    model = classifier(Watching(), torch.bfloat16)
+    convolved: list[torch.dtype] = []
+    for module in model.backbone.modules():
+        if isinstance(module, nn.Conv2d):
+            module.register_forward_hook(lambda m, x, out: convolved.append(out.dtype))
+    features = model.features(BATCH)
+    assert features.dtype == torch.float32
+    assert convolved == [torch.bfloat16] * 20
+    with torch.autocast("cpu", torch.bfloat16):
+        model.objective.loss(features, torch.from_numpy(LABELS))
+    assert model.objective.seen == [(torch.float32, torch.float32, False)]
+
+
+def test_fp32_is_the_backbone_without_autocast() -> None:
+    model = classifier().eval()
+    plain = model.backbone(normalise(BATCH, torch.tensor(MEAN), torch.tensor(STD)))
+    assert torch.equal(model.features(BATCH), plain)
+    assert not torch.equal(classifier(precision=torch.bfloat16).eval().features(BATCH), plain)
+
+
+def test_features_of_a_set_equal_a_direct_forward_whatever_the_batch_size() -> None:
+    model = classifier()
+    running = copy.deepcopy(model.state_dict())
+    model.train()
+    with torch.no_grad():
+        direct = copy.deepcopy(model).eval().features(BATCH)
+    for batch_size in (1, 7, 23, 500):
+        features = features_of(model, IMAGES, batch_size)
+        assert features.shape == (23, 32)
+        torch.testing.assert_close(features, direct, rtol=1e-4, atol=1e-5)
+    assert all(torch.equal(value, running[name]) for name, value in model.state_dict().items())
+
+
+@pytest.mark.parametrize("loss", names("loss"))
+def test_what_is_read_is_the_objectives_own_reading_in_float64(loss: str) -> None:
+    objective = instantiate(composed(f"loss={loss}").loss, num_features=6, num_classes=5)
+    features = torch.randn(23, 6, generator=torch.Generator().manual_seed(0)).abs() * 3
+    objective.train()
+    before = copy.deepcopy(objective.state_dict())
+    outputs = read(objective, features, LABELS)
+
+    assert outputs.features.dtype == outputs.logits.dtype == np.float32
+    assert outputs.log_probs.dtype == outputs.ood_score.dtype == np.float64
+    assert outputs.labels.dtype == np.int64
+    assert (outputs.labels == LABELS).all()
+    assert outputs.logits.shape[1] >= outputs.log_probs.shape[1] == 5
+    wide = torch.from_numpy(outputs.logits).double()
+    assert (outputs.log_probs == objective.log_probs(wide).numpy()).all()
+    assert (outputs.ood_score == objective.ood_score(wide).numpy()).all()
+    assert (outputs.logits == head_of(objective)(outputs.features)).all()
+    assert objective.training
+    assert all(torch.equal(value, before[name]) for name, value in objective.state_dict().items())
+
+
+def test_the_head_keeps_the_weights_it_was_made_with() -> None:
+    objective = CrossEntropy(6, 5, label_smoothing=0.0)
+    features = np.random.default_rng(0).normal(size=(4, 6)).astype("f4")
+    head = head_of(objective)
+    before = head(features)
+    nn.init.zeros_(objective.head.weight)
+    assert (head(features) == before).all()
+
+
+def test_normalisation_constants_are_not_stored_with_the_weights() -> None:
+    assert not {"mean", "std"} & classifier().state_dict().keys()

@@ -1,0 +1,390 @@
+"""The command line, on the embedded digits: what a run leaves behind, and what happens when something goes wrong."""
+
+import contextlib
+import csv
+import io
+import json
+import os
+import re
+import runpy
+import shutil
+import signal
+import struct
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+import yaml
+from conftest import ROOT, composed, names
+from hydra.errors import MissingConfigException
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
+from PIL import Image
+from sklearn.metrics import roc_auc_score
+
+from oodbench import device, metrics
+from oodbench.checkpoint import load_weights
+from oodbench.data import digits, limited
+from oodbench.detectors import msp
+from oodbench.losses import Objective
+from oodbench.model import Classifier, features_of, read
+from oodbench.outputs import Outputs, load_outputs
+
+SMALL = ("dataset=digits", "recipe=smoke", "backbone.width=4", "device=cpu", "precision=fp32")
+LIMITED = (*SMALL, "dataset.limit=400", "dataset.limit_test=160")
+HALO = (*LIMITED, "loss=halo", "recipe.epochs=2", "seed=3", "ood=[unseen_digits,noise]")
+
+
+def command(*overrides: str) -> list[str]:
+    return [sys.executable, str(ROOT / "train.py"), *overrides]
+
+
+def started(*overrides: str) -> str:
+    """What the command prints; in this process, which has torch already, so that an error arrives as it was raised."""
+    printed, argv = io.StringIO(), sys.argv
+    sys.argv = command(*overrides)[1:]
+    try:
+        with contextlib.redirect_stdout(printed), pytest.MonkeyPatch.context() as patch:
+            patch.setenv("HYDRA_FULL_ERROR", "1")
+            runpy.run_path(sys.argv[0], run_name="__main__")
+    finally:
+        sys.argv = argv
+    return printed.getvalue()
+
+
+def folders(results: Path) -> list[Path]:
+    return sorted(results.glob("runs/*/*/*/*/seed*"))
+
+
+class Finished(NamedTuple):
+    results: Path
+    folder: Path
+    stdout: str
+    metrics: dict[str, Any]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OODBENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    """One run, started as a user starts it; nobody writes to it."""
+    results = tmp_path_factory.mktemp("results")
+    shell = subprocess.run(command(*HALO, f"results_dir={results}"), capture_output=True, text=True, check=False)
+    assert shell.returncode == 0, shell.stderr
+    (folder,) = folders(results)
+    return Finished(results, folder, shell.stdout, json.loads((folder / "metrics.json").read_text()))
+
+
+@pytest.fixture
+def again(finished: Finished, tmp_path: Path) -> Finished:
+    """A copy of the finished run, to do things to."""
+    results = tmp_path / "results"
+    shutil.copytree(finished.results, results)
+    return finished._replace(results=results, folder=results / finished.folder.relative_to(finished.results))
+
+
+def stored(run: Finished, name: str) -> Outputs:
+    outputs = load_outputs(run.folder / f"outputs/{name}.safetensors")
+    assert outputs is not None
+    return outputs
+
+
+def test_the_folder_holds_what_the_documentation_says(finished: Finished) -> None:
+    relative = finished.folder.relative_to(finished.results)
+    assert re.fullmatch(r"runs/digits/resnet18/halo/smoke-[0-9a-f]{8}/seed3", str(relative))
+    files = {str(path.relative_to(finished.folder)) for path in finished.folder.rglob("*") if path.is_file()}
+    outputs = {f"outputs/{name}.safetensors" for name in ("train", "test", "unseen_digits", "noise")}
+    top = {"config.yaml", "train.csv", "checkpoint.pt", "model.safetensors", "metrics.json"}
+    assert {file for file in files if not file.startswith(".")} == top | outputs
+    assert [path.name for path in finished.results.iterdir()] == ["runs"]
+
+
+def test_metrics_json_is_laid_out_as_documented(finished: Finished) -> None:
+    numbers = finished.metrics
+    assert set(numbers) == {"accuracy", "ece", "nll", "brier", "ood", "provenance", "config_hash"}
+    assert set(numbers["ood"]) == {"unseen_digits", "noise"}
+    for scores in numbers["ood"].values():
+        assert set(scores) == {"native", "msp", "maxlogit", "energy"}
+        for values in scores.values():
+            assert set(values) == {"auroc", "fpr95_idpos", "fpr95_oodpos", "aupr_in", "aupr_out"}
+            assert all(isinstance(value, float) and 0 <= value <= 1 for value in values.values())
+    assert all(isinstance(numbers[name], float) for name in ("accuracy", "ece", "nll", "brier"))
+
+
+def test_the_provenance_says_where_the_numbers_come_from(finished: Finished) -> None:
+    facts = finished.metrics["provenance"]
+    assert {"python", "torch", "torchvision", "numpy", "oodbench", "hydra-core"} <= set(facts["versions"])
+    assert facts["git_commit"] is None or re.fullmatch(r"[0-9a-f]{40}\+?", facts["git_commit"])
+    assert (facts["seed"], facts["device"], facts["precision"], facts["epochs"]) == (3, "cpu", "float32", 2)
+    assert facts["wall_time_s"] > 0
+    assert facts["images_per_second"] == pytest.approx(800 / facts["wall_time_s"], rel=1e-3)
+    assert facts["images"] == {"train": 400, "test": 160, "unseen_digits": 160, "noise": 160}
+
+
+def test_the_last_things_printed_are_the_table_and_the_folder(finished: Finished) -> None:
+    *table, blank, folder = finished.stdout.rstrip("\n").split("\n")
+    assert (blank, folder) == ("", str(finished.folder))
+    numbers = finished.metrics
+    assert table[0].startswith(f"accuracy {100 * numbers['accuracy']:.2f} %  ece {100 * numbers['ece']:.2f} %")
+    rows = [line.split() for line in table[-8:]]
+    assert [row[:2] for row in rows] == [[s, d] for s in numbers["ood"] for d in numbers["ood"][s]]
+    for set_name, detector, *values in rows:
+        expected = numbers["ood"][set_name][detector]
+        assert values == [f"{100 * expected[name]:.2f}" for name in table[-9].split()[3:]]
+
+
+def test_the_numbers_follow_from_the_stored_outputs(finished: Finished) -> None:
+    test, noise = stored(finished, "test"), stored(finished, "noise")
+    correct = test.log_probs.argmax(1) == test.labels
+    assert finished.metrics["accuracy"] == correct.mean()
+    assert finished.metrics["ece"] == metrics.ece(np.exp(test.log_probs).max(1), correct)
+    is_ood = np.arange(320) >= 160
+    for detector, score in (("native", lambda o: o.ood_score), ("msp", lambda o: msp(o, None))):  # type: ignore[arg-type]
+        both = np.concatenate([score(test), score(noise)])
+        assert finished.metrics["ood"]["noise"][detector]["auroc"] == pytest.approx(roc_auc_score(is_ood, both))
+
+
+def test_the_history_is_a_line_an_epoch(finished: Finished) -> None:
+    rows = list(csv.DictReader((finished.folder / "train.csv").open()))
+    assert [row["epoch"] for row in rows] == ["1", "2"]
+    assert {"loss", "accuracy", "lr", "seconds", "images_per_second", "gamma", "r2", "p_abstain"} <= set(rows[0])
+
+
+def test_the_stored_configuration_and_weights_give_the_stored_outputs(finished: Finished) -> None:
+    config = OmegaConf.create(yaml.safe_load((finished.folder / "config.yaml").read_text()))
+    backbone = instantiate(config.backbone)
+    objective: Objective = instantiate(config.loss, num_features=backbone.num_features, num_classes=8)
+    model = Classifier(backbone, objective, list(config.dataset.mean), list(config.dataset.std), torch.float32)
+    load_weights(finished.folder / "model.safetensors", model)
+    split, outputs = limited(digits("train"), 400, 8), stored(finished, "train")
+    again = read(model.objective, features_of(model, split.images), split.labels)
+    for ours, theirs in zip(again, outputs, strict=True):  # not augmented, in the set's order
+        np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-4)
+
+
+def test_a_second_start_says_that_it_is_finished_and_does_not_wait_for_torch(finished: Finished) -> None:
+    before = {path: path.stat().st_mtime_ns for path in finished.folder.rglob("*")}
+    start = [sys.executable, "-X", "importtime", *command(*HALO, f"results_dir={finished.results}")[1:]]
+    shell = subprocess.run(start, capture_output=True, text=True, check=True)
+    assert shell.stdout.startswith("finished already")
+    assert str(finished.folder) in shell.stdout
+    imported = {line.split("|")[-1].strip() for line in shell.stderr.splitlines()}
+    assert "hydra" in imported
+    assert not {"torch", "torchvision", "sklearn", "wandb"} & imported
+    assert before == {path: path.stat().st_mtime_ns for path in finished.folder.rglob("*")}
+
+
+def png(seed: int) -> Image.Image:
+    return Image.fromarray(np.random.default_rng(seed).integers(256, size=(48, 40, 3), dtype=np.uint8))
+
+
+@pytest.fixture
+def own_sets(tmp_path: Path) -> list[str]:
+    """A parquet file and a folder of images, as overrides."""
+    rows = []
+    for seed in range(6):
+        file = io.BytesIO()
+        png(seed).save(file, "PNG")
+        rows.append({"bytes": file.getvalue(), "path": None})
+    column = pa.array(rows, pa.struct({"bytes": pa.binary(), "path": pa.string()}))
+    pq.write_table(pa.table({"image": column}), tmp_path / "mine.parquet")
+    (tmp_path / "holiday" / "deep").mkdir(parents=True)
+    for seed in range(4):
+        png(seed).save(tmp_path / "holiday" / "deep" / f"{seed}.png")
+    return [f"+ood.mine.path={tmp_path / 'mine.parquet'}", f"+ood.holiday.path={tmp_path / 'holiday'}"]
+
+
+def never(*args: Any, **kwargs: Any) -> None:
+    pytest.fail("trained again")
+
+
+def test_sets_of_ones_own_are_added_to_a_finished_run_without_training(
+    again: Finished, own_sets: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("oodbench.fit.fit", never)
+    printed = started(*HALO, f"results_dir={again.results}", *own_sets)
+    numbers = json.loads((again.folder / "metrics.json").read_text())
+    assert set(numbers["ood"]) == {"unseen_digits", "noise", "mine", "holiday"}
+    assert numbers["provenance"]["images"]["mine"] == 6
+    assert numbers["provenance"]["images"]["holiday"] == 4
+    assert {name: numbers["ood"][name] for name in again.metrics["ood"]} == again.metrics["ood"]
+    assert len(stored(again, "mine").labels) == 6
+    assert "mine" in printed
+    only_new = started(*HALO[:-1], "ood=[noise]", *own_sets, f"results_dir={again.results}")
+    assert only_new.startswith("finished already")
+
+
+def test_a_run_that_lost_its_last_lines_of_history_gets_them_from_its_checkpoint(again: Finished) -> None:
+    """Killed after the last epoch's checkpoint was written, and before anything else was."""
+    for path in ("metrics.json", "model.safetensors", "train.csv"):
+        (again.folder / path).unlink()
+    shutil.rmtree(again.folder / "outputs")
+    started(*HALO, f"results_dir={again.results}")
+    numbers = json.loads((again.folder / "metrics.json").read_text())
+    assert numbers["ood"] == again.metrics["ood"]
+    assert numbers["provenance"]["epochs"] == 2
+    assert len((again.folder / "train.csv").read_text().splitlines()) == 3
+
+
+def test_force_with_a_missing_set_leaves_the_finished_run_as_it_is(again: Finished, tmp_path: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in again.folder.rglob("*")}
+    with pytest.raises(FileNotFoundError):
+        started(*HALO, f"results_dir={again.results}", "force=true", f"+ood.gone.path={tmp_path / 'gone'}")
+    assert before == {path: path.stat().st_mtime_ns for path in again.folder.rglob("*")}
+
+
+def test_a_run_needs_no_ood_set(again: Finished) -> None:
+    assert started(*HALO[:-1], "ood=[]", f"results_dir={again.results}").startswith("finished already")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "error", "says"),
+    [
+        (["+ood.gone.path=/nowhere/gone.parquet"], FileNotFoundError, "/nowhere/gone.parquet"),
+        (["ood=[noise,parquet]"], Exception, "ood.parquet.path"),
+        (["+ood.test._target_=oodbench.data.noise"], ValueError, "called test"),
+        (["loss=hallo"], MissingConfigException, "loss/hallo"),
+        (["loss=ce", "loss.tua=0.1"], Exception, "tua"),
+        (["+recipe.warmup=3"], Exception, "warmup"),
+        (["recipe.epoch=3"], Exception, "epoch"),
+        (["detector.msp._target_=oodbench.detectors.mps"], Exception, "mps"),
+        (["seed=abc"], Exception, "abc"),
+        (["device=tpu"], ValueError, "device=tpu"),
+        (["dataset.limit=3"], ValueError, "limit of 3"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_mistake_is_named_before_training_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, overrides: list[str], error: type[Exception], says: str
+) -> None:
+    monkeypatch.setattr("oodbench.fit.fit", never)
+    with pytest.raises(error, match=re.escape(says)):
+        started(*LIMITED, "ood=[noise]", f"results_dir={tmp_path / 'results'}", *overrides)
+    assert folders(tmp_path / "results") == []
+
+
+def test_a_sweep_runs_every_cell_and_leaves_runs_only(tmp_path: Path) -> None:
+    sweep = ("-m", *LIMITED, "ood=[noise]", "loss=ce,halo", f"results_dir={tmp_path}")
+    printed = started(*sweep)
+    assert [folder.parts[-3] for folder in folders(tmp_path)] == ["ce", "halo"]
+    assert all((folder / "metrics.json").is_file() for folder in folders(tmp_path))
+    assert all(str(folder) in printed for folder in folders(tmp_path))
+    assert started(*sweep).count("finished already") == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["runs"]
+
+
+def test_a_killed_run_goes_on_to_the_weights_of_one_that_was_not(tmp_path: Path) -> None:
+    run = (*LIMITED, "loss=circle", "loss.variant=pairwise_global", "recipe.epochs=4", "ood=[noise]")
+    killed, straight = tmp_path / "killed", tmp_path / "straight"
+    process = subprocess.Popen(command(*run, f"results_dir={killed}"), stdout=subprocess.DEVNULL)
+    try:
+        while not list(killed.glob("runs/*/*/*/*/*/train.csv")):
+            assert process.poll() is None, "ended before its first epoch did"
+            time.sleep(0.005)
+    finally:
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+    (folder,) = folders(killed)
+    assert not (folder / "model.safetensors").exists()
+
+    shown: list[int] = []
+    with pytest.MonkeyPatch.context() as patch:
+        from oodbench import fit
+
+        draw = fit.draw
+        patch.setattr(fit, "draw", lambda seed, epoch, *rest: shown.append(epoch) or draw(seed, epoch, *rest))
+        started(*run, f"results_dir={killed}")
+        resumed = list(shown)
+        started(*run, f"results_dir={straight}")
+    assert resumed in ([1, 2, 3], [2, 3], [3])
+    (other,) = folders(straight)
+    assert (folder / "model.safetensors").read_bytes() == (other / "model.safetensors").read_bytes()
+    numbers, expected = (json.loads((f / "metrics.json").read_text()) for f in (folder, other))
+    assert numbers["ood"] == expected["ood"]
+    assert numbers["provenance"]["epochs"] == 4
+
+
+def wandb_records(path: Path) -> Iterator[Any]:
+    """Of an offline run's file: a 7-byte header, then a LevelDB log of protocol buffers in blocks of 32 KiB."""
+    from wandb.proto.wandb_internal_pb2 import Record
+
+    data, at, parts = path.read_bytes(), 7, b""
+    while at + 7 <= len(data):
+        if 32768 - at % 32768 < 7:
+            at += 32768 - at % 32768
+            continue
+        size, kind = struct.unpack_from("<HB", data, at + 4)
+        parts += data[at + 7 : at + 7 + size]
+        at += 7 + size
+        if kind in (1, 4):  # whole, or the last part
+            record = Record()
+            record.ParseFromString(parts)
+            yield record
+            parts = b""
+
+
+def test_wandb_offline_logs_configuration_epochs_and_final_numbers(tmp_path: Path, finished: Finished) -> None:
+    started(*HALO, f"results_dir={tmp_path}", "wandb.mode=offline")
+    (folder,) = folders(tmp_path)
+    assert (folder / "model.safetensors").read_bytes() == (finished.folder / "model.safetensors").read_bytes()
+    (file,) = folder.rglob("*.wandb")
+    records = list(wandb_records(file))
+    (run,) = [record.run for record in records if record.HasField("run")]
+    assert (run.project, run.run_group) == ("oodbench", "digits/halo")
+    config = {item.key: json.loads(item.value_json) for item in run.config.update}
+    assert config["loss"]["variant"] == "published"
+    assert config["seed"] == 3
+    lines = [
+        {item.key or ".".join(item.nested_key): item.value_json for item in record.history.item}
+        for record in records
+        if record.HasField("history")
+    ]
+    epochs = [line for line in lines if "loss" in line]
+    rows = list(csv.DictReader((folder / "train.csv").open()))
+    assert [float(line["loss"]) for line in epochs] == [pytest.approx(float(row["loss"]), rel=1e-5) for row in rows]
+    assert {"accuracy", "gamma", "r2", "p_abstain", "lr"} <= epochs[0].keys()
+    assert "ood" in json.dumps(lines[-1])
+    assert f"{finished.metrics['ood']['noise']['native']['auroc']:.6f}"[:7] in json.dumps(lines[-1])
+
+
+@pytest.mark.parametrize("name", names("experiment"))
+@pytest.mark.parametrize("loss", ["ce", "halo"])  # halo asks for a recipe of its own
+def test_every_experiment_composes(name: str, loss: str) -> None:
+    cfg = composed(f"experiment={name}", f"loss={loss}")
+    config: Any = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+    assert config["name"]["loss"] == loss
+    assert config["ood"]
+
+
+@pytest.mark.parametrize("recipe", names("recipe"))
+def test_halo_has_its_warm_up_and_clipping_in_every_recipe_unless_told_otherwise(recipe: str) -> None:
+    config = composed("loss=halo", f"recipe={recipe}").recipe
+    assert (config.warmup_epochs, config.clip_grad_norm) == (1, 1.0)
+    assert composed("loss=halo", f"recipe={recipe}", "recipe.clip_grad_norm=null").recipe.clip_grad_norm is None
+
+
+def test_a_machine_without_git_has_no_commit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    assert device.git_commit() is None
+
+
+def test_a_precision_that_is_none_is_refused_by_name() -> None:
+    cpu = torch.device("cpu")
+    assert device.pick_precision("bf16", cpu) == torch.bfloat16
+    assert device.pick_precision("fp32", cpu) == torch.float32
+    assert device.pick_precision("auto", cpu) in (torch.bfloat16, torch.float32)
+    with pytest.raises(ValueError, match="precision=fp8"):
+        device.pick_precision("fp8", cpu)
