@@ -10,7 +10,8 @@ import hydra
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from oodbench.runs import Run
+from oodbench.claim import ClaimedError, claim
+from oodbench.runs import Run, leaving_traceback
 
 if TYPE_CHECKING:  # torch comes when a run does: --help and a finished run need not wait for it
     from oodbench.data import Benchmark
@@ -23,10 +24,17 @@ if TYPE_CHECKING:  # torch comes when a run does: --help and a finished run need
 def main(cfg: DictConfig) -> None:
     config: Any = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
     run = Run(config)
-    if run.is_finished() and not cfg.force:
+    finished = run.is_finished() and not cfg.force
+    if cfg.dry_run:
+        print(f"{'finished' if finished else 'to do':<8}  {run.folder}")
+    elif finished:
         print(f"finished already, force=true runs it again: {run.folder}")
     else:
-        execute(cfg, run)
+        try:
+            with claim(run.folder), leaving_traceback(run.folder):
+                execute(cfg, run)
+        except ClaimedError as error:
+            print(f"not run: {error}")
 
 
 def execute(cfg: DictConfig, run: Run) -> None:
@@ -88,18 +96,23 @@ def train(cfg: DictConfig, run: Run, model: "Classifier", sets: "Benchmark", log
     """Bring the model to the last epoch's weights: from the run's folder, from its checkpoint or from the start."""
     from oodbench.checkpoint import load_progress, load_weights, save_progress, save_weights
     from oodbench.fit import Progress, fit
+    from oodbench.interrupt import stop_signal
     from oodbench.model import features_of, read
     from oodbench.outputs import save_outputs
 
     def save(progress: Progress) -> None:
         save_progress(run.checkpoint, progress, run.hash)
-        run.write_history(progress.history)
-        log(progress.history[-1])
+        if progress.step == 0:  # an epoch is over, and this is not a stop amid the next
+            run.write_history(progress.history)
+            log(progress.history[-1])
 
     if not run.weights.exists():
         images, labels, _, _ = sets.train
         resume = load_progress(run.checkpoint, run.hash)
-        fit(model, images, labels, instantiate(cfg.recipe), cfg.seed, resume, save)
+        with stop_signal() as stop:
+            if not fit(model, images, labels, instantiate(cfg.recipe), cfg.seed, resume, save, lambda: bool(stop())):
+                print(f"stopped and saved; the same command goes on from there: {run.folder}")
+                raise SystemExit(128 + stop())  # not an error of this cell: it ends a sweep, too
         features = features_of(model, images)
         model.settle(features, labels)
         save_outputs(run.outputs("train"), read(model.objective, features, labels), sets.train.digest)

@@ -1,6 +1,12 @@
-"""Checkpoints that a training goes on from, and the weights that it ends with. Neither can run code when read."""
+"""Checkpoints that a training goes on from, and the weights that it ends with. Neither can run code when read.
 
+A checkpoint is a line that names its format, the sha256 of the rest, and a state that torch reads with weights_only. The
+one before it is kept: a file that is cut off, altered, or of another configuration is never used.
+"""
+
+import hashlib
 import io
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -11,35 +17,55 @@ from torch import nn
 from oodbench.fit import Progress
 from oodbench.runs import write_atomic
 
-FORMAT = 1
+FORMAT = b"oodbench checkpoint 1\n"  # the next number when Progress changes
+
+
+def previous(path: Path) -> Path:
+    """Where the checkpoint before the last one is kept."""
+    return path.with_name(f"{path.stem}.previous{path.suffix}")
 
 
 def save_progress(path: Path, progress: Progress, config_hash: str) -> None:
+    """Atomically; whatever moment the process dies at, this checkpoint or the one before is whole."""
     buffer = io.BytesIO()
-    torch.save({"format": FORMAT, "config_hash": config_hash, **vars(progress)}, buffer)
-    write_atomic(path, buffer.getvalue())
+    torch.save({"config_hash": config_hash, **vars(progress)}, buffer)
+    state = buffer.getvalue()
+    if path.exists():
+        path.replace(previous(path))
+    write_atomic(path, FORMAT + hashlib.sha256(state).digest() + state)
 
 
 def load_progress(path: Path, config_hash: str) -> Progress | None:
-    """The checkpoint at path, None where there is none.
+    """The last checkpoint that can be used, None where there is none. Warns of every file that cannot, and why."""
+    for file in (path, previous(path)):
+        if file.exists():
+            try:
+                return read_progress(file, config_hash)
+            except ValueError as error:
+                warnings.warn(f"checkpoint not used: {error}", stacklevel=2)
+    return None
 
-    Raises ValueError naming the file when it is damaged, of another configuration or of another version's format.
-    """
-    if not path.exists():
-        return None
-    advice = "delete it to start this run from its beginning"
-    try:
-        stored: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises whatever its reader stumbles on
-        raise ValueError(f"{path} cannot be read ({type(error).__name__}: {error}); {advice}") from error
-    if (stored.pop("format"), stored.pop("config_hash")) != (FORMAT, config_hash):
-        raise ValueError(f"{path} is of another configuration or format than this run, {config_hash}; {advice}")
+
+def read_progress(path: Path, config_hash: str) -> Progress:
+    """The checkpoint in a file. Raises ValueError naming it when it is damaged, of another format or configuration."""
+    data = path.read_bytes()
+    if not data.startswith(FORMAT):
+        raise ValueError(f"{path} is not of this version's format: it begins with {data[:24]!r}")
+    start = len(FORMAT) + 32
+    if hashlib.sha256(data[start:]).digest() != data[len(FORMAT) : start]:
+        raise ValueError(f"{path} is cut off or altered: its sha256 does not agree")
+    stored: dict[str, Any] = torch.load(io.BytesIO(data[start:]), map_location="cpu", weights_only=True)
+    made_by = stored.pop("config_hash")
+    if made_by != config_hash:
+        raise ValueError(f"{path} is of configuration {made_by}, this run is {config_hash}")
     return Progress(**stored)
 
 
 def save_weights(path: Path, model: nn.Module) -> None:
+    """Parameters and buffers, as safetensors."""
     write_atomic(path, save({name: t.detach().cpu().contiguous() for name, t in model.state_dict().items()}))
 
 
 def load_weights(path: Path, model: nn.Module) -> None:
+    """Raises RuntimeError when the names or shapes are not the model's."""
     model.load_state_dict(load_file(path))

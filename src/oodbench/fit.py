@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from oodbench.data.batches import batches, draw, epoch_seed, resident
+from oodbench.data.batches import batches, draw, mixed_seed, resident
 from oodbench.model import Classifier
 
 Row = dict[str, float]  # what is known of one epoch: a line of train.csv
@@ -39,6 +39,8 @@ class Progress:
     model: dict[str, Any]
     optimizer: dict[str, Any]
     history: list[Row]  # one an epoch that is done
+    step: int  # of the next epoch: so many are done
+    means: dict[str, Any]  # of those steps
 
 
 def cosine(share: float, final: float) -> float:
@@ -73,11 +75,13 @@ def fit(
     seed: int,
     resume: Progress | None,
     save: Callable[[Progress], None],
-) -> list[Row]:
-    """Train in place on (N, 32, 32, 3) images and (N,) labels; one row an epoch, of loss, accuracy and diagnostics.
+    stop: Callable[[], bool],
+) -> bool:
+    """Train in place on (N, 32, 32, 3) images and (N,) labels; whether it came to its end.
 
-    `save` is called after every epoch; `resume` is what it was given in an earlier life. What happens in an epoch
-    depends on the seed and the epoch alone, so a resumed training equals one that was never stopped.
+    `save` is called after every epoch, and after the step in which `stop` became true; `resume` is what it was given
+    in an earlier life. What happens in a step depends on the seed, the epoch and the step alone, so a resumed training
+    equals one that was never stopped. A row of the history has the epoch's means of loss, accuracy and diagnostics.
     Raises FloatingPointError when the loss is not finite: `save` has not seen the spoilt weights.
     """
     device = model.mean.device
@@ -87,29 +91,34 @@ def fit(
     optimizer = recipe.optimizer(parameter_groups(model))
     for group in optimizer.param_groups:
         group["initial_lr"] = group["lr"]
-    history: list[Row] = []
+    history, first, earlier = [], 0, {}
     if resume:
         model.load_state_dict(resume.model)
         optimizer.load_state_dict(resume.optimizer)
-        history = resume.history
-    with tqdm(total=recipe.epochs * n, initial=len(history) * n, unit="img", smoothing=0.05, disable=None) as bar:
+        history, first, earlier = resume.history, resume.step, resume.means
+    seen = len(history) * n + earlier.get("images", 0)
+    with tqdm(total=recipe.epochs * n, initial=seen, unit="img", smoothing=0.05, disable=None) as bar:
         for epoch in range(len(history), recipe.epochs):
-            started = time.perf_counter()
-            torch.manual_seed(epoch_seed(seed, epoch))  # for what draws of its own: dropout
             choices = draw(seed, epoch, n, recipe.crop_padding, recipe.flip)
-            means = Means(epoch, history, watch=device.type == "cpu")
+            means = Means(epoch, first, history, earlier, watch=device.type == "cpu")
             model.train()
-            for step, (x, y) in enumerate(batches(padded, targets, choices, recipe.batch_size), start=epoch * steps):
+            for step, (x, y) in enumerate(batches(padded, targets, choices, recipe.batch_size, first), start=first):
+                torch.manual_seed(mixed_seed(seed, epoch, step))  # for what draws of its own: dropout
                 for group in optimizer.param_groups:
-                    group["lr"] = group["initial_lr"] * learning_rate_factor(step, steps, recipe)
+                    group["lr"] = group["initial_lr"] * learning_rate_factor(epoch * steps + step, steps, recipe)
                 means.add(train_step(model, optimizer, x, y, recipe.clip_grad_norm), len(y))
                 bar.set_description(f"epoch {epoch + 1}/{recipe.epochs}{means.so_far()}", refresh=False)
                 bar.update(len(y))
-            row, seconds = means.row(), time.perf_counter() - started
-            row |= {"lr": optimizer.param_groups[0]["lr"], "seconds": seconds, "images_per_second": n / seconds}
-            history.append(row)
-            save(Progress(model.state_dict(), optimizer.state_dict(), history))
-    return history
+                if stop() and step + 1 < steps:
+                    means.check()
+                    save(Progress(model.state_dict(), optimizer.state_dict(), history, step + 1, means.state()))
+                    return False
+            history.append(means.row() | {"lr": optimizer.param_groups[0]["lr"]})
+            first, earlier = 0, {}
+            save(Progress(model.state_dict(), optimizer.state_dict(), history, first, earlier))
+            if stop():
+                return False
+    return True
 
 
 def train_step(
@@ -134,15 +143,27 @@ def train_step(
 class Means:
     """Running means of an epoch, kept on the device. `watch`: look at each as it comes, where that costs nothing."""
 
-    def __init__(self, epoch: int, history: list[Row], watch: bool) -> None:
-        self.epoch, self.history, self.watch, self.images = epoch, history, watch, 0
+    def __init__(self, epoch: int, step: int, history: list[Row], earlier: dict[str, Any], watch: bool) -> None:
+        """`earlier`: the `state` after the epoch's first `step` steps."""
+        self.epoch, self.step, self.history, self.watch = epoch, step, history, watch
+        self.images, self.seconds = earlier.get("images", 0), earlier.get("seconds", 0.0)
+        self.sums: dict[str, Tensor] = {k: v.clone() for k, v in earlier.get("sums", {}).items()}
         self.losses: list[Tensor] = []
-        self.sums: dict[str, Tensor] = {}
+        self.started = time.perf_counter()
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint keeps of an epoch that is not over."""
+        sums = {name: value.cpu() for name, value in self.sums.items()}
+        return {"images": self.images, "seconds": self.elapsed(), "sums": sums}
+
+    def elapsed(self) -> float:
+        """Seconds spent in the epoch, in this life and before."""
+        return self.seconds + time.perf_counter() - self.started
 
     def add(self, values: dict[str, Tensor], images: int) -> None:
         self.losses.append(values["loss"])
         for name, value in values.items():
-            self.sums[name] = self.sums.get(name, 0) + value * images
+            self.sums[name] = self.sums.get(name, torch.zeros(())).to(value) + value * images
         self.images += images
         if self.watch and not values["loss"].isfinite():
             self.check()
@@ -156,7 +177,7 @@ class Means:
             before = f"the step before had loss {losses[first - 1]:.4g}" if first else "it is the first step"
             last = ", ".join(f"{k} {v:.4g}" for k, v in self.history[-1].items()) if self.history else "none"
             raise FloatingPointError(
-                f"the loss is {losses[first]} at epoch {self.epoch + 1}, step {first + 1}; {before}; last "
+                f"the loss is {losses[first]} at epoch {self.epoch + 1}, step {self.step + first + 1}; {before}; last "
                 f"finished epoch: {last}. Try recipe.warmup_epochs=1 recipe.clip_grad_norm=1.0 or a lower "
                 "recipe.optimizer.lr"
             )
@@ -169,4 +190,6 @@ class Means:
 
     def row(self) -> Row:
         self.check()
-        return {"epoch": self.epoch + 1} | {name: float(value) / self.images for name, value in self.sums.items()}
+        means = {name: float(value) / self.images for name, value in self.sums.items()}
+        seconds = self.elapsed()
+        return {"epoch": self.epoch + 1, **means, "seconds": seconds, "images_per_second": self.images / seconds}

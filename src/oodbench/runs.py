@@ -3,10 +3,12 @@
 results/runs/<dataset>/<backbone>/<loss>/<recipe>-<hash>/seed<n>/
     config.yaml          the resolved configuration
     train.csv            a line an epoch
-    checkpoint.pt        after every epoch: weights, optimizer, history
+    checkpoint.pt        after every epoch: weights, optimizer, history; checkpoint.previous.pt is the one before
     model.safetensors    the weights of the last epoch: training is finished
     outputs/<set>.safetensors
     metrics.json         written last: the run is finished
+    claim.json           while a process runs it
+    error.txt            the traceback of its last start, where that failed
 """
 
 import contextlib
@@ -16,6 +18,9 @@ import json
 import os
 import shutil
 import tempfile
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +60,18 @@ def without_places(node: Any) -> Any:
     if isinstance(node, dict):
         return {key: without_places(value) for key, value in node.items() if key not in WHERE}
     return [without_places(value) for value in node] if isinstance(node, list) else node
+
+
+@contextmanager
+def leaving_traceback(folder: Path) -> Iterator[None]:
+    """An error of this start leaves error.txt in the run's folder; that of an earlier start goes."""
+    file = folder / "error.txt"
+    file.unlink(missing_ok=True)
+    try:
+        yield
+    except Exception:
+        write_atomic(file, traceback.format_exc())
+        raise
 
 
 class Run:
@@ -105,9 +122,11 @@ class Run:
         return {"epochs": len(rows), "wall_time_s": sum(seconds), "images_per_second": images / sum(seconds)}
 
     def delete(self) -> None:
-        """Forget all that earlier starts of this run have written."""
-        if self.folder.exists():
-            shutil.rmtree(self.folder)
+        """Forget all that earlier starts of this run have written, the numbers first; its claim stays."""
+        (self.folder / "metrics.json").unlink(missing_ok=True)
+        for path in self.folder.glob("*"):
+            if path.name != "claim.json":
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
 
     @property
     def sources(self) -> Config:

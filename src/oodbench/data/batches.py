@@ -24,14 +24,14 @@ class Draw(NamedTuple):
     flip: Tensor  # (N,) bool
 
 
-def epoch_seed(seed: int, epoch: int) -> int:
-    """All that is random in an epoch comes from this number, so that no generator's state is ever saved."""
-    return int(np.random.SeedSequence((seed, epoch)).generate_state(1, np.uint32)[0])
+def mixed_seed(*numbers: int) -> int:
+    """A seed from the run's, the epoch's and the step's numbers, so that no generator's state is ever saved."""
+    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint32)[0])
 
 
 def draw(seed: int, epoch: int, n: int, padding: int, flip: bool) -> Draw:
     """The order, crops and flips of an epoch, drawn on the CPU: the same on every device."""
-    generator = torch.Generator().manual_seed(epoch_seed(seed, epoch))
+    generator = torch.Generator().manual_seed(mixed_seed(seed, epoch))
     order = torch.randperm(n, generator=generator)
     top, left = torch.randint(2 * padding + 1, (2, n), generator=generator)
     return Draw(order, top, left, (torch.rand(n, generator=generator) < 0.5) & flip)
@@ -53,9 +53,12 @@ def crop_and_flip(padded: Tensor, index: Tensor, top: Tensor, left: Tensor, flip
     return padded[index[:, None, None], rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
 
 
-def batches(padded: Tensor, labels: Tensor, epoch: Draw, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """The epoch's (B, 3, 32, 32) uint8 images and (B,) labels, the last batch as short as it comes."""
-    for index, *crop in zip(*(t.to(padded.device).split(batch_size) for t in epoch), strict=True):
+def batches(
+    padded: Tensor, labels: Tensor, epoch: Draw, batch_size: int, first: int = 0
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """The epoch's (B, 3, 32, 32) uint8 images and (B,) labels from batch `first` on, the last as short as it comes."""
+    parts = (t[first * batch_size :].to(padded.device).split(batch_size) for t in epoch)
+    for index, *crop in zip(*parts, strict=True):
         yield crop_and_flip(padded, index, *crop), labels[index]
 
 

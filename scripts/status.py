@@ -1,0 +1,18 @@
+"""What has become of every run:  python scripts/status.py [--results-dir results]"""
+
+import argparse
+from pathlib import Path
+
+from oodbench.status import states, table
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="What has become of every run.")
+    parser.add_argument("--results-dir", type=Path, default=Path("results"), help="has runs/")
+    args = parser.parse_args()
+    rows = states(args.results_dir)
+    print(table(rows) if rows else f"no run below {args.results_dir / 'runs'}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,100 @@
+"""A claim on a run's folder: no cell is run by two processes at once, and a dead process's cell is free again.
+
+claim.json names the owner and is touched every half minute. An owner on this machine lives while its process does; one
+on another machine, while it touches the file. Whether a claim stands is decided under a lock of its own, so that of
+two processes which find a dead owner's claim one takes it over.
+"""
+
+import contextlib
+import fcntl
+import json
+import os
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from oodbench.runs import write_atomic
+
+BEAT = 30.0  # seconds between two touches
+SILENCE = 10 * BEAT  # of an owner on another machine, after which it is taken for dead
+
+
+class ClaimedError(Exception):
+    """Another process, which is alive, runs this cell."""
+
+
+@contextmanager
+def claim(folder: Path) -> Iterator[None]:
+    """Own the run's folder meanwhile. Raises ClaimedError, naming the owner, where another process does."""
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / "claim.json"
+    with _deciding(folder):
+        other = owner(folder)
+        if other:
+            raise ClaimedError(f"process {other['pid']} on {other['host']} runs this cell: {folder}")
+        write_atomic(file, json.dumps(_myself()) + "\n")
+    over = threading.Event()
+    beat = threading.Thread(target=_touch, args=(file, over), daemon=True)
+    beat.start()
+    try:
+        yield
+    finally:
+        over.set()
+        beat.join()
+        file.unlink(missing_ok=True)
+
+
+def owner(folder: Path) -> dict[str, Any] | None:
+    """Who runs this cell now: {"host", "pid", "place", "born"}; None where nobody does, or an owner that is dead."""
+    file = folder / "claim.json"
+    try:
+        who: dict[str, Any] = json.loads(file.read_text())
+        silence = time.time() - file.stat().st_mtime
+    except (FileNotFoundError, json.JSONDecodeError):
+        return None
+    alive = who["born"] == _born(who["pid"]) if who["place"] == _place() else silence < SILENCE
+    return who if alive else None
+
+
+def _myself() -> dict[str, Any]:
+    return {"host": socket.gethostname(), "pid": os.getpid(), "place": _place(), "born": _born(os.getpid())}
+
+
+def _place() -> str:
+    """Where a process number means something: the host, and the container on it."""
+    with contextlib.suppress(OSError):
+        return f"{socket.gethostname()} {os.readlink('/proc/self/ns/pid')}"  # noqa: PTH115
+    return socket.gethostname()
+
+
+def _born(pid: int) -> str | None:
+    """When the process started, so that a number that was given out again is not taken for it; None if it is gone."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    except FileNotFoundError:
+        if Path("/proc/self/stat").exists():
+            return None
+    try:  # no /proc: the number alone must do
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return None
+    except PermissionError:
+        pass
+    return "alive"
+
+
+@contextmanager
+def _deciding(folder: Path) -> Iterator[None]:
+    with (folder / ".claim.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # the kernel frees it when the process dies
+        yield
+
+
+def _touch(file: Path, over: threading.Event) -> None:
+    while not over.wait(BEAT):
+        with contextlib.suppress(FileNotFoundError):
+            os.utime(file)
