@@ -12,9 +12,11 @@ from omegaconf import DictConfig, OmegaConf
 
 from oodbench.claim import ClaimedError, claim
 from oodbench.runs import Run, leaving_traceback
+from oodbench.tracking import track
 
 if TYPE_CHECKING:  # torch comes when a run does: --help and a finished run need not wait for it
     from oodbench.data import Benchmark
+    from oodbench.fit import Recipe
     from oodbench.model import Classifier
     from oodbench.outputs import Outputs
     from oodbench.tracking import Log
@@ -30,38 +32,45 @@ def main(cfg: DictConfig) -> None:
     elif finished:
         print(f"finished already, force=true runs it again: {run.folder}")
     else:
-        try:
-            with claim(run.folder), leaving_traceback(run.folder):
-                execute(cfg, run)
-        except ClaimedError as error:
-            print(f"not run: {error}")
+        execute(cfg, run)
 
 
 def execute(cfg: DictConfig, run: Run) -> None:
-    """Open every set, train, collect, evaluate; what an earlier start of the run has done is not done again."""
+    """Build, open every set, train, collect, evaluate; what an earlier start of the run has done is not done again."""
+    from oodbench.fit import Recipe
+
+    model, facts = build(cfg)
+    recipe = Recipe(**instantiate(cfg.recipe, _convert_="all"))
+    detectors = {name: instantiate(node) for name, node in cfg.detector.items()}
+    try:
+        with claim(run.folder), leaving_traceback(run.folder):  # from here on it is this cell that fails
+            sets = open_sets(cfg)
+            if cfg.force:
+                run.delete()
+            if not run.is_finished():  # nor has another process finished it meanwhile
+                run.write_config()
+                with track(run, **cfg.wandb) as log:
+                    train(cfg, run, model, recipe, sets, log)
+                    log(score(run, model, detectors, sets, facts | {"seed": cfg.seed}))
+    except ClaimedError as error:
+        print(f"not run: {error}")
+
+
+def score(run: Run, model: "Classifier", detectors: dict[str, Any], sets: "Benchmark", facts: dict[str, Any]) -> Any:
+    """Collect what the model says of every set, and write and print the numbers."""
     from oodbench.detectors import Reference
     from oodbench.evaluate import evaluate, report
     from oodbench.model import head_of
-    from oodbench.tracking import track
 
-    sets = open_sets(cfg)
-    model, facts = build(cfg)
-    if cfg.force:
-        run.delete()
-    run.write_config()
-    with track(run, **cfg.wandb) as log:
-        train(cfg, run, model, sets, log)
-        splits = {"train": sets.train, "test": sets.test, **sets.ood}
-        outputs = {name: collect(run, model, name, split) for name, split in splits.items()}
-        reference = Reference(outputs["train"], head_of(model.objective))
-        detectors = {name: instantiate(node) for name, node in cfg.detector.items()}
-        numbers = evaluate(outputs["test"], {name: outputs[name] for name in sets.ood}, detectors, reference)
-        facts |= {"seed": cfg.seed, **run.training_facts()}
-        facts["images"] = {name: len(split.labels) for name, split in splits.items()}
-        facts["digests"] = {name: split.digest for name, split in splits.items()}
-        run.add_metrics(numbers, facts)
-        log(numbers)
+    splits = {"train": sets.train, "test": sets.test, **sets.ood}
+    outputs = {name: collect(run, model, name, split) for name, split in splits.items()}
+    reference = Reference(outputs["train"], head_of(model.objective))
+    numbers = evaluate(outputs["test"], {name: outputs[name] for name in sets.ood}, detectors, reference)
+    images = {name: len(split.labels) for name, split in splits.items()}
+    digests = {name: split.digest for name, split in splits.items()}
+    run.add_metrics(numbers, facts | run.training_facts() | {"images": images, "digests": digests})
     print(report(numbers), run.folder, sep="\n\n")
+    return numbers
 
 
 def open_sets(cfg: DictConfig) -> "Benchmark":
@@ -92,7 +101,7 @@ def build(cfg: DictConfig) -> tuple["Classifier", dict[str, Any]]:
     return model.to(device).to(memory_format=torch.channels_last), provenance(device, precision)
 
 
-def train(cfg: DictConfig, run: Run, model: "Classifier", sets: "Benchmark", log: "Log") -> None:
+def train(cfg: DictConfig, run: Run, model: "Classifier", recipe: "Recipe", sets: "Benchmark", log: "Log") -> None:
     """Bring the model to the last epoch's weights: from the run's folder, from its checkpoint or from the start."""
     from oodbench.checkpoint import load_progress, load_weights, save_progress, save_weights
     from oodbench.fit import Progress, fit
@@ -109,8 +118,10 @@ def train(cfg: DictConfig, run: Run, model: "Classifier", sets: "Benchmark", log
     if not run.weights.exists():
         images, labels, _, _ = sets.train
         resume = load_progress(run.checkpoint, run.hash)
+        if resume and resume.history:
+            run.write_history(resume.history)  # which the checkpoint is written before
         with stop_signal() as stop:
-            if not fit(model, images, labels, instantiate(cfg.recipe), cfg.seed, resume, save, lambda: bool(stop())):
+            if not fit(model, images, labels, recipe, cfg.seed, resume, save, lambda: bool(stop())):
                 print(f"stopped and saved; the same command goes on from there: {run.folder}")
                 raise SystemExit(128 + stop())  # not an error of this cell: it ends a sweep, too
         features = features_of(model, images)

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 from torchvision.transforms import functional as tv
 
-from oodbench.data.batches import Draw, batches, crop_and_flip, draw, epoch_seed, normalise, resident
+from oodbench.data.batches import Draw, batches, crop_and_flip, draw, mixed_seed, normalise, resident
 
 CPU = torch.device("cpu")
 IMAGES = np.random.default_rng(0).integers(256, size=(3, 32, 32, 3), dtype=np.uint8)
@@ -66,7 +66,7 @@ def test_drawing_leaves_the_global_generator_alone() -> None:
 
 
 def test_no_two_epochs_of_ten_seeds_share_a_generator() -> None:
-    assert len({epoch_seed(seed, epoch) for seed in range(10) for epoch in range(200)}) == 2000
+    assert len({mixed_seed(seed, epoch) for seed in range(10) for epoch in range(200)}) == 2000
 
 
 def test_the_order_is_a_permutation() -> None:

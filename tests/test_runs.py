@@ -237,7 +237,7 @@ def test_deleting_a_run_deletes_that_run_only(tmp_path: Path) -> None:
     finish(run)
     finish(neighbour)
     run.delete()
-    assert not run.folder.exists()
+    assert list(run.folder.iterdir()) == []
     assert neighbour.is_finished()
 
 

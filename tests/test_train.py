@@ -37,6 +37,7 @@ from oodbench.detectors import msp
 from oodbench.losses import Objective
 from oodbench.model import Classifier, features_of, read
 from oodbench.outputs import Outputs, load_outputs
+from oodbench.status import states, table
 
 SMALL = ("dataset=digits", "recipe=smoke", "backbone.width=4", "device=cpu", "precision=fp32")
 LIMITED = (*SMALL, "dataset.limit=400", "dataset.limit_test=160")
@@ -107,7 +108,7 @@ def test_the_folder_holds_what_the_documentation_says(finished: Finished) -> Non
     assert re.fullmatch(r"runs/digits/resnet18/halo/smoke-[0-9a-f]{8}/seed3", str(relative))
     files = {str(path.relative_to(finished.folder)) for path in finished.folder.rglob("*") if path.is_file()}
     outputs = {f"outputs/{name}.safetensors" for name in ("train", "test", "unseen_digits", "noise")}
-    top = {"config.yaml", "train.csv", "checkpoint.pt", "model.safetensors", "metrics.json"}
+    top = {"config.yaml", "train.csv", "checkpoint.pt", "checkpoint.previous.pt", "model.safetensors", "metrics.json"}
     assert {file for file in files if not file.startswith(".")} == top | outputs
     assert [path.name for path in finished.results.iterdir()] == ["runs"]
 
@@ -240,10 +241,13 @@ def test_a_run_that_lost_its_last_lines_of_history_gets_them_from_its_checkpoint
 
 
 def test_force_with_a_missing_set_leaves_the_finished_run_as_it_is(again: Finished, tmp_path: Path) -> None:
-    before = {path: path.stat().st_mtime_ns for path in again.folder.rglob("*")}
+    before = {path: path.stat().st_mtime_ns for path in again.folder.rglob("*") if path.is_file()}
     with pytest.raises(FileNotFoundError):
         started(*HALO, f"results_dir={again.results}", "force=true", f"+ood.gone.path={tmp_path / 'gone'}")
-    assert before == {path: path.stat().st_mtime_ns for path in again.folder.rglob("*")}
+    after = {path: path.stat().st_mtime_ns for path in again.folder.rglob("*") if path.is_file()}
+    assert {path.name for path in after.keys() - before.keys()} == {"error.txt"}
+    assert all(after[path] == before[path] for path in before if path.name != ".claim.lock")
+    assert [state.state for state in states(again.results)] == ["done"]
 
 
 def test_a_run_needs_no_ood_set(again: Finished) -> None:
@@ -253,9 +257,7 @@ def test_a_run_needs_no_ood_set(again: Finished) -> None:
 @pytest.mark.parametrize(
     ("overrides", "error", "says"),
     [
-        (["+ood.gone.path=/nowhere/gone.parquet"], FileNotFoundError, "/nowhere/gone.parquet"),
         (["ood=[noise,parquet]"], Exception, "ood.parquet.path"),
-        (["+ood.test._target_=oodbench.data.noise"], ValueError, "called test"),
         (["loss=hallo"], MissingConfigException, "loss/hallo"),
         (["loss=ce", "loss.tua=0.1"], Exception, "tua"),
         (["+recipe.warmup=3"], Exception, "warmup"),
@@ -263,7 +265,6 @@ def test_a_run_needs_no_ood_set(again: Finished) -> None:
         (["detector.msp._target_=oodbench.detectors.mps"], Exception, "mps"),
         (["seed=abc"], Exception, "abc"),
         (["device=tpu"], ValueError, "device=tpu"),
-        (["dataset.limit=3"], ValueError, "limit of 3"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -274,6 +275,35 @@ def test_a_mistake_is_named_before_training_and_leaves_nothing(
     with pytest.raises(error, match=re.escape(says)):
         started(*LIMITED, "ood=[noise]", f"results_dir={tmp_path / 'results'}", *overrides)
     assert folders(tmp_path / "results") == []
+
+
+@pytest.mark.parametrize(
+    ("override", "error", "says"),
+    [
+        ("+ood.gone.path=/nowhere/gone.parquet", FileNotFoundError, "/nowhere/gone.parquet"),
+        ("+ood.test._target_=oodbench.data.noise", ValueError, "called test"),
+        ("dataset.limit=3", ValueError, "limit of 3"),
+    ],
+)
+def test_sets_that_cannot_be_used_stop_a_run_before_training_and_leave_a_traceback_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, override: str, error: type[Exception], says: str
+) -> None:
+    monkeypatch.setattr("oodbench.fit.fit", never)
+    with pytest.raises(error, match=re.escape(says)):
+        started(*LIMITED, "ood=[noise]", f"results_dir={tmp_path}", override)
+    (folder,) = folders(tmp_path)
+    assert [path.name for path in folder.iterdir() if not path.name.startswith(".")] == ["error.txt"]
+    assert says in (folder / "error.txt").read_text()
+    assert "failed" in table(states(tmp_path))
+
+
+def test_a_dry_run_says_what_is_to_do_and_does_nothing(finished: Finished, tmp_path: Path) -> None:
+    assert started(*HALO, f"results_dir={finished.results}", "dry_run=true").split() == [
+        "finished",
+        str(finished.folder),
+    ]
+    assert started(*HALO, f"results_dir={tmp_path}", "dry_run=true").startswith("to do")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_sweep_runs_every_cell_and_leaves_runs_only(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """Checkpoints that a training goes on from, and the weights that it ends with. Neither can run code when read.
 
-A checkpoint is a line that names its format, the sha256 of the rest, and a state that torch reads with weights_only. The
-one before it is kept: a file that is cut off, altered, or of another configuration is never used.
+A checkpoint is a line that names its format, the sha256 of the rest, and a state that torch reads with weights_only.
+The one before it is kept: a file that is cut off, altered, or of another configuration is never used.
 """
 
 import hashlib
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import nn
 
@@ -67,5 +68,8 @@ def save_weights(path: Path, model: nn.Module) -> None:
 
 
 def load_weights(path: Path, model: nn.Module) -> None:
-    """Raises RuntimeError when the names or shapes are not the model's."""
-    model.load_state_dict(load_file(path))
+    """Raises ValueError naming the file when it is damaged or not of such a model."""
+    try:
+        model.load_state_dict(load_file(path))
+    except (SafetensorError, RuntimeError) as error:
+        raise ValueError(f"{path} is damaged or of another network ({error}); delete it to train again") from error

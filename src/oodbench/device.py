@@ -53,8 +53,10 @@ def git_commit() -> str | None:
     """The commit of the code that runs, with `+` when files differ from it; None outside a checkout."""
     folder = os.path.dirname(__file__)  # noqa: PTH120
     command = ["git", "-C", folder, "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty=+"]
-    answer = subprocess.run(command, capture_output=True, text=True, check=False)
-    return answer.stdout.strip() or None
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip() or None
+    except FileNotFoundError:  # no git
+        return None
 
 
 def processor() -> str:

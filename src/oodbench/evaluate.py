@@ -37,8 +37,9 @@ def ood_metrics(
     for detector_name, detector in detectors.items():
         id_scores = detector(test, reference)
         for set_name, outputs in ood.items():
+            scores = detector(outputs, reference)
             try:
-                values = {k: f(id_scores, detector(outputs, reference)) for k, f in metrics.OOD_METRICS.items()}
+                values = {name: metric(id_scores, scores) for name, metric in metrics.OOD_METRICS.items()}
             except ValueError as error:
                 raise ValueError(f"detector {detector_name} on {set_name}: {error}") from error
             table[set_name][detector_name] = values
@@ -50,8 +51,11 @@ def report(numbers: Mapping[str, Any]) -> str:
     head = "  ".join(f"{name} {100 * numbers[name]:.2f} %" for name in ("accuracy", "ece"))
     lines = [f"{head}  nll {numbers['nll']:.3f} nats  brier {numbers['brier']:.3f}", ""]
     names = list(metrics.OOD_METRICS)
-    lines.append(f"{'OOD set':<16} {'score':<10}" + "".join(f"{name:>14}" for name in names))
+    wide = max(map(len, ["OOD set", *numbers["ood"]]))
+    long = max(map(len, ["score", *(detector for scores in numbers["ood"].values() for detector in scores)]))
+    lines.append(f"{'OOD set':<{wide}}  {'score':<{long}}" + "".join(f"{name:>14}" for name in names))
     for set_name, scores in numbers["ood"].items():
         for detector, values in scores.items():
-            lines.append(f"{set_name:<16} {detector:<10}" + "".join(f"{100 * values[name]:>14.2f}" for name in names))
+            cells = "".join(f"{100 * values[name]:>14.2f}" for name in names)
+            lines.append(f"{set_name:<{wide}}  {detector:<{long}}{cells}")
     return "\n".join(lines)

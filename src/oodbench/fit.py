@@ -15,6 +15,7 @@ from tqdm import tqdm
 from oodbench.data.batches import batches, draw, mixed_seed, resident
 from oodbench.model import Classifier
 
+ADVICE = "try recipe.warmup_epochs=1 recipe.clip_grad_norm=1.0 or a lower recipe.optimizer.lr"
 Row = dict[str, float]  # what is known of one epoch: a line of train.csv
 
 
@@ -114,6 +115,7 @@ def fit(
                     save(Progress(model.state_dict(), optimizer.state_dict(), history, step + 1, means.state()))
                     return False
             history.append(means.row() | {"lr": optimizer.param_groups[0]["lr"]})
+            check_weights(model, epoch)
             first, earlier = 0, {}
             save(Progress(model.state_dict(), optimizer.state_dict(), history, first, earlier))
             if stop():
@@ -138,6 +140,15 @@ def train_step(
     values = {"loss": loss.detach(), "accuracy": correct.mean(), **model.objective.diagnostics(features, labels)}
     optimizer.step()
     return values
+
+
+def check_weights(model: nn.Module, epoch: int) -> None:
+    """The last step's loss is finite; raise FloatingPointError where the weights that it led to are not."""
+    spoilt = [name for name, parameter in model.named_parameters() if not parameter.isfinite().all()]
+    if spoilt:
+        raise FloatingPointError(
+            f"the last step of epoch {epoch + 1} made {', '.join(spoilt)} NaN or infinite; {ADVICE}"
+        )
 
 
 class Means:
@@ -178,8 +189,7 @@ class Means:
             last = ", ".join(f"{k} {v:.4g}" for k, v in self.history[-1].items()) if self.history else "none"
             raise FloatingPointError(
                 f"the loss is {losses[first]} at epoch {self.epoch + 1}, step {self.step + first + 1}; {before}; last "
-                f"finished epoch: {last}. Try recipe.warmup_epochs=1 recipe.clip_grad_norm=1.0 or a lower "
-                "recipe.optimizer.lr"
+                f"finished epoch: {last}; {ADVICE}"
             )
 
     def so_far(self) -> str:

@@ -25,9 +25,18 @@ def _checked(name: str, scores: Array) -> Array:
     return scores
 
 
+def _checked_log_probs(log_probs: Array, labels: Labels) -> Array:
+    if log_probs.ndim != 2 or len(log_probs) == 0 or len(log_probs) != len(labels):
+        raise ValueError(f"log_probs have shape {log_probs.shape} with {len(labels)} labels; a row an image is needed")
+    if np.isnan(log_probs).any():
+        rows = np.flatnonzero(np.isnan(log_probs).any(1))
+        raise ValueError(f"log_probs of {len(rows)} of {len(labels)} images are NaN, the first of image {rows[0]}")
+    return log_probs
+
+
 def accuracy(log_probs: Array, labels: Labels) -> float:
     """(N, K), (N,) -> share of images whose most probable class is the label; higher is better."""
-    return float(np.mean(log_probs.argmax(1) == labels))
+    return float(np.mean(_checked_log_probs(log_probs, labels).argmax(1) == labels))
 
 
 def ece(confidence: Array, correct: NDArray[np.bool_], bins: int = ECE_BINS) -> float:
@@ -36,6 +45,8 @@ def ece(confidence: Array, correct: NDArray[np.bool_], bins: int = ECE_BINS) -> 
     Equal-width bins (lo, hi] of [0, 1]; a confidence of 1 is in the last, one of 0 in the first.
     """
     confidence = _checked("confidences", confidence)
+    if confidence.min() < 0 or confidence.max() > 1 + 1e-9:  # a softmax's largest may be off by rounding
+        raise ValueError(f"confidences are in [{confidence.min()}, {confidence.max()}]; probabilities are in [0, 1]")
     bin_of = np.searchsorted(np.arange(1, bins) / bins, confidence, side="left")
     gap = np.bincount(bin_of, weights=correct - confidence, minlength=bins)
     return float(np.abs(gap).sum() / len(confidence))
@@ -43,12 +54,12 @@ def ece(confidence: Array, correct: NDArray[np.bool_], bins: int = ECE_BINS) -> 
 
 def nll(log_probs: Array, labels: Labels) -> float:
     """(N, K), (N,) -> mean -log p(label), in nats; lower is better."""
-    return float(-np.mean(log_probs[np.arange(len(labels)), labels]))
+    return float(-np.mean(_checked_log_probs(log_probs, labels)[np.arange(len(labels)), labels]))
 
 
 def brier(log_probs: Array, labels: Labels) -> float:
     """(N, K), (N,) -> mean_i sum_k (p_ik - [k = y_i])^2, in [0, 2]; lower is better (Brier, 1950)."""
-    error = np.exp(log_probs)
+    error = np.exp(_checked_log_probs(log_probs, labels))
     error[np.arange(len(labels)), labels] -= 1
     return float(np.mean(np.square(error).sum(1)))
 

@@ -70,6 +70,6 @@ def head_of(objective: Objective) -> Callable[[NDArray[np.floating]], NDArray[np
 
     @torch.inference_mode()
     def head(features: NDArray[np.floating]) -> NDArray[np.floating]:
-        return objective.logits(torch.from_numpy(features)).numpy()
+        return objective.logits(torch.from_numpy(np.asarray(features, dtype=np.float32))).numpy()
 
     return head

@@ -52,7 +52,16 @@ def write_atomic(path: Path, data: bytes | str) -> None:
 def config_hash(config: Config) -> str:
     """Of what decides a run's numbers: what is learnt, by what, with what. Not where files lie, nor the seed."""
     science = {key: config[key] for key in ("dataset", "backbone", "loss", "recipe", "precision")}
-    return hashlib.sha256(json.dumps(without_places(science), sort_keys=True).encode()).hexdigest()[:8]
+    return hashlib.sha256(json.dumps(_plain(without_places(science)), sort_keys=True).encode()).hexdigest()[:8]
+
+
+def _plain(node: Any) -> Any:
+    """1.0 and 1 are one setting: whole floats become integers."""
+    if isinstance(node, dict):
+        return {key: _plain(value) for key, value in node.items()}
+    if isinstance(node, list):
+        return [_plain(value) for value in node]
+    return int(node) if isinstance(node, float) and node.is_integer() else node
 
 
 def without_places(node: Any) -> Any:
@@ -104,14 +113,18 @@ class Run:
         write_atomic(self.folder / "train.csv", "\n".join(lines) + "\n")
 
     def metrics(self) -> dict[str, Any] | None:
-        """The numbers of the finished run, or None. Raises ValueError naming a file that does not parse."""
+        """The numbers of the finished run, or None. Raises ValueError naming a file that is not what a run writes."""
         path = self.folder / "metrics.json"
         if not path.exists():
             return None
         try:
-            return json.loads(path.read_text())
-        except json.JSONDecodeError as error:
-            raise ValueError(f"{path} is not JSON ({error}); delete it and repeat the run's command") from error
+            metrics = json.loads(path.read_text())
+            if metrics["config_hash"] == self.hash and metrics["ood"].keys() <= metrics["provenance"]["ood"].keys():
+                return metrics
+            reason = f"it is of configuration {metrics['config_hash']}, this run is {self.hash}"
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
+            reason = f"{type(error).__name__}: {error}"
+        raise ValueError(f"{path} is damaged ({reason}); delete it and repeat the run's command")
 
     def training_facts(self) -> dict[str, Any]:
         """Of the finished training, from train.csv: epochs, wall time in seconds over all starts, images per second."""

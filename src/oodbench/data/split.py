@@ -36,11 +36,15 @@ def benchmark(
     OOD set at most `limit_test` images, evenly spaced in file order, since its classes are nobody's concern.
 
     Raises ValueError, with the set's name, for a label outside [0, num_classes), a class without an image, an OOD set
-    without an image or a limit that cannot be met.
+    without an image or with a name that is taken, or a limit that cannot be met.
     """
     for name, split in (("train", train), ("test", test)):
         _check_labels(name, split.labels, num_classes)
     for name, split in ood.items():
+        if name in ("train", "test"):
+            raise ValueError(
+                f"an OOD set cannot be called {name}: the outputs of the learnt set are; choose another name"
+            )
         if len(split.images) == 0:
             raise ValueError(f"OOD set {name} has no image")
     if limit is not None:
