@@ -74,8 +74,9 @@ def _place() -> str:
 def _born(pid: int) -> str | None:
     """When the process started, so that a number that was given out again is not taken for it; None if it is gone."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
-    except FileNotFoundError:
+        state, *fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return fields[18] if state != "Z" else None  # a zombie is dead, its parent has only not asked yet
+    except (FileNotFoundError, ProcessLookupError):
         if Path("/proc/self/stat").exists():
             return None
     try:  # no /proc: the number alone must do

@@ -1,0 +1,154 @@
+"""No cell is run by two processes at once, a dead one's cell is free again, and what became of each can be seen."""
+
+import json
+import multiprocessing
+import os
+import signal
+import time
+from collections.abc import Iterator
+from multiprocessing.synchronize import Barrier
+from pathlib import Path
+
+import pytest
+
+from oodbench.claim import SILENCE, ClaimedError, claim, owner
+from oodbench.interrupt import stop_signal
+from oodbench.runs import leaving_traceback
+from oodbench.status import states, table
+
+fork = multiprocessing.get_context("fork")  # spawn would import torch in every process
+
+
+def hold(folder: Path) -> None:
+    with claim(folder):
+        time.sleep(60)
+
+
+@pytest.fixture
+def held(tmp_path: Path) -> Iterator[int]:
+    """The number of another process, which holds the claim on tmp_path."""
+    process = fork.Process(target=hold, args=(tmp_path,), daemon=True)
+    process.start()
+    while not owner(tmp_path):
+        time.sleep(0.01)
+    assert process.pid is not None
+    yield process.pid
+    process.kill()
+    process.join()
+
+
+def test_a_claim_keeps_others_out_while_it_lasts_and_leaves_nothing(tmp_path: Path) -> None:
+    with claim(tmp_path), pytest.raises(ClaimedError, match=f"process {os.getpid()} .*{tmp_path}"), claim(tmp_path):
+        pytest.fail("claimed twice")
+    with claim(tmp_path):
+        assert owner(tmp_path) is not None
+    assert [path.name for path in tmp_path.iterdir()] == [".claim.lock"]
+
+
+def test_a_living_process_keeps_its_claim_and_a_killed_one_loses_it(tmp_path: Path, held: int) -> None:
+    with pytest.raises(ClaimedError, match=f"process {held} on"), claim(tmp_path):
+        pytest.fail("taken from a living process")
+    os.kill(held, signal.SIGKILL)
+    while owner(tmp_path):
+        time.sleep(0.01)
+    assert (tmp_path / "claim.json").exists()
+    with claim(tmp_path):
+        who = owner(tmp_path)
+        assert who is not None
+        assert who["pid"] == os.getpid()
+
+
+def test_a_number_that_was_given_to_another_process_is_no_owner(tmp_path: Path, held: int) -> None:
+    who = json.loads((tmp_path / "claim.json").read_text())
+    (tmp_path / "claim.json").write_text(json.dumps(who | {"born": "1"}))
+    assert owner(tmp_path) is None
+
+
+@pytest.mark.parametrize(("silent_for", "alive"), [(SILENCE - 60, True), (SILENCE + 60, False)])
+def test_an_owner_on_another_machine_lives_while_it_touches_its_claim(
+    tmp_path: Path, silent_for: float, alive: bool
+) -> None:
+    file = tmp_path / "claim.json"
+    file.write_text(json.dumps({"host": "elsewhere", "pid": 1, "place": "elsewhere", "born": "1"}))
+    os.utime(file, (time.time() - silent_for,) * 2)
+    assert (owner(tmp_path) is not None) == alive
+
+
+def compete(folder: Path, together: Barrier, won: Path) -> None:
+    together.wait()
+    try:
+        with claim(folder):
+            (won / str(os.getpid())).touch()
+            time.sleep(1)
+    except ClaimedError:
+        pass
+
+
+def test_of_many_that_find_a_dead_owners_claim_one_takes_it_over(tmp_path: Path) -> None:
+    for attempt in range(5):
+        folder, won = tmp_path / f"cell{attempt}", tmp_path / f"won{attempt}"
+        folder.mkdir()
+        won.mkdir()
+        dead = {"host": "elsewhere", "pid": 1, "place": "elsewhere", "born": "1"}
+        (folder / "claim.json").write_text(json.dumps(dead))
+        os.utime(folder / "claim.json", (0, 0))
+        together = fork.Barrier(6)
+        processes = [fork.Process(target=compete, args=(folder, together, won)) for _ in range(6)]
+        for process in processes:
+            process.start()
+        for process in processes:
+            process.join()
+        assert len(list(won.iterdir())) == 1
+
+
+def test_a_failure_leaves_its_traceback_and_the_next_start_takes_it_away(tmp_path: Path) -> None:
+    def fail() -> None:
+        raise FloatingPointError("the loss is nan")
+
+    with pytest.raises(FloatingPointError), leaving_traceback(tmp_path):
+        fail()
+    assert "in fail" in (tmp_path / "error.txt").read_text()
+    with leaving_traceback(tmp_path):
+        assert not (tmp_path / "error.txt").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_is_noted_once_and_a_second_one_acts_as_always(number: signal.Signals) -> None:
+    before = signal.getsignal(number)
+    with stop_signal() as stop:
+        assert stop() == 0
+        os.kill(os.getpid(), number)
+        assert stop() == number
+        assert signal.getsignal(number) == before
+    assert signal.getsignal(number) == before
+
+
+def test_a_handler_of_somebody_else_is_left_alone() -> None:
+    before = signal.signal(signal.SIGTERM, lambda *_: None)
+    try:
+        theirs = signal.getsignal(signal.SIGTERM)
+        with stop_signal():
+            assert signal.getsignal(signal.SIGTERM) is theirs
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def test_the_status_of_every_run_is_seen(tmp_path: Path) -> None:
+    cells = {name: tmp_path / f"runs/digits/resnet18/{name}/short-abc/seed0" for name in ("a", "b", "c", "d")}
+    for folder in cells.values():
+        folder.mkdir(parents=True)
+        (folder / "config.yaml").write_text("recipe: {epochs: 4}\n")
+    (cells["a"] / "metrics.json").write_text("{}")
+    (cells["a"] / "train.csv").write_text("epoch\n1\n2\n3\n4\n")
+    (cells["b"] / "error.txt").write_text("Traceback\nFloatingPointError: the loss is nan\n")
+    (cells["c"] / "train.csv").write_text("epoch\n1\n")
+    with claim(cells["d"]):
+        rows = states(tmp_path)
+    assert [(row.state, row.epochs_done, row.epochs) for row in rows] == [
+        ("done", 4, 4),
+        ("failed", 0, 4),
+        ("stopped", 1, 4),
+        ("running", 0, 4),
+    ]
+    assert rows[1].note == "FloatingPointError: the loss is nan"
+    assert table(rows).endswith("1 done, 1 running, 1 failed, 1 stopped")
