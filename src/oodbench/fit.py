@@ -112,6 +112,7 @@ def fit(
                 bar.update(len(y))
                 if stop() and step + 1 < steps:
                     means.check()
+                    check_weights(model, epoch)
                     save(Progress(model.state_dict(), optimizer.state_dict(), history, step + 1, means.state()))
                     return False
             history.append(means.row() | {"lr": optimizer.param_groups[0]["lr"]})
@@ -143,11 +144,11 @@ def train_step(
 
 
 def check_weights(model: nn.Module, epoch: int) -> None:
-    """The last step's loss is finite; raise FloatingPointError where the weights that it led to are not."""
+    """A finite loss can have a gradient that is not: raise FloatingPointError where the weights are not finite."""
     spoilt = [name for name, parameter in model.named_parameters() if not parameter.isfinite().all()]
     if spoilt:
         raise FloatingPointError(
-            f"the last step of epoch {epoch + 1} made {', '.join(spoilt)} NaN or infinite; {ADVICE}"
+            f"a step of epoch {epoch + 1} made {', '.join(spoilt)} NaN or infinite; {ADVICE}"
         )
 
 
