@@ -26,7 +26,9 @@ if TYPE_CHECKING:  # torch comes when a run does: --help and a finished run need
 def main(cfg: DictConfig) -> None:
     config: Any = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
     run = Run(config)
-    finished = run.is_finished() and not cfg.force
+    if type(cfg.seed) is not int or cfg.seed < 0:
+        raise ValueError(f"seed={cfg.seed!r}: a whole number from 0 on is needed")
+    finished = not cfg.force and run.is_finished()
     if cfg.dry_run:
         print(f"{'finished' if finished else 'to do':<8}  {run.folder}")
     elif finished:
@@ -45,18 +47,17 @@ def execute(cfg: DictConfig, run: Run) -> None:
     try:
         with claim(run.folder), leaving_traceback(run.folder):  # from here on it is this cell that fails
             sets = open_sets(cfg)
-            if cfg.force:
-                run.delete()
+            run.delete() if cfg.force else run.sweep()
             if not run.is_finished():  # nor has another process finished it meanwhile
                 run.write_config()
                 with track(run, **cfg.wandb) as log:
-                    train(cfg, run, model, recipe, sets, log)
-                    log(score(run, model, detectors, sets, facts | {"seed": cfg.seed}))
+                    train(cfg, run, model, recipe, sets, facts, log)
+                    log(score(run, model, detectors, sets))
     except ClaimedError as error:
         print(f"not run: {error}")
 
 
-def score(run: Run, model: "Classifier", detectors: dict[str, Any], sets: "Benchmark", facts: dict[str, Any]) -> Any:
+def score(run: Run, model: "Classifier", detectors: dict[str, Any], sets: "Benchmark") -> Any:
     """Collect what the model says of every set, and write and print the numbers."""
     from oodbench.detectors import Reference
     from oodbench.evaluate import evaluate, report
@@ -68,7 +69,7 @@ def score(run: Run, model: "Classifier", detectors: dict[str, Any], sets: "Bench
     numbers = evaluate(outputs["test"], {name: outputs[name] for name in sets.ood}, detectors, reference)
     images = {name: len(split.labels) for name, split in splits.items()}
     digests = {name: split.digest for name, split in splits.items()}
-    run.add_metrics(numbers, facts | run.training_facts() | {"images": images, "digests": digests})
+    run.add_metrics(numbers, run.training() | {"images": images, "digests": digests})
     print(report(numbers), run.folder, sep="\n\n")
     return numbers
 
@@ -87,48 +88,61 @@ def build(cfg: DictConfig) -> tuple["Classifier", dict[str, Any]]:
     """The network as the seed initialises it, on its device; and what it will run on, for the provenance."""
     import torch
 
-    from oodbench.device import pick_device, pick_precision, provenance
+    from oodbench.device import THREADS, pick_device, pick_precision, provenance
     from oodbench.model import Classifier
 
-    if cfg.threads:
-        torch.set_num_threads(cfg.threads)
+    torch.set_num_threads(cfg.threads or THREADS)
     device = pick_device(cfg.device)
     precision = pick_precision(cfg.precision, device)
     torch.manual_seed(cfg.seed)
     backbone = instantiate(cfg.backbone)
     objective = instantiate(cfg.loss, num_features=backbone.num_features, num_classes=cfg.dataset.num_classes)
     model = Classifier(backbone, objective, list(cfg.dataset.mean), list(cfg.dataset.std), precision)
-    return model.to(device).to(memory_format=torch.channels_last), provenance(device, precision)
+    return model.to(device).to(memory_format=torch.channels_last), provenance(device, precision) | {"seed": cfg.seed}
 
 
-def train(cfg: DictConfig, run: Run, model: "Classifier", recipe: "Recipe", sets: "Benchmark", log: "Log") -> None:
+def train(
+    cfg: DictConfig,
+    run: Run,
+    model: "Classifier",
+    recipe: "Recipe",
+    sets: "Benchmark",
+    facts: dict[str, Any],
+    log: "Log",
+) -> None:
     """Bring the model to the last epoch's weights: from the run's folder, from its checkpoint or from the start."""
     from oodbench.checkpoint import load_progress, load_weights, save_progress, save_weights
+    from oodbench.device import PRECISIONS
     from oodbench.fit import Progress, fit
     from oodbench.interrupt import stop_signal
     from oodbench.model import features_of, read
     from oodbench.outputs import save_outputs
 
+    what = f"{run.hash} in {facts['precision']}"  # which `auto` chose for this machine: one training does not mix them
+
     def save(progress: Progress) -> None:
-        save_progress(run.checkpoint, progress, run.hash)
+        save_progress(run.checkpoint, progress, what)
         if progress.step == 0:  # an epoch is over, and this is not a stop amid the next
             run.write_history(progress.history)
             log(progress.history[-1])
 
     if not run.weights.exists():
         images, labels, _, _ = sets.train
-        resume = load_progress(run.checkpoint, run.hash)
+        resume = load_progress(run.checkpoint, what)
         if resume and resume.history:
             run.write_history(resume.history)  # which the checkpoint is written before
         with stop_signal() as stop:
-            if not fit(model, images, labels, recipe, cfg.seed, resume, save, lambda: bool(stop())):
-                print(f"stopped and saved; the same command goes on from there: {run.folder}")
+            history = fit(model, images, labels, recipe, cfg.seed, resume, save, lambda: bool(stop()))
+            if len(history) < recipe.epochs:
+                print(f"stopped and saved; the same command, without force, goes on from there: {run.folder}")
                 raise SystemExit(128 + stop())  # not an error of this cell: it ends a sweep, too
         features = features_of(model, images)
         model.settle(features, labels)
+        run.write_training(history, facts)
         save_outputs(run.outputs("train"), read(model.objective, features, labels), sets.train.digest)
         save_weights(run.weights, model)
     load_weights(run.weights, model)
+    model.precision = PRECISIONS[run.training()["precision"]]  # outputs of one run are of one precision
 
 
 def collect(run: Run, model: "Classifier", name: str, split: Any) -> "Outputs":

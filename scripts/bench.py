@@ -4,7 +4,8 @@ python scripts/bench.py [--images 512] [--repeats 5] [--loss ce]
 
 The plain loop is float32, NCHW, a DataLoader over PIL images with torchvision's transforms. Both train a ResNet-18 with
 batches of 128 and take turns in one process, so that a machine whose speed drifts still gives a fair ratio; the figures
-are medians over the repeats. The plain loop's images are decoded beforehand, in this process: its cost is not the disk.
+are medians over the repeats. The plain loop's images are decoded beforehand and loaded in this process (num_workers=0):
+with as many workers as cores they would compete with the network for them.
 """
 
 import argparse
@@ -91,6 +92,7 @@ def ours(objective: Objective, images: Images, labels: NDArray[np.int64]) -> Act
         for x, y in batches(padded, targets, draw(0, 0, len(labels), 4, flip=True), BATCH):
             train_step(model, optimizer, x, y, clip_grad_norm=None)
 
+    @torch.no_grad()
     def evaluate() -> None:
         objective.logits(features_of(model, images).to(device))
 

@@ -79,9 +79,9 @@ def compete(folder: Path, together: Barrier, won: Path) -> None:
     try:
         with claim(folder):
             (won / str(os.getpid())).touch()
-            time.sleep(1)
+            together.wait()  # until all others have been refused
     except ClaimedError:
-        pass
+        together.wait()
 
 
 def test_of_many_that_find_a_dead_owners_claim_one_takes_it_over(tmp_path: Path) -> None:

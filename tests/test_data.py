@@ -53,11 +53,11 @@ def cache_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "cache"
 
 
-@pytest.fixture
-def real() -> Path:
-    root = os.environ.get("OODBENCH_DATA")
-    if not root or not (Path(root) / "cifar10/test.parquet").is_file():
-        pytest.skip("OODBENCH_DATA names no folder with cifar10/test.parquet")
+def real(name: str) -> Path:
+    """The folder of real sets, where it holds this one."""
+    root = os.environ.get("OODBENCH_DATA", "")
+    if not root or not Path(root, name, "test.parquet").is_file():
+        pytest.skip(f"OODBENCH_DATA names no folder with {name}/test.parquet")
     return Path(root)
 
 
@@ -99,18 +99,19 @@ def entries(folder: Path) -> list[str]:
 # --- the real sets ---------------------------------------------------------------------------------------------------
 
 
-def test_real_cifar10(real: Path) -> None:
-    split = data.cifar10(real, "test")
+def test_real_cifar10() -> None:
+    root = real("cifar10")
+    split = data.cifar10(root, "test")
     assert split.images.shape == (10_000, 32, 32, 3)
     assert np.bincount(split.labels).tolist() == [1000] * 10
     assert split.classes[3] == "cat"
-    assert split.digest == hashlib.sha256((real / "cifar10/test.parquet").read_bytes()).hexdigest()
-    row = pq.read_table(real / "cifar10/test.parquet")["img"][7]["bytes"].as_py()
+    assert split.digest == hashlib.sha256((root / "cifar10/test.parquet").read_bytes()).hexdigest()
+    row = pq.read_table(root / "cifar10/test.parquet")["img"][7]["bytes"].as_py()
     assert np.array_equal(split.images[7], np.asarray(Image.open(io.BytesIO(row)).convert("RGB")))
 
 
-def test_real_cifar100_has_the_statistics_of_its_configuration(real: Path) -> None:
-    split = data.cifar100(real, "test")
+def test_real_cifar100_has_the_statistics_of_its_configuration() -> None:
+    split = data.cifar100(real("cifar100"), "test")
     assert np.bincount(split.labels).tolist() == [100] * 100  # fine labels, not the 20 coarse ones
     config = OmegaConf.load(CONF / "dataset/cifar100.yaml")
     pixels = split.images.reshape(-1, 3) / 255  # of the test set: they agree with the training set's to 0.005
@@ -118,11 +119,14 @@ def test_real_cifar100_has_the_statistics_of_its_configuration(real: Path) -> No
     assert pixels.std(0) == pytest.approx(config.std, abs=0.005)
 
 
-def test_real_grey_and_larger_images(real: Path) -> None:
-    mnist = data.own(real / "mnist/test.parquet")
+def test_real_grey_images() -> None:
+    mnist = data.own(real("mnist") / "mnist/test.parquet")
     assert mnist.images.shape == (10_000, 32, 32, 3)
     assert np.array_equal(mnist.images[..., 0], mnist.images[..., 2])
-    tiny = data.parquet(real / "tiny_imagenet/test.parquet")
+
+
+def test_real_larger_images() -> None:
+    tiny = data.parquet("tiny_imagenet/test.parquet", real("tiny_imagenet"))
     assert np.bincount(tiny.labels).tolist() == [50] * 200
 
 

@@ -97,10 +97,34 @@ def test_the_history_is_a_line_an_epoch(tmp_path: Path) -> None:
     assert (run.folder / "train.csv").read_text() == "epoch,loss,accuracy\n1,2.5,nan\n2,0.123457,1\n"
 
 
-def test_training_facts_are_sums_over_the_epochs(tmp_path: Path) -> None:
+def test_the_record_of_a_training_sums_its_epochs_and_drops_outputs_of_other_weights(tmp_path: Path) -> None:
     run = run_in(tmp_path)
-    run.write_history([{"seconds": 10, "images_per_second": 100}, {"seconds": 30, "images_per_second": 20}])
-    assert run.training_facts() == {"epochs": 2, "wall_time_s": 40, "images_per_second": (1000 + 600) / 40}
+    write_atomic(run.outputs("test"), b"of other weights")
+    history = [{"seconds": 10.0, "images_per_second": 100.0}, {"seconds": 30.0, "images_per_second": 20.0}]
+    run.write_training(history, {"device": "cpu"})
+    speed = {"epochs": 2, "wall_time_s": 40, "images_per_second": (1000 + 600) / 40}
+    assert run.training() == {"device": "cpu", **speed}
+    assert not run.outputs("test").exists()
+
+
+def test_what_a_killed_process_left_half_written_is_swept_away(tmp_path: Path) -> None:
+    run = run_in(tmp_path)
+    run.write_config()
+    for name in (".checkpoint.pt.x8a", ".claim.lock", "claim.json"):
+        (run.folder / name).touch()
+    run.sweep()
+    assert leftovers(run.folder) == [".claim.lock", "claim.json", "config.yaml"]
+    run.delete()
+    assert leftovers(run.folder) == [".claim.lock", "claim.json"]
+
+
+def test_calling_a_set_near_needs_no_training_but_is_recorded(tmp_path: Path) -> None:
+    finish(run_in(tmp_path))
+    other = run_in(tmp_path, "dataset.near=[noise]")
+    assert other.folder == run_in(tmp_path).folder
+    assert not other.is_finished()
+    finish(other)
+    assert other.is_finished()
 
 
 def leftovers(folder: Path) -> list[str]:

@@ -45,7 +45,9 @@ def claim(folder: Path) -> Iterator[None]:
     finally:
         over.set()
         beat.join()
-        file.unlink(missing_ok=True)
+        with _deciding(folder):
+            if _is_mine(file):  # not if this process slept so long that another took it over
+                file.unlink()
 
 
 def owner(folder: Path) -> dict[str, Any] | None:
@@ -58,6 +60,12 @@ def owner(folder: Path) -> dict[str, Any] | None:
         return None
     alive = who["born"] == _born(who["pid"]) if who["place"] == _place() else silence < SILENCE
     return who if alive else None
+
+
+def _is_mine(file: Path) -> bool:
+    with contextlib.suppress(FileNotFoundError):
+        return bool(json.loads(file.read_text()) == _myself())
+    return False
 
 
 def _myself() -> dict[str, Any]:
@@ -97,5 +105,5 @@ def _deciding(folder: Path) -> Iterator[None]:
 
 def _touch(file: Path, over: threading.Event) -> None:
     while not over.wait(BEAT):
-        with contextlib.suppress(FileNotFoundError):
+        if _is_mine(file):
             os.utime(file)

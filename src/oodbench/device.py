@@ -1,12 +1,15 @@
 """Which device and which precision, and what this machine is."""
 
-import os
 import platform
 import subprocess
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import torch
+
+PRECISIONS = {"bf16": torch.bfloat16, "fp32": torch.float32}
+THREADS = torch.get_num_threads()  # torch's own choice, to go back to after a job that had another
 
 
 def pick_device(name: str) -> torch.device:
@@ -22,11 +25,10 @@ def pick_device(name: str) -> torch.device:
 
 def pick_precision(name: str, device: torch.device) -> torch.dtype:
     """auto: bf16 where the device computes in it (CUDA since Ampere, CPUs with AMX or AVX512-BF16), else fp32."""
-    names = {"bf16": torch.bfloat16, "fp32": torch.float32}
-    if name in names:
-        return names[name]
+    if name in PRECISIONS:
+        return PRECISIONS[name]
     if name != "auto":
-        raise ValueError(f"precision={name}; there is auto, {', '.join(names)}")
+        raise ValueError(f"precision={name}; there is auto, {', '.join(PRECISIONS)}")
     if device.type == "cuda":
         computes = torch.cuda.is_bf16_supported(including_emulation=False)
     else:
@@ -36,6 +38,11 @@ def pick_precision(name: str, device: torch.device) -> torch.dtype:
     return torch.bfloat16 if computes else torch.float32
 
 
+def _cpu_has(feature: str) -> bool:
+    """torch knows, but only under private names, not all of which its older releases have."""
+    return bool(getattr(torch.cpu, f"_is_{feature}_supported", lambda: False)())
+
+
 def provenance(device: torch.device, precision: torch.dtype) -> dict[str, Any]:
     """Where numbers come from: versions, commit, machine. Plain values."""
     packages = ("oodbench", "torch", "torchvision", "numpy", "hydra-core")
@@ -43,19 +50,24 @@ def provenance(device: torch.device, precision: torch.dtype) -> dict[str, Any]:
         "versions": {"python": platform.python_version(), **{name: version(name) for name in packages}},
         "git_commit": git_commit(),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
-        "precision": str(precision).removeprefix("torch."),
+        "precision": next(name for name, dtype in PRECISIONS.items() if dtype == precision),
         "threads": torch.get_num_threads(),
         "processor": processor(),
     }
 
 
 def git_commit() -> str | None:
-    """The commit of the code that runs, with `+` when files differ from it; None outside a checkout."""
-    folder = os.path.dirname(__file__)  # noqa: PTH120
-    command = ["git", "-C", folder, "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty=+"]
+    """The commit of the code that runs, with `+` when files differ from it or are new; None outside its checkout."""
+    here = Path(__file__)
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(here.parent), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
     try:
-        return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip() or None
-    except FileNotFoundError:  # no git
+        git("ls-files", "--error-unmatch", here.name)  # not installed into a folder of somebody else's repository
+        return git("rev-parse", "HEAD") + "+" * bool(git("status", "--porcelain", ":/"))
+    except (OSError, subprocess.CalledProcessError):
         return None
 
 

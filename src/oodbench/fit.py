@@ -77,8 +77,8 @@ def fit(
     resume: Progress | None,
     save: Callable[[Progress], None],
     stop: Callable[[], bool],
-) -> bool:
-    """Train in place on (N, 32, 32, 3) images and (N,) labels; whether it came to its end.
+) -> list[Row]:
+    """Train in place on (N, 32, 32, 3) images and (N,) labels; the rows of the epochs that are done.
 
     `save` is called after every epoch, and after the step in which `stop` became true; `resume` is what it was given
     in an earlier life. What happens in a step depends on the seed, the epoch and the step alone, so a resumed training
@@ -104,7 +104,7 @@ def fit(
             means = Means(epoch, first, history, earlier, watch=device.type == "cpu")
             model.train()
             for step, (x, y) in enumerate(batches(padded, targets, choices, recipe.batch_size, first), start=first):
-                torch.manual_seed(mixed_seed(seed, epoch, step))  # for what draws of its own: dropout
+                torch.manual_seed(mixed_seed(seed, epoch, step + 1))  # for what draws of its own: dropout; 0 is draw's
                 for group in optimizer.param_groups:
                     group["lr"] = group["initial_lr"] * learning_rate_factor(epoch * steps + step, steps, recipe)
                 means.add(train_step(model, optimizer, x, y, recipe.clip_grad_norm), len(y))
@@ -114,14 +114,14 @@ def fit(
                     means.check()
                     check_weights(model, epoch)
                     save(Progress(model.state_dict(), optimizer.state_dict(), history, step + 1, means.state()))
-                    return False
+                    return history
             history.append(means.row() | {"lr": optimizer.param_groups[0]["lr"]})
             check_weights(model, epoch)
             first, earlier = 0, {}
             save(Progress(model.state_dict(), optimizer.state_dict(), history, first, earlier))
             if stop():
-                return False
-    return True
+                break
+    return history
 
 
 def train_step(
@@ -143,13 +143,12 @@ def train_step(
     return values
 
 
-def check_weights(model: nn.Module, epoch: int) -> None:
-    """A finite loss can have a gradient that is not: raise FloatingPointError where the weights are not finite."""
-    spoilt = [name for name, parameter in model.named_parameters() if not parameter.isfinite().all()]
+def check_weights(model: Classifier, epoch: int) -> None:
+    """Raise FloatingPointError where weights or batch norm's means are not finite: a finite loss's gradient may be."""
+    state = [*model.named_parameters(), *model.backbone.named_buffers()]
+    spoilt = [name for name, value in state if not value.isfinite().all()]
     if spoilt:
-        raise FloatingPointError(
-            f"a step of epoch {epoch + 1} made {', '.join(spoilt)} NaN or infinite; {ADVICE}"
-        )
+        raise FloatingPointError(f"a step of epoch {epoch + 1} made {', '.join(spoilt)} NaN or infinite; {ADVICE}")
 
 
 class Means:

@@ -4,6 +4,7 @@ results/runs/<dataset>/<backbone>/<loss>/<recipe>-<hash>/seed<n>/
     config.yaml          the resolved configuration
     train.csv            a line an epoch
     checkpoint.pt        after every epoch: weights, optimizer, history; checkpoint.previous.pt is the one before
+    training.json        what it was trained with and on: versions, commit, device, precision, wall time
     model.safetensors    the weights of the last epoch: training is finished
     outputs/<set>.safetensors
     metrics.json         written last: the run is finished
@@ -12,7 +13,6 @@ results/runs/<dataset>/<backbone>/<loss>/<recipe>-<hash>/seed<n>/
 """
 
 import contextlib
-import csv
 import hashlib
 import json
 import os
@@ -29,6 +29,7 @@ import yaml
 Config = dict[str, Any]
 
 WHERE = ("root",)  # keys that say where something lies, not what it is
+CLAIM = ("claim.json", ".claim.lock")
 SETS_OF = ("images", "digests", "ood", "detector")  # parts of the provenance that grow with the sets and detectors
 
 
@@ -52,6 +53,9 @@ def write_atomic(path: Path, data: bytes | str) -> None:
 def config_hash(config: Config) -> str:
     """Of what decides a run's numbers: what is learnt, by what, with what. Not where files lie, nor the seed."""
     science = {key: config[key] for key in ("dataset", "backbone", "loss", "recipe", "precision")}
+    science["dataset"] = {
+        key: value for key, value in config["dataset"].items() if key != "near"
+    }  # only a table's word
     return hashlib.sha256(json.dumps(_plain(without_places(science)), sort_keys=True).encode()).hexdigest()[:8]
 
 
@@ -126,20 +130,31 @@ class Run:
             reason = f"{type(error).__name__}: {error}"
         raise ValueError(f"{path} is damaged ({reason}); delete it and repeat the run's command")
 
-    def training_facts(self) -> dict[str, Any]:
-        """Of the finished training, from train.csv: epochs, wall time in seconds over all starts, images per second."""
-        with (self.folder / "train.csv").open() as file:
-            rows = list(csv.DictReader(file))
-        seconds = [float(row["seconds"]) for row in rows]
-        images = sum(float(row["images_per_second"]) * s for row, s in zip(rows, seconds, strict=True))
-        return {"epochs": len(rows), "wall_time_s": sum(seconds), "images_per_second": images / sum(seconds)}
+    def write_training(self, history: list[dict[str, float]], facts: dict[str, Any]) -> None:
+        """Record a training that is over; facts: what it ran on. Outputs of other weights, if there are any, go."""
+        seconds = sum(row["seconds"] for row in history)
+        images = sum(row["images_per_second"] * row["seconds"] for row in history)
+        spent = {"epochs": len(history), "wall_time_s": seconds, "images_per_second": images / seconds}
+        shutil.rmtree(self.folder / "outputs", ignore_errors=True)
+        write_atomic(self.folder / "training.json", json.dumps({**facts, **spent}, indent=1) + "\n")
+
+    def training(self) -> dict[str, Any]:
+        """What `write_training` wrote: the wall time in seconds is that of all starts together."""
+        facts: dict[str, Any] = json.loads((self.folder / "training.json").read_text())
+        return facts
 
     def delete(self) -> None:
         """Forget all that earlier starts of this run have written, the numbers first; its claim stays."""
         (self.folder / "metrics.json").unlink(missing_ok=True)
-        for path in self.folder.glob("*"):
-            if path.name != "claim.json":
+        for path in self.folder.iterdir() if self.folder.exists() else ():
+            if path.name not in CLAIM:
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+    def sweep(self) -> None:
+        """Remove the halves of files that a killed process left behind. For the folder's owner alone."""
+        for path in self.folder.glob(".*"):
+            if path.name not in CLAIM:
+                path.unlink()
 
     @property
     def sources(self) -> Config:
@@ -156,6 +171,7 @@ class Run:
         metrics = self.metrics()
         return (
             metrics is not None
+            and metrics["provenance"]["near"] == self.config["dataset"]["near"]
             and self.sources.items() <= metrics["provenance"]["ood"].items()
             and self.detectors.items() <= metrics["provenance"]["detector"].items()
             and all(self.detectors.keys() <= metrics["ood"][name].keys() for name in self.sources)
@@ -169,7 +185,8 @@ class Run:
             if self.sources.get(name, old["ood"][name]) == old["ood"][name]:
                 same = {d for d, how in old["detector"].items() if self.detectors.get(d, how) == how}
                 ood[name] = {d: values for d, values in scores.items() if d in same} | ood.get(name, {})
-        provenance = provenance | {"ood": self.sources, "detector": self.detectors}
+        near = self.config["dataset"]["near"]
+        provenance = provenance | {"near": near, "ood": self.sources, "detector": self.detectors}
         provenance |= {key: old[key] | provenance[key] for key in SETS_OF}
         text = json.dumps({"config_hash": self.hash, **numbers, "ood": ood, "provenance": provenance}, indent=1)
         write_atomic(self.folder / "metrics.json", text + "\n")

@@ -1,6 +1,5 @@
 """What has become of every run below a results folder."""
 
-import csv
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -30,20 +29,21 @@ class State(NamedTuple):
 def state_of(folder: Path, results_dir: Path) -> State:
     """Of the run in a folder; nothing is written."""
     config = yaml.safe_load((folder / "config.yaml").read_text()) if (folder / "config.yaml").exists() else {}
-    lines = list(csv.reader((folder / "train.csv").open())) if (folder / "train.csv").exists() else [[]]
-    written = [file.stat().st_mtime for file in folder.iterdir() if file.name != "claim.json"]
+    history = folder / "train.csv"
+    epochs_done = len(history.read_text().splitlines()) - 1 if history.exists() else 0
+    written = [file.stat().st_mtime for file in folder.glob("[!.]*") if file.name != "claim.json"]
     who, error = owner(folder), folder / "error.txt"
     if (folder / "metrics.json").exists():
         state, note = "done", ""
     elif who:
         state, note = "running", f"process {who['pid']} on {who['host']}"
     elif error.exists():
-        state, note = "failed", error.read_text().strip().splitlines()[-1]
+        state, note = "failed", error.read_text().strip().rpartition("\n")[2]
     else:
         state, note = "stopped", "the same command goes on"
     cell = str(folder.relative_to(results_dir / "runs"))
     epochs = config.get("recipe", {}).get("epochs", 0)
-    return State(cell, state, len(lines) - 1, epochs, time.time() - max(written, default=time.time()), note)
+    return State(cell, state, epochs_done, epochs, time.time() - max(written, default=time.time()), note)
 
 
 def states(results_dir: Path) -> list[State]:

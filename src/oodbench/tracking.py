@@ -22,7 +22,7 @@ def track(run: Run, mode: str, project: str) -> Iterator[Log]:
 
     name = run.config["name"]
     run.folder.mkdir(parents=True, exist_ok=True)
-    session = wandb.init(
+    with wandb.init(  # which marks a run that ends in an error as failed
         project=project,
         mode=mode,  # type: ignore[arg-type]
         dir=run.folder,
@@ -31,8 +31,5 @@ def track(run: Run, mode: str, project: str) -> Iterator[Log]:
         name=f"{name['loss']} seed {run.config['seed']}",
         id=f"{name['dataset']}-{name['backbone']}-{name['loss']}-{run.hash}-{run.config['seed']}",
         resume="allow" if mode == "online" else None,
-    )
-    try:
+    ) as session:
         yield lambda numbers: session.log(dict(numbers))
-    finally:
-        session.finish()

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-SIDE = 32
+from oodbench.data.images import SIDE
 
 
 class Draw(NamedTuple):

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     import pyarrow.parquet as pq
 
 
-def parquet(path: str | Path) -> Split:
-    """The images of one parquet file, in row order.
+def parquet(path: str | Path, root: str | Path = "") -> Split:
+    """The images of one parquet file, in row order; a relative path is one below `root`.
 
     The image column is the first struct column with a binary field `bytes`; the label is `fine_label`, else `label`,
     else unknown. A SHA256SUMS file beside the file, or up to two folders above it, that lists it must agree.
@@ -24,11 +24,12 @@ def parquet(path: str | Path) -> Split:
     Raises FileNotFoundError, and ValueError with the file for: a digest that does not agree, a file that is not whole,
     no image column, an image that does not decode (with its row).
     """
-    path = Path(path).expanduser()
+    path = Path(root, Path(path).expanduser())
     if not path.is_file():
         raise FileNotFoundError(
             f"no parquet file at {path}: expected one row per image, the encoded image in the `bytes` field of a "
-            "struct column, as in the Hugging Face mirrors"
+            "struct column, as in the Hugging Face mirrors. No command of this project fetches it: put it there, or "
+            "name a file or folder of your own, +ood.<name>.path=..."
         )
     digest = sha256(path)
     _check_listed(path, digest)

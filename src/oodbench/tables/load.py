@@ -11,8 +11,10 @@ from typing import Any, NamedTuple
 import pandas as pd
 import yaml
 
+from oodbench.metrics import OOD_METRICS
+
 OF_A_RUN = ("accuracy", "ece", "nll", "brier")
-OF_A_DETECTOR = ("auroc", "fpr95_idpos", "fpr95_oodpos", "aupr_in", "aupr_out")
+OF_A_DETECTOR = tuple(OOD_METRICS)
 FIELDS = ["dataset", "backbone", "loss", "recipe", "hash", "seed", "epochs", "train_limit", "test_limit"]
 FIELDS += ["ood", "detector", "metric", "value"]
 
@@ -38,6 +40,7 @@ class Result(NamedTuple):
     test_images: int
     ood_images: dict[str, int]
     near: frozenset[str]
+    note: str
     numbers: dict[tuple[str, str, str], float]  # (ood set, detector, metric); the first two are "" for OF_A_RUN
 
 
@@ -126,6 +129,7 @@ def load_run(folder: Path) -> Result:
             train_limit=config["dataset"]["limit"],
             test_limit=config["dataset"]["limit_test"],
             near=frozenset(config["dataset"]["near"]),
+            note=config.get("note") or "",
             **measured,
         )
 

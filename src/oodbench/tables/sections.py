@@ -141,6 +141,7 @@ def _caption(runs: Sequence[Result], labels: Mapping[str, str], fpr: str, detect
         f"Data: trained on {train} training images, tested on {test} test images. "
         f"OOD images: {', '.join(f'{ood} {n:,}' for ood, n in sets)}.",
     ]
+    notes[:0] = sorted({each.note for each in runs} - {""})
     of = {each.hash: each for each in runs}
     for key, label in labels.items():
         recipe = _only(own, of[key].recipe_settings)
