@@ -2,7 +2,7 @@
 
 Scores are strangeness: in-distribution low, out-of-distribution high. Every metric is a share in [0, 1], but `nll` in
 nats and `brier` in [0, 2] for probabilities that sum to one; percent only in tables. Ties count as the definitions say,
-nothing is interpolated. Empty or non-finite input raises ValueError.
+nothing is interpolated. Empty input, a NaN and a score that is not finite raise ValueError.
 """
 
 import numpy as np

@@ -1,4 +1,4 @@
-"""What a network says of a set of images, and its file: from here on nothing needs images, weights or torch."""
+"""What a network says of a set of images, and its file: from here on nothing needs images, a forward pass or torch."""
 
 from pathlib import Path
 from typing import NamedTuple
