@@ -4,6 +4,7 @@ python train.py loss=halo                 python train.py dataset=cifar100 loss=
 python train.py --help                    python train.py -m loss=ce,halo seed=0,1,2
 """
 
+import inspect
 from typing import TYPE_CHECKING, Any
 
 import hydra
@@ -39,11 +40,14 @@ def main(cfg: DictConfig) -> None:
 
 def execute(cfg: DictConfig, run: Run) -> None:
     """Build, open every set, train, collect, evaluate; what an earlier start of the run has done is not done again."""
+    from oodbench.evaluate import report
     from oodbench.fit import Recipe
 
     model, facts = build(cfg)
     recipe = Recipe(**instantiate(cfg.recipe, _convert_="all"))
     detectors = {name: instantiate(node) for name, node in cfg.detector.items()}
+    for detector in detectors.values():
+        inspect.signature(detector).bind(None, None)  # a misspelt option is told now and not after the training
     try:
         with claim(run.folder), leaving_traceback(run.folder):  # from here on it is this cell that fails
             sets = open_sets(cfg)
@@ -52,15 +56,17 @@ def execute(cfg: DictConfig, run: Run) -> None:
                 run.write_config()
                 with track(run, **cfg.wandb) as log:
                     train(cfg, run, model, recipe, sets, facts, log)
-                    log(score(run, model, detectors, sets))
+                    numbers = score(run, model, detectors, sets)
+                    log(numbers)
+                print(report(numbers), run.folder, sep="\n\n")
     except ClaimedError as error:
         print(f"not run: {error}")
 
 
 def score(run: Run, model: "Classifier", detectors: dict[str, Any], sets: "Benchmark") -> Any:
-    """Collect what the model says of every set, and write and print the numbers."""
+    """Collect what the model says of every set, and write the numbers."""
     from oodbench.detectors import Reference
-    from oodbench.evaluate import evaluate, report
+    from oodbench.evaluate import evaluate
     from oodbench.model import head_of
 
     splits = {"train": sets.train, "test": sets.test, **sets.ood}
@@ -70,7 +76,6 @@ def score(run: Run, model: "Classifier", detectors: dict[str, Any], sets: "Bench
     images = {name: len(split.labels) for name, split in splits.items()}
     digests = {name: split.digest for name, split in splits.items()}
     run.add_metrics(numbers, run.training() | {"images": images, "digests": digests})
-    print(report(numbers), run.folder, sep="\n\n")
     return numbers
 
 

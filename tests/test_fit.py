@@ -391,6 +391,18 @@ def test_the_checkpoint_before_the_last_is_kept(tmp_path: Path, two_epochs: list
     assert sorted(file.name for file in tmp_path.iterdir()) == ["checkpoint.previous.pt"]
 
 
+def test_a_damaged_checkpoint_does_not_push_out_the_good_one_before_it(
+    tmp_path: Path, two_epochs: list[Progress]
+) -> None:
+    path = tmp_path / "checkpoint.pt"
+    save_progress(path, two_epochs[0], "abc")
+    save_progress(path, two_epochs[1], "abc")
+    path.write_bytes(path.read_bytes()[:-1])
+    save_progress(path, two_epochs[1], "abc")
+    path.unlink()
+    assert same_progress(load_progress(path, "abc"), two_epochs[0])
+
+
 def test_a_checkpoint_of_another_configuration_is_not_used(tmp_path: Path, two_epochs: list[Progress]) -> None:
     save_progress(tmp_path / "checkpoint.pt", two_epochs[0], "abc")
     with pytest.warns(UserWarning, match=r"checkpoint\.pt is of configuration abc, this run is def"):

@@ -4,6 +4,7 @@ A checkpoint is a line that names its format, the sha256 of the rest, and a stat
 The one before it is kept: a file that is cut off, altered, or of another configuration is never used.
 """
 
+import contextlib
 import hashlib
 import io
 import warnings
@@ -32,7 +33,9 @@ def save_progress(path: Path, progress: Progress, config_hash: str) -> None:
     torch.save({"config_hash": config_hash, **vars(progress)}, buffer)
     state = buffer.getvalue()
     if path.exists():
-        path.replace(previous(path))
+        with contextlib.suppress(ValueError):  # a damaged one must not push out the one before it, which is good
+            _state(path)
+            path.replace(previous(path))
     write_atomic(path, FORMAT + hashlib.sha256(state).digest() + state)
 
 
@@ -49,17 +52,22 @@ def load_progress(path: Path, config_hash: str) -> Progress | None:
 
 def read_progress(path: Path, config_hash: str) -> Progress:
     """The checkpoint in a file. Raises ValueError naming it when it is damaged, of another format or configuration."""
+    stored: dict[str, Any] = torch.load(io.BytesIO(_state(path)), map_location="cpu", weights_only=True)
+    made_by = stored.pop("config_hash")
+    if made_by != config_hash:
+        raise ValueError(f"{path} is of configuration {made_by}, this run is {config_hash}")
+    return Progress(**stored)
+
+
+def _state(path: Path) -> bytes:
+    """What follows the header, whole. Raises ValueError naming the file when it is not."""
     data = path.read_bytes()
     if not data.startswith(FORMAT):
         raise ValueError(f"{path} is not of this version's format: it begins with {data[:24]!r}")
     start = len(FORMAT) + 32
     if hashlib.sha256(data[start:]).digest() != data[len(FORMAT) : start]:
         raise ValueError(f"{path} is cut off or altered: its sha256 does not agree")
-    stored: dict[str, Any] = torch.load(io.BytesIO(data[start:]), map_location="cpu", weights_only=True)
-    made_by = stored.pop("config_hash")
-    if made_by != config_hash:
-        raise ValueError(f"{path} is of configuration {made_by}, this run is {config_hash}")
-    return Progress(**stored)
+    return data[start:]
 
 
 def save_weights(path: Path, model: nn.Module) -> None:

@@ -91,7 +91,7 @@ def fpr95_oodpos(id_scores: Array, ood_scores: Array) -> float:
 
 
 def _smallest_reaching_95(scores: Array) -> float:
-    k = -(-95 * len(scores) // 100)  # ceil in integers: 0.95 * 20 is not 19 in floating point everywhere
+    k = -(-95 * len(scores) // 100)  # ceil, in integers
     return float(np.partition(scores, k - 1)[k - 1])
 
 
