@@ -815,7 +815,8 @@ def test_ood_sets_are_chosen_on_the_command_line(configured: Callable[..., Any])
     assert list(configured().ood) == ["svhn", "cifar100"]
     assert list(configured("dataset=cifar100").ood) == ["svhn", "cifar10"]
     assert list(configured("dataset=cifar100", "ood=[svhn,mnist]").ood) == ["svhn", "mnist"]
-    assert configured("ood=[mnist]").ood.mnist.path == "/the/data/mnist/test.parquet"
+    mnist = configured("ood=[mnist]").ood.mnist
+    assert (mnist.root, mnist.path) == ("/the/data", "mnist/test.parquet")
     assert configured("ood=[svhn,parquet]", "ood.parquet.path=/x.parquet").ood.parquet.path == "/x.parquet"
 
 

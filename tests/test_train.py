@@ -261,7 +261,7 @@ def test_a_run_needs_no_ood_set(again: Finished) -> None:
         (["loss=ce", "loss.tua=0.1"], Exception, "tua"),
         (["+recipe.warmup=3"], Exception, "warmup"),
         (["recipe.epoch=3"], Exception, "epoch"),
-        (["+detector.msp.temperature=3"], TypeError, "temperature"),
+        (["+detector.msp.temperature=3"], ValueError, "temperature=3"),
         (["detector.msp._target_=oodbench.detectors.mps"], Exception, "mps"),
         (["seed=abc"], ValueError, "seed='abc'"),
         (["seed=-1"], ValueError, "seed=-1"),
