@@ -33,8 +33,9 @@ def pairwise_loss(features: Tensor, labels: Tensor, m: float, gamma: float, per_
     Per anchor: a sum for each i over all j != i, then the mean of the sums that are > 0. No P or no N: 0, gradient 0.
     """
     unit = F.normalize(features)
-    pairs = torch.ones(len(labels), len(labels), dtype=torch.bool, device=labels.device)
-    pairs = ~pairs.diag().diag() if per_anchor else pairs.triu(1)
+    pairs = torch.ones(len(labels), len(labels), dtype=torch.bool, device=labels.device).triu(1)
+    if per_anchor:
+        pairs = pairs | pairs.T
     same = labels[:, None] == labels
     exponent = pull_and_push(unit @ unit.T, same, m, gamma)
     if not per_anchor:

@@ -123,7 +123,10 @@ class Halo(Objective):
 
     @torch.no_grad()
     def diagnostics(self, features: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """gamma; mean r2 to the own centroid and mean |z|^2 / D, both near 1 to 2 in health; mean p(abstain)."""
+        """gamma; mean r2 to the own centroid, whose target is 1 - 2/D; mean |z|^2 / D; mean p(abstain).
+
+        A gamma near 0 does not come back: the training has collapsed.
+        """
         z = self.embed(features)
         return {
             "gamma": self.gamma[0],
