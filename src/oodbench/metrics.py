@@ -75,7 +75,7 @@ def auroc(id_scores: Array, ood_scores: Array) -> float:
 def fpr95_idpos(id_scores: Array, ood_scores: Array) -> float:
     """(N,), (M,) -> share of OOD accepted by the lowest threshold that accepts 95 % of ID; lower is better.
 
-    ID is the positive class: the convention of ODIN, Energy, LogitNorm. Accepted: score <= threshold.
+    ID is the positive class: the convention of ODIN and Energy. Accepted: score <= threshold.
     """
     threshold = _smallest_reaching_95(_checked("ID scores", id_scores))
     return float(np.mean(_checked("OOD scores", ood_scores) <= threshold))

@@ -20,7 +20,7 @@ class Reference(NamedTuple):
 
 
 def native(test: Outputs, reference: Reference) -> Array:
-    """The loss's own idea of an outlier: HALO log p(abstain), the softmax losses -max log p, ..."""
+    """The loss's own idea of an outlier, its `ood_score`"""
     return test.ood_score
 
 
