@@ -5,13 +5,18 @@ python train.py --help                    python train.py -m loss=ce,halo seed=0
 """
 
 import inspect
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from oodbench.claim import ClaimedError, claim
+from oodbench.grid import start
 from oodbench.runs import Run, leaving_traceback
 from oodbench.tracking import track
 
@@ -21,6 +26,8 @@ if TYPE_CHECKING:  # torch comes when a run does: --help and a finished run need
     from oodbench.model import Classifier
     from oodbench.outputs import Outputs
     from oodbench.tracking import Log
+
+BUSY = 75  # sysexits.h's EX_TEMPFAIL: try again later
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="train")
@@ -61,6 +68,8 @@ def execute(cfg: DictConfig, run: Run) -> None:
                 print(report(numbers), run.folder, sep="\n\n")
     except ClaimedError as error:
         print(f"not run: {error}")
+        if HydraConfig.get().mode == RunMode.RUN:
+            raise SystemExit(BUSY) from error  # in a sweep the other cells are not its affair
 
 
 def score(run: Run, model: "Classifier", detectors: dict[str, Any], sets: "Benchmark") -> Any:
@@ -116,31 +125,32 @@ def train(
     log: "Log",
 ) -> None:
     """Bring the model to the last epoch's weights: from the run's folder, from its checkpoint or from the start."""
-    from oodbench.checkpoint import load_progress, load_weights, save_progress, save_weights
+    from oodbench.checkpoint import Checkpoints, load_progress, load_weights, save_weights
     from oodbench.device import PRECISIONS
-    from oodbench.fit import Progress, fit
+    from oodbench.fit import fit
     from oodbench.interrupt import stop_signal
     from oodbench.model import features_of, read
     from oodbench.outputs import save_outputs
 
     what = f"{run.hash} in {facts['precision']}"  # which `auto` chose for this machine: one training does not mix them
 
-    def save(progress: Progress) -> None:
-        save_progress(run.checkpoint, progress, what)
-        if progress.step == 0:  # an epoch is over, and this is not a stop amid the next
-            run.write_history(progress.history)
-            log(progress.history[-1])
-
     if not run.weights.exists():
         images, labels, _, _ = sets.train
         resume = load_progress(run.checkpoint, what)
-        if resume and resume.history:
-            run.write_history(resume.history)  # which the checkpoint is written before
+        rows = list(resume.history) if resume else []
+
+        def log_epoch(row: dict[str, float]) -> None:
+            rows.append(row)
+            run.write_history(rows)
+            log(row)
+
         with stop_signal() as stop:
-            history = fit(model, images, labels, recipe, cfg.seed, resume, save, lambda: bool(stop()))
+            keeper = Checkpoints(run.checkpoint, what, cfg.checkpoint_share, recipe.epochs, stop, log_epoch)
+            history = fit(model, images, labels, recipe, cfg.seed, resume, keeper)
             if len(history) < recipe.epochs:
                 print(f"stopped and saved; the same command, without force, goes on from there: {run.folder}")
                 raise SystemExit(128 + stop())  # not an error of this cell: it ends a sweep, too
+        run.write_history(history)
         features = features_of(model, images)
         model.settle(features, labels)
         run.write_training(history, facts)
@@ -163,4 +173,4 @@ def collect(run: Run, model: "Classifier", name: str, split: Any) -> "Outputs":
 
 
 if __name__ == "__main__":
-    main()
+    start(main, sys.argv[1:], Path(__file__).with_name("conf"))

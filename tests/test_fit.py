@@ -6,7 +6,7 @@ from copy import deepcopy
 from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import CosineAnnealingLR, LambdaLR
 
 from oodbench.backbones import ResNet18
-from oodbench.checkpoint import load_progress, load_weights, save_progress, save_weights
+from oodbench.checkpoint import Checkpoints, load_progress, load_weights, save_progress, save_weights
 from oodbench.data import digits
 from oodbench.fit import Progress, Recipe, cosine, fit, learning_rate_factor, parameter_groups, train_step
 from oodbench.losses import CrossEntropy, Halo
@@ -65,13 +65,21 @@ def watched(objective: CrossEntropy) -> Classifier:
     return Classifier(Small(), objective, [0.5] * 3, [0.25] * 3, torch.float32)
 
 
-def train(model: Classifier, recipe: Recipe = RECIPE, seed: int = 0, **options: Any) -> list[Progress]:
-    """What was saved after each epoch."""
+class Told(NamedTuple):
+    """A keeper made of its answers."""
+
+    save: Callable[[Progress], None]
+    stop: Callable[[], bool] = lambda: False
+    due: Callable[[], bool] = lambda: False
+
+
+def train(
+    model: Classifier, recipe: Recipe = RECIPE, seed: int = 0, resume: Progress | None = None, **answers: Any
+) -> list[Progress]:
+    """What was saved."""
     saved: list[Progress] = []
-    options.setdefault("resume", None)
-    options.setdefault("save", lambda progress: saved.append(deepcopy(progress)))
-    options.setdefault("stop", lambda: False)
-    fit(model, IMAGES, LABELS, recipe, seed, **options)
+    answers.setdefault("save", lambda progress: saved.append(deepcopy(progress)))
+    fit(model, IMAGES, LABELS, recipe, seed, resume, Told(**answers))
     return saved
 
 
@@ -376,6 +384,55 @@ def test_a_training_that_is_asked_to_stop_finishes_the_step_and_goes_on_to_the_s
         assert same(numbers(rest[-1].history), numbers(straight.history))
 
 
+def test_a_checkpoint_amid_an_epoch_changes_nothing_and_can_be_gone_on_from() -> None:
+    straight = train(classifier("loss=circle"))[-1]
+    saved = train(classifier("loss=circle"), due=lambda: True)
+    assert [(len(each.history), each.step) for each in saved[:5]] == [(0, 1), (0, 2), (0, 3), (1, 0), (1, 1)]
+    assert same(saved[-1].model, straight.model)
+    model = classifier("loss=circle", seed=99)
+    train(model, resume=saved[5])
+    assert same(model.state_dict(), straight.model)
+
+
+def test_checkpoints_take_no_more_than_their_share_of_the_time(
+    tmp_path: Path, two_epochs: list[Progress], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, written, logged = [0.0], list[int](), list[float]()
+    monkeypatch.setattr("oodbench.checkpoint.time.monotonic", lambda: clock[0])
+
+    def slow(path: Path, progress: Progress, what: str) -> None:
+        clock[0] += 2.0
+        written.append(len(progress.history))
+
+    monkeypatch.setattr("oodbench.checkpoint.save_progress", slow)
+    keeper = Checkpoints(tmp_path / "x.pt", "abc", 0.01, 500, lambda: 0, lambda row: logged.append(row["epoch"]))
+    row = two_epochs[0].history[0]
+    for epoch in range(1, 501):  # of ten seconds
+        clock[0] += 10.0
+        keeper.save(replace(two_epochs[0], history=[row | {"epoch": e + 1} for e in range(epoch)]))
+    assert written == [*range(1, 500, 20), 500]  # the first, then every 200 s, and the last whatever it costs
+    assert logged == list(range(1, 501))
+    assert not keeper.due()
+    clock[0] += 199.0
+    assert not keeper.due()
+    clock[0] += 1.0
+    assert keeper.due()
+
+
+def test_a_signal_saves_whatever_it_costs(tmp_path: Path, two_epochs: list[Progress]) -> None:
+    signal: list[int] = []
+    keeper = Checkpoints(tmp_path / "x.pt", "abc", 0.0, 500, lambda: sum(signal), lambda row: None)
+    assert not keeper.due()  # not a minute has gone by
+    keeper.save(two_epochs[0])
+    (tmp_path / "x.pt").unlink()
+    keeper.save(two_epochs[0])
+    assert not (tmp_path / "x.pt").exists()
+    signal.append(15)
+    assert keeper.stop()
+    keeper.save(two_epochs[0])
+    assert (tmp_path / "x.pt").exists()
+
+
 @pytest.fixture(scope="module")
 def two_epochs() -> list[Progress]:
     return train(classifier(), replace(RECIPE, epochs=2))
@@ -464,6 +521,6 @@ def test_the_digits_are_learnt() -> None:
     objective = CrossEntropy(backbone.num_features, 8, label_smoothing=0.0)
     model = Classifier(backbone, objective, [0.304] * 3, [0.3252] * 3, torch.float32)
     recipe = replace(RECIPE, epochs=3, batch_size=64, crop_padding=2, flip=False)
-    fit(model, train_set.images, train_set.labels, recipe, 0, None, lambda progress: None, lambda: False)
+    fit(model, train_set.images, train_set.labels, recipe, 0, None, Told(lambda progress: None))
     outputs = read(objective, features_of(model, test_set.images), test_set.labels)
     assert np.mean(outputs.log_probs.argmax(1) == test_set.labels) > 0.8  # chance is 0.125

@@ -7,7 +7,9 @@ The one before it is kept: a file that is cut off, altered, or of another config
 import contextlib
 import hashlib
 import io
+import time
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +18,44 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import nn
 
-from oodbench.fit import Progress
+from oodbench.fit import Progress, Row
 from oodbench.runs import write_atomic
 
 FORMAT = b"oodbench checkpoint 1\n"  # the next number when Progress changes
+MINUTE = 60.0  # s, between two checkpoints amid an epoch
+
+
+class Checkpoints:
+    """Keeps a training in a file, and spends no more than `share` of the time on that.
+
+    After the first epoch, after the last and before a stop in any case; else after an epoch, or amid a long one, when
+    the last checkpoint lies so far back that another is cheap. `log` is given the row of every epoch that ends.
+    """
+
+    def __init__(
+        self, path: Path, what: str, share: float, epochs: int, signal: Callable[[], int], log: Callable[[Row], None]
+    ) -> None:
+        self.path, self.what, self.share, self.epochs, self.signal, self.log = path, what, share, epochs, signal, log
+        self.cost, self.last = 0.0, time.monotonic()
+
+    def stop(self) -> bool:
+        return bool(self.signal())
+
+    def due(self) -> bool:
+        return self.is_cheap() and time.monotonic() - self.last >= MINUTE
+
+    def is_cheap(self) -> bool:
+        """Whether the time since the last checkpoint is worth the seconds that it took."""
+        return self.cost <= self.share * (time.monotonic() - self.last)
+
+    def save(self, progress: Progress) -> None:
+        if progress.step or self.is_cheap() or self.stop() or len(progress.history) == self.epochs:
+            started = time.monotonic()
+            save_progress(self.path, progress, self.what)
+            self.last = time.monotonic()
+            self.cost = self.last - started
+        if progress.step == 0:  # an epoch is over
+            self.log(progress.history[-1])
 
 
 def previous(path: Path) -> Path:

@@ -36,7 +36,7 @@ def claim(folder: Path) -> Iterator[None]:
         other = owner(folder)
         if other:
             raise ClaimedError(f"process {other['pid']} on {other['host']} runs this cell: {folder}")
-        write_atomic(file, json.dumps(_myself()) + "\n")
+        write_atomic(file, json.dumps(_myself() | {"since": time.time()}) + "\n")
     over = threading.Event()
     beat = threading.Thread(target=_touch, args=(file, over), daemon=True)
     beat.start()
@@ -51,7 +51,7 @@ def claim(folder: Path) -> Iterator[None]:
 
 
 def owner(folder: Path) -> dict[str, Any] | None:
-    """Who runs this cell now: {"host", "pid", "place", "born"}; None where nobody does, or an owner that is dead."""
+    """Who runs this cell now: {"host", "pid", "place", "born", "since"}; None where nobody does, or a dead owner."""
     file = folder / "claim.json"
     try:
         who: dict[str, Any] = json.loads(file.read_text())
@@ -64,7 +64,7 @@ def owner(folder: Path) -> dict[str, Any] | None:
 
 def _is_mine(file: Path) -> bool:
     with contextlib.suppress(FileNotFoundError):
-        return bool(json.loads(file.read_text()) == _myself())
+        return _myself().items() <= json.loads(file.read_text()).items()
     return False
 
 

@@ -4,7 +4,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -44,6 +44,19 @@ class Progress:
     means: dict[str, Any]  # of those steps
 
 
+class Keeper(Protocol):
+    """Who keeps what a training has reached."""
+
+    def due(self) -> bool:
+        """Whether to save amid this epoch."""
+
+    def stop(self) -> bool:
+        """Whether to save and end the training here."""
+
+    def save(self, progress: Progress) -> None:
+        """Where it stands; its tensors change with the next step."""
+
+
 def cosine(share: float, final: float) -> float:
     """final + (1 - final) (1 + cos(pi share)) / 2   (Loshchilov & Hutter, 2017, eq. 5, without restarts)"""
     return final + (1 - final) * (1 + math.cos(math.pi * share)) / 2
@@ -75,15 +88,15 @@ def fit(
     recipe: Recipe,
     seed: int,
     resume: Progress | None,
-    save: Callable[[Progress], None],
-    stop: Callable[[], bool],
+    keeper: "Keeper",
 ) -> list[Row]:
     """Train in place on (N, 32, 32, 3) images and (N,) labels; the rows of the epochs that are done.
 
-    `save` is called after every epoch, and after the step in which `stop` became true; `resume` is what it was given
-    in an earlier life. What happens in a step depends on the seed, the epoch and the step alone, so a resumed training
-    equals one that was never stopped. A row of the history has the epoch's means of loss, accuracy and diagnostics.
-    Raises FloatingPointError when the loss is not finite: `save` has not seen the spoilt weights.
+    The keeper is asked after every step, and given where the training stands whenever it wants it and after every
+    epoch; `resume` is what it was given in an earlier life. What happens in a step depends on the seed, the epoch and
+    the step alone, so a resumed training equals one that was never stopped. A row of the history has the epoch's means
+    of loss, accuracy and diagnostics. Raises FloatingPointError when the loss is not finite: the keeper has not seen
+    the spoilt weights.
     """
     device = model.mean.device
     padded = resident(images, recipe.crop_padding, device)
@@ -110,16 +123,18 @@ def fit(
                 means.add(train_step(model, optimizer, x, y, recipe.clip_grad_norm), len(y))
                 bar.set_description(f"epoch {epoch + 1}/{recipe.epochs}{means.so_far()}", refresh=False)
                 bar.update(len(y))
-                if stop() and step + 1 < steps:
+                stopping = keeper.stop()
+                if step + 1 < steps and (stopping or keeper.due()):
                     means.check()
                     check_weights(model, epoch)
-                    save(Progress(model.state_dict(), optimizer.state_dict(), history, step + 1, means.state()))
-                    return history
+                    keeper.save(Progress(model.state_dict(), optimizer.state_dict(), history, step + 1, means.state()))
+                    if stopping:
+                        return history
             history.append(means.row() | {"lr": optimizer.param_groups[0]["lr"]})
             check_weights(model, epoch)
             first, earlier = 0, {}
-            save(Progress(model.state_dict(), optimizer.state_dict(), history, first, earlier))
-            if stop():
+            keeper.save(Progress(model.state_dict(), optimizer.state_dict(), history, first, earlier))
+            if stopping:
                 break
     return history
 

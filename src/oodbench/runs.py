@@ -92,8 +92,9 @@ class Run:
 
     def __init__(self, config: Config) -> None:
         name, self.config, self.hash = config["name"], config, config_hash(config)
+        self.results_dir = Path(config["results_dir"])
         self.folder = (
-            Path(config["results_dir"], "runs", name["dataset"], name["backbone"], name["loss"])
+            Path(self.results_dir, "runs", name["dataset"], name["backbone"], name["loss"])
             / f"{name['recipe']}-{self.hash}"
             / f"seed{config['seed']}"
         )

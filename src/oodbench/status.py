@@ -11,12 +11,12 @@ import yaml
 from oodbench.claim import owner
 
 RUNS = "runs/*/*/*/*/seed*"  # dataset, backbone, loss, recipe with hash
-NAMES = {"done": "✓", "running": "…", "failed": "✗", "stopped": "‖"}
+NAMES = {"done": "✓", "running": "…", "failed": "✗", "stopped": "‖", "missing": " "}
 
 
 class State(NamedTuple):
     """One run. done: it has its numbers; running: a live process owns it; failed: its last start ended in an error;
-    stopped: it was killed, or waits to be started again."""
+    stopped: it was killed, or waits to be started again; missing: it was never started."""
 
     cell: str  # dataset/backbone/loss/recipe-hash/seed
     state: str
@@ -26,21 +26,24 @@ class State(NamedTuple):
     note: str
 
 
-def state_of(folder: Path, results_dir: Path) -> State:
-    """Of the run in a folder; nothing is written."""
+def state_of(folder: Path, results_dir: Path, done: bool) -> State:
+    """Of the run in a folder; `done`: whether it has all its numbers. Nothing is written."""
     config = yaml.safe_load((folder / "config.yaml").read_text()) if (folder / "config.yaml").exists() else {}
     history = folder / "train.csv"
     epochs_done = len(history.read_text().splitlines()) - 1 if history.exists() else 0
     written = [file.stat().st_mtime for file in folder.glob("[!.]*") if file.name != "claim.json"]
     who, error = owner(folder), folder / "error.txt"
-    if (folder / "metrics.json").exists():
+    if who:
+        age = duration(time.time() - who["since"])
+        state, note = "running", f"for {age}, process {who['pid']} on {who['host']}"
+    elif done:
         state, note = "done", ""
-    elif who:
-        state, note = "running", f"process {who['pid']} on {who['host']}"
     elif error.exists():
         state, note = "failed", error.read_text().strip().rpartition("\n")[2]
-    else:
+    elif folder.exists():
         state, note = "stopped", "the same command goes on"
+    else:
+        state, note = "missing", "the same command starts it"
     cell = str(folder.relative_to(results_dir / "runs"))
     epochs = config.get("recipe", {}).get("epochs", 0)
     return State(cell, state, epochs_done, epochs, time.time() - max(written, default=time.time()), note)
@@ -48,7 +51,8 @@ def state_of(folder: Path, results_dir: Path) -> State:
 
 def states(results_dir: Path) -> list[State]:
     """Of all runs, sorted by their cells."""
-    return [state_of(folder, results_dir) for folder in sorted(results_dir.glob(RUNS)) if folder.is_dir()]
+    folders = [folder for folder in sorted(results_dir.glob(RUNS)) if folder.is_dir()]
+    return [state_of(folder, results_dir, done=(folder / "metrics.json").exists()) for folder in folders]
 
 
 def table(rows: Sequence[State]) -> str:
@@ -56,15 +60,15 @@ def table(rows: Sequence[State]) -> str:
     width = max((len(row.cell) for row in rows), default=4)
     lines = [f"{'run':<{width}}  {'state':<9} {'epochs':>9}  {'idle':>8}"]
     for row in rows:
-        idle = "" if row.state == "done" else _duration(row.idle)
+        idle = "" if row.state in ("done", "missing") else duration(row.idle)
         progress = f"{row.epochs_done}/{row.epochs}"
         lines.append(
             f"{row.cell:<{width}}  {NAMES[row.state]} {row.state:<7} {progress:>9}  {idle:>8}  {row.note}".rstrip()
         )
     counts = Counter(row.state for row in rows)
-    return "\n".join([*lines, "", ", ".join(f"{counts[state]} {state}" for state in NAMES)])
+    return "\n".join([*lines, "", ", ".join(f"{counts[s]} {s}" for s in NAMES if counts[s] or s != "missing")])
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
     minutes = int(seconds // 60)
     return f"{int(seconds)} s" if minutes < 2 else f"{minutes} min" if minutes < 120 else f"{minutes // 60} h"

@@ -1,0 +1,154 @@
+"""The command line, checked before anything starts, and a sweep's cells with what becomes of them.
+
+The files below conf/ are the schema: a key is one of theirs, and a value is of the type of its default. Hydra alone
+would take `seed=abc` for a text, and would not say which keys there are.
+"""
+
+import difflib
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra._internal.utils import get_args_parser
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.object_type import ObjectType
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf import OmegaConf
+
+from oodbench.runs import Run
+from oodbench.status import state_of, table
+
+NUMBER = (int, float)
+KINDS: dict[type, tuple[str, tuple[type, ...]]] = {  # of a default: in words, what may stand in its place
+    bool: ("true or false", (bool,)),
+    int: ("a whole number", (int,)),
+    float: ("a number", (*NUMBER, type(None))),  # null: not at all, as in recipe.clip_grad_norm=null
+    str: ("a text", (str,)),
+    list: ("a list", (list,)),
+    dict: ("a group of keys", (dict,)),
+    type(None): ("a number, true, false, a list or null", (*NUMBER, bool, list, type(None))),
+}
+OPEN = ("ood", "detector")  # where +<name> adds a set or a score of one's own
+
+
+class UsageError(Exception):
+    """A command line that no run can follow; the message names the key, the value and what is there instead."""
+
+
+def start(main: Callable[[], Any], arguments: Sequence[str], conf: Path) -> None:
+    """Call main, a `hydra.main` that reads the same arguments, once they are known to be right.
+
+    After a sweep over a grid: a table of its cells, and SystemExit with status 1 where one is not finished.
+    """
+    try:
+        runs = cells(arguments, conf)
+    except UsageError as error:
+        raise SystemExit(f"{Path(sys.argv[0]).name}: {error}") from None
+    except HydraException:  # main will tell it better
+        runs = []
+    try:
+        main()
+    finally:
+        if runs and not runs[0].config["dry_run"]:
+            print("\n" + table([state_of(run.folder, run.results_dir, run.is_finished()) for run in runs]))
+    if not all(run.config["dry_run"] or run.is_finished() for run in runs):
+        raise SystemExit(1)
+
+
+def cells(arguments: Sequence[str], conf: Path) -> list[Run]:
+    """Check every override; the runs that a sweep will start, in its order.
+
+    Empty for a single run, for a sweeper that chooses as it goes, and for what Hydra answers itself (--help, --cfg).
+    Raises UsageError for a key that is not there or a value of another type, HydraException for what Hydra refuses.
+    """
+    args = get_args_parser().parse_args(list(arguments))
+    elsewhere = args.config_dir or args.config_name or args.config_path or args.experimental_rerun
+    if elsewhere or args.help or args.hydra_help or args.cfg or args.info or args.shell_completion:
+        return []
+    with initialize_config_dir(str(conf.resolve()), version_base="1.3"):
+        loader = GlobalHydra.instance().config_loader()
+
+        def parsed(texts: Sequence[str]) -> list[Override]:
+            return OverridesParser.create(config_loader=loader).parse_overrides(list(texts))
+
+        def is_choice(override: Override) -> bool:
+            return bool(loader.get_group_options(override.key_or_group, ObjectType.CONFIG))
+
+        defaults = cache(lambda *choices: _composed(choices))
+        given = parsed(args.overrides)
+        plain = [o for o in given if not o.is_sweep_override()]
+        hydra = defaults(*(str(o.input_line) for o in plain if is_choice(o) or o.is_hydra_override()))["hydra"]
+        sweeps = args.multirun or hydra["mode"] == RunMode.MULTIRUN
+        grid = sweeps and hydra["sweeper"]["_target_"].endswith("BasicSweeper")
+        lines = [[str(o.input_line) for o in plain]]
+        if grid:
+            swept = [f"{key}={value}" for key, value in (hydra["sweeper"]["params"] or {}).items()]
+            (lines,) = BasicSweeper.split_arguments(parsed([*swept, *args.overrides]), None)
+        for line in lines:
+            overrides = [override for override in parsed(line) if not override.is_hydra_override()]
+            known = defaults(*(str(o.input_line) for o in overrides if is_choice(o)))
+            for override in overrides:
+                if not is_choice(override):
+                    check(override, known)
+        return [Run(_composed(line)) for line in lines] if grid else []
+
+
+def _composed(overrides: Sequence[str]) -> dict[str, Any]:
+    """The resolved configuration, Hydra's own part included."""
+    cfg = compose("train", list(overrides), return_hydra_config=True)
+    HydraConfig.instance().set_config(cfg)  # which `name` reads the choices from
+    config: Any = OmegaConf.to_container(cfg, resolve=False)
+    hydra = config.pop("hydra")
+    own = OmegaConf.masked_copy(cfg, list(config))
+    return {**OmegaConf.to_container(own, resolve=True), "hydra": hydra}  # type: ignore[dict-item]
+
+
+def check(override: Override, defaults: dict[str, Any]) -> None:
+    """Raise UsageError where an override names a key that the defaults lack, or has a value of another type."""
+    *parents, name = override.key_or_group.split(".")
+    foreign = bool(parents) and parents[0] in OPEN  # or below a _target_ that checks its arguments itself
+    node: Any = defaults
+    for depth, key in enumerate([*parents, name]):
+        if not isinstance(node, dict) or override.is_delete():
+            return  # a list's element: Hydra's affair
+        foreign |= not str(node.get("_target_", "oodbench.")).startswith("oodbench.")
+        if key not in node:
+            if foreign and (override.is_add() or override.is_force_add()):
+                return
+            elsewhere = [path for path in paths(defaults) if path.endswith(f".{key}")]
+            raise UsageError(f"{override.input_line}: {_absent(key, parents[:depth], node, elsewhere)}")
+        node = node[key]
+    if not _fits(override.value(), node):
+        words = KINDS[type(node)][0]
+        raise UsageError(f"{override.input_line}: {words} is needed; the default is {json.dumps(node)}")
+
+
+def paths(node: dict[str, Any], prefix: str = "") -> Iterator[str]:
+    """The dotted names of all keys, at every depth."""
+    for key, value in node.items():
+        yield prefix + key
+        if isinstance(value, dict) and key != "hydra":
+            yield from paths(value, f"{prefix}{key}.")
+
+
+def _absent(key: str, parents: Sequence[str], node: dict[str, Any], elsewhere: Sequence[str]) -> str:
+    there = sorted(name for name in node if name not in ("_target_", "_partial_", "hydra"))
+    close = [".".join([*parents, name]) for name in difflib.get_close_matches(key, there, n=1)] or elsewhere
+    hint = f"did you mean {' or '.join(close)}? " if close else ""
+    return f"{'.'.join(parents) or 'the configuration'} has no {key}; {hint}there is {', '.join(there)}"
+
+
+def _fits(value: Any, default: Any) -> bool:
+    if default == "???" or (isinstance(value, str) and "${" in value):
+        return True  # to be given; known when it is resolved
+    types = KINDS[type(default)][1]
+    return isinstance(value, types) and (not isinstance(value, bool) or bool in types)
