@@ -6,6 +6,7 @@ python train.py --help                    python train.py -m loss=ce,halo seed=0
 
 import inspect
 import sys
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,8 +54,10 @@ def execute(cfg: DictConfig, run: Run) -> None:
     model, facts = build(cfg)
     recipe = Recipe(**instantiate(cfg.recipe, _convert_="all"))
     detectors = {name: instantiate(node) for name, node in cfg.detector.items()}
+    inspect.signature(recipe.optimizer).bind([])  # a misspelt option is told now and not when it is called
+    inspect.signature(recipe.schedule).bind(0.0)
     for detector in detectors.values():
-        inspect.signature(detector).bind(None, None)  # a misspelt option is told now and not after the training
+        inspect.signature(detector).bind(None, None)
     try:
         with claim(run.folder), leaving_traceback(run.folder):  # from here on it is this cell that fails
             sets = open_sets(cfg)
@@ -134,7 +137,7 @@ def train(
 
     what = f"{run.hash} in {facts['precision']}"  # which `auto` chose for this machine: one training does not mix them
 
-    if not run.weights.exists():
+    if not intact(run, model):
         images, labels, _, _ = sets.train
         resume = load_progress(run.checkpoint, what)
         rows = list(resume.history) if resume else []
@@ -156,8 +159,23 @@ def train(
         run.write_training(history, facts)
         save_outputs(run.outputs("train"), read(model.objective, features, labels), sets.train.digest)
         save_weights(run.weights, model)
-    load_weights(run.weights, model)
+        load_weights(run.weights, model)
     model.precision = PRECISIONS[run.training()["precision"]]  # outputs of one run are of one precision
+
+
+def intact(run: Run, model: "Classifier") -> bool:
+    """Whether the training is over and its weights, which are loaded, and records are whole."""
+    from oodbench.checkpoint import load_weights
+
+    if not run.weights.exists():
+        return False
+    try:
+        load_weights(run.weights, model)
+        run.training()
+        return True
+    except (ValueError, FileNotFoundError) as error:
+        warnings.warn(f"taken from the checkpoint again: {error}", stacklevel=2)
+        return False
 
 
 def collect(run: Run, model: "Classifier", name: str, split: Any) -> "Outputs":
@@ -165,7 +183,11 @@ def collect(run: Run, model: "Classifier", name: str, split: Any) -> "Outputs":
     from oodbench.model import features_of, read
     from oodbench.outputs import load_outputs, save_outputs
 
-    outputs = load_outputs(run.outputs(name), split.digest)
+    outputs = None
+    try:
+        outputs = load_outputs(run.outputs(name), split.digest)
+    except ValueError as error:
+        warnings.warn(f"computed again: {error}", stacklevel=2)
     if outputs is None:
         outputs = read(model.objective, features_of(model, split.images), split.labels)
         save_outputs(run.outputs(name), outputs, split.digest)

@@ -1,6 +1,5 @@
 """Tables of small, made-up runs: every expected number is worked by hand."""
 
-import hashlib
 import importlib.util
 import json
 import re
@@ -9,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from oodbench import tables
+from oodbench.runs import Run, write_sealed
 from oodbench.tables import load_published, load_runs, to_latex, to_markdown, write_tables
 from oodbench.tables.load import flatten
 from oodbench.tables.render import latex
@@ -53,17 +52,16 @@ def add_run(
 ) -> Path:
     """A run folder as a training leaves it; `config` overrides single values of CONFIG's blocks."""
     resolved = deepcopy(CONFIG) | {"seed": seed}
-    resolved["name"]["loss"] = loss
+    resolved["name"]["loss"], resolved["loss"]["_target_"] = loss, f"oodbench.losses.{loss}"
     for block, values in (config or {}).items():
         resolved[block] |= values
-    name = resolved["name"]
-    hash_ = hashlib.sha256(json.dumps(resolved | {"seed": None}).encode()).hexdigest()
-    folder = results.joinpath("runs", name["dataset"], "resnet18", loss, f"short-{hash_}", f"seed{seed}")
+    run = Run(resolved | {"results_dir": str(results)})
+    folder = run.folder
     folder.mkdir(parents=True)
-    (folder / "config.yaml").write_text(yaml.safe_dump(resolved, sort_keys=False))
+    run.write_config()
     ood = ood or {"cifar100": {"native": 0.8, "msp": 0.8}, "svhn": {"native": 0.9, "msp": 0.9}}
     metrics = {
-        "config_hash": hash_,
+        "config_hash": run.hash,
         **{"accuracy": accuracy, "ece": 0.05, "nll": 0.3, "brier": 0.1},
         "ood": {set_: {detector: score(auroc) for detector, auroc in each.items()} for set_, each in ood.items()},
         "provenance": {
@@ -76,7 +74,7 @@ def add_run(
         },
     }
     if finished:
-        (folder / "metrics.json").write_text(json.dumps(metrics))
+        write_sealed(folder / "metrics.json", metrics)
     return folder
 
 
@@ -240,6 +238,13 @@ def test_unfinished_runs_are_counted_and_in_no_table(tmp_path: Path) -> None:
     assert unfinished == 1
 
 
+def test_a_number_that_was_edited_is_not_tabulated(tmp_path: Path) -> None:
+    file = add_run(tmp_path) / "metrics.json"
+    file.write_text(file.read_text().replace("0.05", "0.06"))
+    with pytest.raises(ValueError, match=r"metrics\.json was altered"):
+        load_runs(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("file", "damage", "complaint"),
     [
@@ -250,14 +255,20 @@ def test_unfinished_runs_are_counted_and_in_no_table(tmp_path: Path) -> None:
         ("metrics.json", lambda text: text.replace("0.05", "NaN"), "ece is nan, not a number"),
         ("metrics.json", lambda text: text.replace('"auroc": 0.9', '"auroc": null'), "auroc of native on svhn is None"),
         ("metrics.json", lambda text: "[]", "cannot be read"),
+        ("config.yaml", lambda text: text.replace("seed: 0", "seed: 1"), "it is the configuration of"),
+        ("config.yaml", lambda text: text.replace("lr: 0.1", "lr: 0.2"), "it is the configuration of"),
         ("config.yaml", lambda text: text + "\n}", "cannot be read"),
-        ("config.yaml", lambda text: text.replace("near", "nearby"), "lacks the key 'near'"),
+        ("config.yaml", lambda text: text.replace("near", "nearby"), "it is the configuration of"),
         ("config.yaml", lambda text: "", "cannot be read"),
     ],
 )
 def test_a_damaged_file_is_an_error_that_names_it(tmp_path: Path, file: str, damage: Any, complaint: str) -> None:
     folder = add_run(tmp_path)
-    (folder / file).write_text(damage((folder / file).read_text()))
+    damaged = damage((folder / file).read_text())
+    try:
+        write_sealed(folder / file, {key: value for key, value in json.loads(damaged).items() if key != "sha256"})
+    except (ValueError, AttributeError):  # not what the seal is for
+        (folder / file).write_text(damaged)
     with pytest.raises(ValueError, match=re.escape(complaint)) as error:
         load_runs(tmp_path)
     assert str(folder / file) in str(error.value)
@@ -274,7 +285,7 @@ def test_the_same_run_twice_is_an_error(tmp_path: Path) -> None:
     folder.with_name("seed0_copy").mkdir()
     for file in folder.iterdir():
         (folder.with_name("seed0_copy") / file.name).write_bytes(file.read_bytes())
-    with pytest.raises(ValueError, match="one run twice"):
+    with pytest.raises(ValueError, match=r"seed0_copy.*it is the configuration of"):
         load_runs(tmp_path)
 
 

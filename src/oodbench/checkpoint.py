@@ -14,10 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
 from torch import nn
 
+from oodbench.arrays import load_arrays, save_arrays
 from oodbench.fit import Progress, Row
 from oodbench.runs import write_atomic
 
@@ -108,12 +107,13 @@ def _state(path: Path) -> bytes:
 
 def save_weights(path: Path, model: nn.Module) -> None:
     """Parameters and buffers, as safetensors."""
-    write_atomic(path, save({name: t.detach().cpu().contiguous() for name, t in model.state_dict().items()}))
+    save_arrays(path, {name: tensor.detach().cpu().numpy() for name, tensor in model.state_dict().items()})
 
 
 def load_weights(path: Path, model: nn.Module) -> None:
-    """Raises ValueError naming the file when it is damaged or not of such a model."""
+    """Raises ValueError naming the file when it is damaged, RuntimeError when it is not of such a model."""
+    arrays, _ = load_arrays(path)
     try:
-        model.load_state_dict(load_file(path))
-    except (SafetensorError, RuntimeError) as error:
-        raise ValueError(f"{path} is damaged or of another network ({error}); delete it to train again") from error
+        model.load_state_dict({name: torch.from_numpy(array) for name, array in arrays.items()})
+    except RuntimeError as error:
+        raise RuntimeError(f"{path} is of another network: {error}") from error

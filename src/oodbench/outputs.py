@@ -5,10 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save
 
-from oodbench.runs import write_atomic
+from oodbench.arrays import load_arrays, save_arrays
 
 
 class Outputs(NamedTuple):
@@ -23,21 +21,17 @@ class Outputs(NamedTuple):
 
 def save_outputs(path: Path, outputs: Outputs, source: str) -> None:
     """Write atomically, with `source`, the digest of the images they are of."""
-    arrays = {name: np.ascontiguousarray(array) for name, array in outputs._asdict().items()}
-    write_atomic(path, save(arrays, metadata={"source": source}))
+    save_arrays(path, outputs._asdict(), source=source)
 
 
 def load_outputs(path: Path, source: str | None = None) -> Outputs | None:
     """The outputs stored at path; None where there are none, or where they are of other images than `source`.
 
-    Raises ValueError, naming the file, when it is not whole.
+    Raises ValueError, naming the file, when it is not what was written.
     """
     if not path.exists():
         return None
-    try:
-        with safe_open(path, framework="numpy") as file:
-            if source is not None and file.metadata()["source"] != source:
-                return None
-            return Outputs(**{name: file.get_tensor(name) for name in Outputs._fields})
-    except SafetensorError as error:
-        raise ValueError(f"{path} is damaged ({error}); delete it and repeat the command that made it") from error
+    arrays, metadata = load_arrays(path)
+    if arrays.keys() != set(Outputs._fields) or "source" not in metadata:
+        raise ValueError(f"{path} holds {sorted(arrays)} and not the outputs of a run")
+    return Outputs(**arrays) if source in (None, metadata["source"]) else None

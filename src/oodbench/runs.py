@@ -19,6 +19,7 @@ import os
 import shutil
 import tempfile
 import traceback
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -48,6 +49,26 @@ def write_atomic(path: Path, data: bytes | str) -> None:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(temporary)  # noqa: PTH108
         raise
+
+
+def write_sealed(path: Path, content: Config) -> None:
+    """As JSON, atomically, with a digest of the rest under "sha256": a digit that changes on the disk is no result."""
+    write_atomic(path, json.dumps({**content, "sha256": _digest(content)}, indent=1) + "\n")
+
+
+def read_sealed(path: Path) -> Config:
+    """What `write_sealed` wrote. Raises ValueError naming the file where it is damaged or was edited."""
+    try:
+        content = dict(json.loads(path.read_text("utf-8")))
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{path} is damaged ({error}); repeat the run's command") from error
+    if content.pop("sha256", None) != _digest(content):
+        raise ValueError(f"{path} was altered, its sha256 does not agree; repeat the run's command")
+    return content
+
+
+def _digest(content: Config) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def config_hash(config: Config) -> str:
@@ -118,18 +139,19 @@ class Run:
         write_atomic(self.folder / "train.csv", "\n".join(lines) + "\n")
 
     def metrics(self) -> dict[str, Any] | None:
-        """The numbers of the finished run, or None. Raises ValueError naming a file that is not what a run writes."""
+        """The numbers of the finished run; None, with a warning, where they are damaged: they are made again."""
         path = self.folder / "metrics.json"
         if not path.exists():
             return None
         try:
-            metrics = json.loads(path.read_text())
-            if metrics["config_hash"] == self.hash and metrics["ood"].keys() <= metrics["provenance"]["ood"].keys():
+            metrics = read_sealed(path)
+            if metrics["config_hash"] == self.hash:
                 return metrics
-            reason = f"it is of configuration {metrics['config_hash']}, this run is {self.hash}"
-        except (ValueError, LookupError, TypeError, AttributeError) as error:
-            reason = f"{type(error).__name__}: {error}"
-        raise ValueError(f"{path} is damaged ({reason}); delete it and repeat the run's command")
+            reason = f"{path} is of configuration {metrics['config_hash']}, this run is {self.hash}"
+        except ValueError as error:
+            reason = str(error)
+        warnings.warn(f"numbers not used: {reason}", stacklevel=2)
+        return None
 
     def write_training(self, history: list[dict[str, float]], facts: dict[str, Any]) -> None:
         """Record a training that is over; facts: what it ran on. Outputs of other weights, if there are any, go."""
@@ -137,12 +159,11 @@ class Run:
         images = sum(row["images_per_second"] * row["seconds"] for row in history)
         spent = {"epochs": len(history), "wall_time_s": seconds, "images_per_second": images / seconds}
         shutil.rmtree(self.folder / "outputs", ignore_errors=True)
-        write_atomic(self.folder / "training.json", json.dumps({**facts, **spent}, indent=1) + "\n")
+        write_sealed(self.folder / "training.json", {**facts, **spent})
 
     def training(self) -> dict[str, Any]:
         """What `write_training` wrote: the wall time in seconds is that of all starts together."""
-        facts: dict[str, Any] = json.loads((self.folder / "training.json").read_text())
-        return facts
+        return read_sealed(self.folder / "training.json")
 
     def delete(self) -> None:
         """Forget all that earlier starts of this run have written, the numbers first; its claim stays."""
@@ -189,5 +210,5 @@ class Run:
         near = self.config["dataset"]["near"]
         provenance = provenance | {"near": near, "ood": self.sources, "detector": self.detectors}
         provenance |= {key: old[key] | provenance[key] for key in SETS_OF}
-        text = json.dumps({"config_hash": self.hash, **numbers, "ood": ood, "provenance": provenance}, indent=1)
-        write_atomic(self.folder / "metrics.json", text + "\n")
+        content = {"config_hash": self.hash, **numbers, "ood": ood, "provenance": provenance}
+        write_sealed(self.folder / "metrics.json", content)

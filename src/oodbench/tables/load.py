@@ -3,7 +3,7 @@
 import csv
 import json
 import math
-from collections.abc import Hashable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,6 +12,7 @@ import pandas as pd
 import yaml
 
 from oodbench.metrics import OOD_METRICS
+from oodbench.runs import Run, read_sealed
 
 OF_A_RUN = ("accuracy", "ece", "nll", "brier")
 OF_A_DETECTOR = tuple(OOD_METRICS)
@@ -105,7 +106,7 @@ def _numbers(metrics: Mapping[str, Any]) -> dict[tuple[str, str, str], float]:
 def load_run(folder: Path) -> Result:
     """The finished run in a folder. ValueError names the file that does not parse or lacks a key."""
     with _blame(folder / "metrics.json"):
-        metrics = json.loads((folder / "metrics.json").read_text("utf-8"))
+        metrics = read_sealed(folder / "metrics.json")
         provenance, images = metrics["provenance"], metrics["provenance"]["images"]
         measured = {
             "hash": metrics["config_hash"],
@@ -117,6 +118,8 @@ def load_run(folder: Path) -> Result:
         }
     with _blame(folder / "config.yaml"):
         config = yaml.safe_load((folder / "config.yaml").read_text("utf-8"))
+        if Run(config).folder.parts[-5:] != folder.parts[-5:]:
+            raise ValueError(f"it is the configuration of {Run(config).folder}")
         names: dict[str, Any] = {part: config["name"][part] for part in ("dataset", "backbone", "loss", "recipe")}
         return Result(
             folder=folder,
@@ -137,7 +140,7 @@ def load_run(folder: Path) -> Result:
 def load_runs(results_dir: Path) -> tuple[list[Result], int]:
     """All finished runs, and how many are unfinished (no metrics.json, which is written last).
 
-    FileNotFoundError where no run is finished; ValueError for a finished run that cannot be read, or is there twice.
+    FileNotFoundError where no run is finished; ValueError for a finished run that cannot be read.
     """
     pattern = "runs/*/*/*/*/seed*"  # dataset, backbone, loss, recipe with hash
     folders = [folder for folder in results_dir.glob(pattern) if folder.is_dir()]
@@ -147,11 +150,6 @@ def load_runs(results_dir: Path) -> tuple[list[Result], int]:
             f"no finished run: of {len(folders)} folders {results_dir / pattern} none has a metrics.json"
         )
     runs.sort(key=lambda run: (run.folder.parent, run.seed))
-    seen: dict[Hashable, Result] = {}
-    for run in runs:
-        twin = seen.setdefault((run.dataset, run.backbone, run.loss, run.recipe, run.hash, run.seed), run)
-        if twin is not run:
-            raise ValueError(f"{twin.folder} and {run.folder} are one run twice; remove one of them")
     return runs, len(folders) - len(runs)
 
 
