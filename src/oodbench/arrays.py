@@ -1,6 +1,7 @@
 """Named arrays in a safetensors file, with a digest of all that is in it: no bit changes unnoticed."""
 
 import hashlib
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,8 @@ Arrays = dict[str, NDArray[Any]]
 def save_arrays(path: Path, arrays: Mapping[str, NDArray[Any]], **metadata: str) -> None:
     """Atomically, with words about them."""
     whole = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-    write_atomic(path, save(whole, metadata={**metadata, "sha256": _digest(whole, metadata)}))
+    about = json.dumps({**metadata, "sha256": _digest(whole, metadata)})
+    write_atomic(path, save(whole, metadata={"oodbench": about}))  # of two entries the order would be random
 
 
 def load_arrays(path: Path) -> tuple[Arrays, dict[str, str]]:
@@ -26,8 +28,8 @@ def load_arrays(path: Path) -> tuple[Arrays, dict[str, str]]:
     try:
         with safe_open(path, framework="numpy") as file:
             arrays: Arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
-            metadata: dict[str, str] = dict(file.metadata() or {})
-    except SafetensorError as error:
+            metadata: dict[str, str] = json.loads((file.metadata() or {}).get("oodbench", "{}"))
+    except (SafetensorError, ValueError) as error:
         raise ValueError(f"{path} is damaged: {error}") from error
     if metadata.pop("sha256", None) != _digest(arrays, metadata):
         raise ValueError(f"{path} is damaged: its sha256 does not agree")
