@@ -22,6 +22,8 @@ from oodbench.runs import Run, leaving_traceback
 from oodbench.tracking import track
 
 if TYPE_CHECKING:  # torch comes when a run does: --help and a finished run need not wait for it
+    import torch
+
     from oodbench.data import Benchmark
     from oodbench.fit import Recipe
     from oodbench.model import Classifier
@@ -32,7 +34,8 @@ BUSY = 75  # sysexits.h's EX_TEMPFAIL: try again later
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="train")
-def main(cfg: DictConfig) -> None:
+def main(cfg: DictConfig) -> float | None:
+    """Returns what a sweeper optimises: `validation.objective`, where images are held out for it."""
     config: Any = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
     run = Run(config)
     if type(cfg.seed) is not int or cfg.seed < 0:
@@ -40,18 +43,23 @@ def main(cfg: DictConfig) -> None:
     finished = not cfg.force and run.is_finished()
     if cfg.dry_run:
         print(f"{'finished' if finished else 'to do':<8}  {run.folder}")
-    elif finished:
+        return None
+    if finished:
         print(f"finished already, force=true runs it again: {run.folder}")
     else:
-        execute(cfg, run)
+        from oodbench.device import reserved
+
+        with reserved(cfg.device, cfg.runs_per_gpu) as device:
+            execute(cfg, run, device)
+    return run.objective()
 
 
-def execute(cfg: DictConfig, run: Run) -> None:
+def execute(cfg: DictConfig, run: Run, device: "torch.device") -> None:
     """Build, open every set, train, collect, evaluate; what an earlier start of the run has done is not done again."""
     from oodbench.evaluate import report
     from oodbench.fit import Recipe
 
-    model, facts = build(cfg)
+    model, facts = build(cfg, device)
     recipe = Recipe(**instantiate(cfg.recipe, _convert_="all"))
     detectors = {name: instantiate(node) for name, node in cfg.detector.items()}
     inspect.signature(recipe.optimizer).bind([])  # a misspelt option is told now and not when it is called
@@ -81,10 +89,13 @@ def score(run: Run, model: "Classifier", detectors: dict[str, Any], sets: "Bench
     from oodbench.evaluate import evaluate
     from oodbench.model import head_of
 
-    splits = {"train": sets.train, "test": sets.test, **sets.ood}
+    splits = {"train": sets.train, "test": sets.test, **sets.ood, **sets.validation}
     outputs = {name: collect(run, model, name, split) for name, split in splits.items()}
     reference = Reference(outputs["train"], head_of(model.objective))
     numbers = evaluate(outputs["test"], {name: outputs[name] for name in sets.ood}, detectors, reference)
+    if sets.validation:
+        held_out = evaluate(outputs["val"], {"val_ood": outputs["val_ood"]}, detectors, reference)
+        numbers["validation"] = held_out | {"ood": held_out["ood"]["val_ood"], "of": run.validation}
     images = {name: len(split.labels) for name, split in splits.items()}
     digests = {name: split.digest for name, split in splits.items()}
     run.add_metrics(numbers, run.training() | {"images": images, "digests": digests})
@@ -96,20 +107,20 @@ def open_sets(cfg: DictConfig) -> "Benchmark":
     from oodbench.data import benchmark, own
 
     ood = {name: instantiate(node) if "_target_" in node else own(node.path) for name, node in cfg.ood.items()}
-    data = cfg.dataset
+    data, held_out = cfg.dataset, cfg.validation.images
     train, test = instantiate(data.train), instantiate(data.test)
-    return benchmark(train, test, ood, data.num_classes, data.limit, data.limit_test)
+    val_ood = instantiate(cfg.validation.ood) if held_out else None
+    return benchmark(train, test, ood, data.num_classes, data.limit, data.limit_test, held_out, val_ood)
 
 
-def build(cfg: DictConfig) -> tuple["Classifier", dict[str, Any]]:
+def build(cfg: DictConfig, device: "torch.device") -> tuple["Classifier", dict[str, Any]]:
     """The network as the seed initialises it, on its device; and what it will run on, for the provenance."""
     import torch
 
-    from oodbench.device import THREADS, pick_device, pick_precision, provenance
+    from oodbench.device import THREADS, pick_precision, provenance
     from oodbench.model import Classifier
 
     torch.set_num_threads(cfg.threads or THREADS)
-    device = pick_device(cfg.device)
     precision = pick_precision(cfg.precision, device)
     torch.manual_seed(cfg.seed)
     backbone = instantiate(cfg.backbone)

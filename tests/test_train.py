@@ -239,6 +239,22 @@ def test_a_run_that_lost_its_last_lines_of_history_gets_them_from_its_checkpoint
     assert len((again.folder / "train.csv").read_text().splitlines()) == 3
 
 
+@pytest.mark.parametrize("name", ["model.safetensors", "training.json", "outputs/train.safetensors", "metrics.json"])
+def test_a_file_with_a_flipped_bit_is_named_and_made_again(again: Finished, name: str) -> None:
+    file = again.folder / name
+    whole = file.read_bytes()
+    (again.folder / "metrics.json").unlink() if name != "metrics.json" else None
+    at = len(whole) // 2
+    file.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+    with pytest.warns(UserWarning, match=rf"{re.escape(str(file))}.*sha256"):
+        started(*HALO, f"results_dir={again.results}")
+    assert file.read_bytes() == whole if name.endswith("safetensors") else True
+    numbers = json.loads((again.folder / "metrics.json").read_text())
+    assert {key: numbers[key] for key in ("accuracy", "nll", "ood")} == {
+        key: again.metrics[key] for key in ("accuracy", "nll", "ood")
+    }
+
+
 def test_force_with_a_missing_set_leaves_the_finished_run_as_it_is(again: Finished, tmp_path: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in again.folder.rglob("*") if path.is_file()}
     with pytest.raises(FileNotFoundError):

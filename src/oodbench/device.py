@@ -2,11 +2,15 @@
 
 import platform
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
+
+from oodbench.gpus import place
 
 PRECISIONS = {"bf16": torch.bfloat16, "fp32": torch.float32}
 THREADS = torch.get_num_threads()  # torch's own choice, to go back to after a job that had another
@@ -21,6 +25,19 @@ def pick_device(name: str) -> torch.device:
         there = ", ".join(kind for kind, there in present.items() if there)
         raise ValueError(f"device={name} is not to be had here; there is {there}, and auto picks among them")
     return torch.device(name)
+
+
+@contextmanager
+def reserved(name: str, runs_per_gpu: int) -> Iterator[torch.device]:
+    """The device of that name; of several GPUs, where none is named by its number, one with room, and a place on it."""
+    device = pick_device(name)
+    if device.type != "cuda" or device.index is not None:
+        yield device
+        return
+    gpus = [str(getattr(torch.cuda.get_device_properties(i), "uuid", i)) for i in range(torch.cuda.device_count())]
+    with place(gpus, runs_per_gpu) as index:
+        torch.cuda.empty_cache()  # of an earlier run in this process
+        yield torch.device("cuda", index)
 
 
 def pick_precision(name: str, device: torch.device) -> torch.dtype:

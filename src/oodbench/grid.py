@@ -67,7 +67,7 @@ def start(main: Callable[[], Any], arguments: Sequence[str], conf: Path) -> None
 def cells(arguments: Sequence[str], conf: Path) -> list[Run]:
     """Check every override; the runs that a sweep will start, in its order.
 
-    Empty for a single run, for a sweeper that chooses as it goes, and for what Hydra answers itself (--help, --cfg).
+    Empty for a single run, for a search that chooses as it goes, and for what Hydra answers itself (--help, --cfg).
     Raises UsageError for a key that is not there or a value of another type, HydraException for what Hydra refuses.
     """
     args = get_args_parser().parse_args(list(arguments))
@@ -90,7 +90,7 @@ def cells(arguments: Sequence[str], conf: Path) -> list[Run]:
         hydra = defaults(*(str(o.input_line) for o in plain if is_choice(o) or o.is_hydra_override()))["hydra"]
         sweeps = args.multirun or hydra["mode"] == RunMode.MULTIRUN
         grid = sweeps and hydra["sweeper"]["_target_"].endswith("BasicSweeper")
-        lines = [[str(o.input_line) for o in plain]]
+        lines = [list(args.overrides)]
         if grid:
             swept = [f"{key}={value}" for key, value in (hydra["sweeper"]["params"] or {}).items()]
             (lines,) = BasicSweeper.split_arguments(parsed([*swept, *args.overrides]), None)
@@ -100,6 +100,8 @@ def cells(arguments: Sequence[str], conf: Path) -> list[Run]:
             for override in overrides:
                 if not is_choice(override):
                     check(override, known)
+        if sweeps and not grid and not _composed([str(o.input_line) for o in plain])["validation"]["images"]:
+            raise UsageError("a search needs images to choose by that are not reported: add validation.images=5000")
         return [Run(_composed(line)) for line in lines] if grid else []
 
 
@@ -128,7 +130,7 @@ def check(override: Override, defaults: dict[str, Any]) -> None:
             elsewhere = [path for path in paths(defaults) if path.endswith(f".{key}")]
             raise UsageError(f"{override.input_line}: {_absent(key, parents[:depth], node, elsewhere)}")
         node = node[key]
-    if not _fits(override.value(), node):
+    if not override.is_sweep_override() and not _fits(override.value(), node):
         words = KINDS[type(node)][0]
         raise UsageError(f"{override.input_line}: {words} is needed; the default is {json.dumps(node)}")
 

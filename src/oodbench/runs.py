@@ -77,6 +77,8 @@ def config_hash(config: Config) -> str:
     science["dataset"] = {
         key: value for key, value in config["dataset"].items() if key != "near"
     }  # only a table's word
+    if held_out := config.get("validation", {}).get("images"):
+        science["held_out"] = held_out
     return hashlib.sha256(json.dumps(_plain(without_places(science)), sort_keys=True).encode()).hexdigest()[:8]
 
 
@@ -184,6 +186,24 @@ class Run:
         return without_places(self.config["ood"])
 
     @property
+    def validation(self) -> Config:
+        """What hyperparameters are chosen by, as metrics.json records it; empty where nothing is held out."""
+        return without_places(self.config["validation"]) if self.config["validation"]["images"] else {}
+
+    def objective(self) -> float | None:
+        """Of the finished run, the number of its held-out images that `validation.objective` names; None without any.
+
+        Raises ValueError for a name that is none.
+        """
+        number: Any = (self.metrics() or {}).get("validation")
+        for key in self.validation.get("objective", "").split(".") if self.validation else ():
+            if not isinstance(number, dict) or key not in number:
+                there = sorted(number) if isinstance(number, dict) else "nothing"
+                raise ValueError(f"validation.objective={self.validation['objective']}: there is {there}, no {key}")
+            number = number[key]
+        return float(number) if self.validation else None
+
+    @property
     def detectors(self) -> Config:
         """{detector: its configuration}, as metrics.json records it."""
         return without_places(self.config["detector"])
@@ -194,6 +214,7 @@ class Run:
         return (
             metrics is not None
             and metrics["provenance"]["near"] == self.config["dataset"]["near"]
+            and metrics.get("validation", {}).get("of", {}) == self.validation
             and self.sources.items() <= metrics["provenance"]["ood"].items()
             and self.detectors.items() <= metrics["provenance"]["detector"].items()
             and all(self.detectors.keys() <= metrics["ood"][name].keys() for name in self.sources)

@@ -20,6 +20,7 @@ class Benchmark(NamedTuple):
     train: Split
     test: Split
     ood: dict[str, Split]
+    validation: dict[str, Split]  # "val", held out of the training set, and "val_ood"; empty where nothing is held out
 
 
 def benchmark(
@@ -29,30 +30,50 @@ def benchmark(
     num_classes: int,
     limit: int | None,
     limit_test: int | None,
+    held_out: int = 0,
+    val_ood: Split | None = None,
 ) -> Benchmark:
     """Check the sets of one run against each other and cut them to the limits.
+
+    `held_out` training images, the last of each class, become the validation set; `val_ood` is its OOD set.
 
     `limit` training images and `limit_test` test images are kept, balanced over the classes (see `limited`); of each
     OOD set at most `limit_test` images, evenly spaced in file order, since its classes are nobody's concern.
 
     Raises ValueError, with the set's name, for a label outside [0, num_classes), a class without an image, an OOD set
-    without an image or with a name that is taken, or a limit that cannot be met.
+    without an image or with a name that is taken, a limit that cannot be met, or a validation set that is reported.
     """
     for name, split in (("train", train), ("test", test)):
         _check_labels(name, split.labels, num_classes)
     for name, split in ood.items():
-        if name in ("train", "test"):
+        if name in ("train", "test", "val", "val_ood"):
             raise ValueError(
                 f"an OOD set cannot be called {name}: the outputs of the learnt set are; choose another name"
             )
         if len(split.images) == 0:
             raise ValueError(f"OOD set {name} has no image")
+        if val_ood and split.digest == val_ood.digest:
+            raise ValueError(
+                f"the OOD set {name} is reported, so nothing may be chosen on it: leave it out of ood=[...]"
+            )
+    train, val = (train, None) if held_out == 0 else _apart(train, held_out, num_classes)
     if limit is not None:
         train = limited(train, limit, num_classes, "train")
     if limit_test is not None:
         test = limited(test, limit_test, num_classes, "test")
         ood = {name: _spaced(split, limit_test) for name, split in ood.items()}
-    return Benchmark(train, test, dict(ood))
+        val_ood = _spaced(val_ood, limit_test) if val_ood else None
+    validation = {name: split for name, split in (("val", val), ("val_ood", val_ood)) if split}
+    return Benchmark(train, test, dict(ood), validation)
+
+
+def _apart(split: Split, n: int, num_classes: int) -> tuple[Split, Split]:
+    """The rest, and the last n / K images of each class, whatever part of the rest is trained on."""
+    backwards = np.arange(len(split.labels))[::-1]
+    last = backwards[limited_rows(split.labels[backwards], n, num_classes, "validation")]
+    rest = np.setdiff1d(backwards, last)
+    _check_labels(f"train without the {n} images held out", split.labels[rest], num_classes)
+    return _rows(split, rest), _rows(split, np.sort(last))
 
 
 def limited(split: Split, n: int, num_classes: int, name: str = "set") -> Split:
@@ -60,19 +81,24 @@ def limited(split: Split, n: int, num_classes: int, name: str = "set") -> Split:
 
     Raises ValueError if n < K or a class has fewer images than its share.
     """
+    return _rows(split, limited_rows(split.labels, n, num_classes, name))
+
+
+def limited_rows(labels: NDArray[np.int64], n: int, num_classes: int, name: str) -> NDArray[np.int64]:
+    """Which rows `limited` keeps."""
     if n < num_classes:
         raise ValueError(f"{name}: a limit of {n} images leaves some of the {num_classes} classes without one")
     chosen = []
     for k in range(num_classes):
-        rows = np.flatnonzero(split.labels == k)
+        rows = np.flatnonzero(labels == k)
         share = n // num_classes + (k < n % num_classes)
         if len(rows) < share:
             raise ValueError(
                 f"{name}: a limit of {n} images takes {share} of class {k}, which has {len(rows)} "
-                f"(the set has {len(split.labels)} images)"
+                f"(the set has {len(labels)} images)"
             )
         chosen.append(rows[:share])
-    return _rows(split, np.sort(np.concatenate(chosen)))
+    return np.sort(np.concatenate(chosen))
 
 
 def _spaced(split: Split, n: int) -> Split:

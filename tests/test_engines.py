@@ -1,0 +1,176 @@
+"""The same grid by joblib, by submitit and by Optuna: killed half-way, repeated, preempted; places on GPUs."""
+
+import json
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from conftest import ROOT
+
+from oodbench.claim import owner
+from oodbench.gpus import place
+from oodbench.status import states
+
+RUN = ["dataset=digits", "recipe=smoke", "recipe.epochs=12", "recipe.batch_size=64", "backbone.width=4", "device=cpu"]
+RUN += ["precision=fp32", "dataset.limit=200", "dataset.limit_test=80", "ood=[unseen_digits]", "checkpoint_share=1.0"]
+RUN += ["recipe.optimizer.lr=0.01", "threads=1"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OODBENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+def sweep(results: Path, *overrides: str) -> subprocess.Popen[str]:
+    command = [sys.executable, str(ROOT / "train.py"), "-m", *RUN, f"results_dir={results}", *overrides]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def done(process: subprocess.Popen[str]) -> str:
+    """What it printed until it ended."""
+    printed, _ = process.communicate(timeout=300)
+    return printed
+
+
+def victim(results: Path, process: subprocess.Popen[str], loss: str) -> tuple[Path, int]:
+    """The folder of that loss's run once it has a checkpoint, and the process that runs it."""
+    while True:
+        assert process.poll() is None, "ended before a cell could be killed:\n" + done(process)
+        for file in results.glob(f"runs/*/*/{loss}/*/*/checkpoint.previous.pt"):
+            who = owner(file.parent)
+            if who and not (file.parent / "model.safetensors").exists():
+                return file.parent, who["pid"]
+        time.sleep(0.01)
+
+
+def weights(results: Path) -> dict[str, bytes]:
+    return {str(file.relative_to(results)): file.read_bytes() for file in results.rglob("model.safetensors")}
+
+
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The grid as Hydra runs it by itself: one cell after the other in one process."""
+    results = tmp_path_factory.mktemp("straight")
+    process = sweep(results, "loss=ce,ghm")
+    assert "2 done, 0 running, 0 failed, 0 stopped" in done(process)
+    assert process.returncode == 0
+    return results
+
+
+@pytest.mark.parametrize("launcher", ["local", "submitit_local"])
+def test_a_grid_with_a_killed_cell_is_finished_by_the_same_command(
+    launcher: str, straight: Path, tmp_path: Path
+) -> None:
+    arguments = (f"hydra/launcher={launcher}", "loss=ce,ghm")
+    process = sweep(tmp_path, *arguments)
+    folder, pid = victim(tmp_path, process, "ghm")
+    assert pid != process.pid
+    os.kill(pid, signal.SIGKILL)
+    printed = done(process)
+    assert process.returncode not in (0, None), printed
+    assert "‖ stopped" in printed
+    assert str(folder.relative_to(tmp_path / "runs")) in printed
+    again = sweep(tmp_path, *arguments)
+    assert "2 done, 0 running, 0 failed, 0 stopped" in done(again)
+    assert again.returncode == 0
+    assert weights(tmp_path) == weights(straight)  # the engine makes no difference, nor does the death
+
+
+def test_a_job_that_submitit_preempts_goes_on_in_the_same_folder(straight: Path, tmp_path: Path) -> None:
+    process = sweep(tmp_path, "hydra/launcher=submitit_local", "loss=ghm")
+    folder, pid = victim(tmp_path, process, "ghm")
+    os.kill(pid, signal.SIGUSR2)  # as SLURM does before it takes the node away; submitit queues the job again
+    printed = done(process)
+    assert process.returncode == 0, printed
+    name = str(folder.relative_to(tmp_path) / "model.safetensors")
+    assert weights(tmp_path) == {name: weights(straight)[name]}
+    (log,) = (tmp_path / "runs" / ".submitit").glob("*/*_log.err")
+    assert "this job is preempted" in log.read_text()
+
+
+def test_two_overlapping_sweeps_run_no_cell_twice(tmp_path: Path) -> None:
+    one = sweep(tmp_path, "loss=ce,ghm")
+    folder, _ = victim(tmp_path, one, "ce")
+    two = sweep(tmp_path, "loss=ce,ghm")
+    printed = [done(one), done(two)]
+    trained = [text.count(f"\n\n{tmp_path}") for text in printed]  # a run that is through prints its folder last
+    assert sum(trained) == 2, printed
+    assert {state.state for state in states(tmp_path)} == {"done"}
+    assert "not run: process" in printed[1]
+    assert str(folder) in printed[1]
+
+
+def test_a_search_reads_held_out_images_and_finished_trials_again(tmp_path: Path) -> None:
+    search = ("hydra/sweeper=search", "hydra.sweeper.n_trials=2", "loss=logitnorm", "loss.tau=choice(0.02)")
+    arguments = (*search, "validation.images=80", "recipe.epochs=1")
+    process = sweep(tmp_path, *arguments)
+    printed = done(process)
+    assert process.returncode == 0, printed
+    assert "finished already" in printed  # the second trial had the only value there is again
+    (file,) = tmp_path.rglob("metrics.json")
+    numbers = json.loads(file.read_text())
+    found = yaml.safe_load((tmp_path / "runs" / "optimization_results.yaml").read_text())
+    assert found == {
+        "name": "optuna",
+        "best_params": {"loss.tau": 0.02},
+        "best_value": numbers["validation"]["ood"]["native"]["auroc"],
+    }
+    assert found["best_value"] != numbers["ood"]["unseen_digits"]["native"]["auroc"]
+
+
+def test_a_sweep_with_a_failing_cell_runs_the_others_and_says_so(tmp_path: Path) -> None:
+    process = sweep(tmp_path, "loss=ce,circle", "recipe.optimizer.lr=0.01,1e30", "recipe.epochs=1")
+    printed = done(process)
+    assert process.returncode == 1
+    table = printed[printed.index("\nrun ") :]
+    assert "2 done, 0 running, 2 failed, 0 stopped" in table
+    assert table.count("FloatingPointError: the loss is") == 2
+    errors = list(tmp_path.rglob("error.txt"))
+    assert len(errors) == 2
+    assert all("Traceback" in error.read_text() for error in errors)
+
+
+def hold(folder: Path, gpus: list[str], runs_per_gpu: int, out: Any) -> None:
+    with place(gpus, runs_per_gpu, folder) as index:
+        out.put(index)
+        time.sleep(60)
+
+
+def test_runs_meet_on_a_gpu_only_when_it_is_asked_for(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("forkserver")
+    out = context.SimpleQueue()
+    holders = [context.Process(target=hold, args=(tmp_path, ["a", "b"], 2, out)) for _ in range(5)]
+    taken = []
+    for holder in holders[:4]:
+        holder.start()
+        taken.append(out.get())
+    assert taken == [0, 1, 0, 1]  # both before either is shared
+    holders[4].start()
+    time.sleep(0.5)
+    assert out.empty()
+    holders[1].kill()  # the kernel gives its place back
+    assert out.get() == 1
+    for holder in holders:
+        holder.kill()
+        holder.join()
+
+
+def test_a_place_is_given_back_and_less_than_one_run_a_gpu_is_refused(tmp_path: Path) -> None:
+    indices: list[int] = []
+    body: Callable[[int], None] = indices.append
+    for _ in range(2):
+        with place(["a"], 1, tmp_path) as index:
+            body(index)
+    assert indices == [0, 0]
+    with pytest.raises(ValueError, match="runs_per_gpu=0"), place(["a"], 0, tmp_path):
+        pass
