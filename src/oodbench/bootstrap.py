@@ -3,9 +3,9 @@
 ID and OOD images are drawn with replacement, each kind from its own (Efron & Tibshirani, 1993, sec. 8.3 and 13.3). A
 resample is how often every image was drawn, a column of counts (oodbench.resampling), so that scores are sorted once.
 
-What (seed, number of images) draw is fixed: every detector, every OOD set and every run meets the same ID images, and
-every detector and run the same images of an OOD set. So differences of resampled values are paired, and their mean
-over OOD sets is a resample of the mean. An interval is about the images; it says nothing of another training seed.
+The seed and the number of images fix what is drawn: every detector, OOD set and run meets the same ID images, and every
+detector and run the same images of an OOD set, if all hold the images in one order. So differences of resampled values
+are paired, and their mean over OOD sets is a resample of the mean. An interval is about the images; it says nothing of another training seed.
 """
 
 from collections.abc import Iterator, Mapping
@@ -52,8 +52,8 @@ def resampled_ood(
     n, m = _common(id_scores), _common(ood_scores)
     blocks: dict[str, list[dict[str, Array]]] = {detector: [] for detector in merged}
     for id_counts, ood_counts in zip(_draws(n, resamples, [seed, 0]), _draws(m, resamples, [seed, 1]), strict=True):
-        for detector, order in merged.items():
-            blocks[detector].append(metrics_of_counts(order, id_counts, ood_counts))
+        for detector, values in metrics_of_counts(merged, id_counts, ood_counts).items():
+            blocks[detector].append(values)
     return {
         detector: {name: np.concatenate([block[name] for block in parts]) for name in metrics.OOD_METRICS}
         for detector, parts in blocks.items()
