@@ -5,7 +5,8 @@ resample is how often every image was drawn, a column of counts (oodbench.resamp
 
 The seed and the number of images fix what is drawn: every detector, OOD set and run meets the same ID images, and every
 detector and run the same images of an OOD set, if all hold the images in one order. So differences of resampled values
-are paired, and their mean over OOD sets is a resample of the mean. An interval is about the images; it says nothing of another training seed.
+are paired, and their mean over OOD sets is a resample of the mean. An interval is about the images; it says
+nothing of another training seed.
 """
 
 from collections.abc import Iterator, Mapping
