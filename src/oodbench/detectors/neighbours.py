@@ -1,7 +1,8 @@
 """Scores that compare an image's features with those of the training images one by one."""
 
+from functools import partial
+
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import logsumexp
 
 from oodbench.detectors.reference import (
@@ -35,7 +36,7 @@ def kth_square_distance(x: Array, bank: Array, k: int) -> Array:
     def kth_product(block: Array) -> Array:
         products = block @ bank.T
         products.partition(len(bank) - k, axis=1)  # in place: they are the largest thing in memory
-        return products[:, -k]
+        return products[:, -k].copy()  # a view would keep all the products
 
     square = np.square(x, dtype=np.float64).sum(1) + 1 - 2.0 * in_blocks(kth_product, x, size=512).astype(np.float64)
     return np.maximum(square, 0)
@@ -61,27 +62,32 @@ def nnguide(test: Outputs, reference: Reference, k: int, share: float, seed: int
 
 
 def relation(test: Outputs, reference: Reference, power: float, threshold: float) -> Array:
-    """-sum_i r_i^power over r_i > threshold,   r_i = [q . Q_i]_+ (p . P_i), q = f / |f|   (Kim, Yun & Song, 2023)
+    """-sum_i r_i^power over r_i > threshold,   r_i = (q . Q_i) (p . P_i), q = f / |f|   (Kim, Yun & Song, 2023, eq. 2)
 
-    Training images that are called one class stand together, and are compared with those images only whose p . P_i
-    exceeds the threshold for one of them: the others' r_i cannot. A tenth of the products remain.
+    Training images that are alike in P stand together, and meet only those images whose p . P_i exceeds the threshold
+    for one of them: the others' r_i cannot. Of a network that is sure of its training images few products remain.
     """
+    if threshold < 0:
+        raise ValueError(f"threshold is {threshold}; a relation counts from 0 on")
     P, p = (np.exp(class_log_probs(outputs)).astype(np.float32) for outputs in (reference.train, test))
     Q, q = unit(reference.train.features), unit(test.features)
+    order = np.lexsort((P.max(1), P.argmax(1)))
     total = np.zeros(len(q))
-    order = np.argsort(P.argmax(1), kind="stable")
-    for start in range(0, len(order), 512):
-        rows = order[start : start + 512]
-
-        def summed(q: Array, p: Array, rows: NDArray[np.integer] = rows) -> Array:
-            likeness, related = p @ P[rows].T, np.zeros(len(q))
-            some = likeness.max(1) > threshold
-            r = np.maximum(q[some] @ Q[rows].T, 0) * likeness[some]
-            related[some] = np.where(r > threshold, r**power, 0).sum(1, dtype=np.float64)
-            return related
-
-        total += in_blocks(summed, q, p, size=16_384)
+    for start in range(0, len(order), 1024):
+        rows = order[start : start + 1024]
+        total += in_blocks(partial(related, P=P[rows], Q=Q[rows], power=power, threshold=threshold), p, q)
     return -total
+
+
+def related(p: Array, q: Array, P: Array, Q: Array, power: float, threshold: float) -> Array:
+    """(N, K), (N, D), (M, K), (M, D) -> (N,), sum_i r_i^power over r_i > threshold"""
+    likeness, total = p @ P.T, np.zeros(len(p))
+    some = likeness.max(1) > threshold
+    r = q[some] @ Q.T
+    r *= likeness[some]
+    r *= r > threshold
+    total[some] = (r if power == 1 else r**power).sum(1)
+    return total
 
 
 def check_neighbours(k: int, images: int) -> None:
