@@ -7,7 +7,7 @@ import numpy as np
 
 from oodbench import metrics
 from oodbench.detectors import Array, NotApplicable, Reference
-from oodbench.outputs import Outputs
+from oodbench.outputs import Outputs, joined
 
 Detector = Callable[[Outputs, Reference], Array]
 
@@ -40,7 +40,7 @@ def ood_metrics(
     A detector is asked once, for the images of all sets: what it learns of the training set may take minutes.
     """
     sets = [test, *ood.values()]
-    images = Outputs(*(np.concatenate(arrays) for arrays in zip(*sets, strict=True)))
+    images = joined(sets)
     ends = np.cumsum([len(each.labels) for each in sets])[:-1]
     table: dict[str, dict[str, dict[str, float]]] = {name: {} for name in ood}
     not_applicable = {}
