@@ -12,8 +12,8 @@ from scipy.optimize import minimize_scalar
 from scipy.special import logsumexp, softmax
 from scipy.stats import entropy as kl_or_entropy
 from scipy.stats import multivariate_normal, weibull_min
-from toy import DETECTORS, Problem, detector, random_problem
 from torch.nn import functional as F
+from toy import DETECTORS, Problem, detector, random_problem
 
 from oodbench.detectors import Array
 from oodbench.detectors.openmax import SHIFT, beyond, weibull
@@ -239,7 +239,8 @@ def by_openmax(problem: Problem, alpha: int, tail: int) -> list[float]:
         centre = own.mean(0)
 
         def weight(z: Array, c: float = c, scale: float = np.exp(log_scale), m: Array = centre, t: float = largest[0]):  # type: ignore[no-untyped-def]
-            return weibull_min.cdf(1 + (np.linalg.norm(z - m) - t) / SHIFT, c, scale=scale)
+            with np.errstate(over="ignore"):  # far beyond the tail
+                return weibull_min.cdf(1 + (np.linalg.norm(z - m) - t) / SHIFT, c, scale=scale)
 
         weights.append(weight)
     scores = []

@@ -42,7 +42,8 @@ def outputs_of(features: Array, labels: NDArray[np.integer], W: Array, b: Array,
 def random_problem(K: int = 4, D: int = 6, n: int = 60, signed: bool = False, seed: int = 0, extra: int = 0) -> Problem:
     """A random linear head over random features, labels that often are what it says; test and ood are alike."""
     random = np.random.default_rng(seed)
-    W, b = random.normal(size=(K, D)).astype("f4"), random.normal(size=K).astype("f4")
+    W = random.normal(size=(K, D)).astype("f4")
+    b = (random.normal(size=K) / 3 - (not signed) * 0.8 * W.sum(1)).astype("f4")  # 0.8: the mean of |N(0, 1)|
 
     def outputs(n: int) -> Outputs:
         features = random.normal(size=(n, D)).astype("f4")
@@ -58,7 +59,7 @@ def random_problem(K: int = 4, D: int = 6, n: int = 60, signed: bool = False, se
 
 
 def blobs() -> Problem:
-    """Four Gaussians, each where six of 24 features fire, and a linear head that knows them; of what is strange few fire.
+    """Four Gaussians, each where six of 24 features fire, and a linear head that knows them; in what is strange few do.
 
     Some training labels are wrong, so that there is a best temperature.
     """

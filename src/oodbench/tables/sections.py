@@ -129,7 +129,7 @@ def _caption(runs: Sequence[Result], labels: Mapping[str, str], fpr: str, detect
     )
     test = f"a subset of {run.test_images:,} of the" if run.test_limit else f"all {run.test_images:,}"
     sets = sorted({(ood, n) for each in runs for ood, n in each.ood_images.items()})
-    scores = ", ".join(f"`{name}`" + f" ({SCORES[name]})" * (name in SCORES) for name in detectors)
+    scores = ", ".join(f"`{name}`" + (f" ({SCORES[name]})" if name in SCORES else "") for name in detectors)
     notes = [
         "Mean ± sample standard deviation over n training seeds (n = 1: no deviation), in percent, ECE too. "
         "Bold: the best mean of a column. Weights of the last epoch.",
