@@ -14,7 +14,7 @@ from oodbench.outputs import Outputs
 
 
 def mahalanobis(test: Outputs, reference: Reference, ridge: float) -> Array:
-    """min_k (f - m_k)' C^-1 (f - m_k), m_k the classes' means, C their common covariance   (Lee et al., 2018, eq. 2)
+    """min_k (f - m_k)' C^-1 (f - m_k), m_k the classes' means, C their common covariance   (Lee et al., 2018)
 
     On the last features, without input noise. C += ridge mean(diag C) I.
     """
@@ -22,7 +22,7 @@ def mahalanobis(test: Outputs, reference: Reference, ridge: float) -> Array:
 
 
 def relative_mahalanobis(test: Outputs, reference: Reference, ridge: float) -> Array:
-    """min_k (f - m_k)' C^-1 (f - m_k) - (f - m)' C_0^-1 (f - m), m and C_0 of all images   (Ren et al., 2021, eq. 3)"""
+    """min_k (f - m_k)' C^-1 (f - m_k) - (f - m)' C_0^-1 (f - m), m and C_0 of all images   (Ren et al., 2021)"""
     features = reference.train.features
     mean = features.mean(0, dtype=np.float64)
     background = regularised(scatter(features, mean) / len(features), ridge)

@@ -22,7 +22,7 @@ def dice(test: Outputs, reference: Reference, percentile: float) -> Array:
 
 
 def fdbd(test: Outputs, reference: Reference, distance_as_normalizer: bool) -> Array:
-    """-1/(K-1) sum_{j != c} |z_c - z_j| / |w_c - w_j| / |f - m|, or / |f|   (Liu & Qin, 2024, eq. 7)
+    """-1/(K-1) sum_{j != c} |z_c - z_j| / |w_c - w_j| / |f - m|, or / |f|   (Liu & Qin, 2024)
 
     The mean distance to the decision boundaries. Two classes of one weight vector have none between them.
     """
@@ -39,7 +39,7 @@ def fdbd(test: Outputs, reference: Reference, distance_as_normalizer: bool) -> A
 
 
 def nci(test: Outputs, reference: Reference, alpha: float) -> Array:
-    """-w_c . (f - m) / |f - m| - alpha |f|_1   (Liu & Qin, 2025, eq. 7)"""
+    """-w_c . (f - m) / |f - m| - alpha |f|_1   (Liu & Qin, 2025)"""
     (W, _), centre = reference.weights(), mean_feature(reference)
 
     def score(features: Array, z: Array) -> Array:
@@ -51,7 +51,7 @@ def nci(test: Outputs, reference: Reference, alpha: float) -> Array:
 
 
 def gradnorm(test: Outputs, reference: Reference, temperature: float) -> Array:
-    """-|d L / d W|_1, L = -mean_k log softmax(z / T)_k   (Huang, Geng & Li, 2021, eq. 4)
+    """-|d L / d W|_1, L = -mean_k log softmax(z / T)_k   (Huang, Geng & Li, 2021)
 
     For a linear head that is -|f|_1 sum_k |p_k - 1/K| / T, p = softmax(z / T).
     """
@@ -61,7 +61,7 @@ def gradnorm(test: Outputs, reference: Reference, temperature: float) -> Array:
 
 
 def she(test: Outputs, reference: Reference) -> Array:
-    """-f . S_c, S_k the mean feature of the training images that are rightly called k   (Zhang et al., 2023, eq. 7)"""
+    """-f . S_c, S_k the mean feature of the training images that are rightly called k   (Zhang et al., 2023)"""
     patterns = np.stack([rows.mean(0, dtype=np.float64) for rows in rightly_called(reference.train, "features")])
     return in_blocks(lambda f, log_p: -(f * patterns[log_p.argmax(1)]).sum(1), test.features, test.log_probs)
 

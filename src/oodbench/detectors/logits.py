@@ -36,7 +36,7 @@ def entropy(test: Outputs, reference: Reference) -> Array:
 
 
 def gen(test: Outputs, reference: Reference, gamma: float, M: int) -> Array:
-    """sum_m (p_m (1 - p_m))^gamma over the M largest p   (Liu, Lochman & Zach, 2023, eq. 4)
+    """sum_m (p_m (1 - p_m))^gamma over the M largest p   (Liu, Lochman & Zach, 2023)
 
     In logarithms, and 1 - p of the largest as the sum of the others: (1 - p)^0.1 still tells 1e-30 from 0.
     """

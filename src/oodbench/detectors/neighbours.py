@@ -20,7 +20,7 @@ TOO_CLOSE = 1e-4  # squared distance below which a product of float32 unit vecto
 
 
 def knn(test: Outputs, reference: Reference, k: int) -> Array:
-    """|q - Q_(k)|, the distance to the k-th nearest training image, q = f / |f|   (Sun et al., 2022, eq. 3)"""
+    """|q - Q_(k)|, the distance to the k-th nearest training image, q = f / |f|   (Sun et al., 2022)"""
     check_neighbours(k, len(reference.train.features))
     square = kth_square_distance(unit(test.features), unit(reference.train.features), k)
     close = square < TOO_CLOSE
@@ -43,7 +43,7 @@ def kth_square_distance(x: Array, bank: Array, k: int) -> Array:
 
 
 def nnguide(test: Outputs, reference: Reference, k: int, share: float, seed: int) -> Array:
-    """-E mean of the k largest q . E_i Q_i,   E = log sum_k exp z_k, q = f / |f|   (Park, Jung & Teoh, 2023, eq. 5)
+    """-E mean of the k largest q . E_i Q_i,   E = log sum_k exp z_k, q = f / |f|   (Park, Jung & Teoh, 2023)
 
     The bank is a random share of the training images and at least k of them; the benchmark takes the first ones.
     """
@@ -62,7 +62,7 @@ def nnguide(test: Outputs, reference: Reference, k: int, share: float, seed: int
 
 
 def relation(test: Outputs, reference: Reference, power: float, threshold: float) -> Array:
-    """-sum_i r_i^power over r_i > threshold,   r_i = (q . Q_i) (p . P_i), q = f / |f|   (Kim, Yun & Song, 2023, eq. 2)
+    """-sum_i r_i^power over r_i > threshold,   r_i = (q . Q_i) (p . P_i), q = f / |f|   (Kim, Yun & Song, 2023)
 
     Training images that are alike in P stand together, and meet only those images whose p . P_i exceeds the threshold
     for one of them: the others' r_i cannot. Of a network that is sure of its training images few products remain.

@@ -13,7 +13,7 @@ from oodbench.outputs import Outputs
 
 
 def react(test: Outputs, reference: Reference, percentile: float) -> Array:
-    """shape(f) = min(f, t), t the percentile of all calibration features   (Sun, Guo & Li, 2021, eq. 2)"""
+    """shape(f) = min(f, t), t the percentile of all calibration features   (Sun, Guo & Li, 2021)"""
     (threshold,) = thresholds(reference, percentile)
     return shaped_energy(lambda f: np.minimum(f, threshold), test, reference)
 
@@ -28,7 +28,7 @@ def vra(test: Outputs, reference: Reference, percentile_low: float, percentile_h
 
 
 def ash_p(test: Outputs, reference: Reference, percentile: float) -> Array:
-    """shape(f) = f where it is among the image's n largest, else 0   (Djurisic et al., 2023, algorithm 1)
+    """shape(f) = f where it is among the image's n largest, else 0   (Djurisic et al., 2023)
 
     n = D - round(D percentile / 100), here and below.
     """
@@ -36,7 +36,7 @@ def ash_p(test: Outputs, reference: Reference, percentile: float) -> Array:
 
 
 def ash_b(test: Outputs, reference: Reference, percentile: float) -> Array:
-    """shape(f) = sum(f) / n where f is among the image's n largest, else 0   (Djurisic et al., 2023, algorithm 2)"""
+    """shape(f) = sum(f) / n where f is among the image's n largest, else 0   (Djurisic et al., 2023)"""
 
     def binarised(f: Array) -> Array:
         kept = largest(f, percentile)
@@ -46,7 +46,7 @@ def ash_b(test: Outputs, reference: Reference, percentile: float) -> Array:
 
 
 def ash_s(test: Outputs, reference: Reference, percentile: float) -> Array:
-    """shape(f) = f e^r among the image's n largest, else 0; r as in `scale`   (Djurisic et al., 2023, algorithm 3)"""
+    """shape(f) = f e^r among the image's n largest, else 0; r as in `scale`   (Djurisic et al., 2023)"""
 
     def sharpened(f: Array) -> Array:
         return np.where(largest(f, percentile), f * np.exp(ratio(f, percentile)), 0)
@@ -55,7 +55,7 @@ def ash_s(test: Outputs, reference: Reference, percentile: float) -> Array:
 
 
 def scale(test: Outputs, reference: Reference, percentile: float) -> Array:
-    """shape(f) = f e^r, r = sum of f / sum of its n largest   (Xu et al., 2024, eq. 5)"""
+    """shape(f) = f e^r, r = sum of f / sum of its n largest   (Xu et al., 2024)"""
     return shaped_energy(lambda f: f * np.exp(ratio(f, percentile)), test, reference)
 
 

@@ -8,7 +8,7 @@ from oodbench.outputs import Outputs
 
 
 def vim(test: Outputs, reference: Reference, dim: int | None) -> Array:
-    """a |N'(f - u)| - log sum_k exp z_k   (Wang et al., 2022, eq. 7)
+    """a |N'(f - u)| - log sum_k exp z_k   (Wang et al., 2022)
 
     u = -pinv(W) b; N the D - dim weakest eigenvectors of mean (f - u)(f - u)' over the training images; a = mean
     max_k z_k / mean |N'(f - u)| over them. dim None: D // 2 and at most 1000, close to the paper's choices.
@@ -22,7 +22,7 @@ def vim(test: Outputs, reference: Reference, dim: int | None) -> Array:
 
 
 def residual(test: Outputs, reference: Reference, dim: int | None) -> Array:
-    """|N'(f - u)|, ViM's distance from the principal space alone   (Wang et al., 2022, eq. 4)"""
+    """|N'(f - u)|, ViM's distance from the principal space alone   (Wang et al., 2022)"""
     return residuals(test.features, *weak_directions(reference, dim))
 
 
@@ -47,7 +47,7 @@ def residuals(features: Array, origin: Array, N: Array) -> Array:
 
 
 def pnml(test: Outputs, reference: Reference) -> Array:
-    """log sum_k p_k / (p_k + (1 - p_k) p_k^g),   g = h / (1 + h), h = q' (Q'Q)^-1 q   (Bibas et al., 2021, eq. 15)
+    """log sum_k p_k / (p_k + (1 - p_k) p_k^g),   g = h / (1 + h), h = q' (Q'Q)^-1 q   (Bibas et al., 2021)
 
     q = f / |f|, Q of the training images, p = softmax(W q + b): the regret of the last layer, in nats.
     """
