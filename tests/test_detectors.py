@@ -90,6 +90,13 @@ def test_blocks_change_nothing(name: str, monkeypatch: pytest.MonkeyPatch) -> No
     np.testing.assert_allclose(detector(name)(test, reference), whole, rtol=1e-5)
 
 
+@pytest.mark.parametrize("name", ["knn", "nnguide", "relation"])
+def test_more_images_than_a_block_of_a_comparison_with_the_training_images(name: str) -> None:
+    test, _, reference = random_problem(n=1300, signed=True)
+    halves = [detector(name)(rows(test, half), reference) for half in (slice(0, 400), slice(400, None))]
+    np.testing.assert_allclose(detector(name)(test, reference), np.concatenate(halves), rtol=1e-5)
+
+
 @pytest.mark.parametrize("name", [name for name in DETECTORS if name != "nnguide"])  # which draws its bank
 def test_the_order_of_the_training_images_changes_nothing(name: str) -> None:
     test, _, reference = blobs()

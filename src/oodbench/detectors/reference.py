@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from oodbench.outputs import Outputs
 
 Array = NDArray[np.floating]
-BLOCK = 2048  # images at a time: beside 50,000 training images, 400 MB of float32
+BLOCK = 2048  # images at a time: of 512 features 8 MB in float64, which stay in a cache
 
 
 class NotApplicable(Exception):  # noqa: N818 - a finding about this run, and no error of anybody
