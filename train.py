@@ -87,11 +87,11 @@ def score(run: Run, model: "Classifier", detectors: dict[str, Any], sets: "Bench
     """Collect what the model says of every set, and write the numbers."""
     from oodbench.detectors import Reference
     from oodbench.evaluate import evaluate
-    from oodbench.model import head_of
+    from oodbench.model import head_of, linear_of
 
     splits = {"train": sets.train, "test": sets.test, **sets.ood, **sets.validation}
     outputs = {name: collect(run, model, name, split) for name, split in splits.items()}
-    reference = Reference(outputs["train"], head_of(model.objective))
+    reference = Reference(outputs["train"], head_of(model.objective), linear_of(model.objective), validation=None)
     numbers = evaluate(outputs["test"], {name: outputs[name] for name in sets.ood}, detectors, reference)
     if sets.validation:
         held_out = evaluate(outputs["val"], {"val_ood": outputs["val_ood"]}, detectors, reference)

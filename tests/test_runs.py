@@ -32,7 +32,7 @@ def configuration(*overrides: str) -> dict[str, Any]:
 
 
 CONFIG = configuration()
-NUMBERS = {"accuracy": 0.5, "ece": 0.1, "nll": 1.0, "brier": 0.5}
+NUMBERS = {"accuracy": 0.5, "ece": 0.1, "nll": 1.0, "brier": 0.5, "not_applicable": {}}
 FACTS = {"seed": 0, "device": "cpu"}
 
 
@@ -236,6 +236,65 @@ def test_numbers_of_a_detector_that_is_set_otherwise_now_are_forgotten(tmp_path:
     assert metrics["provenance"]["detector"]["energy"]["temperature"] == 0.1
     assert run_in(tmp_path, "ood=[noise,unseen_digits]", "detector=[msp]").is_finished()
     assert not run_in(tmp_path, "ood=[noise]", "detector=[energy]").is_finished()
+
+
+REASON = "needs a linear head; this loss has none"
+
+
+def finish_without_energy(run: Run) -> None:
+    """As a run whose energy does not apply."""
+    ood = {name: {d: {"auroc": 0.5} for d in run.config["detector"] if d != "energy"} for name in run.config["ood"]}
+    sets = {"images": dict.fromkeys(ood, 7), "digests": dict.fromkeys(ood, "digest")}
+    run.add_metrics(deepcopy(NUMBERS | {"ood": ood, "not_applicable": {"energy": REASON}}), FACTS | sets)
+
+
+def test_a_detector_that_does_not_apply_is_done(tmp_path: Path) -> None:
+    run = run_in(tmp_path, "ood=[noise]", "detector=[msp,energy]")
+    finish_without_energy(run)
+    assert run.is_finished()
+    assert not run_in(tmp_path, "ood=[noise]", "detector=[msp,energy]", "detector.energy.temperature=2").is_finished()
+    assert not run_in(tmp_path, "ood=[noise]", "detector=[msp,maxlogit]").is_finished()
+
+
+def test_a_reason_stays_while_other_detectors_are_added_and_goes_when_there_are_numbers(tmp_path: Path) -> None:
+    finish_without_energy(run_in(tmp_path, "ood=[noise]", "detector=[msp,energy]"))
+    other = run_in(tmp_path, "ood=[noise]", "detector=[maxlogit]")
+    finish(other)
+    metrics = other.metrics()
+    assert metrics is not None
+    assert metrics["not_applicable"] == {"energy": REASON}
+    assert metrics["ood"]["noise"].keys() == {"msp", "maxlogit"}
+    run = run_in(tmp_path, "ood=[noise]", "detector=[energy]", "detector.energy.temperature=2")
+    finish(run)
+    metrics = run.metrics()
+    assert metrics is not None
+    assert metrics["not_applicable"] == {}
+    assert metrics["ood"]["noise"].keys() == {"msp", "maxlogit", "energy"}
+
+
+def test_numbers_go_when_their_detector_does_not_apply_any_more(tmp_path: Path) -> None:
+    finish(run_in(tmp_path, "ood=[noise,unseen_digits]", "detector=[msp,energy]"))
+    run = run_in(tmp_path, "ood=[noise]", "detector=[energy]")
+    finish_without_energy(run)
+    metrics = run.metrics()
+    assert metrics is not None
+    assert {name: set(scores) for name, scores in metrics["ood"].items()} == {
+        "noise": {"msp"},
+        "unseen_digits": {"msp"},
+    }
+    assert metrics["not_applicable"] == {"energy": REASON}
+
+
+def test_metrics_from_before_there_were_reasons_are_finished(tmp_path: Path) -> None:
+    run = run_in(tmp_path, "ood=[noise]", "detector=[msp]")
+    finish(run)
+    path = run.folder / "metrics.json"
+    metrics = json.loads(path.read_text())
+    del metrics["not_applicable"]
+    path.write_text(json.dumps(metrics))
+    assert run.is_finished()
+    finish(run_in(tmp_path, "ood=[noise]", "detector=[energy]"))
+    assert run_in(tmp_path, "ood=[noise]", "detector=[msp,energy]").is_finished()
 
 
 def test_adding_numbers_changes_no_argument(tmp_path: Path) -> None:

@@ -49,6 +49,7 @@ def add_run(
     images: int = 100,
     config: dict[str, dict[str, Any]] | None = None,
     finished: bool = True,
+    not_applicable: dict[str, str] | None = None,
 ) -> Path:
     """A run folder as a training leaves it; `config` overrides single values of CONFIG's blocks."""
     resolved = deepcopy(CONFIG) | {"seed": seed}
@@ -64,6 +65,7 @@ def add_run(
         "config_hash": run.hash,
         **{"accuracy": accuracy, "ece": 0.05, "nll": 0.3, "brier": 0.1},
         "ood": {set_: {detector: score(auroc) for detector, auroc in each.items()} for set_, each in ood.items()},
+        **({} if not_applicable is None else {"not_applicable": not_applicable}),
         "provenance": {
             "images": {
                 "train": resolved["dataset"]["limit"] or 50_000,
@@ -126,6 +128,26 @@ def test_rows_are_losses_with_their_scores_and_accuracy_stands_once(tmp_path: Pa
     assert column(table, "Score") == ["native", "msp"]
     assert column(table, "Accuracy ↑") == ["90.00", ""]
     assert column(table, "cifar100 (near)", "AUROC ↑") == ["**80.00**", "70.00"]
+
+
+def test_a_score_that_does_not_apply_is_a_dash_with_its_reason_beneath(tmp_path: Path) -> None:
+    reasons = {"vim": "needs a linear head; this loss has none"}
+    for loss in ("other", "plain"):
+        for seed in (0, 1):
+            add_run(tmp_path, loss, seed, ood={"svhn": {"native": 0.8}}, not_applicable=reasons)
+    add_run(tmp_path, "third", ood={"svhn": {"native": 0.7, "vim": 0.9}}, not_applicable={})
+    (table,) = sections(tmp_path, detectors=("native", "vim"))
+    assert column(table, "svhn (far)", "AUROC ↑") == ["80.00 ± 0.00", "—", "80.00 ± 0.00", "—", "70.00", "**90.00**"]
+    notes = [note for note in table.notes if note.startswith("—")]
+    assert notes == ["— `vim` needs a linear head; this loss has none: `other`, `plain`."]
+    assert not any(note.startswith("—") for note in sections(tmp_path)[0].notes)
+
+
+def test_a_score_that_applies_to_no_run_is_not_unknown(tmp_path: Path) -> None:
+    add_run(tmp_path, not_applicable={"vim": "needs a linear head; this loss has none"})
+    write_tables(tmp_path, load_runs(tmp_path)[0], PUBLISHED, "idpos", ["native", "vim"])
+    assert "— `vim` needs a linear head" in (tmp_path / "cifar10.md").read_text()
+    assert "--- \\texttt{vim} needs a linear head" in (tmp_path / "cifar10.tex").read_text()
 
 
 def test_columns_are_near_sets_first_and_one_fpr_convention(tmp_path: Path) -> None:

@@ -114,7 +114,8 @@ def test_the_folder_holds_what_the_documentation_says(finished: Finished) -> Non
 
 def test_metrics_json_is_laid_out_as_documented(finished: Finished) -> None:
     numbers = finished.metrics
-    assert set(numbers) == {"accuracy", "ece", "nll", "brier", "ood", "provenance", "config_hash", "sha256"}
+    parts = {"accuracy", "ece", "nll", "brier", "ood", "not_applicable", "provenance", "config_hash", "sha256"}
+    assert set(numbers) == parts
     assert set(numbers["ood"]) == {"unseen_digits", "noise"}
     for scores in numbers["ood"].values():
         assert set(scores) == {"native", "msp", "maxlogit", "energy"}

@@ -76,3 +76,9 @@ def head_of(objective: Objective) -> Callable[[NDArray[np.floating]], NDArray[np
         return objective.logits(torch.from_numpy(np.asarray(features, dtype=np.float32))).numpy()
 
     return head
+
+
+def linear_of(objective: Objective) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
+    """The objective's `linear`, as arrays: W (K, D), b (K,), or None."""
+    linear = objective.linear()
+    return None if linear is None else (linear[0].detach().cpu().numpy(), linear[1].detach().cpu().numpy())

@@ -1,5 +1,6 @@
 """What a network says of a set of images, and its file: from here on nothing needs images, a forward pass or torch."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,6 +18,11 @@ class Outputs(NamedTuple):
     log_probs: NDArray[np.float64]  # (N, K)
     ood_score: NDArray[np.float64]  # (N,), the loss's own strangeness
     labels: NDArray[np.int64]  # (N,), -1 where unknown
+
+
+def joined(sets: Iterable[Outputs]) -> Outputs:
+    """The images of all sets, one set after the other."""
+    return Outputs(*(np.concatenate(arrays) for arrays in zip(*sets, strict=True)))
 
 
 def save_outputs(path: Path, outputs: Outputs, source: str) -> None:

@@ -209,7 +209,10 @@ class Run:
         return without_places(self.config["detector"])
 
     def is_finished(self) -> bool:
-        """Whether metrics.json holds every number that the configuration asks for, of the very sets and detectors."""
+        """Whether metrics.json holds every number that the configuration asks for, of the very sets and detectors.
+
+        A detector that does not apply to this run has none.
+        """
         metrics = self.metrics()
         return (
             metrics is not None
@@ -217,19 +220,27 @@ class Run:
             and metrics.get("validation", {}).get("of", {}) == self.validation
             and self.sources.items() <= metrics["provenance"]["ood"].items()
             and self.detectors.items() <= metrics["provenance"]["detector"].items()
-            and all(self.detectors.keys() <= metrics["ood"][name].keys() for name in self.sources)
+            and all(
+                self.detectors.keys() <= metrics["ood"][name].keys() | metrics.get("not_applicable", {}).keys()
+                for name in self.sources
+            )
         )
 
     def add_metrics(self, numbers: dict[str, Any], provenance: dict[str, Any]) -> None:
-        """Write metrics.json: the new numbers, and the old ones of sets and detectors that are still the same."""
+        """Write metrics.json: the new numbers, and the old ones of sets and detectors that are still the same.
+
+        A detector has numbers, or under "not_applicable" a reason why it has none.
+        """
         before = self.metrics() or {"ood": {}, "provenance": {key: {} for key in SETS_OF}}
-        old, ood = before["provenance"], dict(numbers["ood"])
+        old, ood, why = before["provenance"], dict(numbers["ood"]), numbers["not_applicable"]
+        same = {d for d, how in old["detector"].items() if self.detectors.get(d, how) == how} - why.keys()
         for name, scores in before["ood"].items():
             if self.sources.get(name, old["ood"][name]) == old["ood"][name]:
-                same = {d for d, how in old["detector"].items() if self.detectors.get(d, how) == how}
                 ood[name] = {d: values for d, values in scores.items() if d in same} | ood.get(name, {})
+        not_asked = same - self.detectors.keys()
+        why = why | {d: reason for d, reason in before.get("not_applicable", {}).items() if d in not_asked}
         near = self.config["dataset"]["near"]
         provenance = provenance | {"near": near, "ood": self.sources, "detector": self.detectors}
         provenance |= {key: old[key] | provenance[key] for key in SETS_OF}
-        content = {"config_hash": self.hash, **numbers, "ood": ood, "provenance": provenance}
+        content = {"config_hash": self.hash, **numbers, "ood": ood, "not_applicable": why, "provenance": provenance}
         write_sealed(self.folder / "metrics.json", content)

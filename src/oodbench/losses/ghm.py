@@ -50,6 +50,9 @@ class GHMC(Objective):
     def logits(self, features: Tensor) -> Tensor:
         return self.head(features)
 
+    def linear(self) -> tuple[Tensor, Tensor]:
+        return self.head.weight, self.head.bias
+
     def log_probs(self, logits: Tensor) -> Tensor:
         return F.logsigmoid(logits)
 

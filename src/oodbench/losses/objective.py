@@ -51,6 +51,10 @@ class Objective(nn.Module, ABC):
     def ood_score(self, logits: Tensor) -> Tensor:
         """(B, C) -> (B,), the loss's own strangeness: higher is more likely out-of-distribution."""
 
+    def linear(self) -> tuple[Tensor, Tensor] | None:
+        """W (K, D), b (K,) where the K classes' logits are f W' + b; None where they are something else."""
+        return None
+
     def diagnostics(self, features: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """(B, D), (B,) -> scalars worth watching while it trains; their means stand in every epoch's line."""
         return {}
@@ -68,6 +72,9 @@ class SoftmaxObjective(Objective):
 
     def logits(self, features: Tensor) -> Tensor:
         return self.head(features)
+
+    def linear(self) -> tuple[Tensor, Tensor]:
+        return self.head.weight, self.head.bias
 
     def log_probs(self, logits: Tensor) -> Tensor:
         return logits.log_softmax(1)

@@ -22,7 +22,7 @@ def write_tables(
 
     ValueError for a detector that no run has, or published rows that cannot be read.
     """
-    known = sorted({detector for run in runs for _, detector, _ in run.numbers if detector})
+    known = sorted({detector for run in runs for detector in run.detectors})
     if unknown := sorted(set(detectors) - set(known)):
         raise ValueError(f"no run has the detector {', '.join(unknown)}; the runs have {', '.join(known)}")
     texts = {"runs.csv": long_format(runs).to_csv(columns=FIELDS, index=False, lineterminator="\n")}

@@ -43,6 +43,11 @@ class Result(NamedTuple):
     near: frozenset[str]
     note: str
     numbers: dict[tuple[str, str, str], float]  # (ood set, detector, metric); the first two are "" for OF_A_RUN
+    not_applicable: dict[str, str]  # {detector: why it has no numbers}
+
+    @property
+    def detectors(self) -> set[str]:
+        return {detector for _, detector, _ in self.numbers if detector} | self.not_applicable.keys()
 
 
 class Published(NamedTuple):
@@ -115,6 +120,7 @@ def load_run(folder: Path) -> Result:
             "test_images": images["test"],
             "ood_images": {ood: images[ood] for ood in metrics["ood"]},
             "numbers": _numbers(metrics),
+            "not_applicable": metrics.get("not_applicable", {}),
         }
     with _blame(folder / "config.yaml"):
         config = yaml.safe_load((folder / "config.yaml").read_text("utf-8"))

@@ -129,7 +129,7 @@ def _caption(runs: Sequence[Result], labels: Mapping[str, str], fpr: str, detect
     )
     test = f"a subset of {run.test_images:,} of the" if run.test_limit else f"all {run.test_images:,}"
     sets = sorted({(ood, n) for each in runs for ood, n in each.ood_images.items()})
-    scores = ", ".join(f"`{name}`" + f" ({SCORES[name]})" * (name in SCORES) for name in detectors)
+    scores = ", ".join(f"`{name}`" + (f" ({SCORES[name]})" if name in SCORES else "") for name in detectors)
     notes = [
         "Mean ± sample standard deviation over n training seeds (n = 1: no deviation), in percent, ECE too. "
         "Bold: the best mean of a column. Weights of the last epoch.",
@@ -141,6 +141,7 @@ def _caption(runs: Sequence[Result], labels: Mapping[str, str], fpr: str, detect
         f"Data: trained on {train} training images, tested on {test} test images. "
         f"OOD images: {', '.join(f'{ood} {n:,}' for ood, n in sets)}.",
     ]
+    notes += _dashes(runs, labels, detectors)
     notes[:0] = sorted({each.note for each in runs} - {""})
     of = {each.hash: each for each in runs}
     for key, label in labels.items():
@@ -148,6 +149,17 @@ def _caption(runs: Sequence[Result], labels: Mapping[str, str], fpr: str, detect
         hyperparameters = _listed(of[key].loss_settings) or "no hyperparameters"
         notes.append(f"`{label}`: {hyperparameters}" + f"; recipe: {_listed(recipe)}" * bool(recipe) + ".")
     return notes
+
+
+def _dashes(runs: Sequence[Result], labels: Mapping[str, str], detectors: Sequence[str]) -> list[str]:
+    """Why a score has no numbers: a note a score and reason, with the losses it is of."""
+    reasons = {
+        (d, run.not_applicable[d], labels[run.hash]) for run in runs for d in detectors if d in run.not_applicable
+    }
+    return [
+        f"{MISSING} `{detector}` {reason}: {', '.join(f'`{label}`' for *_, label in group)}."
+        for (detector, reason), group in groupby(sorted(reasons), key=lambda each: each[:2])
+    ]
 
 
 def published_table(rows: Sequence[Published], fpr: str) -> Table:

@@ -1,0 +1,90 @@
+"""Scores of the features and the linear head together. c is the predicted class, m the mean training feature."""
+
+import numpy as np
+from scipy.spatial.distance import cdist
+from scipy.special import logsumexp, softmax
+
+from oodbench.detectors.reference import Array, NotApplicable, Reference, class_logits, in_blocks
+from oodbench.outputs import Outputs
+
+
+def dice(test: Outputs, reference: Reference, percentile: float) -> Array:
+    """-log sum_k exp(W' f + b)_k, W' the weights whose W_kj m_j exceeds its percentile, else 0   (Sun & Li, 2022)
+
+    The percentile is over all classes and features together.
+    """
+    if not 0 <= percentile <= 100:
+        raise ValueError(f"percentile is {percentile}; it is in [0, 100]")
+    W, b = reference.weights()
+    contribution = W * mean_feature(reference)
+    sparse = np.where(contribution > np.percentile(contribution, percentile), W, 0)
+    return in_blocks(lambda f: -logsumexp(f @ sparse.T + b, axis=1), test.features)
+
+
+def fdbd(test: Outputs, reference: Reference, distance_as_normalizer: bool) -> Array:
+    """-1/(K-1) sum_{j != c} |z_c - z_j| / |w_c - w_j| / |f - m|, or / |f|   (Liu & Qin, 2024)
+
+    The mean distance to the decision boundaries. Two classes of one weight vector have none between them.
+    """
+    W, _ = reference.weights()
+    centre = mean_feature(reference) * distance_as_normalizer
+    between = cdist(W, W)
+    inverse = np.divide(1, between, out=np.zeros_like(between), where=between > 0)
+
+    def score(features: Array, z: Array) -> Array:
+        gaps = np.abs(z.max(1, keepdims=True) - z) * inverse[z.argmax(1)]
+        return -gaps.sum(1) / (len(W) - 1) / length(features - centre)
+
+    return in_blocks(score, test.features, class_logits(test))
+
+
+def nci(test: Outputs, reference: Reference, alpha: float) -> Array:
+    """-w_c . (f - m) / |f - m| - alpha |f|_1   (Liu & Qin, 2025)"""
+    (W, _), centre = reference.weights(), mean_feature(reference)
+
+    def score(features: Array, z: Array) -> Array:
+        centred = features - centre
+        proximity = (W[z.argmax(1)] * centred).sum(1) / length(centred)
+        return -proximity - alpha * np.abs(features).sum(1, dtype=np.float64)
+
+    return in_blocks(score, test.features, class_logits(test))
+
+
+def gradnorm(test: Outputs, reference: Reference, temperature: float) -> Array:
+    """-|d L / d W|_1, L = -mean_k log softmax(z / T)_k   (Huang, Geng & Li, 2021)
+
+    For a linear head that is -|f|_1 sum_k |p_k - 1/K| / T, p = softmax(z / T).
+    """
+    reference.weights()
+    p = softmax(class_logits(test) / temperature, axis=1)
+    return -np.abs(test.features).sum(1, dtype=np.float64) * np.abs(p - 1 / p.shape[1]).sum(1) / temperature
+
+
+def she(test: Outputs, reference: Reference) -> Array:
+    """-f . S_c, S_k the mean feature of the training images that are rightly called k   (Zhang et al., 2023)"""
+    patterns = np.stack([rows.mean(0, dtype=np.float64) for rows in rightly_called(reference.train, "features")])
+    return in_blocks(lambda f, log_p: -(f * patterns[log_p.argmax(1)]).sum(1), test.features, test.log_probs)
+
+
+def rightly_called(train: Outputs, what: str) -> list[Array]:
+    """The rows of features or logits of each class's images that are rightly called it; of all its images if none is.
+
+    Raises NotApplicable for a class without any training image.
+    """
+    right = train.log_probs.argmax(1) == train.labels
+    rows = []
+    for k in range(train.log_probs.shape[1]):
+        of_class = train.labels == k
+        if not of_class.any():
+            raise NotApplicable(f"needs training images of every class; class {k} has none")
+        rows.append(getattr(train, what)[of_class & right if (of_class & right).any() else of_class])
+    return rows
+
+
+def mean_feature(reference: Reference) -> Array:
+    return reference.train.features.mean(0, dtype=np.float64)
+
+
+def length(x: Array) -> Array:
+    """(N, D) -> (N,), |x|, positive also at the origin"""
+    return np.maximum(np.linalg.norm(x, axis=1), np.finfo(np.float64).tiny)

@@ -1,0 +1,59 @@
+"""OpenMax: how far an image's logits are from those of its likeliest classes, by extreme value theory."""
+
+import numpy as np
+from scipy.optimize import brentq
+from scipy.spatial.distance import cdist
+from scipy.special import logsumexp
+
+from oodbench.detectors.head import rightly_called
+from oodbench.detectors.reference import Array, Reference, class_logits
+from oodbench.outputs import Outputs
+
+SHIFT = 10_000  # libMR's: the tail is moved there before a Weibull distribution is fitted to it
+
+
+def openmax(test: Outputs, reference: Reference, alpha: int, tail: int) -> Array:
+    """log P(unknown) / (1 - P(unknown)), of the order of P(unknown)   (Bendale & Boult, 2016, algorithms 1 and 2)
+
+    P = softmax([v, u]),   v_k = z_k (1 - a_k w_k), u = sum_k z_k a_k w_k. w_k is the Weibull probability of the
+    distance |z - mean z of class k|, fitted to the `tail` largest of the class's training images that are rightly
+    called; a_k = (alpha + 1 - rank of z_k) / alpha for the alpha largest logits, else 0.
+    """
+    if alpha < 1 or tail < 1:
+        raise ValueError(f"alpha is {alpha}, tail is {tail}; both must be at least 1")
+    z = class_logits(test)
+    own = [rows[:, : z.shape[1]].astype(np.float64) for rows in rightly_called(reference.train, "logits")]
+    centres = np.stack([rows.mean(0) for rows in own])
+    tails = [np.sort(np.linalg.norm(rows - c, axis=1))[-tail:] for rows, c in zip(own, centres, strict=True)]
+    w = np.stack([beyond(d, t) for d, t in zip(cdist(z, centres).T, tails, strict=True)], axis=1)
+    rank = np.argsort(np.argsort(-z, axis=1, kind="stable"), axis=1)
+    moved = z * w * np.maximum(alpha - rank, 0) / alpha
+    return moved.sum(1) - logsumexp(z - moved, axis=1)
+
+
+def beyond(distance: Array, tail: Array) -> Array:
+    """(N,), (n,) ascending -> (N,), the Weibull distribution of the tail at each distance"""
+    shape, log_scale = weibull(np.log1p((tail - tail[0]) / SHIFT))
+    x = np.maximum((distance - tail[0]) / SHIFT, -1 + 1e-9)  # -1 is where the moved distribution begins
+    return -np.expm1(-np.exp(np.minimum(shape * (np.log1p(x) - log_scale), 700)))  # e^700 is finite
+
+
+def weibull(log_x: Array) -> tuple[float, float]:
+    """(n,) logarithms -> the likeliest shape c and log scale: sum x^c log x / sum x^c - 1/c = mean log x.
+
+    A tail without spread becomes a step.
+    """
+    middle, spread = float(log_x.mean()), float(log_x.std())
+    if spread < 1e-12:
+        return 1e12, middle
+    y = (log_x - middle) / spread
+
+    def slope(c: float) -> float:
+        weight = np.exp(c * (y - y.max()))
+        return float(weight @ y / weight.sum() - 1 / c)
+
+    high = 1.0
+    while slope(high) < 0:  # it rises from -inf to max y
+        high *= 2
+    c = float(brentq(slope, 1e-6, high))
+    return c / spread, middle + spread * float(logsumexp(c * y) - np.log(len(y))) / c

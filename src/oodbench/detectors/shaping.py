@@ -1,0 +1,115 @@
+"""The energy of the head's logits after the features have been reshaped: -log sum_k exp head(shape(f))_k.
+
+Any head will do. The methods take features as they leave a ReLU, and do not apply where some are negative.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+from scipy.special import logsumexp
+
+from oodbench.detectors.reference import Array, NotApplicable, Reference, in_blocks
+from oodbench.outputs import Outputs
+
+
+def react(test: Outputs, reference: Reference, percentile: float) -> Array:
+    """shape(f) = min(f, t), t the percentile of all calibration features   (Sun, Guo & Li, 2021)"""
+    (threshold,) = thresholds(reference, percentile)
+    return shaped_energy(lambda f: np.minimum(f, threshold), test, reference)
+
+
+def vra(test: Outputs, reference: Reference, percentile_low: float, percentile_high: float) -> Array:
+    """shape(f) = min(max(f, t_low), t_high), percentiles of all calibration features   (Xu et al., 2023)
+
+    As in the public benchmark and pytorch-ood, which raise what is below t_low to it; the paper sets it to 0.
+    """
+    low, high = thresholds(reference, percentile_low, percentile_high)
+    return shaped_energy(lambda f: np.clip(f, low, high), test, reference)
+
+
+def ash_p(test: Outputs, reference: Reference, percentile: float) -> Array:
+    """shape(f) = f where it is among the image's n largest, else 0   (Djurisic et al., 2023)
+
+    n = D - round(D percentile / 100), here and below.
+    """
+    return shaped_energy(lambda f: np.where(largest(f, percentile), f, 0), test, reference)
+
+
+def ash_b(test: Outputs, reference: Reference, percentile: float) -> Array:
+    """shape(f) = sum(f) / n where f is among the image's n largest, else 0   (Djurisic et al., 2023)"""
+
+    def binarised(f: Array) -> Array:
+        kept = largest(f, percentile)
+        return kept * (f.sum(1, keepdims=True) / kept.sum(1, keepdims=True, dtype=f.dtype))
+
+    return shaped_energy(binarised, test, reference)
+
+
+def ash_s(test: Outputs, reference: Reference, percentile: float) -> Array:
+    """shape(f) = f e^r among the image's n largest, else 0; r as in `scale`   (Djurisic et al., 2023)"""
+
+    def sharpened(f: Array) -> Array:
+        return np.where(largest(f, percentile), f * np.exp(ratio(f, percentile)), 0)
+
+    return shaped_energy(sharpened, test, reference)
+
+
+def scale(test: Outputs, reference: Reference, percentile: float) -> Array:
+    """shape(f) = f e^r, r = sum of f / sum of its n largest   (Xu et al., 2024)"""
+    return shaped_energy(lambda f: f * np.exp(ratio(f, percentile)), test, reference)
+
+
+def lts(test: Outputs, reference: Reference, percentile: float) -> Array:
+    """-log sum_k exp(r^2 z_k), r as in `scale`: the logits are scaled and not the features   (Djurisic et al., 2024)"""
+    check_signs(test, reference)
+
+    def score(features: Array, logits: Array) -> Array:
+        return -logsumexp(logits * np.square(ratio(features, percentile), dtype=np.float64), axis=1)
+
+    return in_blocks(score, test.features, test.logits[:, : test.log_probs.shape[1]])
+
+
+def shaped_energy(shape: Callable[[Array], Array], test: Outputs, reference: Reference) -> Array:
+    """-> (N,), -log sum_k exp head(shape(f))_k over the K classes"""
+    check_signs(test, reference)
+    K = test.log_probs.shape[1]
+
+    def score(features: Array) -> Array:
+        return -logsumexp(reference.head(shape(features))[:, :K].astype(np.float64), axis=1)
+
+    return in_blocks(score, test.features)
+
+
+def check_signs(test: Outputs, reference: Reference) -> None:
+    least = min(test.features.min(), reference.train.features.min())
+    if least < 0:
+        raise NotApplicable("takes features as they leave a ReLU; these go below 0")
+
+
+def thresholds(reference: Reference, *percentiles: float) -> Array:
+    """The percentiles of the calibration features, all of all images together."""
+    if not all(0 <= percentile <= 100 for percentile in percentiles) or list(percentiles) != sorted(percentiles):
+        raise ValueError(f"percentiles are {percentiles}; they are in [0, 100], the lower one first")
+    return np.percentile(reference.calibration.features, percentiles).astype(np.float32)
+
+
+def count(D: int, percentile: float) -> int:
+    """How many of D features are in the image's own top (100 - percentile) %, one at least."""
+    if not 0 <= percentile <= 100:
+        raise ValueError(f"percentile is {percentile}; it is in [0, 100]")
+    return max(1, D - round(D * percentile / 100))
+
+
+def largest(f: Array, percentile: float) -> Array:
+    """(B, D) -> (B, D) bool, exactly n a row whatever ties"""
+    n = count(f.shape[1], percentile)
+    mask = np.zeros(f.shape, dtype=bool)
+    np.put_along_axis(mask, np.argpartition(f, f.shape[1] - n, axis=1)[:, f.shape[1] - n :], True, axis=1)
+    return mask
+
+
+def ratio(f: Array, percentile: float) -> Array:
+    """(B, D) -> (B, 1), r = sum of f / sum of its n largest; 1 for an image without any feature"""
+    n = count(f.shape[1], percentile)
+    top = np.partition(f, f.shape[1] - n, axis=1)[:, f.shape[1] - n :].sum(1, keepdims=True)
+    return np.divide(f.sum(1, keepdims=True), top, out=np.ones_like(top), where=top > 0)

@@ -1,0 +1,66 @@
+"""Scores by the directions in which the training features vary little. All in float64."""
+
+import numpy as np
+from scipy.special import log_expit, logsumexp
+
+from oodbench.detectors.reference import Array, NotApplicable, Reference, class_logits, in_blocks, unit
+from oodbench.outputs import Outputs
+
+
+def vim(test: Outputs, reference: Reference, dim: int | None) -> Array:
+    """a |N'(f - u)| - log sum_k exp z_k   (Wang et al., 2022)
+
+    u = -pinv(W) b; N the D - dim weakest eigenvectors of mean (f - u)(f - u)' over the training images; a = mean
+    max_k z_k / mean |N'(f - u)| over them. dim None: D // 2 and at most 1000, close to the paper's choices.
+    """
+    train, (origin, N) = reference.train, weak_directions(reference, dim)
+    typical = residuals(train.features, origin, N).mean()
+    if not typical > 0:
+        raise NotApplicable(f"the training features vary in no direction beyond the {len(N) - N.shape[1]} strongest")
+    alpha = class_logits(train).max(1).mean() / typical
+    return alpha * residuals(test.features, origin, N) - logsumexp(class_logits(test), axis=1)
+
+
+def residual(test: Outputs, reference: Reference, dim: int | None) -> Array:
+    """|N'(f - u)|, ViM's distance from the principal space alone   (Wang et al., 2022)"""
+    return residuals(test.features, *weak_directions(reference, dim))
+
+
+def weak_directions(reference: Reference, dim: int | None) -> tuple[Array, Array]:
+    """-> u (D,), N (D, D - dim). Raises ValueError for a dim that leaves no direction, or takes none."""
+    (W, b), features = reference.weights(), reference.train.features
+    D = features.shape[1]
+    dim = min(D // 2, 1000) if dim is None else dim
+    if not 0 < dim < D:
+        raise ValueError(f"dim is {dim} of {D} features; it must be at least 1 and less than {D}, or null")
+    origin = -np.linalg.pinv(W, rtol=1e-5) @ b  # rows of W may sum to 0 but for rounding, which must not be inverted
+    size, second_moment = 16_384, np.zeros((D, D))
+    for start in range(0, len(features), size):
+        centred = features[start : start + size] - origin
+        second_moment += centred.T @ centred / len(features)
+    return origin, np.linalg.eigh(second_moment).eigenvectors[:, : D - dim]
+
+
+def residuals(features: Array, origin: Array, N: Array) -> Array:
+    """(M, D), (D,), (D, D - dim) -> (M,)"""
+    return in_blocks(lambda f: np.linalg.norm((f - origin) @ N, axis=1), features)
+
+
+def pnml(test: Outputs, reference: Reference) -> Array:
+    """log sum_k p_k / (p_k + (1 - p_k) p_k^g),   g = h / (1 + h), h = q' (Q'Q)^-1 q   (Bibas et al., 2021)
+
+    q = f / |f|, Q of the training images, p = softmax(W q + b): the regret of the last layer, in nats.
+    """
+    W, b = reference.weights()
+    Q = unit(reference.train.features.astype(np.float64))
+    inverse = np.linalg.pinv(Q.T @ Q, hermitian=True, rtol=1e-12)  # features that never fire have no inverse
+
+    def regret(features: Array) -> Array:
+        q = unit(features.astype(np.float64))
+        h = ((q @ inverse) * q).sum(1, keepdims=True)
+        z = q @ W.T + b
+        log_p = z - logsumexp(z, axis=1, keepdims=True)
+        log_odds = log_p - np.log(-np.expm1(np.minimum(log_p, -np.finfo(np.float64).tiny)))
+        return logsumexp(log_expit(log_odds - h / (1 + h) * log_p), axis=1)
+
+    return in_blocks(regret, test.features)
