@@ -744,7 +744,7 @@ def test_benchmark_applies_the_limits() -> None:
     assert rows_of(sets.ood["large"]) == [0, 2, 5, 7]
     assert rows_of(sets.ood["small"]) == [0, 1, 2]
     whole = data.benchmark(train, test, ood, 2, None, None)
-    assert whole == (train, test, ood)
+    assert whole == (train, test, ood, {})
 
 
 @pytest.mark.parametrize(
