@@ -75,7 +75,7 @@ def execute(cfg: DictConfig, run: Run, device: "torch.device") -> None:
                 with track(run, **cfg.wandb) as log:
                     train(cfg, run, model, recipe, sets, facts, log)
                     numbers = score(run, model, detectors, sets)
-                    log(numbers)
+                    log({name: numbers[name] for name in ("accuracy", "ece", "nll", "brier", "ood")})
                 print(report(numbers), run.folder, sep="\n\n")
     except ClaimedError as error:
         print(f"not run: {error}")
@@ -91,14 +91,16 @@ def score(run: Run, model: "Classifier", detectors: dict[str, Any], sets: "Bench
 
     splits = {"train": sets.train, "test": sets.test, **sets.ood, **sets.validation}
     outputs = {name: collect(run, model, name, split) for name, split in splits.items()}
-    reference = Reference(outputs["train"], head_of(model.objective), linear_of(model.objective), validation=None)
-    numbers = evaluate(outputs["test"], {name: outputs[name] for name in sets.ood}, detectors, reference)
+    reference = Reference(outputs["train"], head_of(model.objective), linear_of(model.objective), outputs.get("val"))
+    ood = {name: outputs[name] for name in sets.ood}
+    numbers, resamples = evaluate(outputs["test"], ood, detectors, reference)
     if sets.validation:
-        held_out = evaluate(outputs["val"], {"val_ood": outputs["val_ood"]}, detectors, reference)
+        known = reference._replace(validation=None)  # which are the images to be judged here
+        held_out, _ = evaluate(outputs["val"], {"val_ood": outputs["val_ood"]}, detectors, known)
         numbers["validation"] = held_out | {"ood": held_out["ood"]["val_ood"], "of": run.validation}
     images = {name: len(split.labels) for name, split in splits.items()}
     digests = {name: split.digest for name, split in splits.items()}
-    run.add_metrics(numbers, run.training() | {"images": images, "digests": digests})
+    run.add_metrics(numbers, run.training() | {"images": images, "digests": digests}, resamples)
     return numbers
 
 

@@ -12,10 +12,12 @@ from scipy.special import log_softmax, softmax
 from toy import DETECTORS, Problem, blobs, detector, random_problem, tiny
 
 from oodbench import metrics
+from oodbench.bootstrap import ID_METRICS, bootstrap_id, bootstrap_ood
+from oodbench.calibration import calibration
 from oodbench.detectors import Array, NotApplicable, Reference, knn, mahalanobis, msp, native, relative_mahalanobis
 from oodbench.detectors import reference as reference_module
 from oodbench.detectors.subspace import weak_directions
-from oodbench.evaluate import Detector, evaluate, report
+from oodbench.evaluate import Detector, evaluate, intervals, report
 from oodbench.losses import CrossEntropy
 from oodbench.model import head_of, linear_of, read
 from oodbench.outputs import Outputs, joined
@@ -304,8 +306,9 @@ def test_a_linear_head_is_what_it_says(loss: str) -> None:
 def test_evaluate_gives_every_number_of_every_set_and_detector() -> None:
     test, ood = random_outputs(seed=1), {"a": random_outputs(30, seed=2), "b": random_outputs(50, seed=3)}
     detectors: dict[str, Detector] = {"native": native, "msp": msp}
-    numbers = evaluate(test, ood, detectors, NOTHING)
-    assert list(numbers) == ["accuracy", "ece", "nll", "brier", "ood", "not_applicable"]
+    numbers, resamples = evaluate(test, ood, detectors, NOTHING)
+    assert list(numbers) == ["accuracy", "ece", "nll", "brier", "calibration", "ood", "not_applicable"]
+    assert numbers["calibration"] == calibration(test, seed=0)
     assert numbers["not_applicable"] == {}
     assert numbers["accuracy"] == np.mean(test.log_probs.argmax(1) == test.labels)
     confidence = np.exp(test.log_probs.max(1))
@@ -316,6 +319,14 @@ def test_evaluate_gives_every_number_of_every_set_and_detector() -> None:
             assert value == metrics.OOD_METRICS[key](test.ood_score, outputs.ood_score)
             assert type(value) is float
     assert set(numbers["ood"]["a"]["msp"]) == {"auroc", "fpr95_idpos", "fpr95_oodpos", "aupr_in", "aupr_out"}
+    found = intervals(numbers, resamples)
+    assert found["ood"]["b"]["msp"] == {
+        metric: list(bounds)
+        for metric, bounds in bootstrap_ood({"msp": msp(test, NOTHING)}, {"msp": msp(ood["b"], NOTHING)})["msp"].items()
+    }
+    assert {name: tuple(found[name]) for name in ID_METRICS} == bootstrap_id(test.log_probs, test.labels)
+    assert all(values.shape == (1000,) for values in resamples.values())
+    assert len(resamples) == 4 + 2 * 2 * 5
 
 
 def test_evaluate_asks_a_detector_once_for_all_sets() -> None:
@@ -333,7 +344,7 @@ def test_evaluate_asks_a_detector_once_for_all_sets() -> None:
 def test_a_detector_that_does_not_apply_leaves_its_reason_and_the_others_numbers() -> None:
     ood = {"svhn": random_outputs(30, seed=2)}
     detectors = {"vim": detector("vim"), "msp": msp, "flat": lambda outputs, reference: np.ones(len(outputs.labels))}
-    numbers = evaluate(random_outputs(seed=1), ood, detectors, NOTHING)
+    numbers, _ = evaluate(random_outputs(seed=1), ood, detectors, NOTHING)
     assert list(numbers["ood"]["svhn"]) == ["msp"]
     assert numbers["not_applicable"] == {
         "vim": "needs a linear head; this loss has none",
@@ -363,7 +374,7 @@ def test_a_score_that_is_not_a_number_names_the_detector_and_the_set(spoilt: str
 
 def test_the_report_names_both_fpr_conventions_and_prints_percent() -> None:
     test, ood = random_outputs(seed=1), {"a_set_with_a_long_name": random_outputs(30, seed=2)}
-    numbers = evaluate(test, ood, {"msp": msp}, NOTHING)
+    numbers, _ = evaluate(test, ood, {"msp": msp}, NOTHING)
     lines = report(numbers).splitlines()
     assert f"accuracy {100 * numbers['accuracy']:.2f} %" in lines[0]
     header, row = lines[-2], lines[-1]

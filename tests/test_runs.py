@@ -289,9 +289,9 @@ def test_metrics_from_before_there_were_reasons_are_finished(tmp_path: Path) -> 
     run = run_in(tmp_path, "ood=[noise]", "detector=[msp]")
     finish(run)
     path = run.folder / "metrics.json"
-    metrics = json.loads(path.read_text())
+    metrics = read_sealed(path)
     del metrics["not_applicable"]
-    path.write_text(json.dumps(metrics))
+    write_sealed(path, metrics)
     assert run.is_finished()
     finish(run_in(tmp_path, "ood=[noise]", "detector=[energy]"))
     assert run_in(tmp_path, "ood=[noise]", "detector=[msp,energy]").is_finished()

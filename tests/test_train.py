@@ -35,6 +35,7 @@ from oodbench.detectors import msp
 from oodbench.losses import Objective
 from oodbench.model import Classifier, features_of, read
 from oodbench.outputs import Outputs, load_outputs
+from oodbench.runs import Run
 from oodbench.status import states, table
 
 SMALL = ("dataset=digits", "recipe=smoke", "backbone.width=4", "device=cpu", "precision=fp32")
@@ -107,15 +108,15 @@ def test_the_folder_holds_what_the_documentation_says(finished: Finished) -> Non
     files = {str(path.relative_to(finished.folder)) for path in finished.folder.rglob("*") if path.is_file()}
     outputs = {f"outputs/{name}.safetensors" for name in ("train", "test", "unseen_digits", "noise")}
     top = {"config.yaml", "train.csv", "checkpoint.pt", "checkpoint.previous.pt", "model.safetensors"}
-    top |= {"training.json", "metrics.json"}
+    top |= {"training.json", "metrics.json", "resamples.safetensors"}
     assert {file for file in files if not file.startswith(".")} == top | outputs
     assert [path.name for path in finished.results.iterdir()] == ["runs"]
 
 
 def test_metrics_json_is_laid_out_as_documented(finished: Finished) -> None:
     numbers = finished.metrics
-    parts = {"accuracy", "ece", "nll", "brier", "ood", "not_applicable", "provenance", "config_hash", "sha256"}
-    assert set(numbers) == parts
+    parts = {"accuracy", "ece", "nll", "brier", "calibration", "ood", "intervals", "not_applicable", "provenance"}
+    assert set(numbers) == parts | {"config_hash", "resamples", "sha256"}
     assert set(numbers["ood"]) == {"unseen_digits", "noise"}
     for scores in numbers["ood"].values():
         assert set(scores) == {"native", "msp", "maxlogit", "energy"}
@@ -156,6 +157,20 @@ def test_the_numbers_follow_from_the_stored_outputs(finished: Finished) -> None:
     for detector, score in (("native", lambda o: o.ood_score), ("msp", lambda o: msp(o, None))):  # type: ignore[arg-type]
         both = np.concatenate([score(test), score(noise)])
         assert finished.metrics["ood"]["noise"][detector]["auroc"] == pytest.approx(roc_auc_score(is_ood, both))
+
+
+def test_every_number_has_an_interval_and_its_resamples(finished: Finished) -> None:
+    numbers, run = finished.metrics, Run(yaml.safe_load((finished.folder / "config.yaml").read_text()))
+    resamples = run.resamples()
+    for set_name, scores in numbers["ood"].items():
+        for detector, values in scores.items():
+            for metric, value in values.items():
+                low, high = numbers["intervals"]["ood"][set_name][detector][metric]
+                assert low <= value <= high
+                assert low == np.quantile(resamples[f"{set_name}/{detector}/{metric}"], 0.025)
+    low, high = numbers["intervals"]["accuracy"]
+    assert low < numbers["accuracy"] < high
+    assert len(resamples) == 4 + 2 * 4 * 5
 
 
 def test_the_history_is_a_line_an_epoch(finished: Finished) -> None:

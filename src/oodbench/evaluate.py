@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 
 from oodbench import metrics
+from oodbench.bootstrap import ID_METRICS, interval, resampled_id, resampled_ood
+from oodbench.calibration import calibration
 from oodbench.detectors import Array, NotApplicable, Reference
 from oodbench.outputs import Outputs, joined
 
@@ -14,51 +16,81 @@ Detector = Callable[[Outputs, Reference], Array]
 
 def evaluate(
     test: Outputs, ood: Mapping[str, Outputs], detectors: Mapping[str, Detector], reference: Reference
-) -> dict[str, Any]:
-    """-> {"accuracy", "ece", "nll", "brier", "ood": {set: {detector: {metric: value}}}}, plain numbers; and
-    "not_applicable": {detector: why it has none}.
+) -> tuple[dict[str, Any], dict[str, Array]]:
+    """-> the numbers and their bootstrap resamples.
+
+    {"accuracy", "ece", "nll", "brier", "calibration": see `oodbench.calibration`,
+    "ood": {set: {detector: {metric: value}}}, "not_applicable": {detector: why it has none}}, plain numbers; and
+    {"accuracy", ... or "<set>/<detector>/<metric>": (R,) values on resampled images}.
 
     Units and directions: oodbench.metrics. Raises ValueError naming the detector whose score is not finite.
     """
-    ood_numbers, not_applicable = ood_metrics(test, ood, detectors, reference)
+    scores, not_applicable = all_scores(test, ood, detectors, reference)
     correct = test.log_probs.argmax(1) == test.labels
-    return {
+    numbers: dict[str, Any] = {
         "accuracy": metrics.accuracy(test.log_probs, test.labels),
         "ece": metrics.ece(np.exp(test.log_probs.max(1)), correct),
         "nll": metrics.nll(test.log_probs, test.labels),
         "brier": metrics.brier(test.log_probs, test.labels),
-        "ood": ood_numbers,
+        "calibration": calibration(test, seed=0),
+        "ood": {name: {} for name in ood},
         "not_applicable": not_applicable,
     }
+    resamples = resampled_id(test.log_probs, test.labels)
+    for set_name in ood:
+        id_scores = {detector: of["test"] for detector, of in scores.items()}
+        ood_scores = {detector: of[set_name] for detector, of in scores.items()}
+        for detector in scores:
+            numbers["ood"][set_name][detector] = _numbers(detector, set_name, id_scores[detector], ood_scores[detector])
+        for detector, values in (resampled_ood(id_scores, ood_scores) if scores else {}).items():
+            resamples |= {f"{set_name}/{detector}/{metric}": resampled for metric, resampled in values.items()}
+    return numbers, resamples
 
 
-def ood_metrics(
+def _numbers(detector: str, set_name: str, id_scores: Array, ood_scores: Array) -> dict[str, float]:
+    try:
+        return {name: metric(id_scores, ood_scores) for name, metric in metrics.OOD_METRICS.items()}
+    except ValueError as error:
+        raise ValueError(f"detector {detector} on {set_name}: {error}") from error
+
+
+def intervals(numbers: Mapping[str, Any], resamples: Mapping[str, Array]) -> dict[str, Any]:
+    """-> {"accuracy", ...: [low, high], "ood": {set: {detector: {metric: [low, high]}}}}, 95 %, where resampled."""
+    found: dict[str, Any] = {name: list(interval(name, numbers[name], resamples[name])) for name in ID_METRICS}
+    found["ood"] = {
+        set_name: {
+            detector: {
+                metric: list(interval(metric, value, resamples[f"{set_name}/{detector}/{metric}"]))
+                for metric, value in values.items()
+            }
+            for detector, values in scores.items()
+            if f"{set_name}/{detector}/auroc" in resamples
+        }
+        for set_name, scores in numbers["ood"].items()
+    }
+    return found
+
+
+def all_scores(
     test: Outputs, ood: Mapping[str, Outputs], detectors: Mapping[str, Detector], reference: Reference
-) -> tuple[dict[str, dict[str, dict[str, float]]], dict[str, str]]:
-    """-> {set: {detector: {metric: value}}}, {detector: why it has no numbers}
+) -> tuple[dict[str, dict[str, Array]], dict[str, str]]:
+    """-> {detector: {"test" or set: (N,) scores}}, {detector: why it has none}
 
     A detector is asked once, for the images of all sets: what it learns of the training set may take minutes.
     """
-    sets = [test, *ood.values()]
-    images = joined(sets)
-    ends = np.cumsum([len(each.labels) for each in sets])[:-1]
-    table: dict[str, dict[str, dict[str, float]]] = {name: {} for name in ood}
-    not_applicable = {}
-    for detector_name, detector in detectors.items():
+    sets = {"test": test, **ood}
+    images = joined(list(sets.values()))
+    ends = np.cumsum([len(each.labels) for each in sets.values()])[:-1]
+    scores, not_applicable = {}, {}
+    for name, detector in detectors.items():
         try:
-            id_scores, *ood_scores = np.split(scores_of(detector, images, reference), ends)
+            parts = np.split(scores_of(detector, images, reference), ends)
+            scores[name] = dict(zip(sets, parts, strict=True))
         except NotApplicable as reason:
-            not_applicable[detector_name] = str(reason)
-            continue
+            not_applicable[name] = str(reason)
         except ValueError as error:
-            raise ValueError(f"detector {detector_name}: {error}") from error
-        for set_name, scores in zip(ood, ood_scores, strict=True):
-            try:
-                values = {name: metric(id_scores, scores) for name, metric in metrics.OOD_METRICS.items()}
-            except ValueError as error:
-                raise ValueError(f"detector {detector_name} on {set_name}: {error}") from error
-            table[set_name][detector_name] = values
-    return table, not_applicable
+            raise ValueError(f"detector {name}: {error}") from error
+    return scores, not_applicable
 
 
 def scores_of(detector: Detector, images: Outputs, reference: Reference) -> Array:

@@ -7,6 +7,7 @@ results/runs/<dataset>/<backbone>/<loss>/<recipe>-<hash>/seed<n>/
     training.json        what it was trained with and on: versions, commit, device, precision, wall time
     model.safetensors    the weights of the last epoch: training is finished
     outputs/<set>.safetensors
+    resamples.safetensors    the bootstrap resamples of every number
     metrics.json         written last: the run is finished
     claim.json           while a process runs it
     error.txt            the traceback of its last start, where that failed
@@ -23,9 +24,12 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
+
+if TYPE_CHECKING:
+    from oodbench.arrays import Arrays
 
 Config = dict[str, Any]
 
@@ -226,7 +230,19 @@ class Run:
             )
         )
 
-    def add_metrics(self, numbers: dict[str, Any], provenance: dict[str, Any]) -> None:
+    def resamples(self) -> "Arrays":
+        """{number: (R,) bootstrap resamples}; empty where there are none that belong to metrics.json."""
+        from oodbench.arrays import load_arrays
+
+        path, metrics = self.folder / "resamples.safetensors", self.metrics()
+        if metrics is None or not path.exists():
+            return {}
+        arrays, about = load_arrays(path)
+        return arrays if about["seal"] == metrics.get("resamples") else {}
+
+    def add_metrics(
+        self, numbers: dict[str, Any], provenance: dict[str, Any], resamples: "Arrays | None" = None
+    ) -> None:
         """Write metrics.json: the new numbers, and the old ones of sets and detectors that are still the same.
 
         A detector has numbers, or under "not_applicable" a reason why it has none.
@@ -242,5 +258,20 @@ class Run:
         near = self.config["dataset"]["near"]
         provenance = provenance | {"near": near, "ood": self.sources, "detector": self.detectors}
         provenance |= {key: old[key] | provenance[key] for key in SETS_OF}
-        content = {"config_hash": self.hash, **numbers, "ood": ood, "not_applicable": why, "provenance": provenance}
+        numbers = numbers | {"ood": ood, "not_applicable": why}
+        if resamples is not None:
+            numbers |= self._write_resamples(numbers, resamples)
+        content = {"config_hash": self.hash, **numbers, "provenance": provenance}
         write_sealed(self.folder / "metrics.json", content)
+
+    def _write_resamples(self, numbers: dict[str, Any], resamples: "Arrays") -> dict[str, Any]:
+        """Those of the new numbers and of the old ones that stay -> what metrics.json says of them."""
+        from oodbench.arrays import save_arrays
+        from oodbench.evaluate import intervals
+
+        kept = {f"{name}/{d}/" for name, scores in numbers["ood"].items() for d in scores}
+        old = {key: values for key, values in self.resamples().items() if key.rpartition("/")[0] + "/" in kept}
+        resamples = old | resamples
+        seal = _digest(numbers)  # says that the two files belong together
+        save_arrays(self.folder / "resamples.safetensors", resamples, seal=seal)
+        return {"intervals": intervals(numbers, resamples), "resamples": seal}

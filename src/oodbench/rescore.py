@@ -1,0 +1,82 @@
+"""A finished run scored again, from what it stored: no image, no forward pass, no training."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from hydra.utils import instantiate
+
+from oodbench.arrays import load_arrays
+from oodbench.claim import claim
+from oodbench.detectors import Reference
+from oodbench.evaluate import evaluate
+from oodbench.losses import Objective
+from oodbench.model import head_of, linear_of
+from oodbench.outputs import Outputs, load_outputs
+from oodbench.runs import Config, Run
+
+PREFIX = "objective."  # of the loss's own weights in model.safetensors
+
+
+def rescore(folder: Path, detector: Config) -> dict[str, Any]:
+    """Add the numbers of `detector`, {name: configuration}, on every set of the run, to its metrics.json; returns all.
+
+    Raises FileNotFoundError for a run without stored outputs, ClaimedError while another process has it, ValueError for
+    a damaged file, a configuration that is not the folder's, or a target outside this project.
+    """
+    config = yaml.safe_load((folder / "config.yaml").read_text("utf-8"))
+    run = Run(config | {"detector": detector, "results_dir": str(folder.absolute().parents[5])})
+    if run.folder != folder.absolute():
+        raise ValueError(f"{folder / 'config.yaml'} is the configuration of {run.folder}")
+    with claim(folder):
+        before = run.metrics()
+        if before is None:
+            raise FileNotFoundError(f"{folder} is not finished: python train.py goes on with it")
+        provenance = before["provenance"]
+        run.config["ood"] = provenance["ood"]
+        outputs = {name: stored(run, name) for name in ("train", "test", *before["ood"])}
+        reference = reference_of(run, outputs["train"])
+        detectors = {name: own(node) for name, node in detector.items()}
+        ood = {name: outputs[name] for name in before["ood"]}
+        numbers, resamples = evaluate(outputs["test"], ood, detectors, reference)
+        if "validation" in before:
+            numbers["validation"] = before["validation"]
+        run.add_metrics(numbers, provenance, resamples)
+    return run.metrics() or {}
+
+
+def stored(run: Run, name: str) -> Outputs:
+    """The run's outputs on a set."""
+    outputs = load_outputs(run.outputs(name))
+    if outputs is None:
+        raise FileNotFoundError(f"{run.outputs(name)} is missing; repeat the run's command to collect it again")
+    return outputs
+
+
+def reference_of(run: Run, train: Outputs) -> Reference:
+    """What a detector may know of the run: its training outputs, its head, the images that it held out."""
+    objective: Objective = own(
+        run.config["loss"], num_features=train.features.shape[1], num_classes=train.log_probs.shape[1]
+    )
+    weights, _ = load_arrays(run.weights)
+    objective.load_state_dict(
+        {name.removeprefix(PREFIX): torch.from_numpy(w) for name, w in weights.items() if name.startswith(PREFIX)}
+    )
+    return Reference(train, head_of(objective), linear_of(objective), load_outputs(run.outputs("val")))
+
+
+def own(node: Mapping[str, Any], **arguments: Any) -> Any:
+    """What a stored configuration describes. Raises ValueError for a target outside this project: it may do anything."""
+    for target in _targets(node):
+        if not target.startswith("oodbench."):
+            raise ValueError(f"_target_: {target} is not of oodbench; a stored configuration may name nothing else")
+    return instantiate(node, **arguments)
+
+
+def _targets(node: Any) -> list[str]:
+    if isinstance(node, Mapping):
+        here = [str(node["_target_"])] if "_target_" in node else []
+        return here + [target for value in node.values() for target in _targets(value)]
+    return [target for value in node for target in _targets(value)] if isinstance(node, list) else []
