@@ -1,7 +1,8 @@
 """Score finished runs again, from their stored outputs:  python scripts/evaluate.py RUN... detector=all
 
 RUN is a run's folder, or one that has runs below it (results). What follows chooses and sets detectors as for train.py:
-detector=[energy,knn] detector.energy.temperature=0.1. The numbers are added to each run's metrics.json.
+detector=[energy,knn] detector.energy.temperature=0.1. The numbers are added to each run's metrics.json. --select also
+scores detectors with the hyperparameters that are best on the run's validation images (conf/select has the grids).
 """
 
 import argparse
@@ -12,6 +13,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+import yaml
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
@@ -22,6 +24,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Score finished runs again, from their stored outputs.")
     parser.add_argument("runs", nargs="+", metavar="RUN", help="a run's folder, or one above it; and detector=...")
     parser.add_argument("-j", "--jobs", type=int, default=os.cpu_count(), help="runs at a time (default: one a core)")
+    parser.add_argument("--select", action="store_true", help="choose hyperparameters on held-out images, too")
     args = parser.parse_args()
     overrides = [argument for argument in args.runs if "=" in argument and not Path(argument).exists()]
     paths = [Path(argument) for argument in args.runs if argument not in overrides]
@@ -33,9 +36,11 @@ def main() -> None:
     failed = 0
     jobs = min(args.jobs, len(folders))
     os.environ["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // jobs))
-    detector = detectors(overrides)
+    detector, grids = detectors(overrides), {}
+    if args.select:
+        grids = {file.stem: yaml.safe_load(file.read_text()) for file in (CONF / "select").glob("*.yaml")}
     with ProcessPoolExecutor(jobs, get_context("spawn")) as pool:
-        waiting = {pool.submit(timed, folder, detector): folder for folder in folders}
+        waiting = {pool.submit(timed, folder, detector, grids): folder for folder in folders}
         for future in as_completed(waiting):
             try:
                 print(future.result(), flush=True)
@@ -54,11 +59,11 @@ def detectors(overrides: list[str]) -> dict[str, Any]:
     return chosen
 
 
-def timed(folder: Path, detector: dict[str, Any]) -> str:
+def timed(folder: Path, detector: dict[str, Any], grids: dict[str, Any]) -> str:
     from oodbench.rescore import rescore
 
     started = time.perf_counter()
-    numbers = rescore(folder, detector)
+    numbers = rescore(folder, detector, grids)
     without = [name for name in detector if name in numbers["not_applicable"]]
     seconds = time.perf_counter() - started
     note = f"; not applicable: {', '.join(without)}" if without else ""

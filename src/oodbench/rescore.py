@@ -16,12 +16,16 @@ from oodbench.losses import Objective
 from oodbench.model import head_of, linear_of
 from oodbench.outputs import Outputs, load_outputs
 from oodbench.runs import Config, Run
+from oodbench.select import select
 
 PREFIX = "objective."  # of the loss's own weights in model.safetensors
 
 
-def rescore(folder: Path, detector: Config) -> dict[str, Any]:
+def rescore(folder: Path, detector: Config, grids: Config | None = None) -> dict[str, Any]:
     """Add the numbers of `detector`, {name: configuration}, on every set of the run, to its metrics.json; returns all.
+
+    grids: {name: {hyperparameter: values}}; such a detector stands a second time in the numbers, as <name>_selected,
+    with the values that are best on the run's held-out images and its validation OOD set.
 
     Raises FileNotFoundError for a run without stored outputs, ClaimedError while another process has it, ValueError for
     a damaged file, a configuration that is not the folder's, or a target outside this project.
@@ -38,20 +42,30 @@ def rescore(folder: Path, detector: Config) -> dict[str, Any]:
         run.config["ood"] = provenance["ood"]
         outputs = {name: stored(run, name) for name in ("train", "test", *before["ood"])}
         reference = reference_of(run, outputs["train"])
-        detectors = {name: own(node) for name, node in detector.items()}
+        for name in detector.keys() & (grids or {}).keys():
+            run.config["detector"] = run.config["detector"] | {
+                f"{name}_selected": detector[name] | best_of(run, detector[name], (grids or {})[name], reference)
+            }
+        detectors = {name: own(node) for name, node in run.config["detector"].items()}
         ood = {name: outputs[name] for name in before["ood"]}
         numbers, resamples = evaluate(outputs["test"], ood, detectors, reference)
-        if "validation" in before:
-            numbers["validation"] = before["validation"]
         run.add_metrics(numbers, provenance, resamples)
     return run.metrics() or {}
+
+
+def best_of(run: Run, node: Config, grid: Config, reference: Reference) -> dict[str, Any]:
+    """The hyperparameters that are best on the images that the run held out, and on its validation OOD set."""
+    return select(own(node), grid, reference, stored(run, "val"), stored(run, "val_ood")).hyperparameters
 
 
 def stored(run: Run, name: str) -> Outputs:
     """The run's outputs on a set."""
     outputs = load_outputs(run.outputs(name))
     if outputs is None:
-        raise FileNotFoundError(f"{run.outputs(name)} is missing; repeat the run's command to collect it again")
+        why = (
+            "train with validation.images=5000 to have it" if name in ("val", "val_ood") else "repeat the run's command"
+        )
+        raise FileNotFoundError(f"{run.outputs(name)} is missing; {why}")
     return outputs
 
 
@@ -68,7 +82,7 @@ def reference_of(run: Run, train: Outputs) -> Reference:
 
 
 def own(node: Mapping[str, Any], **arguments: Any) -> Any:
-    """What a stored configuration describes. Raises ValueError for a target outside this project: it may do anything."""
+    """What a stored configuration describes. Raises ValueError for a target outside this project: no other is safe."""
     for target in _targets(node):
         if not target.startswith("oodbench."):
             raise ValueError(f"_target_: {target} is not of oodbench; a stored configuration may name nothing else")

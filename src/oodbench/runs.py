@@ -259,6 +259,11 @@ class Run:
         provenance = provenance | {"near": near, "ood": self.sources, "detector": self.detectors}
         provenance |= {key: old[key] | provenance[key] for key in SETS_OF}
         numbers = numbers | {"ood": ood, "not_applicable": why}
+        held_out = before.get("validation", {})
+        if self.validation and held_out.get("of") == self.validation:
+            earlier = {d: values for d, values in held_out["ood"].items() if d in same}
+            new = numbers.get("validation", held_out)
+            numbers["validation"] = new | {"ood": earlier | new["ood"]}
         if resamples is not None:
             numbers |= self._write_resamples(numbers, resamples)
         content = {"config_hash": self.hash, **numbers, "provenance": provenance}
