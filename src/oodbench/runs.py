@@ -192,7 +192,8 @@ class Run:
     @property
     def validation(self) -> Config:
         """What hyperparameters are chosen by, as metrics.json records it; empty where nothing is held out."""
-        return without_places(self.config["validation"]) if self.config["validation"]["images"] else {}
+        held_out = self.config.get("validation", {})  # which runs of before it could be configured lack
+        return without_places(held_out) if held_out.get("images") else {}
 
     def objective(self) -> float | None:
         """Of the finished run, the number of its held-out images that `validation.objective` names; None without any.
