@@ -18,7 +18,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from oodbench.claim import ClaimedError, claim
 from oodbench.grid import start
-from oodbench.runs import Run, leaving_traceback
+from oodbench.interrupt import ending
+from oodbench.runs import Run, UnwritableError, leaving_traceback
 from oodbench.tracking import track
 
 if TYPE_CHECKING:  # torch comes when a run does: --help and a finished run need not wait for it
@@ -40,16 +41,16 @@ def main(cfg: DictConfig) -> float | None:
     run = Run(config)
     if type(cfg.seed) is not int or cfg.seed < 0:
         raise ValueError(f"seed={cfg.seed!r}: a whole number from 0 on is needed")
-    finished = not cfg.force and run.is_finished()
+    run.check_objective()
     if cfg.dry_run:
-        print(f"{'finished' if finished else 'to do':<8}  {run.folder}")
+        print(run.outlook())
         return None
-    if finished:
+    if not cfg.force and run.is_finished():
         print(f"finished already, force=true runs it again: {run.folder}")
     else:
         from oodbench.device import reserved
 
-        with reserved(cfg.device, cfg.runs_per_gpu) as device:
+        with ending(set), reserved(cfg.device, cfg.runs_per_gpu) as device:
             execute(cfg, run, device)
     return run.objective()
 
@@ -81,6 +82,10 @@ def execute(cfg: DictConfig, run: Run, device: "torch.device") -> None:
         print(f"not run: {error}")
         if HydraConfig.get().mode == RunMode.RUN:
             raise SystemExit(BUSY) from error  # in a sweep the other cells are not its affair
+    except UnwritableError as error:
+        if HydraConfig.get().mode == RunMode.RUN:
+            raise SystemExit(f"not run: {error}") from error
+        raise
 
 
 def score(run: Run, model: "Classifier", detectors: dict[str, Any], sets: "Benchmark") -> Any:

@@ -12,7 +12,7 @@ from scipy.special import log_softmax, softmax
 from toy import DETECTORS, Problem, blobs, detector, random_problem, tiny
 
 from oodbench import metrics
-from oodbench.bootstrap import ID_METRICS, bootstrap_id, bootstrap_ood
+from oodbench.bootstrap import bootstrap_id, bootstrap_ood
 from oodbench.calibration import calibration
 from oodbench.detectors import Array, NotApplicable, Reference, knn, mahalanobis, msp, native, relative_mahalanobis
 from oodbench.detectors import reference as reference_module
@@ -324,7 +324,7 @@ def test_evaluate_gives_every_number_of_every_set_and_detector() -> None:
         metric: list(bounds)
         for metric, bounds in bootstrap_ood({"msp": msp(test, NOTHING)}, {"msp": msp(ood["b"], NOTHING)})["msp"].items()
     }
-    assert {name: tuple(found[name]) for name in ID_METRICS} == bootstrap_id(test.log_probs, test.labels)
+    assert {name: tuple(found[name]) for name in metrics.ID_METRICS} == bootstrap_id(test.log_probs, test.labels)
     assert all(values.shape == (1000,) for values in resamples.values())
     assert len(resamples) == 4 + 2 * 2 * 5
 

@@ -56,7 +56,7 @@ def test_the_numbers_are_those_that_the_run_itself_would_write(finished: Path, t
     folder = copied(finished, tmp_path)
     shutil.copytree(finished, tmp_path / "trained")
     rescore(folder, detector("detector=[knn,react,vim]", "detector.knn.k=5"))
-    train(tmp_path / "trained", "detector=[knn,react,vim]", "detector.knn.k=5")
+    train(tmp_path / "trained", "detector=[knn,react,vim]", "detector.knn.k=5", "validation.objective=accuracy")
     ours, theirs = numbers(folder), numbers(tmp_path / "trained" / folder.relative_to(tmp_path / "results"))
     assert "needs a linear head" in ours["not_applicable"]["vim"]
     assert set(ours["ood"]["unseen_digits"]) == {"native", "msp", "maxlogit", "energy", "knn", "react"}

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
 from oodbench.outputs import Outputs, load_outputs, save_outputs
-from oodbench.runs import Run, config_hash, read_sealed, write_atomic, write_sealed
+from oodbench.runs import Run, UnwritableError, config_hash, read_sealed, write_atomic, write_sealed
 
 DIGITS = ("dataset=digits", "recipe=smoke", "loss=ce")
 
@@ -149,7 +149,7 @@ def test_a_full_disk_leaves_the_old_file_and_no_other(tmp_path: Path) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
     try:
-        with pytest.raises(OSError, match="File too large"):
+        with pytest.raises(UnwritableError, match=f"cannot write {path}: File too large; .*the same command goes on"):
             write_atomic(path, b"x" * 100_000)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
@@ -159,7 +159,7 @@ def test_a_full_disk_leaves_the_old_file_and_no_other(tmp_path: Path) -> None:
 
 def test_a_folder_in_the_way_leaves_no_other_file(tmp_path: Path) -> None:
     (tmp_path / "file").mkdir()
-    with pytest.raises(IsADirectoryError):
+    with pytest.raises(UnwritableError, match="Is a directory"):
         write_atomic(tmp_path / "file", b"data")
     assert leftovers(tmp_path) == ["file"]
 

@@ -18,7 +18,6 @@ from oodbench.metrics import Array, Labels
 from oodbench.resampling import Counts, Merged, merge, metrics_of_counts
 
 Interval = tuple[float, float]
-ID_METRICS = ("accuracy", "ece", "nll", "brier")
 RESAMPLES = 1000
 BLOCK = 250  # resamples at once: their counts of 26,032 images are 13 MB
 

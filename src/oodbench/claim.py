@@ -8,16 +8,17 @@ two processes which find a dead owner's claim one takes it over.
 import contextlib
 import fcntl
 import json
+import multiprocessing
 import os
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from oodbench.runs import write_atomic
+from oodbench.runs import write_atomic, writing
 
 BEAT = 30.0  # seconds between two touches
 SILENCE = 10 * BEAT  # of an owner on another machine, after which it is taken for dead
@@ -30,7 +31,8 @@ class ClaimedError(Exception):
 @contextmanager
 def claim(folder: Path) -> Iterator[None]:
     """Own the run's folder meanwhile. Raises ClaimedError, naming the owner, where another process does."""
-    folder.mkdir(parents=True, exist_ok=True)
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     file = folder / "claim.json"
     with _deciding(folder):
         other = owner(folder)
@@ -60,6 +62,14 @@ def owner(folder: Path) -> dict[str, Any] | None:
         return None
     alive = who["born"] == _born(who["pid"]) if who["place"] == _place() else silence < SILENCE
     return who if alive else None
+
+
+def run_by_workers(folders: Iterable[Path]) -> set[tuple[int, Path]]:
+    """Which of these cells worker processes of this one run, and by what number."""
+    workers = {worker.pid for worker in multiprocessing.active_children()}
+    owners = {folder: owner(folder) for folder in folders}
+    here = {folder: who["pid"] for folder, who in owners.items() if who and who["place"] == _place()}
+    return {(pid, folder) for folder, pid in here.items() if pid in workers}
 
 
 def _is_mine(file: Path) -> bool:
@@ -98,7 +108,10 @@ def _born(pid: int) -> str | None:
 
 @contextmanager
 def _deciding(folder: Path) -> Iterator[None]:
-    with (folder / ".claim.lock").open("w") as lock:
+    path = folder / ".claim.lock"
+    with writing(path):
+        lock = path.open("w")
+    with lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # the kernel frees it when the process dies
         yield
 

@@ -49,9 +49,7 @@ def pick_precision(name: str, device: torch.device) -> torch.dtype:
     if device.type == "cuda":
         computes = torch.cuda.is_bf16_supported(including_emulation=False)
     else:
-        computes = device.type == "cpu" and (
-            torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
-        )
+        computes = device.type == "cpu" and (_cpu_has("amx_tile") or _cpu_has("avx512_bf16"))
     return torch.bfloat16 if computes else torch.float32
 
 

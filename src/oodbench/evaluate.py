@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from oodbench import metrics
-from oodbench.bootstrap import ID_METRICS, interval, resampled_id, resampled_ood
+from oodbench.bootstrap import interval, resampled_id, resampled_ood
 from oodbench.calibration import calibration
 from oodbench.detectors import Array, NotApplicable, Reference
 from oodbench.outputs import Outputs, joined
@@ -56,7 +56,7 @@ def _numbers(detector: str, set_name: str, id_scores: Array, ood_scores: Array) 
 
 def intervals(numbers: Mapping[str, Any], resamples: Mapping[str, Array]) -> dict[str, Any]:
     """-> {"accuracy", ...: [low, high], "ood": {set: {detector: {metric: [low, high]}}}}, 95 %, where resampled."""
-    found: dict[str, Any] = {name: list(interval(name, numbers[name], resamples[name])) for name in ID_METRICS}
+    found: dict[str, Any] = {name: list(interval(name, numbers[name], resamples[name])) for name in metrics.ID_METRICS}
     found["ood"] = {
         set_name: {
             detector: {

@@ -1,5 +1,6 @@
 """A place on a GPU, so that runs started side by side do not meet on one unless that is asked for."""
 
+import contextlib
 import fcntl
 import os
 import tempfile
@@ -22,6 +23,7 @@ def place(gpus: Sequence[str], runs_per_gpu: int, folder: Path = PLACES) -> Iter
     if runs_per_gpu < 1:
         raise ValueError(f"runs_per_gpu={runs_per_gpu}: one run a GPU is the least")
     folder.mkdir(parents=True, exist_ok=True)
+    _open_to_all(folder, 0o777)
     told = False
     while True:
         for number in range(runs_per_gpu):  # an empty GPU before the second place of another
@@ -42,9 +44,16 @@ def place(gpus: Sequence[str], runs_per_gpu: int, folder: Path = PLACES) -> Iter
 def _locked(path: Path) -> int | None:
     """The descriptor of the file, locked; None where another holds it."""
     file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    _open_to_all(path, 0o666)
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(file)
         return None
     return file
+
+
+def _open_to_all(path: Path, mode: int) -> None:
+    """Whatever the umask: GPUs are shared with other users, whose runs count."""
+    with contextlib.suppress(PermissionError):  # theirs, and open already
+        path.chmod(mode)

@@ -24,7 +24,9 @@ from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import OmegaConf
 
-from oodbench.runs import Run
+from oodbench.claim import run_by_workers
+from oodbench.interrupt import ending
+from oodbench.runs import Run, UnwritableError, check_writable
 from oodbench.status import state_of, table
 
 NUMBER = (int, float)
@@ -55,12 +57,21 @@ def start(main: Callable[[], Any], arguments: Sequence[str], conf: Path) -> None
         raise SystemExit(f"{Path(sys.argv[0]).name}: {error}") from None
     except HydraException:  # main will tell it better
         runs = []
+    if runs and runs[0].config["dry_run"]:  # which Hydra would begin by making a folder
+        print(*(run.outlook() for run in runs), sep="\n")
+        return
     try:
-        main()
+        for results_dir in {run.results_dir for run in runs}:  # Hydra writes there before any cell does
+            check_writable(results_dir / "runs")
+    except UnwritableError as error:
+        raise SystemExit(f"{Path(sys.argv[0]).name}: {error}") from None
+    try:
+        with ending(lambda: run_by_workers(run.folder for run in runs)):
+            main()
     finally:
-        if runs and not runs[0].config["dry_run"]:
+        if runs:
             print("\n" + table([state_of(run.folder, run.results_dir, run.is_finished()) for run in runs]))
-    if not all(run.config["dry_run"] or run.is_finished() for run in runs):
+    if not all(run.is_finished() for run in runs):
         raise SystemExit(1)
 
 
@@ -75,34 +86,49 @@ def cells(arguments: Sequence[str], conf: Path) -> list[Run]:
     if elsewhere or args.help or args.hydra_help or args.cfg or args.info or args.shell_completion:
         return []
     with initialize_config_dir(str(conf.resolve()), version_base="1.3"):
-        loader = GlobalHydra.instance().config_loader()
-
-        def parsed(texts: Sequence[str]) -> list[Override]:
-            return OverridesParser.create(config_loader=loader).parse_overrides(list(texts))
-
-        def is_choice(override: Override) -> bool:
-            key = override.key_or_group  # a group's has no dot, and to ask takes 10 ms
-            return "." not in key and bool(loader.get_group_options(key, ObjectType.CONFIG))
-
-        defaults = cache(lambda *choices: _composed(choices))
-        given = parsed(args.overrides)
+        given = _parsed(args.overrides)
         plain = [o for o in given if not o.is_sweep_override()]
-        hydra = defaults(*(str(o.input_line) for o in plain if is_choice(o) or o.is_hydra_override()))["hydra"]
+        hydra = _composed([_text(o) for o in plain if _is_choice(o) or o.is_hydra_override()])["hydra"]
         sweeps = args.multirun or hydra["mode"] == RunMode.MULTIRUN
         grid = sweeps and hydra["sweeper"]["_target_"].endswith("BasicSweeper")
-        lines = [list(args.overrides)]
-        if grid:
-            swept = [f"{key}={value}" for key, value in (hydra["sweeper"]["params"] or {}).items()]
-            (lines,) = BasicSweeper.split_arguments(parsed([*swept, *args.overrides]), None)
-        for line in lines:
-            overrides = [override for override in parsed(line) if not override.is_hydra_override()]
-            known = defaults(*(str(o.input_line) for o in overrides if is_choice(o)))
-            for override in overrides:
-                if not is_choice(override):
-                    check(override, known)
-        if sweeps and not grid and not _composed([str(o.input_line) for o in plain])["validation"]["images"]:
+        lines = _lines(args.overrides, hydra["sweeper"]["params"] or {}) if grid else [args.overrides]
+        _check_lines(lines)
+        if sweeps and not grid and not _composed([_text(o) for o in plain])["validation"]["images"]:
             raise UsageError("a search needs images to choose by that are not reported: add validation.images=5000")
         return [Run(_composed(line)) for line in lines] if grid else []
+
+
+def _parsed(texts: Sequence[str]) -> list[Override]:
+    return OverridesParser.create(config_loader=GlobalHydra.instance().config_loader()).parse_overrides(list(texts))
+
+
+def _text(override: Override) -> str:
+    return str(override.input_line)
+
+
+def _is_choice(override: Override) -> bool:
+    """Whether it picks a file, as in loss=halo."""
+    key = override.key_or_group  # a group's has no dot, and to ask takes 10 ms
+    loader = GlobalHydra.instance().config_loader()
+    return "." not in key and bool(loader.get_group_options(key, ObjectType.CONFIG))
+
+
+def _lines(overrides: Sequence[str], params: dict[str, Any]) -> list[Sequence[str]]:
+    """The overrides of every cell of the grid that they and the configured parameters span."""
+    swept = [f"{key}={value}" for key, value in params.items()]
+    (lines,) = BasicSweeper.split_arguments(_parsed([*swept, *overrides]), None)
+    return list(lines)
+
+
+def _check_lines(lines: Sequence[Sequence[str]]) -> None:
+    """Raise UsageError where one sets what is not there, given the files that it picks."""
+    defaults = cache(lambda *choices: _composed(choices))  # of a hundred cells few pick different files
+    for line in lines:
+        overrides = [override for override in _parsed(line) if not override.is_hydra_override()]
+        known = defaults(*(_text(o) for o in overrides if _is_choice(o)))
+        for override in overrides:
+            if not _is_choice(override):
+                check(override, known)
 
 
 def _composed(overrides: Sequence[str]) -> dict[str, Any]:

@@ -131,4 +131,5 @@ def _average_precision(positive: Array, negative: Array) -> float:
     return float(np.mean(true / (true + false)))
 
 
+ID_METRICS = ("accuracy", "ece", "nll", "brier")  # of the learnt set's test images
 OOD_METRICS = {f.__name__: f for f in (auroc, fpr95_idpos, fpr95_oodpos, aupr_in, aupr_out)}

@@ -38,13 +38,42 @@ CLAIM = ("claim.json", ".claim.lock")
 SETS_OF = ("images", "digests", "ood", "detector")  # parts of the provenance that grow with the sets and detectors
 
 
+class UnwritableError(OSError):
+    """The disk is full, or the folder is not for writing."""
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """What the operating system refuses is said with the file's name and the way out."""
+    try:
+        yield
+    except OSError as error:
+        way_out = "what was written before is whole; when there is room, or leave to write, the same command goes on"
+        raise UnwritableError(f"cannot write {path}: {error.strerror}; {way_out}") from None
+
+
 def write_atomic(path: Path, data: bytes | str) -> None:
-    """Write the whole file or nothing: a reader, or a start after a crash, never meets half of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Write the whole file or nothing: a reader, or a start after a crash, never meets half of it.
+
+    Raises UnwritableError, naming the file, where the operating system refuses.
+    """
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _replace(path, data.encode() if isinstance(data, str) else data)
+
+
+def check_writable(folder: Path) -> None:
+    """Make the folder; raise UnwritableError where it takes no files."""
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+
+
+def _replace(path: Path, data: bytes) -> None:
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(data.encode() if isinstance(data, str) else data)
+            file.write(data)
             file.flush()
             os.fsync(file.fileno())
         os.chmod(temporary, 0o644)  # noqa: PTH101 - mkstemp's 0600 would hide results from colleagues
@@ -110,7 +139,8 @@ def leaving_traceback(folder: Path) -> Iterator[None]:
     try:
         yield
     except Exception:
-        write_atomic(file, traceback.format_exc())
+        with contextlib.suppress(UnwritableError):  # the error itself matters more
+            write_atomic(file, traceback.format_exc())
         raise
 
 
@@ -192,8 +222,21 @@ class Run:
     @property
     def validation(self) -> Config:
         """What hyperparameters are chosen by, as metrics.json records it; empty where nothing is held out."""
-        held_out = self.config.get("validation", {})  # which runs of before it could be configured lack
-        return without_places(held_out) if held_out.get("images") else {}
+        how = without_places(self.config.get("validation", {}))  # which runs of before there was one lack
+        return {key: value for key, value in how.items() if key != "objective"} if how.get("images") else {}
+
+    def check_objective(self) -> None:
+        """Raise ValueError where no number of this run will be called `validation.objective`."""
+        from oodbench.metrics import ID_METRICS, OOD_METRICS
+
+        name = self.config["validation"]["objective"]
+        of_ood = [f"ood.{detector}.{metric}" for detector in self.config["detector"] for metric in OOD_METRICS]
+        if self.validation and name not in (*ID_METRICS, *of_ood):
+            detectors, metrics = ", ".join(self.config["detector"]), ", ".join(OOD_METRICS)
+            raise ValueError(
+                f"validation.objective={name}: there is {', '.join(ID_METRICS)} and ood.<detector>.<metric>, the "
+                f"detector one of {detectors}, the metric one of {metrics}"
+            )
 
     def objective(self) -> float | None:
         """Of the finished run, the number of its held-out images that `validation.objective` names; None without any.
@@ -201,10 +244,11 @@ class Run:
         Raises ValueError for a name that is none.
         """
         number: Any = (self.metrics() or {}).get("validation")
-        for key in self.validation.get("objective", "").split(".") if self.validation else ():
+        name = self.config["validation"]["objective"]
+        for key in name.split(".") if self.validation else ():
             if not isinstance(number, dict) or key not in number:
                 there = sorted(number) if isinstance(number, dict) else "nothing"
-                raise ValueError(f"validation.objective={self.validation['objective']}: there is {there}, no {key}")
+                raise ValueError(f"validation.objective={name}: there is {there}, no {key}")
             number = number[key]
         return float(number) if self.validation else None
 
@@ -240,6 +284,11 @@ class Run:
             return {}
         arrays, about = load_arrays(path)
         return arrays if about["seal"] == metrics.get("resamples") else {}
+
+    def outlook(self) -> str:
+        """What the command would do."""
+        state = "finished" if self.is_finished() and not self.config["force"] else "to do"
+        return f"{state:<8}  {self.folder}"
 
     def add_metrics(
         self, numbers: dict[str, Any], provenance: dict[str, Any], resamples: "Arrays | None" = None

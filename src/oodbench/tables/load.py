@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 import pandas as pd
 import yaml
 
-from oodbench.metrics import OOD_METRICS
+from oodbench.metrics import ID_METRICS, OOD_METRICS
 from oodbench.runs import Run, read_sealed
 
-OF_A_RUN = ("accuracy", "ece", "nll", "brier")
+OF_A_RUN = ID_METRICS
 OF_A_DETECTOR = tuple(OOD_METRICS)
 FIELDS = ["dataset", "backbone", "loss", "recipe", "hash", "seed", "epochs", "train_limit", "test_limit"]
 FIELDS += ["ood", "detector", "metric", "value"]
