@@ -11,10 +11,9 @@ import pytest
 
 from oodbench import tables
 from oodbench.runs import Run, write_sealed
-from oodbench.tables import load_published, load_runs, to_latex, to_markdown, write_tables
+from oodbench.tables import load_published, load_runs, tables_of, to_latex, to_markdown, write_tables
 from oodbench.tables.load import flatten
 from oodbench.tables.render import latex
-from oodbench.tables.sections import tables_of
 
 ROOT = Path(__file__).resolve().parent.parent
 PUBLISHED = ROOT / "results" / "published.csv"
@@ -337,10 +336,14 @@ def test_files_are_deterministic_and_the_csv_is_long(tmp_path: Path) -> None:
     first, second = written
     assert first == second
     lines = first[2].decode().splitlines()
-    header = "dataset,backbone,loss,recipe,hash,seed,epochs,train_limit,test_limit,ood,detector,metric,value"
-    assert lines[0] == header
+    header = "dataset,backbone,loss,recipe,hash,seed,epochs,train_limit,test_limit,ood,detector,metric,value,low,high"
+    assert lines[0] == header + ",seeds,mean,deviation,mean_low,mean_high"
     assert len(lines) == 1 + 2 * (4 + 2 * 2 * 5)  # runs x (metrics + sets x detectors x metrics)
-    assert lines[1] == f"cifar10,resnet18,plain,short,{runs[0].hash},2,10,,,,,accuracy,0.06666666666666667"
+    row, over = lines[1].split(",,,2,")  # no interval over images: scored without resamples
+    assert row == f"cifar10,resnet18,plain,short,{runs[0].hash},2,10,,,,,accuracy,0.06666666666666667"
+    mean, deviation = 0.2, 0.1885618083  # of 1/15 and 1/3: (1/3 - 1/15) / sqrt(2)
+    half = 12.7062047362 * deviation / 2**0.5  # t_{.975, 1}
+    assert [float(x) for x in over.split(",")] == pytest.approx([mean, deviation, mean - half, mean + half])
 
 
 def test_published_rows_are_a_block_of_their_own(tmp_path: Path) -> None:
