@@ -24,6 +24,7 @@ NAMES = {
 }
 RESAMPLED = ("ece", "nll", "brier")  # of the own reading
 NOT_SHARES = ("nll", "brier")  # nats, and a sum of squares in [0, 2]
+NO_TEMPERATURE = "no finite temperature is the best one for a half of the images"
 MEANING = [
     "Calibration errors in percent, NLL in nats, Brier in [0, 2]; of three readings of the same outputs.",
     "own: the probabilities as the loss reads its logits, whose rows need not sum to one. "
@@ -64,6 +65,10 @@ def calibration_table(runs: Sequence[Result]) -> Table | None:
     without = ", ".join(f"`{label}`" for row, label in labels.items() if (row, "own", "ece") not in cells)
     notes = [*MEANING, SPREAD, *_bold_notes(best), *shared_seeds(_named(best), runs)]
     notes += [f"{MISSING} scored without these numbers, {AGAIN}: {without}."] if without else []
+    none = {
+        f"`{labels[row_of(run)]}`" for run in runs if run.calibration and not run.calibration.get("temperature_scaled")
+    }
+    notes += [f"{MISSING} under temperature-scaled: {NO_TEMPERATURE}: {', '.join(sorted(none))}."] if none else []
     header = [("", "Loss"), ("", "n"), *header, (READINGS["temperature_scaled"], "T")]
     return Table(f"Calibration: {protocol(runs[0])}", header, rows, notes, 1)
 

@@ -14,8 +14,7 @@ FPR = {
 SCORES = {"native": "the loss's own", "msp": "minus the largest class probability"}
 SPREAD = (
     "Mean ± sample standard deviation over n training seeds; n = 1: the value and in brackets its 95 % bootstrap "
-    "interval over the test images, which says nothing of another training. In percent, ECE too. "
-    "Weights of the last epoch."
+    "interval over the test images, which says nothing of another training. Weights of the last epoch."
 )
 BOLD = (
     "Bold: the best mean of a column, and every row that is not distinguishable from it at 5 % (paired tests on the "
@@ -49,7 +48,7 @@ def caption(
     data += [f"OOD images: {', '.join(f'{ood} {n:,}' for ood, n in sets)}"]
     notes = [
         *sorted({each.note for each in runs} - {""}),
-        SPREAD,
+        f"In percent, ECE too. {SPREAD}",
         *bold_notes(marks),
         *shared_seeds(marks, runs),
         *without_resamples(runs, labels, by),
