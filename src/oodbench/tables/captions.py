@@ -18,9 +18,10 @@ SPREAD = (
 )
 BOLD = (
     "Bold: the best mean of a column, and every row that is not distinguishable from it at 5 % (paired tests on the "
-    "same seeds and resampled images, Holm's correction over the rows). The best is picked by these very numbers, "
-    "so it is flattered: a row that is as good may lack the mark, the truly best row does in less than 5 % of columns. "
-    "n = 1 compares these networks, not the losses."
+    "same seeds and resampled images, Holm's correction over the rows; of one seed, p-values smaller than resamples "
+    "can show are the normal law's). The best is picked by these very numbers, so it is flattered: a row that is as "
+    "good may lack the mark, the truly best row does in less than 5 % of columns. n = 1 compares these networks, not "
+    "the losses; few seeds tell little apart, so that much is bold."
 )
 AGAIN = "score them again with `scripts/evaluate.py`"
 

@@ -12,7 +12,7 @@ from oodbench.tables.sections import HEADER, Table, ood_sets
 SUPERSCRIPT = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 INTERVALS = (
     "95 % intervals, in percent: n = 1: bootstrap over the test images, of this one network; n > 1: t-interval of the "
-    "mean over training seeds."
+    "mean over training seeds, whose ends may lie beyond 0 and 100."
 )
 
 
