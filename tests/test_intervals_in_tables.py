@@ -10,8 +10,11 @@ import pytest
 from made_up import Array, add_run
 
 from oodbench import tables
+from oodbench.calibration import METRICS
 from oodbench.statistics import indistinguishable_from_best
 from oodbench.tables import load_runs, tables_of, to_latex, to_markdown, write_by, write_matrix, write_tables
+from oodbench.tables.cells import LARGER_IS_BETTER
+from oodbench.tables.load import OF_A_DETECTOR, OF_A_RUN
 from oodbench.tables.matrix import matrix_tables
 from oodbench.tables.sections import section
 
@@ -120,6 +123,10 @@ def test_rows_of_different_seeds_are_compared_on_those_they_share(tmp_path: Path
     assert {row[0] for row in table.rows if "**" in row[3]} == expected
     assert "c" not in expected
     assert any("those that all rows share, 0, 1, the means are of all n; in Accuracy ↑" in note for note in table.notes)
+
+
+def test_every_metric_has_a_direction() -> None:
+    assert LARGER_IS_BETTER.keys() == {*OF_A_RUN, *OF_A_DETECTOR, *METRICS}
 
 
 def test_rows_that_share_no_seed_are_not_tested(tmp_path: Path) -> None:

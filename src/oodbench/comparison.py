@@ -34,7 +34,7 @@ class Line(NamedTuple):
         """ "A", "B", or "" where they are not distinguishable at 5 %"""
         if self.adjusted > 0.05 or self.test.difference == 0:
             return ""
-        return "A" if (self.test.difference > 0) == (self.metric in LARGER_IS_BETTER) else "B"
+        return "A" if (self.test.difference > 0) == LARGER_IS_BETTER[self.metric] else "B"
 
 
 def load_side(folder: Path) -> dict[int, Result]:

@@ -12,7 +12,11 @@ from oodbench.tables.labels import Row
 from oodbench.tables.load import Result, resamples
 
 MISSING = "—"
-LARGER_IS_BETTER = ("accuracy", "auroc", "aupr_in", "aupr_out")
+LARGER_IS_BETTER = {  # every metric stands here: none is taken for the wrong direction because it is new
+    **dict.fromkeys(("accuracy", "auroc", "aupr_in", "aupr_out"), True),
+    **dict.fromkeys(("ece", "adaptive_ece", "classwise_ece", "mce", "nll", "brier"), False),
+    **dict.fromkeys(("fpr95_idpos", "fpr95_oodpos"), False),
+}
 Key = TypeVar("Key", bound=Hashable)
 
 
@@ -80,7 +84,7 @@ def bold(column: Mapping[Key, Cell], metric: str) -> Bold:
     """
     if len(column) < 2:
         return Bold([])
-    larger = metric in LARGER_IS_BETTER
+    larger = LARGER_IS_BETTER[metric]
     best = (max if larger else min)(cell.mean for cell in column.values())
     ties = [key for key, cell in column.items() if abs(cell.mean - best) < 1e-12]  # thrice .05 has not the mean .05
     seeds = sorted(set[int].intersection(*(set(cell.values) for cell in column.values())))
