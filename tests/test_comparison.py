@@ -94,8 +94,17 @@ def test_the_report_says_what_is_better_and_what_was_left_out(tmp_path: Path) ->
     assert "OOD sets without numbers on both sides, left out: x" in printed
     row = next(line for line in printed.splitlines() if "accuracy  " in line)
     assert row.split() == ["-", "accuracy", "+3.00", "[+3.00,", "+3.00]", "<0.0001", "<0.0001", "A", "10,000"]
+    assert "proper scores" not in printed
     assert "Of 9 numbers A is better in 1, B in 0; 8 are not distinguishable" in printed
     assert "it compares these two networks" in printed
+
+
+def test_the_report_warns_of_nll_where_probabilities_do_not_sum_to_one(tmp_path: Path) -> None:
+    a = add_run(tmp_path, "a", noise=NOISE)
+    b = add_run(tmp_path, "b", noise=NOISE, calibration={"own": {}, "normalised": {}, "temperature_scaled": None})
+    pairs = pairs_of(load_side(a), load_side(b))
+    printed = report(pairs, "native", "native", lines(pairs, "native", "native"), [])
+    assert "Probabilities of B do not sum to one: nll and brier are no proper scores of them." in printed
 
 
 @pytest.mark.parametrize(

@@ -285,16 +285,27 @@ def test_calibration_readings_stand_side_by_side(tmp_path: Path) -> None:
     ]
     assert [table.columns[i][0] for i in (8, 14, 20)] == ["normalised", "temperature-scaled", "temperature-scaled"]
     assert column(table, "own", "ECE ↓") == ["**5.00 [3.1, 6.9]**", "**5.00 [3.1, 6.9]**", "—"]
-    assert column(table, "own", "NLL ↓") == ["**0.300 [0.281, 0.319]**", "**0.300 [0.281, 0.319]**", "—"]
+    assert column(table, "own", "NLL ↓") == ["0.300 [0.281, 0.319]", "0.300 [0.281, 0.319]", "—"]  # b's is not proper
     assert column(table, "own", "MCE ↓") == ["**20.00**", "**20.00**", "—"]
-    assert column(table, "normalised", "ECE ↓") == ["—", "3.00", "—"]
+    assert column(table, "normalised", "ECE ↓") == ["5.00", "**3.00**", "—"]  # a's is its own
+    assert column(table, "normalised", "NLL ↓") == ["**0.300**", "**0.300**", "—"]
     assert column(table, "temperature-scaled", "ECE ↓") == ["2.00", "—", "—"]
     assert column(table, "temperature-scaled", "T") == ["1.6", "—", "—"]
     assert "— scored without these numbers, score them again with `scripts/evaluate.py`: `old`." in table.notes
     assert "no finite temperature is the best one for a half of the images: `b`." in text(table)
-    assert "elsewhere bold is the best mean alone, not tested" in text(table)
+    assert "elsewhere bold is the best mean alone" in text(table)
     for printed in (to_markdown("cifar10", [table]), to_latex("cifar10", [table])):
         assert "temperature-scaled" in printed
+
+
+def test_own_nll_is_tested_among_proper_scores(tmp_path: Path) -> None:
+    """b moves with a and is .01 above; c's rows do not sum to one, so that its smaller NLL is no smaller."""
+    for loss, nll, more in (("a", 0.3, {}), ("b", 0.31, {}), ("c", 0.1, {"normalised": CALIBRATION["own"]})):
+        calibration = {**CALIBRATION, "own": {**CALIBRATION["own"], "nll": nll}, **more}
+        noise = {"": NOISE, "nll": nll - 0.3 + NOISE}  # the fixture's own NLL is .3
+        add_run(tmp_path, loss, noise=noise, calibration=calibration)
+    _, table = tables_of(load_runs(tmp_path)[0], [], "idpos", ["native"])
+    assert column(table, "own", "NLL ↓") == ["**0.300 [0.281, 0.319]**", "0.310 [0.291, 0.329]", "0.100 [0.081, 0.119]"]
 
 
 def test_calibration_over_seeds_is_mean_and_deviation(tmp_path: Path) -> None:

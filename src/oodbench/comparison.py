@@ -173,7 +173,10 @@ def report(pairs: list[Pair], detector: str, detector_b: str, found: list[Line],
     units = (
         "A - B in percentage points, nll in nats, brier in [0, 2]; better: higher accuracy, auroc, aupr; else lower."
     )
-    return "\n".join([*sides, f"n = {n}, seeds {seeds}", *sets, "", *rows, "", verdict, meaning, units])
+    improper = [name for i, name in enumerate("AB") if any("normalised" in pair[i].calibration for pair in pairs)]
+    proper = f"Probabilities of {' and '.join(improper)} do not sum to one: nll and brier are no proper scores of them."
+    caveat = [proper] if improper and any(line.metric in NOT_SHARES for line in found) else []
+    return "\n".join([*sides, f"n = {n}, seeds {seeds}", *sets, "", *rows, "", verdict, meaning, units, *caveat])
 
 
 def _p(value: float) -> str:

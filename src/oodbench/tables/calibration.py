@@ -28,7 +28,8 @@ NO_TEMPERATURE = "no finite temperature is the best one for a half of the images
 MEANING = [
     "Calibration errors in percent, NLL in nats, Brier in [0, 2]; of three readings of the same outputs.",
     "own: the probabilities as the loss reads its logits, whose rows need not sum to one. "
-    "normalised: shares of their sum; a loss whose rows sum to one has none. "
+    "normalised: shares of their sum, the same as own for a loss whose rows sum to one. Where they do not, own NLL and "
+    "Brier are no proper scores: they take no part in bold. "
     "temperature-scaled: softmax of log p / T, each half of the test images with the T that has the smallest NLL on "
     "the other half (T: mean of the two); its T = 1 is the normalised reading.",
 ]
@@ -43,12 +44,13 @@ def calibration_table(runs: Sequence[Result]) -> Table | None:
     if not readings:
         return None
     columns = list(product(readings, NAMES))
-    best = {
-        (reading, metric): bold(
-            {row: cells[row, reading, metric] for row in labels if (row, reading, metric) in cells}, metric
-        )
-        for reading, metric in columns
-    }
+    improper = {row_of(run) for run in runs if "normalised" in run.calibration}
+
+    def compared(reading: str, metric: str) -> dict[Row, Cell]:
+        left_out = improper if reading == "own" and metric in NOT_SHARES else set()
+        return {row: cells[row, reading, metric] for row in labels.keys() - left_out if (row, reading, metric) in cells}
+
+    best = {(reading, metric): bold(compared(reading, metric), metric) for reading, metric in columns}
     rows = [
         [
             label,
@@ -76,10 +78,12 @@ def calibration_table(runs: Sequence[Result]) -> Table | None:
 def _cells(runs: Sequence[Result]) -> dict[tuple[Row, str, str], Cell]:
     """By row, reading and metric; only the own ECE, NLL and Brier score have resamples."""
     cells: dict[tuple[Row, str, str], Cell] = {}
+    readings = READINGS if any("normalised" in run.calibration for run in runs) else READINGS.keys() - {"normalised"}
     for run in runs:
         resampled = resamples(run.folder) if run.calibration else {}
-        for reading, metric in product(READINGS, NAMES):
-            numbers: Mapping[str, Any] = run.calibration.get(reading) or {}
+        own: Mapping[str, Any] = run.calibration.get("own") or {}
+        for reading, metric in product(readings, NAMES):
+            numbers = run.calibration.get(reading, own if reading == "normalised" else None) or {}
             if metric not in numbers:
                 continue
             cell = cells.setdefault((row_of(run), reading, metric), Cell({}, {}, {}, set()))
@@ -101,11 +105,10 @@ def _temperature(runs: Sequence[Result]) -> str:
 
 
 def _bold_notes(best: Mapping[tuple[str, str], Bold]) -> list[str]:
-    notes = bold_notes(_named({column: mark for column, mark in best.items() if _is_resampled(column)}))
-    if any(mark.keys for column, mark in best.items() if not _is_resampled(column)):
-        names = ", ".join(NAMES[metric].split(" ↓")[0] for metric in RESAMPLED)
-        notes.append(f"Of the own {names} there are resamples; elsewhere bold is the best mean alone, not tested.")
-    return notes
+    return [
+        *bold_notes(_named({column: mark for column, mark in best.items() if _is_resampled(column)})),
+        "Only own ECE, NLL and Brier have resamples, so an interval and a test; elsewhere bold is the best mean alone.",
+    ]
 
 
 def _named(best: Mapping[tuple[str, str], Bold]) -> dict[str, Bold]:
