@@ -1,12 +1,14 @@
 """Every finished run -> <dataset>.md, <dataset>.tex and runs.csv, the published rows beneath.
 
 python scripts/tables.py [--results-dir results] [--fpr idpos|oodpos] [--detectors native msp]
+python scripts/tables.py --by loss.tau recipe.epochs    # <dataset>.by-loss.tau+recipe.epochs.md, .tex instead
+python scripts/tables.py --matrix                       # every loss x every detector: <dataset>.matrix.md, .tex instead
 """
 
 import argparse
 from pathlib import Path
 
-from oodbench.tables import FPR, load_runs, write_tables
+from oodbench.tables import FIRST, FPR, all_detectors, load_runs, write_by, write_matrix, write_tables
 
 PUBLISHED = Path(__file__).resolve().parent.parent / "results" / "published.csv"
 
@@ -15,13 +17,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Tabulate every finished run.")
     parser.add_argument("--results-dir", type=Path, default=Path("results"), help="has runs/ and gets the tables")
     parser.add_argument("--fpr", choices=sorted(FPR), default="idpos", help="which FPR@95; runs.csv has both")
-    parser.add_argument(
-        "--detectors", nargs="+", default=["native", "msp"], help="the scores that each loss is shown with"
-    )
+    parser.add_argument("--detectors", nargs="+", help=f"the scores to show; {' '.join(FIRST)}, in the matrix all")
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--by", nargs="+", metavar="KEY", help="keys of the configuration, such as loss.tau, to sort by")
+    what.add_argument("--matrix", action="store_true", help="every loss with every detector, by OOD set")
     args = parser.parse_args()
     try:
         runs, unfinished = load_runs(args.results_dir)
-        write_tables(args.results_dir, runs, PUBLISHED, args.fpr, args.detectors)
+        detectors = args.detectors or (all_detectors(runs) if args.matrix else FIRST)
+        if args.by:
+            write_by(args.results_dir, runs, args.fpr, detectors, args.by)
+        elif args.matrix:
+            write_matrix(args.results_dir, runs, args.fpr, detectors)
+        else:
+            write_tables(args.results_dir, runs, PUBLISHED, args.fpr, detectors)
     except (FileNotFoundError, ValueError) as error:
         raise SystemExit(f"tables: {error}") from error
     datasets = ", ".join(sorted({run.dataset for run in runs}))

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import stats
@@ -12,6 +12,8 @@ from oodbench.bootstrap import resampled_id, resampled_ood
 from oodbench.delong import delong, delong_covariance, delong_difference
 from oodbench.metrics import auroc
 from oodbench.statistics import (
+    LOG_SMALLEST_P,
+    beyond_resamples,
     compare,
     holm,
     indistinguishable_from_best,
@@ -114,6 +116,7 @@ def test_over_seeds_by_hand() -> None:
     assert over_seeds(np.array([0.5])) == (0.5, None, 1, None)
 
 
+@settings(deadline=None)  # a busy machine's first call takes longer
 @given(st.lists(st.floats(0, 1), min_size=2, max_size=10))
 def test_over_seeds_is_the_t_interval_of_scipy(values: list[float]) -> None:
     spread = over_seeds(np.array(values))
@@ -264,6 +267,33 @@ def test_too_few_resamples_for_the_correction_are_refused() -> None:
     with pytest.raises(ValueError, match=r"78 resamples cannot tell 2 rows from the best; take 80 at least"):
         indistinguishable_from_best(*rows([1, 2, 3], 78), higher_is_better=True)
     assert indistinguishable_from_best(*rows([1, 2, 3], 80), higher_is_better=True) == ["2"]
+
+
+def test_the_normal_tail_goes_on_where_no_resample_crosses_0() -> None:
+    """d = 5 deviations: p = 2 P(Z > 5) = 5.73e-7, which 1,000 resamples cannot show; where some cross 0, no change."""
+    noise = np.tile([-1.0, 1.0], 500) * (999 / 1000) ** 0.5  # of sample deviation 1
+
+    def both(difference: float, spread: float = 1.0) -> list[float]:
+        a, b, zeros = np.array([difference]), np.array([0.0]), np.zeros((1, 1000))
+        return [
+            compare(a, b, difference + spread * noise[None], zeros, normal_tail=tail).p_value for tail in (False, True)
+        ]
+
+    assert both(5.0) == pytest.approx([2 / 1001, 5.733e-7], rel=1e-3)
+    assert both(-5.0) == both(5.0)
+    assert both(0.5) == pytest.approx([1, 1])
+    assert both(1.0, spread=0.0) == pytest.approx([2 / 1001, np.exp(LOG_SMALLEST_P)])
+    few = 1 + np.array([-0.99, 0.99] * 5)  # none crosses 0, and the normal p is .34: that of the resamples stays
+    weak = paired_bootstrap(1.0, few)
+    assert beyond_resamples(weak, few) == weak
+
+
+def test_with_the_normal_tail_few_resamples_correct_for_many_rows() -> None:
+    values, resampled = rows([9, *[5] * 40], 1000)
+    assert indistinguishable_from_best(values, resampled, higher_is_better=True, normal_tail=True) == ["0"]
+    few = {row: values[row] for row in ("0", "1", "2")}, {row: resampled[row] for row in ("0", "1", "2")}
+    both = [indistinguishable_from_best(*few, higher_is_better=False, normal_tail=tail) for tail in (True, False)]
+    assert both[0] == both[1]
 
 
 def test_the_truly_best_row_is_missing_in_less_than_5_percent() -> None:

@@ -3,81 +3,20 @@
 import importlib.util
 import json
 import re
-from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 import pytest
+from made_up import add_run
 
 from oodbench import tables
-from oodbench.runs import Run, write_sealed
-from oodbench.tables import load_published, load_runs, to_latex, to_markdown, write_tables
+from oodbench.runs import write_sealed
+from oodbench.tables import load_published, load_runs, tables_of, to_latex, to_markdown, write_tables
 from oodbench.tables.load import flatten
 from oodbench.tables.render import latex
-from oodbench.tables.sections import tables_of
 
 ROOT = Path(__file__).resolve().parent.parent
 PUBLISHED = ROOT / "results" / "published.csv"
-
-CONFIG: dict[str, Any] = {
-    "name": {"dataset": "cifar10", "backbone": "resnet18", "loss": "plain", "recipe": "short"},
-    "seed": 0,
-    "precision": "auto",
-    "dataset": {"num_classes": 10, "near": ["cifar100"], "limit": None, "limit_test": None},
-    "backbone": {"_target_": "oodbench.backbones.resnet18", "width": 64},
-    "loss": {"_target_": "oodbench.losses.Plain", "smoothing": 0.0},
-    "recipe": {
-        "epochs": 10,
-        "batch_size": 128,
-        "optimizer": {"_target_": "torch.optim.SGD", "_partial_": True, "lr": 0.1},
-        "warmup_epochs": 0,
-        "clip_grad_norm": None,
-    },
-}
-
-
-def score(auroc: float) -> dict[str, float]:
-    return {"auroc": auroc, "fpr95_idpos": 1 - auroc, "fpr95_oodpos": 0.5, "aupr_in": 0.7, "aupr_out": 0.6}
-
-
-def add_run(
-    results: Path,
-    loss: str = "plain",
-    seed: int = 0,
-    accuracy: float = 0.9,
-    ood: dict[str, dict[str, float]] | None = None,  # AUROC by set and detector
-    images: int = 100,
-    config: dict[str, dict[str, Any]] | None = None,
-    finished: bool = True,
-    not_applicable: dict[str, str] | None = None,
-) -> Path:
-    """A run folder as a training leaves it; `config` overrides single values of CONFIG's blocks."""
-    resolved = deepcopy(CONFIG) | {"seed": seed}
-    resolved["name"]["loss"], resolved["loss"]["_target_"] = loss, f"oodbench.losses.{loss}"
-    for block, values in (config or {}).items():
-        resolved[block] |= values
-    run = Run(resolved | {"results_dir": str(results)})
-    folder = run.folder
-    folder.mkdir(parents=True)
-    run.write_config()
-    ood = ood or {"cifar100": {"native": 0.8, "msp": 0.8}, "svhn": {"native": 0.9, "msp": 0.9}}
-    metrics = {
-        "config_hash": run.hash,
-        **{"accuracy": accuracy, "ece": 0.05, "nll": 0.3, "brier": 0.1},
-        "ood": {set_: {detector: score(auroc) for detector, auroc in each.items()} for set_, each in ood.items()},
-        **({} if not_applicable is None else {"not_applicable": not_applicable}),
-        "provenance": {
-            "images": {
-                "train": resolved["dataset"]["limit"] or 50_000,
-                "test": resolved["dataset"]["limit_test"] or 10_000,
-                **dict.fromkeys(ood, images),
-            },
-            "precision": "bf16",
-        },
-    }
-    if finished:
-        write_sealed(folder / "metrics.json", metrics)
-    return folder
 
 
 def sections(results: Path, fpr: str = "idpos", detectors: tuple[str, ...] = ("native",)) -> list[tables.Table]:
@@ -337,10 +276,14 @@ def test_files_are_deterministic_and_the_csv_is_long(tmp_path: Path) -> None:
     first, second = written
     assert first == second
     lines = first[2].decode().splitlines()
-    header = "dataset,backbone,loss,recipe,hash,seed,epochs,train_limit,test_limit,ood,detector,metric,value"
-    assert lines[0] == header
+    header = "dataset,backbone,loss,recipe,hash,seed,epochs,train_limit,test_limit,ood,detector,metric,value,low,high"
+    assert lines[0] == header + ",seeds,mean,deviation,mean_low,mean_high"
     assert len(lines) == 1 + 2 * (4 + 2 * 2 * 5)  # runs x (metrics + sets x detectors x metrics)
-    assert lines[1] == f"cifar10,resnet18,plain,short,{runs[0].hash},2,10,,,,,accuracy,0.06666666666666667"
+    row, over = lines[1].split(",,,2,")  # no interval over images: scored without resamples
+    assert row == f"cifar10,resnet18,plain,short,{runs[0].hash},2,10,,,,,accuracy,0.06666666666666667"
+    mean, deviation = 0.2, 0.1885618083  # of 1/15 and 1/3: (1/3 - 1/15) / sqrt(2)
+    half = 12.7062047362 * deviation / 2**0.5  # t_{.975, 1}
+    assert [float(x) for x in over.split(",")] == pytest.approx([mean, deviation, mean - half, mean + half])
 
 
 def test_published_rows_are_a_block_of_their_own(tmp_path: Path) -> None:

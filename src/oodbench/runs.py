@@ -283,7 +283,7 @@ class Run:
         if metrics is None or not path.exists():
             return {}
         arrays, about = load_arrays(path)
-        return arrays if about["seal"] == metrics.get("resamples") else {}
+        return arrays if about.get("seal") == metrics.get("resamples", "none") else {}
 
     def outlook(self) -> str:
         """What the command would do."""

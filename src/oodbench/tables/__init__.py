@@ -1,18 +1,39 @@
 """The numbers of all finished runs as the tables of a paper: Markdown, LaTeX and one long CSV.
 
-load: folders -> runs. sections: runs -> tables. render: tables -> text.
-A run is read from its config.yaml and its metrics.json alone. What sets two runs apart is found by comparing their
-configurations, so a loss that is added tomorrow has its row and its caption without a line here.
+load: folders -> runs. cells: a row's numbers in a column, and what is bold. sections, by, matrix, calibration,
+published: runs -> tables. labels, captions: their words. render: tables -> text.
+A run is read from its config.yaml, its metrics.json and its resamples. What sets two runs apart is found by comparing
+their configurations, so a loss that is added tomorrow has its row and its caption without a line here.
 Shares in [0, 1] in files and in code; percent only where a cell is printed.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from oodbench.runs import write_atomic
-from oodbench.tables.load import FIELDS, Published, Result, load_published, load_runs, long_format
+from oodbench.tables.by import check_keys, tables_by
+from oodbench.tables.calibration import calibration_table
+from oodbench.tables.captions import AGAIN, FPR
+from oodbench.tables.load import FIELDS, Result, load_runs, long_format
+from oodbench.tables.matrix import matrix_tables
+from oodbench.tables.published import Published, load_published, published_table
 from oodbench.tables.render import to_latex, to_markdown
-from oodbench.tables.sections import FPR, Table, tables_of
+from oodbench.tables.sections import Table, by_protocol, section
+
+FIRST = ("native", "msp")  # of the scores; the others follow by name
+
+
+def tables_of(
+    runs: Iterable[Result], published: Iterable[Published], fpr: str, detectors: Sequence[str]
+) -> list[Table]:
+    """Of one data set's runs a table per protocol, with one of its calibration; the published rows beneath."""
+    runs, tables = list(runs), []
+    for group in by_protocol(runs):
+        table, calibration = section(group, fpr, detectors), calibration_table(group)
+        missing = f"No calibration table: these runs were scored without its numbers, {AGAIN}."
+        tables += [table, calibration] if calibration else [table._replace(notes=[*table.notes, missing])]
+    rows = [row for row in published if row.dataset == runs[0].dataset]
+    return [*tables, published_table(rows, fpr)] if rows else tables
 
 
 def write_tables(
@@ -22,14 +43,55 @@ def write_tables(
 
     ValueError for a detector that no run has, or published rows that cannot be read.
     """
-    known = sorted({detector for run in runs for detector in run.detectors})
+    check_detectors(runs, detectors)
+    rows, csv = load_published(published), long_format(runs).to_csv(index=False, lineterminator="\n")
+    _write(results_dir, runs, "", "", lambda own: tables_of(own, rows, fpr, detectors))
+    write_atomic(results_dir / "runs.csv", csv)
+
+
+def write_by(
+    results_dir: Path, runs: Sequence[Result], fpr: str, detectors: Sequence[str], keys: Sequence[str]
+) -> None:
+    """<dataset>.by-<keys>.md and .tex, for the data sets of which a run has the keys. ValueError where none has."""
+    check_detectors(runs, detectors)
+    check_keys(runs, keys)
+    options = f" --by {' '.join(keys)}"
+    _write(results_dir, runs, f".by-{'+'.join(keys)}", options, lambda own: tables_by(own, fpr, detectors, keys))
+
+
+def write_matrix(results_dir: Path, runs: Sequence[Result], fpr: str, detectors: Sequence[str]) -> None:
+    """<dataset>.matrix.md and .tex: every loss with every detector."""
+    check_detectors(runs, detectors)
+
+    def tables(own: Sequence[Result]) -> list[Table]:
+        return [table for group in by_protocol(own) for table in matrix_tables(group, fpr, detectors)]
+
+    _write(results_dir, runs, ".matrix", " --matrix", tables)
+
+
+def all_detectors(runs: Iterable[Result]) -> list[str]:
+    known = {detector for run in runs for detector in run.detectors}
+    return [*(name for name in FIRST if name in known), *sorted(known - set(FIRST))]
+
+
+def check_detectors(runs: Sequence[Result], detectors: Sequence[str]) -> None:
+    known = sorted(all_detectors(runs))
     if unknown := sorted(set(detectors) - set(known)):
         raise ValueError(f"no run has the detector {', '.join(unknown)}; the runs have {', '.join(known)}")
-    texts = {"runs.csv": long_format(runs).to_csv(columns=FIELDS, index=False, lineterminator="\n")}
-    rows = load_published(published)
+
+
+def _write(
+    results_dir: Path,
+    runs: Sequence[Result],
+    suffix: str,
+    options: str,
+    make: Callable[[Sequence[Result]], list[Table]],
+) -> None:
+    texts = {}
     for dataset in sorted({run.dataset for run in runs}):
-        tables = tables_of([run for run in runs if run.dataset == dataset], rows, fpr, detectors)
-        texts[f"{dataset}.md"] = to_markdown(dataset, tables)
-        texts[f"{dataset}.tex"] = to_latex(dataset, tables)
+        tables = make([run for run in runs if run.dataset == dataset])
+        if tables:
+            texts[f"{dataset}{suffix}.md"] = to_markdown(dataset, tables, options)
+            texts[f"{dataset}{suffix}.tex"] = to_latex(dataset, tables)
     for name, text in texts.items():
         write_atomic(results_dir / name, text)

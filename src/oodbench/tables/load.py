@@ -1,23 +1,31 @@
-"""Run folders and the file of published rows, read and checked. Shares in [0, 1]."""
+"""Run folders, read and checked. Shares in [0, 1]."""
 
-import csv
 import json
 import math
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 import yaml
 
+from oodbench.arrays import Arrays, load_arrays
+from oodbench.bootstrap import Interval
 from oodbench.metrics import ID_METRICS, OOD_METRICS
 from oodbench.runs import Run, read_sealed
+from oodbench.statistics import over_seeds
 
 OF_A_RUN = ID_METRICS
 OF_A_DETECTOR = tuple(OOD_METRICS)
 FIELDS = ["dataset", "backbone", "loss", "recipe", "hash", "seed", "epochs", "train_limit", "test_limit"]
-FIELDS += ["ood", "detector", "metric", "value"]
+FIELDS += ["ood", "detector", "metric", "value", "low", "high"]
+FIELDS += ["seeds", "mean", "deviation", "mean_low", "mean_high"]
+
+
+Key = tuple[str, str, str]  # (OOD set, detector, metric); the first two are "" for OF_A_RUN
 
 
 class Result(NamedTuple):
@@ -42,7 +50,11 @@ class Result(NamedTuple):
     ood_images: dict[str, int]
     near: frozenset[str]
     note: str
-    numbers: dict[tuple[str, str, str], float]  # (ood set, detector, metric); the first two are "" for OF_A_RUN
+    numbers: dict[Key, float]
+    intervals: dict[Key, Interval]  # 95 %, over the images; of older runs none
+    calibration: dict[str, dict[str, Any] | None]  # as oodbench.calibration gives it; of older runs {}
+    digests: dict[str, str]  # {"test" or OOD set: of its images}
+    settings: dict[str, str]  # {dotted key of the whole configuration: printed value}
     not_applicable: dict[str, str]  # {detector: why it has no numbers}
 
     @property
@@ -50,21 +62,8 @@ class Result(NamedTuple):
         return {detector for _, detector, _ in self.numbers if detector} | self.not_applicable.keys()
 
 
-class Published(NamedTuple):
-    """A row of somebody else's table. `numbers` is {"accuracy", "ece" or "<ood set>.<metric>": share}."""
-
-    dataset: str
-    loss: str
-    backbone: str
-    near: frozenset[str]
-    source: str
-    protocol: str
-    note: str
-    numbers: dict[str, float]
-
-
 @contextmanager
-def _blame(path: Path) -> Iterator[None]:
+def blame(path: Path) -> Iterator[None]:
     """An error in a file's content names the file; a run skipped silently would be a gap in a table."""
     try:
         yield
@@ -99,7 +98,7 @@ def _number(value: Any, what: str) -> float:
     return float(value)
 
 
-def _numbers(metrics: Mapping[str, Any]) -> dict[tuple[str, str, str], float]:
+def _numbers(metrics: Mapping[str, Any]) -> dict[Key, float]:
     numbers = {("", "", metric): _number(metrics[metric], metric) for metric in OF_A_RUN}
     for ood, detectors in metrics["ood"].items():
         for detector, values in detectors.items():
@@ -108,9 +107,32 @@ def _numbers(metrics: Mapping[str, Any]) -> dict[tuple[str, str, str], float]:
     return numbers
 
 
+def _intervals(metrics: Mapping[str, Any]) -> dict[Key, Interval]:
+    """Of the numbers that have one."""
+    intervals = metrics.get("intervals", {})
+    pairs = {("", "", metric): intervals[metric] for metric in OF_A_RUN if metric in intervals}
+    for ood, detectors in intervals.get("ood", {}).items():
+        for detector, values in detectors.items():
+            pairs |= {(ood, detector, metric): values[metric] for metric in OF_A_DETECTOR if metric in values}
+    what = {key: "interval of " + " ".join(filter(None, key)) for key in pairs}
+    return {key: (_number(low, what[key]), _number(high, what[key])) for key, (low, high) in pairs.items()}
+
+
+def resamples(folder: Path) -> Arrays:
+    """{"accuracy" or "<ood set>/<detector>/<metric>": (R,)} of a run; {} where metrics.json has none that belong to it.
+
+    Raises ValueError naming the file that is damaged.
+    """
+    file, seal = folder / "resamples.safetensors", read_sealed(folder / "metrics.json").get("resamples")
+    if seal is None or not file.exists():
+        return {}
+    arrays, about = load_arrays(file)
+    return arrays if about.get("seal") == seal else {}
+
+
 def load_run(folder: Path) -> Result:
     """The finished run in a folder. ValueError names the file that does not parse or lacks a key."""
-    with _blame(folder / "metrics.json"):
+    with blame(folder / "metrics.json"):
         metrics = read_sealed(folder / "metrics.json")
         provenance, images = metrics["provenance"], metrics["provenance"]["images"]
         measured = {
@@ -120,9 +142,12 @@ def load_run(folder: Path) -> Result:
             "test_images": images["test"],
             "ood_images": {ood: images[ood] for ood in metrics["ood"]},
             "numbers": _numbers(metrics),
+            "intervals": _intervals(metrics),
+            "calibration": metrics.get("calibration", {}),
+            "digests": provenance.get("digests", {}),
             "not_applicable": metrics.get("not_applicable", {}),
         }
-    with _blame(folder / "config.yaml"):
+    with blame(folder / "config.yaml"):
         config = yaml.safe_load((folder / "config.yaml").read_text("utf-8"))
         if Run(config).folder.parts[-5:] != folder.parts[-5:]:
             raise ValueError(f"it is the configuration of {Run(config).folder}")
@@ -139,6 +164,7 @@ def load_run(folder: Path) -> Result:
             test_limit=config["dataset"]["limit_test"],
             near=frozenset(config["dataset"]["near"]),
             note=config.get("note") or "",
+            settings=flatten(config) | names,
             **measured,
         )
 
@@ -159,25 +185,24 @@ def load_runs(results_dir: Path) -> tuple[list[Result], int]:
     return runs, len(folders) - len(runs)
 
 
-def load_published(path: Path) -> list[Published]:
-    """Rows of a CSV: the fields of `Published` (near: names with spaces between); other columns are shares or empty."""
-    with _blame(path), path.open(encoding="utf-8", newline="") as file:
-        return [
-            Published(
-                near=frozenset(row.pop("near").split()),
-                **{field: row.pop(field) for field in ("dataset", "loss", "backbone", "source", "protocol", "note")},
-                numbers={column: float(value) for column, value in row.items() if value},
-            )
-            for row in csv.DictReader(file)
-        ]
-
-
 def long_format(runs: Iterable[Result]) -> pd.DataFrame:
-    """FIELDS, and what tells OOD sets of one name apart (near, images): one row a number of one run."""
-    rows = []
+    """FIELDS: one row a number of one run, with its 95 % interval over images (low, high), and, the same in every row
+    of a configuration, mean, sample deviation and 95 % t-interval (mean_low, mean_high) over its seeds.
+    """
+    rows: list[tuple[Any, dict[str, Any]]] = []
+    over: dict[Any, dict[int, float]] = defaultdict(dict)  # by seed
     for run in runs:
         for (ood, detector, metric), value in run.numbers.items():
-            row = {field: getattr(run, field) for field in FIELDS[:-4]}
-            row |= {"ood": ood, "detector": detector, "metric": metric, "value": value}
-            rows.append(row | {"near": ood in run.near, "images": run.ood_images.get(ood, 0)})
-    return pd.DataFrame(rows).astype({"train_limit": "Int64", "test_limit": "Int64"})
+            low, high = run.intervals.get((ood, detector, metric), (None, None))
+            row = {field: getattr(run, field) for field in FIELDS[: FIELDS.index("ood")]}
+            row |= {"ood": ood, "detector": detector, "metric": metric, "value": value, "low": low, "high": high}
+            group = (run.hash, ood, run.ood_images.get(ood), detector, metric)  # sets of one name differ in size
+            over[group][run.seed] = value
+            rows.append((group, row))
+    spreads = {group: over_seeds(np.array(list(values.values()))) for group, values in over.items()}
+    for group, row in rows:
+        mean, deviation, n, interval = spreads[group]
+        low, high = interval or (None, None)
+        row |= {"seeds": n, "mean": mean, "deviation": deviation, "mean_low": low, "mean_high": high}
+    frame = pd.DataFrame([row for _, row in rows], columns=FIELDS)
+    return frame.astype({"train_limit": "Int64", "test_limit": "Int64"})

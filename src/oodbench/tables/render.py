@@ -20,16 +20,17 @@ ESCAPED = str.maketrans(
         "↓": r"$\downarrow$",
         "†": r"$^\dagger$",
         "—": "---",
+        **{digit: rf"\textsuperscript{{{i}}}" for i, digit in enumerate("⁰¹²³⁴⁵⁶⁷⁸⁹")},
     }
 )
 
 
-def to_markdown(dataset: str, tables: Iterable[Table]) -> str:
-    """One section a table, its notes beneath."""
-    parts = [f"# {dataset}", "Made from all finished runs by `python scripts/tables.py`."]
+def to_markdown(dataset: str, tables: Iterable[Table], options: str = "") -> str:
+    """One section a table, its notes beneath; `options`: those of the command that made it."""
+    parts = [f"# {dataset}", f"Made from all finished runs by `python scripts/tables.py{options}`."]
     for table in tables:
         header = [f"{group}<br>{name}" if group else name for group, name in table.columns]
-        rule = ["---" if i < 2 else "---:" for i in range(len(header))]
+        rule = ["---" if i < table.words else "---:" for i in range(len(header))]
         parts.append(f"## {table.title}")
         parts.append("\n".join(_markdown_row(row) for row in (header, rule, *table.rows)))
         parts.append("\n".join(f"- {note}" for note in table.notes))
@@ -46,7 +47,8 @@ def to_latex(dataset: str, tables: Iterable[Table]) -> str:
 
 
 def _latex_table(dataset: str, table: Table) -> str:
-    groups, rules, start = [], "", 1
+    groups: list[str] = []
+    rules, start = "", 1
     for group, members in groupby(table.columns, key=lambda column: column[0]):
         width = len(list(members))
         groups += [rf"\multicolumn{{{width}}}{{c}}{{{latex(group)}}}"] if group else [""] * width
@@ -64,10 +66,9 @@ def _latex_table(dataset: str, table: Table) -> str:
         rf"\caption{{{latex(caption)}}}",
         rf"\label{{tab:{slug}}}",
         r"\begin{adjustbox}{max width=\textwidth}",
-        rf"\begin{{tabular}}{{ll{'r' * (len(table.columns) - 2)}}}",
+        rf"\begin{{tabular}}{{{'l' * table.words}{'r' * (len(table.columns) - table.words)}}}",
         r"\toprule",
-        _latex_row(groups),
-        rules,
+        *([_latex_row(groups), rules] if rules else []),
         _latex_row(latex(name) for _, name in table.columns),
         r"\midrule",
         body,

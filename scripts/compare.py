@@ -1,0 +1,33 @@
+"""Two finished runs, or two scores of one: every difference A - B, and which are more than chance.
+
+python scripts/compare.py RUN_A RUN_B [--detector native] [--detector-b energy]
+python scripts/compare.py RUN --detector native --detector-b energy
+
+RUN is a run's folder, results/runs/<dataset>/<backbone>/<loss>/<recipe>-<hash>/seed0, or the one above its seeds.
+"""
+
+import argparse
+from pathlib import Path
+
+from oodbench.comparison import lines, load_side, pairs_of, report
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Compare two finished runs, or two scores of one.")
+    parser.add_argument("a", type=Path, metavar="RUN_A", help="a run's folder, or the one above its seeds")
+    parser.add_argument("b", type=Path, metavar="RUN_B", nargs="?", help="another; without it the same")
+    parser.add_argument("--detector", default="native", help="the score that A is read with")
+    parser.add_argument("--detector-b", help="the score that B is read with; without it A's")
+    args = parser.parse_args()
+    detector_b = args.detector_b or args.detector
+    try:
+        a, b = load_side(args.a), load_side(args.b or args.a)
+        pairs = pairs_of(a, b)
+        found = lines(pairs, args.detector, detector_b)
+        print(report(pairs, args.detector, detector_b, found, alone=a.keys() ^ b.keys()))
+    except (FileNotFoundError, ValueError) as error:
+        raise SystemExit(f"compare: {error}") from error
+
+
+if __name__ == "__main__":
+    main()

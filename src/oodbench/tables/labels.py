@@ -1,0 +1,78 @@
+"""Names of rows and tables, found by comparing configurations. `by`: dotted keys that have columns of their own."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby
+
+from oodbench.tables.load import Result
+
+Row = tuple[str, ...]  # the values of `by`, then the configuration's hash
+
+
+def row_of(run: Result, by: Sequence[str] = ()) -> Row:
+    return (*(run.settings[key] for key in by), run.hash)
+
+
+def protocol(run: Result, by: Sequence[str] = ()) -> str:
+    """What all rows of a table share, and its title: backbone, recipe, epochs, images, precision; less `by`."""
+    train = f"{run.train_images:,} training images" + " (subset)" * bool(run.train_limit)
+    test = f"{run.test_images:,} test images" + " (subset)" * bool(run.test_limit)
+    epochs = f"{run.epochs} epoch" + "s" * (run.epochs != 1)
+    parts = {
+        "backbone": run.backbone + in_brackets(less(by, "backbone.", run.backbone_settings)),
+        "recipe": f"recipe {run.recipe}",
+        "recipe.epochs": epochs,
+        "dataset.limit": train,
+        "dataset.limit_test": test,
+        "precision": run.precision,
+    }
+    return ", ".join(text for key, text in parts.items() if not {key, key.partition(".")[0]} & set(by))
+
+
+def row_labels(runs: Iterable[Result], by: Sequence[str] = ()) -> dict[Row, str]:
+    """{row: label}, sorted by `by` and label: the loss's name, and what sets it apart from others of that name."""
+    labels: dict[Row, str] = {}
+    for loss, group in groupby(sorted(runs, key=lambda run: run.loss), key=lambda run: run.loss):
+        settings = {
+            row_of(run, by): less(by, "loss.", run.loss_settings)
+            | {f"recipe.{key}": value for key, value in less(by, "recipe.", run.recipe_settings).items()}
+            for run in group
+        }
+        keys = differing(settings.values())
+        labels |= {row: loss + in_brackets(only(keys, each)) for row, each in settings.items()}
+    times = Counter((row[:-1], label) for row, label in labels.items())  # twice: neither loss nor recipe differs
+    unique = {
+        row: label if times[row[:-1], label] == 1 else f"{label} [{row[-1][:8]}]" for row, label in labels.items()
+    }
+    return dict(sorted(unique.items(), key=lambda item: (*map(numerically, item[0][:-1]), item[1])))
+
+
+def numerically(value: str) -> tuple[bool, float, str]:
+    """To sort by: numbers first, by size."""
+    try:
+        return False, float(value), value
+    except ValueError:
+        return True, 0.0, value
+
+
+def differing(settings: Iterable[Mapping[str, str]]) -> list[str]:
+    """The keys on which these do not all agree, keys that only some have included."""
+    settings = list(settings)
+    keys = dict.fromkeys(key for each in settings for key in each)
+    return [key for key in keys if len({each.get(key) for each in settings}) > 1]
+
+
+def listed(settings: Mapping[str, str]) -> str:
+    return ", ".join(f"{key}={value}" for key, value in settings.items())
+
+
+def in_brackets(settings: Mapping[str, str]) -> str:
+    return f" ({listed(settings)})" if settings else ""
+
+
+def only(keys: Iterable[str], settings: Mapping[str, str]) -> dict[str, str]:
+    return {key: settings[key] for key in keys if key in settings}
+
+
+def less(by: Sequence[str], prefix: str, settings: Mapping[str, str]) -> dict[str, str]:
+    return {key: value for key, value in settings.items() if prefix + key not in by}
