@@ -1,0 +1,9 @@
+"""Scores that need the images or the network: computed at collect time, once a set, and stored.
+
+detector(network, train, **hyperparameters) -> scorer, and scorer((N, 32, 32, 3) uint8) -> (N,) float64, higher is
+stranger. `train` is the training set, not augmented and by a network in evaluation mode. Raises NotApplicable where a
+network has no such score, ValueError for hyperparameters that no network could have.
+"""
+
+from oodbench.image_detectors.network import ImageDetector, Network, Scorer
+from oodbench.image_detectors.odin import odin
