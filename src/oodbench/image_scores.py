@@ -3,7 +3,6 @@
 import json
 import warnings
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
 
@@ -42,27 +41,30 @@ def _as_detector(scores: Scores, sets: Sequence[str]) -> Detector:
 
 def _scores_of(run: Run, model: Classifier, name: str, detector: ImageDetector, splits: Mapping[str, Split]) -> Scores:
     train = splits["train"]
-    how = json.dumps([run.detectors[name], train.digest], sort_keys=True)
     scores: dict[str, Array] = {}
     scorer: Scorer | None = None
     for set_name, split in splits.items():
         if split is train:
             continue
-        path = run.image_scores(name, set_name)
-        stored = _stored(path, split, how)
+        stored = stored_scores(run, name, set_name, split.digest, train.digest)
         if stored is None:
             try:
                 scorer = scorer or detector(Network(model), train)  # what it learns of the training set, at need only
+                stored = scorer(split.images)
             except NotApplicable as reason:
                 return reason
-            stored = scorer(split.images)
-            save_arrays(path, {"scores": stored}, source=split.digest, how=how)
+            about = _about(run, name, split.digest, train.digest)
+            save_arrays(run.image_scores(name, set_name), {"scores": stored}, **about)
         scores[set_name] = stored
     return scores
 
 
-def _stored(path: Path, split: Split, how: str) -> Array | None:
-    """The scores at path; None where there are none, or of other images, or by other hyperparameters."""
+def stored_scores(run: Run, name: str, set_name: str, source: str, train: str) -> Array | None:
+    """(N,), what the image detector said of the set; None where it was not asked, or other images, or otherwise set.
+
+    source and train: digests of the set's and the training images. A damaged file is warned of, and None.
+    """
+    path = run.image_scores(name, set_name)
     if not path.exists():
         return None
     try:
@@ -70,6 +72,8 @@ def _stored(path: Path, split: Split, how: str) -> Array | None:
     except ValueError as error:
         warnings.warn(f"computed again: {error}", stacklevel=2)
         return None
-    wanted = {"source": split.digest, "how": how}
-    scores = arrays.get("scores")
-    return scores if metadata == wanted and scores is not None and len(scores) == len(split.labels) else None
+    return arrays["scores"] if metadata == _about(run, name, source, train) else None
+
+
+def _about(run: Run, name: str, source: str, train: str) -> dict[str, str]:
+    return {"source": source, "train": train, "how": json.dumps(run.detectors[name], sort_keys=True)}

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from copy import deepcopy
+from itertools import accumulate
 from typing import Any, TypeVar
 
 import numpy as np
@@ -58,6 +59,15 @@ class Network:
     def features(self, x: Tensor) -> Tensor:
         """(B, 3, 32, 32) -> (B, D), on the CPU"""
         return self.backbone(x).float().cpu()
+
+    def maps(self, x: Tensor, last: int | None = None) -> list[Tensor]:
+        """(B, 3, 32, 32) -> the stages' maps (B, C, H, W), up to `last` of them"""
+        stages = self.staged().stages()[:last]
+        return list(accumulate(stages, lambda maps, stage: stage(maps), initial=x))[1:]
+
+    def pool(self, maps: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C)"""
+        return self.staged().pool(maps)
 
     def log_probs(self, features: Tensor) -> Tensor:
         """(B, D) -> (B, K) float64, the loss's own reading of its logits"""
