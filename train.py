@@ -63,9 +63,10 @@ def execute(cfg: DictConfig, run: Run, device: "torch.device") -> None:
     model, facts = build(cfg, device)
     recipe = Recipe(**instantiate(cfg.recipe, _convert_="all"))
     detectors = {name: instantiate(node) for name, node in cfg.detector.items()}
+    image_detectors = {name: instantiate(node) for name, node in cfg.image_detector.items()}
     inspect.signature(recipe.optimizer).bind([])  # a misspelt option is told now and not when it is called
     inspect.signature(recipe.schedule).bind(0.0)
-    for detector in detectors.values():
+    for detector in (*detectors.values(), *image_detectors.values()):
         inspect.signature(detector).bind(None, None)
     try:
         with claim(run.folder), leaving_traceback(run.folder):  # from here on it is this cell that fails
@@ -75,7 +76,7 @@ def execute(cfg: DictConfig, run: Run, device: "torch.device") -> None:
                 run.write_config()
                 with track(run, **cfg.wandb) as log:
                     train(cfg, run, model, recipe, sets, facts, log)
-                    numbers = score(run, model, detectors, sets)
+                    numbers = score(run, model, detectors, image_detectors, sets)
                     log({name: numbers[name] for name in ("accuracy", "ece", "nll", "brier", "ood")})
                 print(report(numbers), run.folder, sep="\n\n")
     except ClaimedError as error:
@@ -88,20 +89,25 @@ def execute(cfg: DictConfig, run: Run, device: "torch.device") -> None:
         raise
 
 
-def score(run: Run, model: "Classifier", detectors: dict[str, Any], sets: "Benchmark") -> Any:
+def score(
+    run: Run, model: "Classifier", detectors: dict[str, Any], image_detectors: dict[str, Any], sets: "Benchmark"
+) -> Any:
     """Collect what the model says of every set, and write the numbers."""
     from oodbench.detectors import Reference
     from oodbench.evaluate import evaluate
+    from oodbench.image_scores import as_detectors, image_scores
     from oodbench.model import head_of, linear_of
 
     splits = {"train": sets.train, "test": sets.test, **sets.ood, **sets.validation}
     outputs = {name: collect(run, model, name, split) for name, split in splits.items()}
     reference = Reference(outputs["train"], head_of(model.objective), linear_of(model.objective), outputs.get("val"))
-    ood = {name: outputs[name] for name in sets.ood}
-    numbers, resamples = evaluate(outputs["test"], ood, detectors, reference)
+    scores, ood = image_scores(run, model, image_detectors, splits), {name: outputs[name] for name in sets.ood}
+    every = detectors | as_detectors(scores, ["test", *ood])
+    numbers, resamples = evaluate(outputs["test"], ood, every, reference)
     if sets.validation:
         known = reference._replace(validation=None)  # which are the images to be judged here
-        held_out, _ = evaluate(outputs["val"], {"val_ood": outputs["val_ood"]}, detectors, known)
+        every = detectors | as_detectors(scores, ["val", "val_ood"])
+        held_out, _ = evaluate(outputs["val"], {"val_ood": outputs["val_ood"]}, every, known)
         numbers["validation"] = held_out | {"ood": held_out["ood"]["val_ood"], "of": run.validation}
     images = {name: len(split.labels) for name, split in splits.items()}
     digests = {name: split.digest for name, split in splits.items()}

@@ -39,7 +39,7 @@ KINDS: dict[type, tuple[str, tuple[type, ...]]] = {  # of a default: in words, w
     dict: ("a group of keys", (dict,)),
     type(None): ("a number, true, false, a list or null", (*NUMBER, bool, list, type(None))),
 }
-OPEN = ("ood", "detector")  # where +<name> adds a set or a score of one's own
+OPEN = ("ood", "detector", "image_detector")  # where +<name> adds a set or a score of one's own
 
 
 class UsageError(Exception):

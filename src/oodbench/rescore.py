@@ -31,7 +31,7 @@ def rescore(folder: Path, detector: Config, grids: Config | None = None) -> dict
     a damaged file, a configuration that is not the folder's, or a target outside this project.
     """
     config = yaml.safe_load((folder / "config.yaml").read_text("utf-8"))
-    run = Run(config | {"detector": detector, "results_dir": str(folder.absolute().parents[5])})
+    run = Run(config | {"detector": detector, "image_detector": {}, "results_dir": str(folder.absolute().parents[5])})
     if run.folder != folder.absolute():
         raise ValueError(f"{folder / 'config.yaml'} is the configuration of {run.folder}")
     with claim(folder):

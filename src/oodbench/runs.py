@@ -7,6 +7,7 @@ results/runs/<dataset>/<backbone>/<loss>/<recipe>-<hash>/seed<n>/
     training.json        what it was trained with and on: versions, commit, device, precision, wall time
     model.safetensors    the weights of the last epoch: training is finished
     outputs/<set>.safetensors
+    outputs/<image detector>/<set>.safetensors
     resamples.safetensors    the bootstrap resamples of every number
     metrics.json         written last: the run is finished
     claim.json           while a process runs it
@@ -167,6 +168,9 @@ class Run:
     def outputs(self, name: str) -> Path:
         return self.folder / "outputs" / f"{name}.safetensors"
 
+    def image_scores(self, detector: str, name: str) -> Path:
+        return self.folder / "outputs" / detector / f"{name}.safetensors"
+
     def write_config(self) -> None:
         write_atomic(self.folder / "config.yaml", yaml.safe_dump(self.config, sort_keys=False))
 
@@ -254,8 +258,11 @@ class Run:
 
     @property
     def detectors(self) -> Config:
-        """{detector: its configuration}, as metrics.json records it."""
-        return without_places(self.config["detector"])
+        """{detector or image detector: its configuration}, as metrics.json records it."""
+        stored, of_images = self.config["detector"], self.config.get("image_detector", {})
+        if both := stored.keys() & of_images.keys():
+            raise ValueError(f"{', '.join(sorted(both))}: a detector and an image detector are called so")
+        return without_places(stored | of_images)
 
     def is_finished(self) -> bool:
         """Whether metrics.json holds every number that the configuration asks for, of the very sets and detectors.

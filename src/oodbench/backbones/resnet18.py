@@ -1,3 +1,5 @@
+from collections.abc import Callable, Sequence
+
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -41,8 +43,19 @@ class ResNet18(nn.Module):
     def _stage(num_in: int, num_out: int, stride: int) -> nn.Sequential:
         return nn.Sequential(BasicBlock(num_in, num_out, stride), BasicBlock(num_out, num_out, 1))
 
+    def stem(self, images: Tensor) -> Tensor:
+        """(B, 3, 32, 32) -> (B, width, 32, 32)"""
+        return F.relu(self.bn1(self.conv1(images)))
+
+    def stages(self) -> Sequence[Callable[[Tensor], Tensor]]:
+        return self.stem, self.layer1, self.layer2, self.layer3, self.layer4
+
+    def pool(self, maps: Tensor) -> Tensor:
+        return maps.mean((2, 3))
+
     def forward(self, images: Tensor) -> Tensor:
         """(B, 3, 32, 32) normalised images -> (B, 8 width) features, after the last ReLU, averaged over the plane."""
-        x = F.relu(self.bn1(self.conv1(images)))
-        x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
-        return x.mean((2, 3))
+        x = images
+        for stage in self.stages():
+            x = stage(x)
+        return self.pool(x)

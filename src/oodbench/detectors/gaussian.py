@@ -6,6 +6,7 @@ Features that have collapsed onto their class means make float32 distances negat
 from collections.abc import Iterator
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.linalg import cholesky, solve_triangular
 from scipy.spatial.distance import cdist
 
@@ -32,9 +33,16 @@ def relative_mahalanobis(test: Outputs, reference: Reference, ridge: float) -> A
 def gmm(test: Outputs, reference: Reference, ridge: float) -> Array:
     """-log sum_k pi_k N(f; m_k, C_k), a Gaussian a class; C_k += ridge mean(diag C) I, C their common covariance"""
     train = reference.train
-    added = ridge * np.trace(tied_covariance(train)) / train.features.shape[1] * np.eye(train.features.shape[1])
+    added = (
+        ridge
+        * np.trace(tied_covariance(train.features, train.labels))
+        / train.features.shape[1]
+        * np.eye(train.features.shape[1])
+    )
     log_density = np.full(len(test.features), -np.inf)
-    for features in by_class(train):  # a class at a time: K x N x D numbers would be 19 GB for CIFAR-100
+    for features in by_class(
+        train.features, train.labels
+    ):  # a class at a time: K x N x D numbers would be 19 GB for CIFAR-100
         mean = features.mean(0, dtype=np.float64)
         factor = factored(scatter(features, mean) / len(features) + added)
         log_norm = np.log(np.diag(factor)).sum() + len(factor) / 2 * np.log(2 * np.pi)
@@ -46,14 +54,19 @@ def gmm(test: Outputs, reference: Reference, ridge: float) -> Array:
 
 def tied_distances(test: Outputs, reference: Reference, ridge: float) -> Array:
     """-> (N,), the squared Mahalanobis distance to the nearest class mean"""
-    means = np.stack([features.mean(0, dtype=np.float64) for features in by_class(reference.train)])
-    return distances(test.features, means, regularised(tied_covariance(reference.train), ridge)).min(1)
+    return distances(test.features, *tied_gaussians(reference.train.features, reference.train.labels, ridge)).min(1)
 
 
-def by_class(train: Outputs) -> Iterator[Array]:
-    """The (n, D) features of each class that has a training image."""
-    for k in np.unique(train.labels):
-        yield train.features[train.labels == k]
+def tied_gaussians(features: Array, labels: NDArray[np.integer], ridge: float) -> tuple[Array, Array]:
+    """(N, D), (N,) -> (K, D) class means, (D, D) lower triangular L with L L' their common regularised covariance"""
+    means = np.stack([of_class.mean(0, dtype=np.float64) for of_class in by_class(features, labels)])
+    return means, regularised(tied_covariance(features, labels), ridge)
+
+
+def by_class(features: Array, labels: NDArray[np.integer]) -> Iterator[Array]:
+    """The (n, D) features of each class that has an image."""
+    for k in np.unique(labels):
+        yield features[labels == k]
 
 
 def scatter(features: Array, mean: Array) -> Array:
@@ -63,10 +76,10 @@ def scatter(features: Array, mean: Array) -> Array:
     return sum((block.T @ block for block in blocks), np.zeros((len(mean), len(mean))))
 
 
-def tied_covariance(train: Outputs) -> Array:
-    """-> (D, D), of the features about their classes' means"""
-    scatters = (scatter(features, features.mean(0, dtype=np.float64)) for features in by_class(train))
-    return sum(scatters, np.zeros((train.features.shape[1],) * 2)) / len(train.features)
+def tied_covariance(features: Array, labels: NDArray[np.integer]) -> Array:
+    """(N, D), (N,) -> (D, D), of the features about their classes' means"""
+    scatters = (scatter(of_class, of_class.mean(0, dtype=np.float64)) for of_class in by_class(features, labels))
+    return sum(scatters, np.zeros((features.shape[1],) * 2)) / len(features)
 
 
 def regularised(covariance: Array, ridge: float) -> Array:
