@@ -167,7 +167,7 @@ def test_every_number_has_an_interval_and_its_resamples(finished: Finished) -> N
             for metric, value in values.items():
                 low, high = numbers["intervals"]["ood"][set_name][detector][metric]
                 assert low <= value <= high
-                assert low == np.quantile(resamples[f"{set_name}/{detector}/{metric}"], 0.025)
+                assert low == pytest.approx(np.quantile(resamples[f"{set_name}/{detector}/{metric}"], 0.025))
     low, high = numbers["intervals"]["accuracy"]
     assert low < numbers["accuracy"] < high
     assert len(resamples) == 4 + 2 * 4 * 5

@@ -234,9 +234,9 @@ class Run:
         from oodbench.metrics import ID_METRICS, OOD_METRICS
 
         name = self.config["validation"]["objective"]
-        of_ood = [f"ood.{detector}.{metric}" for detector in self.config["detector"] for metric in OOD_METRICS]
+        of_ood = [f"ood.{detector}.{metric}" for detector in self.detectors for metric in OOD_METRICS]
         if self.validation and name not in (*ID_METRICS, *of_ood):
-            detectors, metrics = ", ".join(self.config["detector"]), ", ".join(OOD_METRICS)
+            detectors, metrics = ", ".join(self.detectors), ", ".join(OOD_METRICS)
             raise ValueError(
                 f"validation.objective={name}: there is {', '.join(ID_METRICS)} and ood.<detector>.<metric>, the "
                 f"detector one of {detectors}, the metric one of {metrics}"
