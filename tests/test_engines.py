@@ -33,7 +33,14 @@ def _cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 def sweep(results: Path, *overrides: str) -> subprocess.Popen[str]:
     command = [sys.executable, str(ROOT / "train.py"), "-m", *RUN, f"results_dir={results}", *overrides]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, preexec_fn=listen_to_ctrl_c
+    )
+
+
+def listen_to_ctrl_c() -> None:
+    """A shell's background jobs, of which these tests may be one, do not."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def done(process: subprocess.Popen[str]) -> str:
@@ -133,9 +140,9 @@ def test_a_cell_after_another_in_one_process_ends_like_one_alone(straight: Path,
 
 
 def test_two_overlapping_sweeps_run_no_cell_twice(tmp_path: Path) -> None:
-    one = sweep(tmp_path, "loss=ce,ghm")
+    one = sweep(tmp_path, "loss=ce,ghm", "recipe.epochs=60")
     folder, _ = victim(tmp_path, one, "ce")
-    two = sweep(tmp_path, "loss=ce,ghm")
+    two = sweep(tmp_path, "loss=ce,ghm", "recipe.epochs=60")
     printed = [done(one), done(two)]
     trained = [text.count(f"\n\n{tmp_path}") for text in printed]  # a run that is through prints its folder last
     assert sum(trained) == 2, printed
