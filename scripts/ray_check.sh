@@ -12,11 +12,12 @@ grid=(loss=ce,ghm dataset=digits recipe=smoke recipe.epochs=12 recipe.batch_size
   checkpoint_share=1)
 ray=(hydra/launcher=ray_cluster hydra.launcher.ray.remote.num_gpus=0 hydra.launcher.ray.remote.num_cpus=1)
 
+shown() { grep -E 'will be retried|finished already|^digits/|^[0-9]+ done' | sed 's/\x1b\[[0-9;]*m//g' | cut -c 1-150; }
 weights() { (cd "$1" && find . -name model.safetensors -exec sha256sum {} + | sort -k 2); }
 
 rm -rf "$results/basic" "$results/ray"
 echo "== one cell after the other, in one process"
-"$python" train.py -m "${grid[@]}" results_dir="$results/basic" | tail -n 5
+"$python" train.py -m "${grid[@]}" results_dir="$results/basic" | shown
 
 echo "== on Ray, and one cell's process is killed half-way"
 "$python" train.py -m "${grid[@]}" "${ray[@]}" results_dir="$results/ray" > "$results/ray.log" 2>&1 &
@@ -33,11 +34,11 @@ while true; do
 done
 code=0
 wait "$sweep" || code=$?
-tail -n 5 "$results/ray.log"
+shown < "$results/ray.log"
 echo "exit code $code"
 
 echo "== the same command again"
-"$python" train.py -m "${grid[@]}" "${ray[@]}" results_dir="$results/ray" 2>&1 | tail -n 5
+"$python" train.py -m "${grid[@]}" "${ray[@]}" results_dir="$results/ray" 2>&1 | shown
 
 echo "== weights"
 weights "$results/ray"
