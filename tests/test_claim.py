@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from oodbench.claim import SILENCE, ClaimedError, claim, owner
-from oodbench.interrupt import stop_signal
-from oodbench.runs import leaving_traceback
-from oodbench.status import states, table
+from oodbench.claim import SILENCE, ClaimedError, claim, owner, run_by_workers
+from oodbench.interrupt import ending, stop_signal
+from oodbench.runs import UnwritableError, check_writable, leaving_traceback
+from oodbench.status import duration, state_of, states, table
 
 fork = multiprocessing.get_context("fork")  # spawn would import torch in every process
 
@@ -152,3 +152,90 @@ def test_the_status_of_every_run_is_seen(tmp_path: Path) -> None:
     ]
     assert rows[1].note == "FloatingPointError: the loss is nan"
     assert table(rows).endswith("1 done, 1 running, 1 failed, 1 stopped")
+    assert rows[3].note.startswith("for 0 s, process ")
+
+
+def test_a_run_that_was_never_started_is_missing_and_still_is_when_it_was_looked_at(tmp_path: Path) -> None:
+    folder = tmp_path / "runs/digits/resnet18/ce/short-abc/seed0"
+    row = state_of(folder, tmp_path, done=False)
+    assert (row.state, row.epochs_done, row.note) == ("missing", 0, "the same command starts it")
+    assert table([row]).endswith("0 done, 0 running, 0 failed, 0 stopped, 1 missing")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_running_cell_tells_since_when_and_other_files_do_not_change_that(tmp_path: Path) -> None:
+    folder = tmp_path / "runs/digits/resnet18/ce/short-abc/seed0"
+    before = time.time()
+    with claim(folder):
+        who = owner(folder)
+        assert who is not None
+        assert before <= who["since"] <= time.time()
+        (folder / "claim.json").write_text(json.dumps(who | {"since": who["since"] - 600}))
+        row = state_of(folder, tmp_path, done=False)
+    assert (row.state, row.note) == ("running", f"for 10 min, process {who['pid']} on {who['host']}")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(0, "0 s"), (119, "119 s"), (120, "2 min"), (7199, "119 min"), (7200, "2 h")]
+)
+def test_durations_in_words(seconds: float, words: str) -> None:
+    assert duration(seconds) == words
+
+
+@pytest.mark.parametrize("content", [b"recipe: [", b"\xff", b"- 1", b"recipe: 3", b""])
+def test_a_configuration_that_cannot_be_read_hides_no_other_run(tmp_path: Path, content: bytes) -> None:
+    folder = tmp_path / "runs/digits/resnet18/ce/short-abc/seed0"
+    folder.mkdir(parents=True)
+    (folder / "config.yaml").write_bytes(content)
+    (folder / "error.txt").write_bytes(b"\xff\n")
+    assert [(row.state, row.epochs) for row in states(tmp_path)] == [("failed", 0)]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_that_is_not_for_writing_is_named(tmp_path: Path) -> None:
+    tmp_path.chmod(0o555)
+    with pytest.raises(UnwritableError, match=r"cannot write .*Permission denied"), claim(tmp_path / "cell"):
+        pytest.fail("claimed")
+    tmp_path.chmod(0o755)
+
+
+def test_a_file_in_the_folders_place_is_named(tmp_path: Path) -> None:
+    (tmp_path / "results").touch()
+    says = f"cannot write {tmp_path}/results/.*Not a directory"
+    with pytest.raises(UnwritableError, match=says), claim(tmp_path / "results" / "cell"):
+        pytest.fail("claimed")
+    with pytest.raises(UnwritableError, match="cannot write"):
+        check_writable(tmp_path / "results" / "runs")
+
+
+def test_only_workers_of_this_process_are_its_workers(tmp_path: Path, held: int) -> None:
+    assert run_by_workers([tmp_path, tmp_path / "none"]) == {(held, tmp_path)}
+    who = json.loads((tmp_path / "claim.json").read_text())
+    (tmp_path / "claim.json").write_text(json.dumps(who | {"place": "elsewhere"}))
+    assert owner(tmp_path) is not None  # a process of the same number on another machine
+    assert run_by_workers([tmp_path]) == set()
+    with claim(tmp_path / "mine"):
+        assert run_by_workers([tmp_path / "mine"]) == set()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_outside_of_a_training_a_signal_ends_the_process_after_its_workers(number: signal.Signals) -> None:
+    before = signal.getsignal(number)
+    worker = fork.Process(target=time.sleep, args=(60,))
+    worker.start()
+    assert worker.pid is not None
+    pid = worker.pid
+
+    def train_and_then_wait() -> None:
+        with stop_signal() as stop:  # which takes its place meanwhile
+            os.kill(os.getpid(), number)
+            assert stop() == number
+            assert worker.is_alive()
+        os.kill(os.getpid(), number)
+        time.sleep(60)
+
+    with pytest.raises(SystemExit) as end, ending(lambda: {(pid, "cell")} if worker.is_alive() else set()):
+        train_and_then_wait()
+    assert end.value.code == 128 + number
+    assert worker.exitcode == -signal.SIGTERM
+    assert signal.getsignal(number) == before

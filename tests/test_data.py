@@ -694,6 +694,38 @@ def test_far_sets_are_the_same_every_time(name: str, size: int) -> None:
 # --- the sets of a run -----------------------------------------------------------------------------------------------
 
 
+def test_held_out_images_are_the_last_of_every_class_and_not_trained_on() -> None:
+    train, test, far = split_of([0, 1, 0, 1, 1, 0, 0, 1]), split_of([0, 1] * 2), split_of([-1] * 6)
+    sets = data.benchmark(train, test, {}, 2, None, 4, held_out=3, val_ood=far)
+    assert rows_of(sets.validation["val"]) == [5, 6, 7]  # two of class 0, one of class 1
+    assert rows_of(sets.train) == [0, 1, 2, 3, 4]
+    assert rows_of(sets.validation["val_ood"]) == [0, 1, 3, 4]  # limit_test of 6, evenly spaced
+    fewer = data.benchmark(train, test, {}, 2, 2, None, held_out=3, val_ood=far)
+    assert rows_of(fewer.train) == [0, 1]
+    assert rows_of(fewer.validation["val"]) == [5, 6, 7]  # whatever part of the rest is trained on
+    assert data.benchmark(train, test, {}, 2, None, None).validation == {}
+
+
+@pytest.mark.parametrize(
+    ("held_out", "says"), [(1, "validation: a limit of 1"), (5, "validation: .*class 0"), (4, "train without the 4")]
+)
+def test_more_images_than_can_be_spared_are_not_held_out(held_out: int, says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        data.benchmark(split_of([0, 1, 0, 1, 1]), split_of([0, 1]), {}, 2, None, None, held_out, split_of([-1]))
+
+
+def test_a_reported_set_is_not_chosen_on_whatever_it_is_called() -> None:
+    far = split_of([-1] * 6)
+    train, test = split_of([0, 0, 1, 1]), split_of([0, 1])
+    with pytest.raises(ValueError, match="far is reported, so nothing may be chosen on it"):
+        data.benchmark(train, test, {"far": far}, 2, None, None, 2, far)
+    other = far._replace(digest="another")
+    assert set(data.benchmark(train, test, {"far": far}, 2, None, None, 2, other).validation) == {"val", "val_ood"}
+    for name in ("val", "val_ood"):
+        with pytest.raises(ValueError, match=f"cannot be called {name}"):
+            data.benchmark(train, test, {name: far}, 2, None, None)
+
+
 def split_of(labels: list[int]) -> Split:
     """Every image holds its row, so that a subset tells which rows it took."""
     images = np.zeros((len(labels), 32, 32, 3), np.uint8)
@@ -771,7 +803,8 @@ def configured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Call
     for group in ("dataset", "ood"):
         shutil.copytree(CONF / group, tmp_path / "conf" / group)
     (tmp_path / "conf/train.yaml").write_text(
-        "defaults: [_self_, {ood: [svhn, cifar100]}, {dataset: cifar10}]\ndata_root: ${oc.env:OODBENCH_DATA,data}\n"
+        "defaults: [_self_, {ood: [svhn, cifar100]}, {ood@validation.ood: tiny_imagenet}, {dataset: cifar10}]\n"
+        "data_root: ${oc.env:OODBENCH_DATA,data}\n"
     )
     monkeypatch.setenv("OODBENCH_DATA", "/the/data")
     with initialize_config_dir(str(tmp_path / "conf"), version_base="1.3"):

@@ -33,7 +33,14 @@ def _cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 def sweep(results: Path, *overrides: str) -> subprocess.Popen[str]:
     command = [sys.executable, str(ROOT / "train.py"), "-m", *RUN, f"results_dir={results}", *overrides]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, preexec_fn=listen_to_ctrl_c
+    )
+
+
+def listen_to_ctrl_c() -> None:
+    """A shell's background jobs, of which these tests may be one, do not."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def done(process: subprocess.Popen[str]) -> str:
@@ -98,10 +105,44 @@ def test_a_job_that_submitit_preempts_goes_on_in_the_same_folder(straight: Path,
     assert "this job is preempted" in log.read_text()
 
 
+@pytest.mark.parametrize(
+    ("launcher", "number"), [("local", signal.SIGTERM), ("local", signal.SIGINT), ("basic", signal.SIGTERM)]
+)
+def test_a_sweep_that_is_told_to_end_lets_its_cells_save_and_leaves_nobody_behind(
+    launcher: str, number: signal.Signals, straight: Path, tmp_path: Path
+) -> None:
+    arguments = (f"hydra/launcher={launcher}", "loss=ghm,ce")
+    process = sweep(tmp_path, *arguments)
+    folder, pid = victim(tmp_path, process, "ghm")
+    assert (pid == process.pid) == (launcher == "basic")
+    process.send_signal(number)
+    printed = done(process)
+    assert process.returncode == 128 + number, printed
+    assert "stopped and saved" in printed
+    assert "‖ stopped" in printed[printed.index("\nrun ") :]
+    assert owner(folder) is None
+    assert not (folder / "claim.json").exists()  # it was given back, and not only its owner killed
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+    assert "2 done, 0 running, 0 failed, 0 stopped" in done(sweep(tmp_path, *arguments))
+    assert weights(tmp_path) == weights(straight)
+
+
+def test_a_cell_after_another_in_one_process_ends_like_one_alone(straight: Path, tmp_path: Path) -> None:
+    alone = subprocess.run(
+        [sys.executable, str(ROOT / "train.py"), *RUN, f"results_dir={tmp_path}", "loss=ghm"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    (name,) = weights(tmp_path)
+    assert weights(tmp_path)[name] == weights(straight)[name], alone.stdout  # after ce, in straight
+
+
 def test_two_overlapping_sweeps_run_no_cell_twice(tmp_path: Path) -> None:
-    one = sweep(tmp_path, "loss=ce,ghm")
+    one = sweep(tmp_path, "loss=ce,ghm", "recipe.epochs=60")
     folder, _ = victim(tmp_path, one, "ce")
-    two = sweep(tmp_path, "loss=ce,ghm")
+    two = sweep(tmp_path, "loss=ce,ghm", "recipe.epochs=60")
     printed = [done(one), done(two)]
     trained = [text.count(f"\n\n{tmp_path}") for text in printed]  # a run that is through prints its folder last
     assert sum(trained) == 2, printed

@@ -73,6 +73,32 @@ def test_what_decides_the_numbers_changes_the_hash(override: str) -> None:
     assert config_hash(configuration(override)) != config_hash(CONFIG)
 
 
+def test_holding_images_out_is_another_training_and_what_is_chosen_by_them_is_not() -> None:
+    assert config_hash(configuration("validation.objective=nll")) == config_hash(CONFIG)
+    held_out = config_hash(configuration("validation.images=80"))
+    assert held_out != config_hash(CONFIG)
+    assert held_out != config_hash(configuration("validation.images=81"))
+    assert held_out == config_hash(configuration("validation.images=80", "validation.objective=nll"))
+    before = {key: value for key, value in CONFIG.items() if key != "validation"}
+    assert config_hash(before) == config_hash(CONFIG)  # as it was before images could be held out
+
+
+@pytest.mark.parametrize(("objective", "value"), [("nll", 2.0), ("ood.msp.auroc", 0.75)])
+def test_the_objective_is_a_number_of_the_held_out_images(tmp_path: Path, objective: str, value: float) -> None:
+    run = run_in(tmp_path, "validation.images=80", f"validation.objective={objective}")
+    run.check_objective()
+    ood = {name: {d: {"auroc": 0.5} for d in run.config["detector"]} for name in run.config["ood"]}
+    validation = {"nll": 2.0, "ood": {"msp": {"auroc": 0.75}}, "of": run.validation}
+    sets = {"images": dict.fromkeys(ood, 7), "digests": dict.fromkeys(ood, "digest")}
+    run.add_metrics(deepcopy(NUMBERS) | {"ood": ood, "validation": validation}, FACTS | sets)
+    assert run.is_finished()
+    assert run.objective() == value
+    assert run_in(tmp_path).objective() is None
+    absent = run_in(tmp_path, "validation.images=80", "validation.objective=ood.energy.auroc")
+    with pytest.raises(ValueError, match=r"ood\.energy\.auroc: there is \['msp'\], no energy"):
+        absent.objective()
+
+
 def test_a_number_is_the_same_however_it_is_written() -> None:
     assert len({config_hash(configuration(f"loss.label_smoothing={value}")) for value in ("0.0", "0", "0e0")}) == 1
     assert len({config_hash(configuration(f"recipe.warmup_epochs={value}")) for value in ("1", "1.0")}) == 1

@@ -343,6 +343,53 @@ def test_sets_that_cannot_be_used_stop_a_run_before_training_and_leave_a_traceba
     assert "failed" in table(states(tmp_path))
 
 
+def test_a_sweep_into_a_folder_that_takes_no_files_says_so_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "results").touch()
+    for arguments in (LIMITED, ("-m", *LIMITED, "loss=ce,halo")):
+        with pytest.raises(SystemExit, match=rf"^[^\n]*cannot write {tmp_path}/results/[^\n]*$"):
+            started(*arguments, f"results_dir={tmp_path / 'results'}")
+
+
+def test_a_dry_run_of_a_sweep_names_every_cell_and_makes_no_folder(finished: Finished, tmp_path: Path) -> None:
+    printed = started("-m", *HALO, "seed=3,4", "dry_run=true", f"results_dir={finished.results}").splitlines()
+    assert [line.split()[0] for line in printed] == ["finished", "to"]
+    assert started("-m", *HALO, "seed=3,4", "dry_run=true", f"results_dir={tmp_path / 'new'}").count("to do") == 2
+    assert not (tmp_path / "new").exists()
+
+
+def test_threads_of_one_run_are_not_those_of_the_next_in_the_process(tmp_path: Path) -> None:
+    for seed, threads in ((0, 2), (1, "null")):
+        started(*LIMITED, "loss=ce", "ood=[]", f"seed={seed}", f"threads={threads}", f"results_dir={tmp_path}")
+    recorded = [json.loads((folder / "training.json").read_text())["threads"] for folder in folders(tmp_path)]
+    assert recorded == [2, device.THREADS]
+
+
+def test_what_hyperparameters_are_chosen_by_is_named_before_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("oodbench.fit.fit", never)
+    run = (*LIMITED, "loss=ce", "validation.images=40", f"results_dir={tmp_path}")
+    with pytest.raises(ValueError, match=r"validation\.objective=ood\.msp\.aurok: there is accuracy, ece"):
+        started(*run, "validation.objective=ood.msp.aurok")
+    with pytest.raises(ValueError, match=r"validation\.objective=ood\.knn\.auroc: .*native, msp"):
+        started(*run, "validation.objective=ood.knn.auroc")
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(ValueError, match="the OOD set noise is reported, so nothing may be chosen on it"):
+        started(*run, "ood=[noise]")
+
+
+def test_another_objective_is_read_from_the_finished_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = (*LIMITED, "loss=ce", "validation.images=40", "ood=[]", f"results_dir={tmp_path}")
+    started(*run)
+    (folder,) = folders(tmp_path)
+    numbers = json.loads((folder / "metrics.json").read_text())
+    assert set(numbers["validation"]) == {"accuracy", "ece", "nll", "brier", "ood", "not_applicable", "of"}
+    assert numbers["validation"]["of"]["images"] == 40
+    assert numbers["provenance"]["images"] == {"train": 400, "test": 160, "val": 40, "val_ood": 160}
+    monkeypatch.setattr("oodbench.fit.fit", never)
+    assert started(*run, "validation.objective=nll").startswith("finished already")
+
+
 def test_a_dry_run_says_what_is_to_do_and_does_nothing(finished: Finished, tmp_path: Path) -> None:
     assert started(*HALO, f"results_dir={finished.results}", "dry_run=true").split() == [
         "finished",

@@ -1,5 +1,6 @@
 """What has become of every run below a results folder."""
 
+import contextlib
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -28,7 +29,6 @@ class State(NamedTuple):
 
 def state_of(folder: Path, results_dir: Path, done: bool) -> State:
     """Of the run in a folder; `done`: whether it has all its numbers. Nothing is written."""
-    config = yaml.safe_load((folder / "config.yaml").read_text()) if (folder / "config.yaml").exists() else {}
     history = folder / "train.csv"
     epochs_done = len(history.read_text().splitlines()) - 1 if history.exists() else 0
     written = [file.stat().st_mtime for file in folder.glob("[!.]*") if file.name != "claim.json"]
@@ -39,14 +39,22 @@ def state_of(folder: Path, results_dir: Path, done: bool) -> State:
     elif done:
         state, note = "done", ""
     elif error.exists():
-        state, note = "failed", error.read_text().strip().rpartition("\n")[2]
+        state, note = "failed", error.read_text(errors="replace").strip().rpartition("\n")[2]
     elif folder.exists():
         state, note = "stopped", "the same command goes on"
     else:
         state, note = "missing", "the same command starts it"
     cell = str(folder.relative_to(results_dir / "runs"))
-    epochs = config.get("recipe", {}).get("epochs", 0)
-    return State(cell, state, epochs_done, epochs, time.time() - max(written, default=time.time()), note)
+    return State(
+        cell, state, epochs_done, _epochs(folder / "config.yaml"), time.time() - max(written, default=time.time()), note
+    )
+
+
+def _epochs(config: Path) -> int:
+    """That the run is to have; 0 where its configuration is not there or cannot be read."""
+    with contextlib.suppress(FileNotFoundError, yaml.YAMLError, UnicodeDecodeError, TypeError, KeyError):
+        return int(yaml.safe_load(config.read_text())["recipe"]["epochs"])
+    return 0
 
 
 def states(results_dir: Path) -> list[State]:

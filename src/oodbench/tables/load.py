@@ -162,7 +162,7 @@ def load_run(folder: Path) -> Result:
             epochs=config["recipe"]["epochs"],
             train_limit=config["dataset"]["limit"],
             test_limit=config["dataset"]["limit_test"],
-            near=frozenset(config["dataset"]["near"]),
+            near=frozenset(provenance.get("near", config["dataset"]["near"])),  # the numbers are sealed
             note=config.get("note") or "",
             settings=flatten(config) | names,
             **measured,
