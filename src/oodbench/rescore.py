@@ -34,17 +34,22 @@ def rescore(folder: Path, detector: Config) -> dict[str, Any]:
         before = run.metrics()
         if before is None:
             raise FileNotFoundError(f"{folder} is not finished: python train.py goes on with it")
-        provenance = before["provenance"]
-        run.config["ood"] = provenance["ood"]
-        outputs = {name: stored(run, name) for name in ("train", "test", *before["ood"])}
-        reference = reference_of(run, outputs["train"])
-        detectors = {name: own(node) for name, node in detector.items()}
-        ood = {name: outputs[name] for name in before["ood"]}
-        numbers, resamples = evaluate(outputs["test"], ood, detectors, reference)
-        if "validation" in before:
-            numbers["validation"] = before["validation"]
-        run.add_metrics(numbers, provenance, resamples)
+        run.config["ood"] = before["provenance"]["ood"]
+        held_out = {"validation": before["validation"]} if "validation" in before else {}
+        score_stored(run, before["provenance"], held_out)
     return run.metrics() or {}
+
+
+def score_stored(run: Run, provenance: dict[str, Any], held_out: dict[str, Any]) -> None:
+    """Write the numbers of the configuration's detectors on its OOD sets, whose outputs lie in the run's folder.
+
+    Adds `held_out`, numbers that are known already. The folder is the caller's.
+    """
+    ood = {name: stored(run, name) for name in run.config["ood"]}
+    reference = reference_of(run, stored(run, "train"))
+    detectors = {name: own(node) for name, node in run.config["detector"].items()}
+    numbers, resamples = evaluate(stored(run, "test"), ood, detectors, reference)
+    run.add_metrics(numbers | held_out, provenance, resamples)
 
 
 def stored(run: Run, name: str) -> Outputs:
@@ -68,7 +73,7 @@ def reference_of(run: Run, train: Outputs) -> Reference:
 
 
 def own(node: Mapping[str, Any], **arguments: Any) -> Any:
-    """What a stored configuration describes. Raises ValueError for a target outside this project: it may do anything."""
+    """What a stored configuration describes. ValueError for a target outside this project: it may do anything."""
     for target in _targets(node):
         if not target.startswith("oodbench."):
             raise ValueError(f"_target_: {target} is not of oodbench; a stored configuration may name nothing else")

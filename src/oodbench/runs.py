@@ -160,10 +160,15 @@ class Run:
         return None
 
     def write_training(self, history: list[dict[str, float]], facts: dict[str, Any]) -> None:
-        """Record a training that is over; facts: what it ran on. Outputs of other weights, if there are any, go."""
-        seconds = sum(row["seconds"] for row in history)
-        images = sum(row["images_per_second"] * row["seconds"] for row in history)
-        spent = {"epochs": len(history), "wall_time_s": seconds, "images_per_second": images / seconds}
+        """Record a training that is over; facts: what it ran on. Outputs of other weights, if there are any, go.
+
+        One elsewhere has no history, and its length and speed are not known.
+        """
+        spent = {}
+        if history:
+            seconds = sum(row["seconds"] for row in history)
+            images = sum(row["images_per_second"] * row["seconds"] for row in history)
+            spent = {"epochs": len(history), "wall_time_s": seconds, "images_per_second": images / seconds}
         shutil.rmtree(self.folder / "outputs", ignore_errors=True)
         write_sealed(self.folder / "training.json", {**facts, **spent})
 

@@ -45,7 +45,7 @@ def state_of(folder: Path, results_dir: Path, done: bool) -> State:
     else:
         state, note = "missing", "the same command starts it"
     cell = str(folder.relative_to(results_dir / "runs"))
-    epochs = config.get("recipe", {}).get("epochs", 0)
+    epochs = config.get("recipe", {}).get("epochs") or 0  # of a training elsewhere they are not known
     return State(cell, state, epochs_done, epochs, time.time() - max(written, default=time.time()), note)
 
 

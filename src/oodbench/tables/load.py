@@ -33,7 +33,7 @@ class Result(NamedTuple):
     recipe_settings: dict[str, str]
     hash: str
     seed: int
-    epochs: int
+    epochs: int | None  # None: trained elsewhere, for how long is not known
     precision: str
     train_limit: int | None
     test_limit: int | None
@@ -180,4 +180,4 @@ def long_format(runs: Iterable[Result]) -> pd.DataFrame:
             row = {field: getattr(run, field) for field in FIELDS[:-4]}
             row |= {"ood": ood, "detector": detector, "metric": metric, "value": value}
             rows.append(row | {"near": ood in run.near, "images": run.ood_images.get(ood, 0)})
-    return pd.DataFrame(rows).astype({"train_limit": "Int64", "test_limit": "Int64"})
+    return pd.DataFrame(rows).astype({"epochs": "Int64", "train_limit": "Int64", "test_limit": "Int64"})

@@ -45,7 +45,7 @@ def protocol(run: Result) -> str:
     """What all rows of a table share, and its title: backbone, recipe, epochs, images, precision."""
     train = f"{run.train_images:,} training images" + " (subset)" * bool(run.train_limit)
     test = f"{run.test_images:,} test images" + " (subset)" * bool(run.test_limit)
-    epochs = f"{run.epochs} epoch" + "s" * (run.epochs != 1)
+    epochs = f"{run.epochs} epoch" + "s" * (run.epochs != 1) if run.epochs else "epochs unknown"
     backbone = run.backbone + _in_brackets(run.backbone_settings)
     return f"{backbone}, recipe {run.recipe}, {epochs}, {train}, {test}, {run.precision}"
 
@@ -132,7 +132,7 @@ def _caption(runs: Sequence[Result], labels: Mapping[str, str], fpr: str, detect
     scores = ", ".join(f"`{name}`" + (f" ({SCORES[name]})" if name in SCORES else "") for name in detectors)
     notes = [
         "Mean ± sample standard deviation over n training seeds (n = 1: no deviation), in percent, ECE too. "
-        "Bold: the best mean of a column. Weights of the last epoch.",
+        "Bold: the best mean of a column. " + ("Weights of the last epoch." if run.epochs else "Trained elsewhere."),
         f"FPR@95 is `fpr95_{fpr}`: {FPR[fpr]}.",
         "ECE: 15 equal-width bins (lo, hi] of the largest class probability. "
         f"Score: {scores}; accuracy and ECE do not depend on it and stand on a loss's first row.",
@@ -192,7 +192,7 @@ def tables_of(
     runs: Iterable[Result], published: Iterable[Published], fpr: str, detectors: Sequence[str]
 ) -> list[Table]:
     """A table per protocol of one data set's runs, the largest training first; the published rows beneath."""
-    runs = sorted(runs, key=lambda run: (-run.train_images, -run.epochs, protocol(run)))
+    runs = sorted(runs, key=lambda run: (-run.train_images, -(run.epochs or 0), protocol(run)))
     tables = [section(list(group), fpr, detectors) for _, group in groupby(runs, key=protocol)]
     rows = [row for row in published if row.dataset == runs[0].dataset]
     return [*tables, published_table(rows, fpr)] if rows else tables
