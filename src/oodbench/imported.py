@@ -23,7 +23,7 @@ from oodbench.device import provenance
 from oodbench.losses import HeadlessElsewhere, LinearElsewhere, Objective
 from oodbench.outputs import Outputs, save_outputs
 from oodbench.rescore import score_stored
-from oodbench.runs import CLAIM, Config, Run, leaving_traceback
+from oodbench.runs import CLAIM, ELSEWHERE, Config, Run, leaving_traceback
 
 LEARNT = ("train", "test")
 TAKEN = ("val", "val_ood")  # of images that a training here holds out
@@ -180,7 +180,7 @@ def configuration(
         raise ValueError(f"near {sorted(unknown)}: the OOD sets of the file are {', '.join(imported.ood) or 'none'}")
     loss = LinearElsewhere if imported.head else HeadlessElsewhere
     return {
-        "name": {"dataset": dataset, "backbone": "elsewhere", "loss": name, "recipe": "elsewhere"},
+        "name": {"dataset": dataset, "backbone": ELSEWHERE, "loss": name, "recipe": ELSEWHERE},
         "seed": seed,
         "dataset": {"num_classes": imported.num_classes, "near": near, "limit": None, "limit_test": None},
         "backbone": {},
@@ -202,7 +202,7 @@ def import_run(imported: Imported, config: Config, file: str, force: bool) -> Ru
         raise FileExistsError(f"{run.folder} is there already: choose another name or seed, or --force")
     here = provenance(torch.device("cpu"), torch.float32)
     facts = {key: here[key] for key in ("versions", "git_commit")}
-    facts |= {"device": "elsewhere", "precision": config["precision"], "seed": config["seed"]}
+    facts |= {"device": ELSEWHERE, "precision": config["precision"], "seed": config["seed"]}
     facts |= {"trained_elsewhere": {"file": file, "sha256": imported.sha256}}
     weights = dict(zip(("weight", "bias"), imported.head or (), strict=False))
     with claim(run.folder), leaving_traceback(run.folder):
