@@ -55,7 +55,7 @@ def load_imported(path: Path) -> Imported:
     head = _head(path, arrays)
     names = sorted({name.rpartition("/")[0] for name in arrays if not name.startswith("head/")})
     for name in arrays:
-        if not (re.fullmatch(r"[\w.-]+/(features|logits|labels)", name) or name in ("head/weight", "head/bias")):
+        if not re.fullmatch(r"(?!head/)[\w.-]+/(features|logits|labels)|head/(weight|bias)", name):
             raise ValueError(f"{path}: {name} is none of <set>/{{{','.join(PARTS)}}}, head/weight, head/bias")
     if taken := [name for name in names if name in TAKEN]:
         raise ValueError(f"{path}: a set cannot be called {taken[0]}: images held out of a training are; rename it")
