@@ -42,6 +42,10 @@ def main(cfg: DictConfig) -> float | None:
     if type(cfg.seed) is not int or cfg.seed < 0:
         raise ValueError(f"seed={cfg.seed!r}: a whole number from 0 on is needed")
     run.check_objective()
+    if cfg.weights and cfg.seed >= len(cfg.weights):
+        raise ValueError(f"seed={cfg.seed}: weights names {len(cfg.weights)} files, of the seeds from 0 on")
+    if cfg.weights and cfg.validation.images:
+        raise ValueError("weights trained elsewhere may have seen every training image: validation.images must be 0")
     if cfg.dry_run:
         print(run.outlook())
         return None
@@ -58,14 +62,11 @@ def main(cfg: DictConfig) -> float | None:
 def execute(cfg: DictConfig, run: Run, device: "torch.device") -> None:
     """Build, open every set, train, collect, evaluate; what an earlier start of the run has done is not done again."""
     from oodbench.evaluate import report
-    from oodbench.fit import Recipe
 
     model, facts = build(cfg, device)
-    recipe = Recipe(**instantiate(cfg.recipe, _convert_="all"))
+    recipe = None if cfg.weights else recipe_of(cfg)
     detectors = {name: instantiate(node) for name, node in cfg.detector.items()}
     image_detectors = {name: instantiate(node) for name, node in cfg.image_detector.items()}
-    inspect.signature(recipe.optimizer).bind([])  # a misspelt option is told now and not when it is called
-    inspect.signature(recipe.schedule).bind(0.0)
     for detector in (*detectors.values(), *image_detectors.values()):
         inspect.signature(detector).bind(None, None)
     try:
@@ -75,7 +76,10 @@ def execute(cfg: DictConfig, run: Run, device: "torch.device") -> None:
             if not run.is_finished():  # nor has another process finished it meanwhile
                 run.write_config()
                 with track(run, **cfg.wandb) as log:
-                    train(cfg, run, model, recipe, sets, facts, log)
+                    if recipe is None:
+                        adopt(cfg, run, model, facts)
+                    else:
+                        train(cfg, run, model, recipe, sets, facts, log)
                     numbers = score(run, model, detectors, image_detectors, sets)
                     log({name: numbers[name] for name in ("accuracy", "ece", "nll", "brier", "ood")})
                 print(report(numbers), run.folder, sep="\n\n")
@@ -140,6 +144,29 @@ def build(cfg: DictConfig, device: "torch.device") -> tuple["Classifier", dict[s
     objective = instantiate(cfg.loss, num_features=backbone.num_features, num_classes=cfg.dataset.num_classes)
     model = Classifier(backbone, objective, list(cfg.dataset.mean), list(cfg.dataset.std), precision)
     return model.to(device).to(memory_format=torch.channels_last), provenance(device, precision) | {"seed": cfg.seed}
+
+
+def recipe_of(cfg: DictConfig) -> "Recipe":
+    from oodbench.fit import Recipe
+
+    recipe = Recipe(**instantiate(cfg.recipe, _convert_="all"))
+    inspect.signature(recipe.optimizer).bind([])  # a misspelt option is told now and not when it is called
+    inspect.signature(recipe.schedule).bind(0.0)
+    return recipe
+
+
+def adopt(cfg: DictConfig, run: Run, model: "Classifier", facts: dict[str, Any]) -> None:
+    """Bring the model to the weights that were trained elsewhere, in the file of its seed."""
+    from oodbench.checkpoint import save_weights
+    from oodbench.device import PRECISIONS
+    from oodbench.elsewhere import load_elsewhere
+
+    if not intact(run, model):
+        path = Path(cfg.weights[cfg.seed])
+        digest = load_elsewhere(path, model)
+        run.write_training([], facts | {"trained_elsewhere": {"file": path.name, "sha256": digest}})
+        save_weights(run.weights, model)
+    model.precision = PRECISIONS[run.training()["precision"]]  # outputs of one run are of one precision
 
 
 def train(

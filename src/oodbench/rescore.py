@@ -38,24 +38,30 @@ def rescore(folder: Path, detector: Config, grids: Config | None = None) -> dict
         before = run.metrics()
         if before is None:
             raise FileNotFoundError(f"{folder} is not finished: python train.py goes on with it")
-        provenance = before["provenance"]
-        run.config["ood"] = provenance["ood"]
-        outputs = {name: stored(run, name) for name in ("train", "test", *before["ood"])}
-        reference = reference_of(run, outputs["train"])
+        run.config["ood"] = before["provenance"]["ood"]
         for name in detector.keys() & (grids or {}).keys():
-            run.config["detector"] = run.config["detector"] | {
-                f"{name}_selected": detector[name] | best_of(run, detector[name], (grids or {})[name], reference)
-            }
-        detectors = {name: own(node) for name, node in run.config["detector"].items()}
-        ood = {name: outputs[name] for name in before["ood"]}
-        numbers, resamples = evaluate(outputs["test"], ood, detectors, reference)
-        run.add_metrics(numbers, provenance, resamples)
+            chosen = best_of(run, detector[name], (grids or {})[name])
+            run.config["detector"] = run.config["detector"] | {f"{name}_selected": detector[name] | chosen}
+        score_stored(run, before["provenance"])
     return run.metrics() or {}
 
 
-def best_of(run: Run, node: Config, grid: Config, reference: Reference) -> dict[str, Any]:
+def score_stored(run: Run, provenance: dict[str, Any]) -> None:
+    """Write the numbers of the configuration's detectors on its OOD sets, whose outputs lie in the run's folder.
+
+    The folder is the caller's.
+    """
+    ood = {name: stored(run, name) for name in run.config["ood"]}
+    reference = reference_of(run, stored(run, "train"))
+    detectors = {name: own(node) for name, node in run.config["detector"].items()}
+    numbers, resamples = evaluate(stored(run, "test"), ood, detectors, reference)
+    run.add_metrics(numbers, provenance, resamples)
+
+
+def best_of(run: Run, node: Config, grid: Config) -> dict[str, Any]:
     """The hyperparameters that are best on the images that the run held out, and on its validation OOD set."""
-    return select(own(node), grid, reference, stored(run, "val"), stored(run, "val_ood")).hyperparameters
+    reference, val, val_ood = reference_of(run, stored(run, "train")), stored(run, "val"), stored(run, "val_ood")
+    return select(own(node), grid, reference, val, val_ood).hyperparameters
 
 
 def stored(run: Run, name: str) -> Outputs:
@@ -82,7 +88,7 @@ def reference_of(run: Run, train: Outputs) -> Reference:
 
 
 def own(node: Mapping[str, Any], **arguments: Any) -> Any:
-    """What a stored configuration describes. Raises ValueError for a target outside this project: no other is safe."""
+    """What a stored configuration describes. ValueError for a target outside this project: it may do anything."""
     for target in _targets(node):
         if not target.startswith("oodbench."):
             raise ValueError(f"_target_: {target} is not of oodbench; a stored configuration may name nothing else")

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 Config = dict[str, Any]
 
 WHERE = ("root",)  # keys that say where something lies, not what it is
+ELSEWHERE = "elsewhere"  # the recipe of what was not trained here
 CLAIM = ("claim.json", ".claim.lock")
 SETS_OF = ("images", "digests", "ood", "detector")  # parts of the provenance that grow with the sets and detectors
 
@@ -132,6 +133,16 @@ def without_places(node: Any) -> Any:
     return [without_places(value) for value in node] if isinstance(node, list) else node
 
 
+def identified(config: Config) -> Config:
+    """Where weights come from files, how they were trained is not known: their digests stand in the recipe's place."""
+    weights = config.get("weights")
+    if not weights or config["name"]["recipe"] == ELSEWHERE:  # the latter was written to a run's folder
+        return config
+    digests = [hashlib.sha256(Path(path).read_bytes()).hexdigest() for path in weights]
+    recipe = {"epochs": None, "weights": [digest[:12] for digest in digests]}
+    return config | {"recipe": recipe, "name": config["name"] | {"recipe": ELSEWHERE}}
+
+
 @contextmanager
 def leaving_traceback(folder: Path) -> Iterator[None]:
     """An error of this start leaves error.txt in the run's folder; that of an earlier start goes."""
@@ -149,6 +160,7 @@ class Run:
     """The folder of one run, a function of its configuration."""
 
     def __init__(self, config: Config) -> None:
+        config = identified(config)
         name, self.config, self.hash = config["name"], config, config_hash(config)
         self.results_dir = Path(config["results_dir"])
         self.folder = (
@@ -194,10 +206,15 @@ class Run:
         return None
 
     def write_training(self, history: list[dict[str, float]], facts: dict[str, Any]) -> None:
-        """Record a training that is over; facts: what it ran on. Outputs of other weights, if there are any, go."""
-        seconds = sum(row["seconds"] for row in history)
-        images = sum(row["images_per_second"] * row["seconds"] for row in history)
-        spent = {"epochs": len(history), "wall_time_s": seconds, "images_per_second": images / seconds}
+        """Record a training that is over; facts: what it ran on. Outputs of other weights, if there are any, go.
+
+        One elsewhere has no history, and its length and speed are not known.
+        """
+        spent = {}
+        if history:
+            seconds = sum(row["seconds"] for row in history)
+            images = sum(row["images_per_second"] * row["seconds"] for row in history)
+            spent = {"epochs": len(history), "wall_time_s": seconds, "images_per_second": images / seconds}
         shutil.rmtree(self.folder / "outputs", ignore_errors=True)
         write_sealed(self.folder / "training.json", {**facts, **spent})
 

@@ -17,7 +17,7 @@ def protocol(run: Result, by: Sequence[str] = ()) -> str:
     """What all rows of a table share, and its title: backbone, recipe, epochs, images, precision; less `by`."""
     train = f"{run.train_images:,} training images" + " (subset)" * bool(run.train_limit)
     test = f"{run.test_images:,} test images" + " (subset)" * bool(run.test_limit)
-    epochs = f"{run.epochs} epoch" + "s" * (run.epochs != 1)
+    epochs = f"{run.epochs} epoch" + "s" * (run.epochs != 1) if run.epochs else "epochs unknown"
     parts = {
         "backbone": run.backbone + in_brackets(less(by, "backbone.", run.backbone_settings)),
         "recipe": f"recipe {run.recipe}",

@@ -41,7 +41,7 @@ class Result(NamedTuple):
     recipe_settings: dict[str, str]
     hash: str
     seed: int
-    epochs: int
+    epochs: int | None  # None: trained elsewhere, for how long is not known
     precision: str
     train_limit: int | None
     test_limit: int | None
@@ -205,4 +205,4 @@ def long_format(runs: Iterable[Result]) -> pd.DataFrame:
         low, high = interval or (None, None)
         row |= {"seeds": n, "mean": mean, "deviation": deviation, "mean_low": low, "mean_high": high}
     frame = pd.DataFrame([row for _, row in rows], columns=FIELDS)
-    return frame.astype({"train_limit": "Int64", "test_limit": "Int64"})
+    return frame.astype({"epochs": "Int64", "train_limit": "Int64", "test_limit": "Int64"})

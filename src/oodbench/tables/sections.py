@@ -70,7 +70,7 @@ def ood_sets(runs: Iterable[Result]) -> list[tuple[bool, str, int]]:
 
 def by_protocol(runs: Iterable[Result], by: Sequence[str] = ()) -> list[list[Result]]:
     """One data set's runs in groups that may stand in one table, the largest training first."""
-    runs = sorted(runs, key=lambda run: (-run.train_images, -run.epochs, protocol(run, by)))
+    runs = sorted(runs, key=lambda run: (-run.train_images, -(run.epochs or 0), protocol(run, by)))
     groups: dict[str, list[Result]] = {}
     for run in runs:
         groups.setdefault(protocol(run, by), []).append(run)

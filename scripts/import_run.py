@@ -1,0 +1,57 @@
+"""Outputs of a network that was trained elsewhere become a run like any other; docs/elsewhere.md has the format.
+
+python scripts/import_run.py outputs.npz --name pixmix --dataset cifar10 [--seed 0] [--near cifar100] [detector=all]
+"""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import yaml
+from evaluate import CONF, detectors
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Outputs computed elsewhere become a run like any other.")
+    parser.add_argument("file", type=Path, help=".npz or .safetensors: <set>/features, <set>/logits, <set>/labels")
+    parser.add_argument("--name", required=True, help="what the tables call it, in the place of a loss")
+    parser.add_argument("--dataset", required=True, help="what it was taught: a name of conf/dataset, or another")
+    parser.add_argument("--seed", type=int, default=0, help="of its training; the tables average over seeds")
+    parser.add_argument("--near", nargs="*", help="OOD sets that the tables call near; default: as conf/dataset says")
+    parser.add_argument("--results-dir", type=Path, default=Path("results"), help="runs go below it")
+    parser.add_argument("--force", action="store_true", help="replace the run of this name, dataset and seed")
+    args, overrides = parser.parse_known_args()
+    if other := [override for override in overrides if not override.lstrip("+~").startswith("detector")]:
+        parser.error(f"{' '.join(other)}: only detectors can be chosen, detector=...")
+    if args.seed < 0:
+        parser.error(f"--seed {args.seed}: a whole number from 0 on is needed")
+    detector = detectors(overrides)
+
+    from oodbench.claim import ClaimedError
+    from oodbench.evaluate import report
+    from oodbench.imported import configuration, import_run, load_imported
+
+    try:
+        imported = load_imported(args.file)
+        known = known_dataset(args.dataset)
+        classes = known.get("num_classes", imported.num_classes)
+        if classes != imported.num_classes:
+            raise ValueError(
+                f"{args.file} has {imported.num_classes} logits an image, {args.dataset} {classes} classes"
+            )
+        near = [name for name in known.get("near", []) if name in imported.ood] if args.near is None else args.near
+        config = configuration(imported, args.name, args.dataset, near, args.seed, detector, args.results_dir)
+        run = import_run(imported, config, args.file.name, args.force)
+    except (OSError, ValueError, ClaimedError) as error:
+        raise SystemExit(f"import_run: {error}") from error
+    print(report(run.metrics() or {}), run.folder, sep="\n\n")
+
+
+def known_dataset(name: str) -> dict[str, Any]:
+    """What conf/dataset says of a set; nothing where it does not know it."""
+    file = CONF / "dataset" / f"{name}.yaml"
+    return yaml.safe_load(file.read_text("utf-8")) if file.exists() else {}
+
+
+if __name__ == "__main__":
+    main()
