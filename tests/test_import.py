@@ -132,7 +132,7 @@ def test_other_code_takes_it_for_a_run_like_any_other(own: Own, tmp_path: Path) 
     assert rescore(folder, knn).keys() >= {"ood"}  # type: ignore[arg-type]
     assert numbers_in(folder)["ood"]["noise"].keys() == {"native", "msp", "maxlogit", "energy", "knn", "vim"}
     runs, unfinished = load_runs(results)
-    (shown,) = tables_of(runs, [], "idpos", ["native"])
+    (shown, *_) = tables_of(runs, [], "idpos", ["native"])
     assert unfinished == 0
     assert "epochs unknown" in shown.title
     assert [row[:3] for row in shown.rows] == [["mine", "native", "2"]]  # one row over both seeds
@@ -303,7 +303,7 @@ def test_the_weights_decide_the_folder_and_seeds_share_a_row(
     assert at[0].parent == at[1].parent != alone.parent
     assert numbers_in(alone)["nll"] == numbers_in(at[1])["nll"] != numbers_in(at[0])["nll"]
     runs, _ = load_runs(tmp_path / "results")
-    (shown,) = tables_of(runs, [], "idpos", ["native"])
+    (shown, *_) = tables_of(runs, [], "idpos", ["native"])
     assert sorted(row[2] for row in shown.rows) == ["1", "2"]
     assert [state.state for state in states(tmp_path / "results")] == ["done"] * 3
     detector: Any = OmegaConf.to_container(composed("detector=[vim]").detector)

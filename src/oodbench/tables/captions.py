@@ -14,7 +14,7 @@ FPR = {
 SCORES = {"native": "the loss's own", "msp": "minus the largest class probability"}
 SPREAD = (
     "Mean ± sample standard deviation over n training seeds; n = 1: the value and in brackets its 95 % bootstrap "
-    "interval over the test images, which says nothing of another training. Weights of the last epoch."
+    "interval over the test images, which says nothing of another training."
 )
 BOLD = (
     "Bold: the best mean of a column, and every row that is not distinguishable from it at 5 % (paired tests on the "
@@ -24,6 +24,11 @@ BOLD = (
     "the losses; few seeds tell little apart, so that much is bold."
 )
 AGAIN = "score them again with `scripts/evaluate.py`"
+
+
+def trained(run: Result) -> str:
+    """Which weights the numbers are of."""
+    return "Weights of the last epoch." if run.epochs else "Trained elsewhere."
 
 
 def caption(
@@ -49,7 +54,7 @@ def caption(
     data += [f"OOD images: {', '.join(f'{ood} {n:,}' for ood, n in sets)}"]
     notes = [
         *sorted({each.note for each in runs} - {""}),
-        f"In percent, ECE too. {SPREAD}",
+        f"In percent, ECE too. {SPREAD} {trained(run)}",
         *bold_notes(marks),
         *shared_seeds(marks, runs),
         *without_resamples(runs, labels, by),

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from oodbench.tables.captions import FPR, bold_notes, shared_seeds, without_resamples
+from oodbench.tables.captions import FPR, bold_notes, shared_seeds, trained, without_resamples
 from oodbench.tables.cells import MISSING, Bold, Cells, Column, bold, cells_of, interval_of, interval_text
 from oodbench.tables.labels import Row, protocol, row_labels, row_of
 from oodbench.tables.load import Result
@@ -43,7 +43,7 @@ def matrix_tables(runs: Sequence[Result], fpr: str, detectors: Sequence[str]) ->
         footnotes = [f"{str(numbers[reason]).translate(SUPERSCRIPT)} {reason}." for reason in sorted(used)]
         notes = [
             f"{name} in percent, mean over n training seeds. Bold is within a column, for each of the two: "
-            "which scores a loss is read best with. Weights of the last epoch.",
+            f"which scores a loss is read best with. {trained(runs[0])}",
             f"FPR@95 is `fpr95_{fpr}`: {FPR[fpr]}.",
             *bold_notes(marks),
             *shared_seeds(marks, runs),
