@@ -17,9 +17,10 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from oodbench.claim import ClaimedError, claim
+from oodbench.files import UnwritableError
 from oodbench.grid import start
 from oodbench.interrupt import ending
-from oodbench.runs import Run, UnwritableError, leaving_traceback
+from oodbench.runs import Run, leaving_traceback
 from oodbench.tracking import track
 
 if TYPE_CHECKING:  # torch comes when a run does: --help and a finished run need not wait for it

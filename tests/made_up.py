@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 from oodbench.arrays import save_arrays
 from oodbench.bootstrap import percentile_interval
-from oodbench.runs import Run, write_sealed
+from oodbench.files import write_sealed
+from oodbench.runs import Run
 
 Array = NDArray[Any]
 

@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from oodbench.claim import SILENCE, ClaimedError, claim, owner, run_by_workers
+from oodbench.files import UnwritableError, check_writable
 from oodbench.interrupt import ending, stop_signal
-from oodbench.runs import UnwritableError, check_writable, leaving_traceback
+from oodbench.runs import leaving_traceback
 from oodbench.status import duration, state_of, states, table
 
 fork = multiprocessing.get_context("fork")  # spawn would import torch in every process

@@ -17,8 +17,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
+from oodbench.files import UnwritableError, read_sealed, write_atomic, write_sealed
 from oodbench.outputs import Outputs, load_outputs, save_outputs
-from oodbench.runs import Run, UnwritableError, config_hash, read_sealed, write_atomic, write_sealed
+from oodbench.runs import Run, config_hash
 
 DIGITS = ("dataset=digits", "recipe=smoke", "loss=ce")
 

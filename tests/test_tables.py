@@ -10,7 +10,7 @@ import pytest
 from made_up import add_run
 
 from oodbench import tables
-from oodbench.runs import write_sealed
+from oodbench.files import write_sealed
 from oodbench.tables import load_published, load_runs, tables_of, to_latex, to_markdown, write_tables
 from oodbench.tables.load import flatten
 from oodbench.tables.render import latex

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from oodbench.runs import write_atomic
+from oodbench.files import write_atomic
 
 Arrays = dict[str, NDArray[Any]]
 

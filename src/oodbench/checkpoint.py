@@ -17,8 +17,8 @@ import torch
 from torch import nn
 
 from oodbench.arrays import load_arrays, save_arrays
+from oodbench.files import write_atomic
 from oodbench.fit import Progress, Row
-from oodbench.runs import write_atomic
 
 FORMAT = b"oodbench checkpoint 1\n"  # the next number when Progress changes
 MINUTE = 60.0  # s, between two checkpoints amid an epoch

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from oodbench.runs import write_atomic, writing
+from oodbench.files import write_atomic, writing
 
 BEAT = 30.0  # seconds between two touches
 SILENCE = 10 * BEAT  # of an owner on another machine, after which it is taken for dead

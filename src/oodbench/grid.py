@@ -25,8 +25,9 @@ from hydra.types import RunMode
 from omegaconf import OmegaConf
 
 from oodbench.claim import run_by_workers
+from oodbench.files import UnwritableError, check_writable
 from oodbench.interrupt import ending
-from oodbench.runs import Run, UnwritableError, check_writable
+from oodbench.runs import Run
 from oodbench.status import state_of, table
 
 NUMBER = (int, float)

@@ -17,9 +17,7 @@ results/runs/<dataset>/<backbone>/<loss>/<recipe>-<hash>/seed<n>/
 import contextlib
 import hashlib
 import json
-import os
 import shutil
-import tempfile
 import traceback
 import warnings
 from collections.abc import Iterator
@@ -28,6 +26,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
+
+from oodbench.files import UnwritableError, digest, read_sealed, write_atomic, write_sealed
 
 if TYPE_CHECKING:
     from oodbench.arrays import Arrays
@@ -38,72 +38,6 @@ WHERE = ("root",)  # keys that say where something lies, not what it is
 ELSEWHERE = "elsewhere"  # the recipe of what was not trained here
 CLAIM = ("claim.json", ".claim.lock")
 SETS_OF = ("images", "digests", "ood", "detector")  # parts of the provenance that grow with the sets and detectors
-
-
-class UnwritableError(OSError):
-    """The disk is full, or the folder is not for writing."""
-
-
-@contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """What the operating system refuses is said with the file's name and the way out."""
-    try:
-        yield
-    except OSError as error:
-        way_out = "what was written before is whole; when there is room, or leave to write, the same command goes on"
-        raise UnwritableError(f"cannot write {path}: {error.strerror}; {way_out}") from None
-
-
-def write_atomic(path: Path, data: bytes | str) -> None:
-    """Write the whole file or nothing: a reader, or a start after a crash, never meets half of it.
-
-    Raises UnwritableError, naming the file, where the operating system refuses.
-    """
-    with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _replace(path, data.encode() if isinstance(data, str) else data)
-
-
-def check_writable(folder: Path) -> None:
-    """Make the folder; raise UnwritableError where it takes no files."""
-    with writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=folder).close()
-
-
-def _replace(path: Path, data: bytes) -> None:
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)  # noqa: PTH101 - mkstemp's 0600 would hide results from colleagues
-        os.replace(temporary, path)  # noqa: PTH105
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(temporary)  # noqa: PTH108
-        raise
-
-
-def write_sealed(path: Path, content: Config) -> None:
-    """As JSON, atomically, with a digest of the rest under "sha256": a digit that changes on the disk is no result."""
-    write_atomic(path, json.dumps({**content, "sha256": _digest(content)}, indent=1) + "\n")
-
-
-def read_sealed(path: Path) -> Config:
-    """What `write_sealed` wrote. Raises ValueError naming the file where it is damaged or was edited."""
-    try:
-        content = dict(json.loads(path.read_text("utf-8")))
-    except (ValueError, TypeError) as error:
-        raise ValueError(f"{path} is damaged ({error}); repeat the run's command") from error
-    if content.pop("sha256", None) != _digest(content):
-        raise ValueError(f"{path} was altered, its sha256 does not agree; repeat the run's command")
-    return content
-
-
-def _digest(content: Config) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def config_hash(config: Config) -> str:
@@ -351,6 +285,6 @@ class Run:
         kept = {f"{name}/{d}/" for name, scores in numbers["ood"].items() for d in scores}
         old = {key: values for key, values in self.resamples().items() if key.rpartition("/")[0] + "/" in kept}
         resamples = old | resamples
-        seal = _digest(numbers)  # says that the two files belong together
+        seal = digest(numbers)  # says that the two files belong together
         save_arrays(self.folder / "resamples.safetensors", resamples, seal=seal)
         return {"intervals": intervals(numbers, resamples), "resamples": seal}

@@ -10,7 +10,7 @@ Shares in [0, 1] in files and in code; percent only where a cell is printed.
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from oodbench.runs import write_atomic
+from oodbench.files import write_atomic
 from oodbench.tables.by import check_keys, tables_by
 from oodbench.tables.calibration import calibration_table
 from oodbench.tables.captions import AGAIN, FPR

@@ -14,8 +14,9 @@ import yaml
 
 from oodbench.arrays import Arrays, load_arrays
 from oodbench.bootstrap import Interval
+from oodbench.files import read_sealed
 from oodbench.metrics import ID_METRICS, OOD_METRICS
-from oodbench.runs import Run, read_sealed
+from oodbench.runs import Run
 from oodbench.statistics import over_seeds
 
 OF_A_RUN = ID_METRICS
