@@ -351,6 +351,7 @@ def test_a_seed_has_a_file_and_nothing_is_held_out(own: Own, collected: Callable
         collected(weights, overrides=("validation.images=80",))
 
 
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
 def test_a_pickle_is_not_run(tmp_path: Path, collected: Callable[..., Path], own: Own) -> None:
     class Harm:
         def __reduce__(self) -> Any:

@@ -383,7 +383,8 @@ def test_another_objective_is_read_from_the_finished_run(tmp_path: Path, monkeyp
     started(*run)
     (folder,) = folders(tmp_path)
     numbers = json.loads((folder / "metrics.json").read_text())
-    assert set(numbers["validation"]) == {"accuracy", "ece", "nll", "brier", "ood", "not_applicable", "of"}
+    parts = {"accuracy", "ece", "nll", "brier", "calibration", "ood", "not_applicable", "of"}
+    assert set(numbers["validation"]) == parts
     assert numbers["validation"]["of"]["images"] == 40
     assert numbers["provenance"]["images"] == {"train": 400, "test": 160, "val": 40, "val_ood": 160}
     monkeypatch.setattr("oodbench.fit.fit", never)
