@@ -74,6 +74,8 @@ def execute(cfg: DictConfig, run: Run, device: "torch.device") -> None:
         with claim(run.folder), leaving_traceback(run.folder):  # from here on it is this cell that fails
             sets = open_sets(cfg)
             run.delete() if cfg.force else run.sweep()
+            if sets.validation:
+                run.check_unreported(sets.validation["val_ood"].digest)
             if not run.is_finished():  # nor has another process finished it meanwhile
                 run.write_config()
                 with track(run, **cfg.wandb) as log:

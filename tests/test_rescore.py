@@ -13,7 +13,9 @@ import yaml
 from conftest import ROOT, composed
 from omegaconf import OmegaConf
 
+from oodbench.arrays import load_arrays
 from oodbench.claim import ClaimedError, claim
+from oodbench.files import read_sealed, write_sealed
 from oodbench.rescore import rescore
 
 RUN = ["dataset=digits", "recipe=smoke", "backbone.width=4", "device=cpu", "precision=fp32", "dataset.limit=200"]
@@ -71,8 +73,10 @@ def test_what_was_there_stays(finished: Path, tmp_path: Path) -> None:
     before = numbers(folder)
     rescore(folder, detector("detector=[knn]", "detector.knn.k=5"))
     after = numbers(folder)
-    for part in ("accuracy", "validation"):
-        assert after[part] == before[part]
+    assert after["accuracy"] == before["accuracy"]
+    held_out = after["validation"]["ood"]
+    assert {key: held_out[key] for key in before["validation"]["ood"]} == before["validation"]["ood"]
+    assert "knn" in held_out
     for name, scores in before["ood"].items():
         assert {key: after["ood"][name][key] for key in scores} == scores
         assert {key: after["intervals"]["ood"][name][key] for key in scores} == before["intervals"]["ood"][name]
@@ -93,6 +97,16 @@ def test_hyperparameters_are_chosen_on_validation_images_and_stand_beside_the_de
     assert numbers(folder)["ood"]["unseen_digits"]["knn"] == after["ood"]["unseen_digits"]["knn_selected"]
 
 
+def test_detectors_that_do_not_apply_are_not_selected_and_the_others_are(finished: Path, tmp_path: Path) -> None:
+    folder = copied(finished, tmp_path)
+    chosen = detector("detector=[vim,knn,react]", "detector.knn.k=5")
+    rescore(folder, chosen, {"vim": {"dim": [2]}, "knn": {"k": [10**6]}, "react": {"percentile": [85, 95]}})
+    after = numbers(folder)
+    assert "react_selected" in after["ood"]["unseen_digits"]
+    assert not {"vim_selected", "knn_selected"} & after["ood"]["unseen_digits"].keys()
+    assert "vim" in after["not_applicable"]
+
+
 def test_without_held_out_images_nothing_is_chosen(finished: Path, tmp_path: Path) -> None:
     folder = copied(finished, tmp_path)
     (folder / "outputs" / "val.safetensors").unlink()
@@ -100,6 +114,38 @@ def test_without_held_out_images_nothing_is_chosen(finished: Path, tmp_path: Pat
     with pytest.raises(FileNotFoundError, match=r"train with validation\.images"):
         rescore(folder, detector("detector=[knn]"), {"knn": {"k": [1, 20]}})
     assert (folder / "metrics.json").read_bytes() == before
+
+
+def test_validation_numbers_follow_the_detectors_settings(finished: Path, tmp_path: Path) -> None:
+    folder = copied(finished, tmp_path)
+    before = numbers(folder)["validation"]["ood"]
+    rescore(folder, detector("detector=[energy]", "detector.energy.temperature=0.01"))
+    after = numbers(folder)["validation"]["ood"]
+    assert after["energy"] != before["energy"]
+    assert after["native"] == before["native"]
+
+
+def test_nothing_is_chosen_on_a_set_that_an_earlier_start_reported(finished: Path, tmp_path: Path) -> None:
+    folder = copied(finished, tmp_path)
+    with pytest.raises(subprocess.CalledProcessError) as ended:
+        train(tmp_path / "results", "ood=[photo_patches]", "ood@validation.ood=unseen_digits")
+    assert b"OOD set unseen_digits is reported" in ended.value.stderr
+    content = read_sealed(folder / "metrics.json")
+    digests = content["provenance"]["digests"]
+    digests["val_ood"] = digests["unseen_digits"]
+    write_sealed(folder / "metrics.json", content)
+    with pytest.raises(ValueError, match="unseen_digits is reported"):
+        rescore(folder, detector("detector=[knn]"), {"knn": {"k": [1, 20]}})
+
+
+def test_damaged_resamples_are_made_again_and_old_intervals_stay(finished: Path, tmp_path: Path) -> None:
+    folder = copied(finished, tmp_path)
+    before = numbers(folder)["intervals"]["ood"]["unseen_digits"]
+    (folder / "resamples.safetensors").write_bytes(b"")
+    with pytest.warns(UserWarning, match="resamples not used"):
+        rescore(folder, detector("detector=[energy]"))
+    assert numbers(folder)["intervals"]["ood"]["unseen_digits"] == before
+    assert any(name.startswith("unseen_digits/energy/") for name in load_arrays(folder / "resamples.safetensors")[0])
 
 
 @pytest.mark.parametrize("where", ["loss", "detector"])

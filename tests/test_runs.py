@@ -86,13 +86,15 @@ def test_holding_images_out_is_another_training_and_what_is_chosen_by_them_is_no
 
 @pytest.mark.parametrize(("objective", "value"), [("nll", 2.0), ("ood.msp.auroc", 0.75)])
 def test_the_objective_is_a_number_of_the_held_out_images(tmp_path: Path, objective: str, value: float) -> None:
-    run = run_in(tmp_path, "validation.images=80", f"validation.objective={objective}")
+    run = run_in(tmp_path, "detector=[msp]", "validation.images=80", f"validation.objective={objective}")
     run.check_objective()
     ood = {name: {d: {"auroc": 0.5} for d in run.config["detector"]} for name in run.config["ood"]}
     validation = {"nll": 2.0, "ood": {"msp": {"auroc": 0.75}}, "of": run.validation}
     sets = {"images": dict.fromkeys(ood, 7), "digests": dict.fromkeys(ood, "digest")}
     run.add_metrics(deepcopy(NUMBERS) | {"ood": ood, "validation": validation}, FACTS | sets)
     assert run.is_finished()
+    more = run_in(tmp_path, "detector=[msp,energy]", "validation.images=80", "validation.objective=ood.energy.auroc")
+    assert not more.is_finished()  # its objective is still to be measured
     assert run.objective() == value
     assert run_in(tmp_path).objective() is None
     absent = run_in(tmp_path, "validation.images=80", "validation.objective=ood.energy.auroc")

@@ -1,6 +1,7 @@
 """A finished run scored again, from what it stored: no image, no forward pass, no training."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from hydra.utils import instantiate
 
 from oodbench.arrays import load_arrays
 from oodbench.claim import claim
-from oodbench.detectors import Reference
+from oodbench.detectors import NotApplicable, Reference
 from oodbench.evaluate import evaluate
 from oodbench.losses import Objective
 from oodbench.model import head_of, linear_of
@@ -39,9 +40,9 @@ def rescore(folder: Path, detector: Config, grids: Config | None = None) -> dict
         if before is None:
             raise FileNotFoundError(f"{folder} is not finished: python train.py goes on with it")
         run.config["ood"] = before["provenance"]["ood"]
-        for name in detector.keys() & (grids or {}).keys():
-            chosen = best_of(run, detector[name], (grids or {})[name])
-            run.config["detector"] = run.config["detector"] | {f"{name}_selected": detector[name] | chosen}
+        if grids:
+            run.check_unreported(before["provenance"]["digests"].get("val_ood", "none"))
+            run.config["detector"] = run.config["detector"] | selected(run, detector, grids)
         score_stored(run, before["provenance"])
     return run.metrics() or {}
 
@@ -55,18 +56,33 @@ def score_stored(run: Run, provenance: dict[str, Any]) -> None:
     reference = reference_of(run, stored(run, "train"))
     detectors = {name: own(node) for name, node in run.config["detector"].items()}
     numbers, resamples = evaluate(stored(run, "test"), ood, detectors, reference)
+    if run.validation:
+        known, held_out = reference._replace(validation=None), {"val_ood": stored(run, "val_ood")}
+        of_val, _ = evaluate(stored(run, "val"), held_out, detectors, known)
+        numbers["validation"] = of_val | {"ood": of_val["ood"]["val_ood"], "of": run.validation}
     run.add_metrics(numbers, provenance, resamples)
 
 
-def best_of(run: Run, node: Config, grid: Config) -> dict[str, Any]:
-    """The hyperparameters that are best on the images that the run held out, and on its validation OOD set."""
+def selected(run: Run, detector: Config, grids: Config) -> Config:
+    """{<name>_selected: configuration} with the hyperparameters that are best on the images that the run held out and
+    on its validation OOD set; without the detectors that do not apply.
+    """
     reference, val, val_ood = reference_of(run, stored(run, "train")), stored(run, "val"), stored(run, "val_ood")
-    return select(own(node), grid, reference, val, val_ood).hyperparameters
+    chosen = {}
+    for name in sorted(detector.keys() & grids.keys()):
+        with suppress(NotApplicable):  # which the detector itself says
+            best = select(own(detector[name]), grids[name], reference, val, val_ood).hyperparameters
+            chosen[f"{name}_selected"] = detector[name] | best
+    return chosen
 
 
 def stored(run: Run, name: str) -> Outputs:
     """The run's outputs on a set."""
-    outputs = load_outputs(run.outputs(name))
+    try:
+        outputs = load_outputs(run.outputs(name))
+    except ValueError as error:
+        again = f"delete {run.folder / 'metrics.json'} and repeat the run's command, it is computed again"
+        raise ValueError(f"{error}; {again}") from error
     if outputs is None:
         why = (
             "train with validation.images=5000 to have it" if name in ("val", "val_ood") else "repeat the run's command"

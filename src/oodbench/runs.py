@@ -149,6 +149,8 @@ class Run:
             seconds = sum(row["seconds"] for row in history)
             images = sum(row["images_per_second"] * row["seconds"] for row in history)
             spent = {"epochs": len(history), "wall_time_s": seconds, "images_per_second": images / seconds}
+        (self.folder / "metrics.json").unlink(missing_ok=True)  # the numbers first
+        (self.folder / "resamples.safetensors").unlink(missing_ok=True)
         shutil.rmtree(self.folder / "outputs", ignore_errors=True)
         write_sealed(self.folder / "training.json", {**facts, **spent})
 
@@ -228,10 +230,23 @@ class Run:
             and self.sources.items() <= metrics["provenance"]["ood"].items()
             and self.detectors.items() <= metrics["provenance"]["detector"].items()
             and all(
-                self.detectors.keys() <= metrics["ood"][name].keys() | metrics.get("not_applicable", {}).keys()
-                for name in self.sources
+                self.detectors.keys() <= scores.keys() | metrics.get("not_applicable", {}).keys()
+                for scores in (
+                    *(metrics["ood"][name] for name in self.sources),
+                    *([metrics["validation"]["ood"]] if self.validation else []),
+                )
             )
         )
+
+    def check_unreported(self, digest_of_val_ood: str | None) -> None:
+        """Raise ValueError where the validation OOD set is one that this run reports, from whichever start."""
+        metrics = self.metrics() or {"ood": {}}
+        for name in metrics["ood"]:
+            if metrics["provenance"]["digests"].get(name) == digest_of_val_ood:
+                raise ValueError(
+                    f"the OOD set {name} is reported in {self.folder / 'metrics.json'}: nothing may be chosen on it; "
+                    "take another for ood@validation.ood, or another seed"
+                )
 
     def resamples(self) -> "Arrays":
         """{number: (R,) bootstrap resamples}; empty where there are none that belong to metrics.json."""
@@ -240,7 +255,11 @@ class Run:
         path, metrics = self.folder / "resamples.safetensors", self.metrics()
         if metrics is None or not path.exists():
             return {}
-        arrays, about = load_arrays(path)
+        try:
+            arrays, about = load_arrays(path)
+        except ValueError as error:
+            warnings.warn(f"resamples not used: {error}", stacklevel=2)
+            return {}
         return arrays if about.get("seal") == metrics.get("resamples", "none") else {}
 
     def outlook(self) -> str:
@@ -258,8 +277,11 @@ class Run:
         before = self.metrics() or {"ood": {}, "provenance": {key: {} for key in SETS_OF}}
         old, ood, why = before["provenance"], dict(numbers["ood"]), numbers["not_applicable"]
         same = {d for d, how in old["detector"].items() if self.detectors.get(d, how) == how} - why.keys()
+        if before.get("validation", {}).get("of", {}) != self.validation:
+            same = {d for d in same if not d.endswith("_selected")}  # on images that are others now
         for name, scores in before["ood"].items():
-            if self.sources.get(name, old["ood"][name]) == old["ood"][name]:
+            moved = provenance["digests"].get(name) == old["digests"].get(name, "none")  # the same images elsewhere
+            if moved or self.sources.get(name, old["ood"][name]) == old["ood"][name]:
                 ood[name] = {d: values for d, values in scores.items() if d in same} | ood.get(name, {})
         not_asked = same - self.detectors.keys()
         why = why | {d: reason for d, reason in before.get("not_applicable", {}).items() if d in not_asked}
@@ -268,10 +290,9 @@ class Run:
         provenance |= {key: old[key] | provenance[key] for key in SETS_OF}
         numbers = numbers | {"ood": ood, "not_applicable": why}
         held_out = before.get("validation", {})
-        if self.validation and held_out.get("of") == self.validation:
+        if self.validation and "validation" in numbers and held_out.get("of") == self.validation:
             earlier = {d: values for d, values in held_out["ood"].items() if d in same}
-            new = numbers.get("validation", held_out)
-            numbers["validation"] = new | {"ood": earlier | new["ood"]}
+            numbers["validation"] |= {"ood": earlier | numbers["validation"]["ood"]}
         if resamples is not None:
             numbers |= self._write_resamples(numbers, resamples)
         content = {"config_hash": self.hash, **numbers, "provenance": provenance}
@@ -287,4 +308,8 @@ class Run:
         resamples = old | resamples
         seal = digest(numbers)  # says that the two files belong together
         save_arrays(self.folder / "resamples.safetensors", resamples, seal=seal)
-        return {"intervals": intervals(numbers, resamples), "resamples": seal}
+        found, before = intervals(numbers, resamples), (self.metrics() or {}).get("intervals", {"ood": {}})
+        for name, scores in numbers["ood"].items():  # an interval outlives its resamples
+            of_old = {d: values for d, values in before["ood"].get(name, {}).items() if d in scores}
+            found["ood"][name] = of_old | found["ood"][name]
+        return {"intervals": found, "resamples": seal}

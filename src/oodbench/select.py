@@ -29,8 +29,8 @@ def select(
 ) -> Chosen:
     """Every combination of the grid's values, judged by AUROC; of equals the first.
 
-    detector(test, reference, **hyperparameters); grid: {hyperparameter: values}. A combination that does not apply is
-    passed over; if none does, NotApplicable says why the last one does not.
+    detector(test, reference, **hyperparameters); grid: {hyperparameter: values}. A combination that does not apply, or
+    is out of range, is passed over; if none does, NotApplicable says why the last one does not.
     """
     if not grid or not all(grid.values()):
         raise ValueError(f"the grid is {dict(grid)}; it needs a hyperparameter, and values for each")
@@ -40,12 +40,12 @@ def select(
         hyperparameters = dict(zip(grid, values, strict=True))
         try:
             scores = scores_of(partial(detector, **hyperparameters), images, reference)
-        except NotApplicable as reason:
+        except (NotApplicable, ValueError) as reason:  # ValueError: more dimensions than features, say
             last = reason
             continue
         value = auroc(*np.split(scores, [len(id_validation.labels)]))
         if best is None or value > best.auroc:
             best = Chosen(hyperparameters, value)
     if best is None:
-        raise last
+        raise NotApplicable(f"no combination of the grid applies: {last}")
     return best

@@ -46,10 +46,13 @@ def caption(
     train = (
         f"a class-balanced subset of {run.train_images:,} of the" if run.train_limit else f"all {run.train_images:,}"
     )
+    train = f"{run.train_images:,} of the" if run.held_out and not run.train_limit else train
     test = f"a subset of {run.test_images:,} of the" if run.test_limit else f"all {run.test_images:,}"
     sets = sorted({(ood, n) for each in runs for ood, n in each.ood_images.items()})
     scores = ", ".join(f"`{name}`" + (f" ({SCORES[name]})" if name in SCORES else "") for name in detectors)
-    data = [f"trained on {train} training images"] * ("dataset.limit" not in by)
+    held_out = f" ({run.held_out:,} held out to choose hyperparameters by)" * bool(run.held_out)
+    used = "trained on" if run.epochs else "detectors that learn saw"
+    data = [f"{used} {train} training images{held_out}"] * ("dataset.limit" not in by)
     data += [f"tested on {test} test images"] * ("dataset.limit_test" not in by)
     data += [f"OOD images: {', '.join(f'{ood} {n:,}' for ood, n in sets)}"]
     notes = [

@@ -16,6 +16,7 @@ def row_of(run: Result, by: Sequence[str] = ()) -> Row:
 def protocol(run: Result, by: Sequence[str] = ()) -> str:
     """What all rows of a table share, and its title: backbone, recipe, epochs, images, precision; less `by`."""
     train = f"{run.train_images:,} training images" + " (subset)" * bool(run.train_limit)
+    train += f", {run.held_out:,} held out" * bool(run.held_out)
     test = f"{run.test_images:,} test images" + " (subset)" * bool(run.test_limit)
     epochs = f"{run.epochs} epoch" + "s" * (run.epochs != 1) if run.epochs else "epochs unknown"
     parts = {

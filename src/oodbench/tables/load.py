@@ -47,6 +47,8 @@ class Result(NamedTuple):
     train_limit: int | None
     test_limit: int | None
     train_images: int
+    held_out: int  # training images that were not trained on, to choose hyperparameters by
+    scored_by: dict[str, str]  # {detector: its configuration}
     test_images: int
     ood_images: dict[str, int]
     near: frozenset[str]
@@ -140,6 +142,9 @@ def load_run(folder: Path) -> Result:
             "hash": metrics["config_hash"],
             "precision": provenance["precision"],
             "train_images": images["train"],
+            "scored_by": {
+                name: json.dumps(how, sort_keys=True) for name, how in provenance.get("detector", {}).items()
+            },
             "test_images": images["test"],
             "ood_images": {ood: images[ood] for ood in metrics["ood"]},
             "numbers": _numbers(metrics),
@@ -163,6 +168,7 @@ def load_run(folder: Path) -> Result:
             epochs=config["recipe"]["epochs"],
             train_limit=config["dataset"]["limit"],
             test_limit=config["dataset"]["limit_test"],
+            held_out=config.get("validation", {}).get("images", 0),
             near=frozenset(provenance.get("near", config["dataset"]["near"])),  # the numbers are sealed
             note=config.get("note") or "",
             settings=flatten(config) | names,
@@ -170,10 +176,27 @@ def load_run(folder: Path) -> Result:
         )
 
 
+def _check_detectors(runs: Iterable[Result]) -> None:
+    """Raise ValueError where seeds of one configuration were scored by one detector set in two ways.
+
+    Values that were selected on each seed's own held-out images may differ.
+    """
+    first: dict[tuple[str, str], Result] = {}
+    for run in runs:
+        for name, how in run.scored_by.items():
+            twin = first.setdefault((run.hash, name), run)
+            if how != twin.scored_by[name] and not name.endswith("_selected"):
+                raise ValueError(
+                    f"{twin.folder} was scored with {name} {twin.scored_by[name]} and {run.folder} with {how}; "
+                    f"score them alike: python scripts/evaluate.py {run.folder.parent} detector=[{name}]"
+                )
+
+
 def load_runs(results_dir: Path) -> tuple[list[Result], int]:
     """All finished runs, and how many are unfinished (no metrics.json, which is written last).
 
-    FileNotFoundError where no run is finished; ValueError for a finished run that cannot be read.
+    FileNotFoundError where no run is finished; ValueError for a finished run that cannot be read, or whose detectors
+    are set otherwise than another seed's.
     """
     pattern = "runs/*/*/*/*/seed*"  # dataset, backbone, loss, recipe with hash
     folders = [folder for folder in results_dir.glob(pattern) if folder.is_dir()]
@@ -183,6 +206,7 @@ def load_runs(results_dir: Path) -> tuple[list[Result], int]:
             f"no finished run: of {len(folders)} folders {results_dir / pattern} none has a metrics.json"
         )
     runs.sort(key=lambda run: (run.folder.parent, run.seed))
+    _check_detectors(runs)
     return runs, len(folders) - len(runs)
 
 
