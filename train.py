@@ -137,16 +137,19 @@ def build(cfg: DictConfig, device: "torch.device") -> tuple["Classifier", dict[s
     """The network as the seed initialises it, on its device; and what it will run on, for the provenance."""
     import torch
 
-    from oodbench.device import THREADS, pick_precision, provenance
-    from oodbench.model import Classifier
+    from oodbench.device import THREADS, keep_memory, pick_precision, provenance
+    from oodbench.model import Classifier, compile_backbone
 
+    keep_memory()
     torch.set_num_threads(cfg.threads or THREADS)
     precision = pick_precision(cfg.precision, device)
     torch.manual_seed(cfg.seed)
     backbone = instantiate(cfg.backbone)
     objective = instantiate(cfg.loss, num_features=backbone.num_features, num_classes=cfg.dataset.num_classes)
     model = Classifier(backbone, objective, list(cfg.dataset.mean), list(cfg.dataset.std), precision)
-    return model.to(device).to(memory_format=torch.channels_last), provenance(device, precision) | {"seed": cfg.seed}
+    compile_backbone(model, cfg.compile)
+    facts = provenance(device, precision) | {"seed": cfg.seed, "compile": cfg.compile}
+    return model.to(device).to(memory_format=torch.channels_last), facts
 
 
 def recipe_of(cfg: DictConfig) -> "Recipe":

@@ -105,6 +105,8 @@ def fit(
     optimizer = recipe.optimizer(parameter_groups(model))
     for group in optimizer.param_groups:
         group["initial_lr"] = group["lr"]
+        if group.get("fused", False) is None:  # an optimizer that can, and was not told whether to
+            group["fused"] = True  # one pass over the parameters; the same up to rounding
     history, first, earlier = [], 0, {}
     if resume:
         model.load_state_dict(resume.model)
@@ -189,7 +191,8 @@ class Means:
     def add(self, values: dict[str, Tensor], images: int) -> None:
         self.losses.append(values["loss"])
         for name, value in values.items():
-            self.sums[name] = self.sums.get(name, torch.zeros(())).to(value) + value * images
+            earlier = self.sums[name].to(value) if name in self.sums else 0  # on the device from the second on
+            self.sums[name] = earlier + value * images
         self.images += images
         if self.watch and not values["loss"].isfinite():
             self.check()

@@ -13,6 +13,8 @@ from oodbench.data.batches import normalise
 from oodbench.losses import Objective
 from oodbench.outputs import Outputs
 
+COMPILE_MODES = ("reduce-overhead", "max-autotune")
+
 
 class Classifier(nn.Module):
     """A backbone that runs under autocast and an objective that never does.
@@ -40,6 +42,18 @@ class Classifier(nn.Module):
     def settle(self, features: Tensor, labels: NDArray[np.int64]) -> None:
         """(N, D) features of the training set, (N,): what the objective takes from them once, after training."""
         self.objective.settle(features.to(self.mean.device), torch.from_numpy(np.array(labels)).to(self.mean.device))
+
+
+def compile_backbone(model: Classifier, mode: bool | str) -> None:
+    """torch.compile, in place, when the first batch comes: seconds to minutes, and a compiler is needed.
+
+    `mode`: False, True or one of COMPILE_MODES. The objective stays as it is: it costs next to nothing, and some
+    look at their batch in ways that no graph holds. Raises ValueError for another mode.
+    """
+    if mode not in (False, True, *COMPILE_MODES):
+        raise ValueError(f"compile={mode}; there is false, true, {', '.join(COMPILE_MODES)}")
+    if mode:
+        model.backbone.compile(mode="default" if mode is True else mode)
 
 
 @torch.inference_mode()
