@@ -1,7 +1,7 @@
 """Tables -> text: Markdown as GitHub shows it, LaTeX with booktabs."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import groupby
 
 from oodbench.tables.sections import Table
@@ -30,11 +30,16 @@ def to_markdown(dataset: str, tables: Iterable[Table], options: str = "") -> str
     parts = [f"# {dataset}", f"Made from all finished runs by `python scripts/tables.py{options}`."]
     for table in tables:
         header = [f"{group}<br>{name}" if group else name for group, name in table.columns]
-        rule = ["---" if i < table.words else "---:" for i in range(len(header))]
         parts.append(f"## {table.title}")
-        parts.append("\n".join(_markdown_row(row) for row in (header, rule, *table.rows)))
+        parts.append(markdown_table(header, table.rows, table.words))
         parts.append("\n".join(f"- {note}" for note in table.notes))
     return "\n\n".join(parts) + "\n"
+
+
+def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]], words: int) -> str:
+    """The first `words` columns are words, the others numbers, set to the right."""
+    rule = ["---" if i < words else "---:" for i in range(len(header))]
+    return "\n".join(_markdown_row(row) for row in (header, rule, *rows))
 
 
 def _markdown_row(cells: Iterable[str]) -> str:

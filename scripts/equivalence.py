@@ -1,0 +1,234 @@
+"""Whether what makes training fast leaves the trained networks as they are -> results/equivalence.md.
+
+python scripts/equivalence.py               half an hour on two cores; --compile: torch.compile, too
+python scripts/equivalence.py --small       a minute: does it run?
+
+A narrow ResNet-18 learns a part of CIFAR-10 (OODBENCH_DATA), or the embedded digits, by the plain float32 loop and by
+this project's. With the same weights, order, crops and flips the curves of the loss are compared; with everything drawn
+anew, the accuracies over many seeds.
+"""
+
+import argparse
+import os
+from collections.abc import Iterator
+from functools import partial
+from math import ceil
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from benchmarks import plain
+from benchmarks.network import sgd
+from benchmarks.sections import Section
+from numpy.typing import NDArray
+from PIL import Image
+from scipy.stats import ttest_ind
+from torch import Tensor
+from torch.utils.data import DataLoader
+from torchvision.transforms import functional as crops
+
+from oodbench.backbones import ResNet18
+from oodbench.data import Split, benchmark, digits, parquet
+from oodbench.data.batches import draw
+from oodbench.device import keep_memory, pick_device, processor
+from oodbench.files import write_atomic
+from oodbench.fit import Progress, Recipe, cosine, fit, learning_rate_factor
+from oodbench.losses import CrossEntropy
+from oodbench.metrics import accuracy
+from oodbench.model import Classifier, compile_backbone, features_of, read
+
+WIDTH = 16
+RECIPE = Recipe(
+    epochs=4,
+    batch_size=plain.BATCH,
+    optimizer=partial(torch.optim.SGD, lr=0.05, momentum=0.9, nesterov=True, weight_decay=5e-4),
+    schedule=partial(cosine, final=1e-5),
+    warmup_epochs=1,
+    clip_grad_norm=None,
+    crop_padding=4,
+    flip=True,
+)
+Curve = NDArray[np.floating]  # (steps,) the loss of every step
+
+
+class Trained(NamedTuple):
+    curve: Curve
+    accuracy: float
+
+
+class Recorded(CrossEntropy):
+    """Cross entropy that remembers what it was."""
+
+    curve: list[float]
+
+    def loss(self, features: Tensor, labels: Tensor) -> Tensor:
+        loss = super().loss(features, labels)
+        self.curve.append(loss.item())
+        return loss
+
+
+class Unkept:
+    """A keeper that keeps nothing."""
+
+    def due(self) -> bool:
+        return False
+
+    def stop(self) -> bool:
+        return False
+
+    def save(self, progress: Progress) -> None:
+        pass
+
+
+def sets(root: str, small: bool) -> tuple[str, Split, Split]:
+    """What it is, to train on, to test on."""
+    images, tested = (256, 128) if small else (5000, 10_000)
+    if not Path(root, "cifar10", "train.parquet").is_file():
+        chosen = benchmark(digits("train"), digits("test"), {}, 8, None, None)  # of its classes two are kept unseen
+    else:
+        train, test = (parquet(f"cifar10/{which}.parquet", root) for which in ("train", "test"))
+        chosen = benchmark(train, test, {}, 10, images, tested)
+    name = "CIFAR-10" if len(chosen.train.labels) == images else "the embedded digits"
+    of = f"{len(chosen.train.labels):,} training images and {len(chosen.test.labels):,} test images of {name}"
+    return of, chosen.train, chosen.test
+
+
+def network(seed: int) -> tuple[ResNet18, Recorded]:
+    torch.manual_seed(seed)
+    backbone, objective = ResNet18(WIDTH), Recorded(8 * WIDTH, 10, label_smoothing=0.0)
+    objective.curve = []
+    return backbone, objective
+
+
+def ours(train: Split, test: Split, seed: int, precision: torch.dtype, compiled: bool = False) -> Trained:
+    backbone, objective = network(seed)
+    model = Classifier(backbone, objective, plain.MEAN, plain.STD, precision)
+    model = model.to(pick_device("auto")).to(memory_format=torch.channels_last)
+    compile_backbone(model, compiled)
+    fit(model, train.images, train.labels, RECIPE, seed, None, Unkept())
+    outputs = read(objective, features_of(model, test.images), test.labels)
+    return Trained(np.array(objective.curve), accuracy(outputs.log_probs, test.labels))
+
+
+def drawn(train: Split, seed: int, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """The batches that `fit` draws, cropped and flipped by torchvision from PIL images."""
+    order, top, left, flip = draw(seed, epoch, len(train.labels), RECIPE.crop_padding, RECIPE.flip)
+    whole = plain.PilImages(train.images, train.labels, []).transform
+    for rows in torch.arange(len(order)).split(RECIPE.batch_size):
+        images = []
+        for i in rows.tolist():
+            padded = crops.pad(Image.fromarray(train.images[order[i]]), [RECIPE.crop_padding])
+            image = crops.crop(padded, int(top[i]), int(left[i]), 32, 32)
+            images.append(whole(crops.hflip(image) if flip[i] else image))
+        yield torch.stack(images), torch.from_numpy(train.labels[order[rows].numpy()])
+
+
+def loaded(train: Split) -> Iterator[tuple[Tensor, Tensor]]:
+    """The batches that a DataLoader draws from torch's global generator."""
+    yield from DataLoader(plain.PilImages(train.images, train.labels, plain.CROP_AND_FLIP), plain.BATCH, shuffle=True)
+
+
+def plainly(train: Split, test: Split, seed: int, same_draws: bool, nudge: float = 0.0) -> Trained:
+    """`nudge`: every weight is multiplied by 1 +- so much before the first step."""
+    backbone, objective = network(seed)
+    device = pick_device("auto")
+    backbone.to(device), objective.to(device)
+    with torch.no_grad():
+        for weight in backbone.parameters():
+            weight.mul_(1 + nudge * torch.randn_like(weight).sign())
+    optimizer = sgd([*backbone.parameters(), *objective.parameters()])
+    steps = ceil(len(train.labels) / RECIPE.batch_size)
+    base = RECIPE.optimizer.keywords["lr"]  # type: ignore[attr-defined]
+    for epoch in range(RECIPE.epochs):
+        backbone.train()
+        for x, y in drawn(train, seed, epoch) if same_draws else loaded(train):
+            for group in optimizer.param_groups:
+                group["lr"] = base * learning_rate_factor(len(objective.curve), steps, RECIPE)
+            optimizer.zero_grad()
+            objective.loss(backbone(x.to(device)), y.to(device)).backward()
+            optimizer.step()
+    outputs = read(objective, plain.features(backbone, test.images), test.labels)
+    return Trained(np.array(objective.curve), accuracy(outputs.log_probs, test.labels))
+
+
+def curves(train: Split, test: Split, options: dict[str, dict[str, Any]]) -> Section:
+    """One seed, the same draws."""
+    reference = plainly(train, test, 0, same_draws=True).curve
+    others = {
+        "plain, weights moved by 1e-6 of themselves": plainly(train, test, 0, same_draws=True, nudge=1e-6).curve,
+        "plain, another seed": plainly(train, test, 1, same_draws=True).curve,
+    }
+    others |= {f"ours, {name}": ours(train, test, 0, **option).curve for name, option in options.items()}
+    steps = ceil(len(train.labels) / RECIPE.batch_size)
+    rows = []
+    for name, curve in others.items():
+        gaps = np.abs(curve - reference)
+        means = [float(np.abs(part).mean()) for part in np.split(gaps, RECIPE.epochs)]
+        last = curve[-steps:].mean() - reference[-steps:].mean()
+        rows.append([name, f"{gaps[0]:.1e}", *(f"{mean:.4f}" for mean in means), f"{last:+.4f}"])
+    return Section(
+        "The curve of the loss",
+        "One seed; the same weights, order, crops and flips. Mean absolute difference of the steps' losses from the "
+        "plain loop's, in nats: at the first step, and over each epoch; and the difference of the last epoch's means. "
+        "Training is chaotic: what rounding may do is what the second row's loop does to itself.",
+        ["", "first step", *(f"epoch {i + 1}" for i in range(RECIPE.epochs)), "last epoch's mean"],
+        rows,
+    )
+
+
+def accuracies(train: Split, test: Split, options: dict[str, dict[str, Any]], seeds: int) -> Section:
+    """Everything drawn anew."""
+    of_plain = [plainly(train, test, 100 + seed, same_draws=False).accuracy for seed in range(seeds)]
+    rows = [["plain", f"{100 * np.mean(of_plain):.2f} ± {100 * np.std(of_plain, ddof=1):.2f}", "", ""]]
+    for name, option in options.items():
+        values = [ours(train, test, 200 + seed, **option).accuracy for seed in range(seeds)]
+        test_result = ttest_ind(values, of_plain, equal_var=False)
+        low, high = test_result.confidence_interval(0.95)
+        rows.append(
+            [
+                f"ours, {name}",
+                f"{100 * np.mean(values):.2f} ± {100 * np.std(values, ddof=1):.2f}",
+                f"{100 * (np.mean(values) - np.mean(of_plain)):+.2f} ({100 * low:+.2f} to {100 * high:+.2f})",
+                "yes" if low <= 0 <= high else "no",
+            ]
+        )
+    return Section(
+        "The accuracy",
+        f"Of {seeds} seeds each, none of them shared, everything drawn anew; mean and standard deviation in percent, "
+        "the difference from the plain loop with its 95 % interval (Welch's t).",
+        ["", "accuracy", "difference", "0 within the interval"],
+        rows,
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--small", action="store_true", help="few images and seeds")
+    parser.add_argument("--compile", action="store_true", help="torch.compile, too; a compiler is needed")
+    parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--output", type=Path, default=Path("results/equivalence.md"))
+    parser.add_argument("--data-root", default=os.environ.get("OODBENCH_DATA", "data"), help="real images, if any")
+    args = parser.parse_args()
+    keep_memory()
+    what, train, test = sets(args.data_root, args.small)
+    options: dict[str, dict[str, Any]] = {
+        "float32": {"precision": torch.float32},
+        "bf16": {"precision": torch.bfloat16},
+    }
+    if args.compile:
+        options["bf16, compiled"] = {"precision": torch.bfloat16, "compiled": True}
+    parts = [curves(train, test, options), accuracies(train, test, options, 2 if args.small else args.seeds)]
+    head = (
+        "# What makes training fast leaves the networks as they are\n\n"
+        f"Made by `python scripts/equivalence.py` on: {processor()}, torch {torch.__version__}. A ResNet-18 of width "
+        f"{WIDTH}, {what}, {RECIPE.epochs} epochs, batches of {RECIPE.batch_size}, SGD, cross entropy. Plain: float32, "
+        "NCHW, a DataLoader over PIL images. Ours: images resident on the device, cropped and flipped by one gather, "
+        "channels_last, fused updates, freed memory kept, in float32 and in bf16 autocast."
+    )
+    write_atomic(args.output, "\n\n".join([head, *map(str, parts)]))
+    print(args.output.read_text())
+
+
+if __name__ == "__main__":
+    main()
