@@ -40,6 +40,7 @@ KINDS: dict[type, tuple[str, tuple[type, ...]]] = {  # of a default: in words, w
     dict: ("a group of keys", (dict,)),
     type(None): ("a number, true, false, a list or null", (*NUMBER, bool, list, type(None))),
 }
+CHOICES: dict[str, tuple[Any, ...]] = {"compile": (False, True, "reduce-overhead", "max-autotune")}  # of several types
 OPEN = ("ood", "detector", "image_detector")  # where +<name> adds a set or a score of one's own
 
 
@@ -157,7 +158,13 @@ def check(override: Override, defaults: dict[str, Any]) -> None:
             elsewhere = [path for path in paths(defaults) if path.endswith(f".{key}")]
             raise UsageError(f"{override.input_line}: {_absent(key, parents[:depth], node, elsewhere)}")
         node = node[key]
-    if not override.is_sweep_override() and not _fits(override.value(), node):
+    if override.is_sweep_override():
+        return  # its values come one by one
+    if override.key_or_group in CHOICES:
+        words = [json.dumps(choice) for choice in CHOICES[override.key_or_group]]  # in which 1 is not true
+        if json.dumps(override.value()) not in words:
+            raise UsageError(f"{override.input_line}: there is {', '.join(words)}")
+    elif not _fits(override.value(), node):
         words = KINDS[type(node)][0]
         raise UsageError(f"{override.input_line}: {words} is needed; the default is {json.dumps(node)}")
 
