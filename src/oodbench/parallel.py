@@ -153,7 +153,7 @@ def together(command: Sequence[str], devices: Sequence[torch.device]) -> None:
         error = Path(folder, "error")
         if error.exists() or (_failed(codes) and not stop()):
             what = error.read_text() if error.exists() else "without a word; a code below 0 is a signal's"
-            raise RuntimeError(f"of {len(devices)} processes that train together one failed, codes {codes}:\n{what}")
+            raise RuntimeError(f"one of {len(devices)} processes failed, exit codes {codes}:\n{what}")
         if any(codes):
             raise SystemExit(128 + stop() if stop() else max(code or 0 for code in codes))
 
