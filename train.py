@@ -34,7 +34,7 @@ if TYPE_CHECKING:  # torch comes when a run does: --help and a finished run need
     from oodbench.tracking import Log
 
 BUSY = 75  # sysexits.h's EX_TEMPFAIL: try again later
-RANK = "--rank"  # first argument of a process that trains with others: `train_together` starts it
+RANK = "--rank"  # first argument of a process that trains with others, which `execute` starts
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="train")
@@ -67,6 +67,7 @@ def main(cfg: DictConfig) -> float | None:
 def execute(cfg: DictConfig, run: Run, devices: "list[torch.device]") -> None:
     """Build, open every set, train, collect, evaluate; what an earlier start of the run has done is not done again."""
     from oodbench.evaluate import report
+    from oodbench.parallel import together
 
     model, facts = build(cfg, devices[0])
     recipe = None if cfg.weights else recipe_of(cfg)
@@ -83,7 +84,8 @@ def execute(cfg: DictConfig, run: Run, devices: "list[torch.device]") -> None:
             if not run.is_finished():  # nor has another process finished it meanwhile
                 run.write_config()
                 if recipe and len(devices) > 1 and not run.weights.exists():
-                    train_together(run, devices)  # `train` then finds a checkpoint after the last epoch
+                    # after which `train` finds the last epoch's checkpoint
+                    together([sys.executable, __file__, RANK, str(run.folder)], devices)
                 with track(run, **cfg.wandb) as log:
                     if recipe is None:
                         adopt(cfg, run, model, facts)
@@ -245,15 +247,8 @@ def train_epochs(
     return history
 
 
-def train_together(run: Run, devices: "list[torch.device]") -> None:
-    """Bring the run's checkpoint to the last epoch, by a process for each device."""
-    from oodbench.parallel import together
-
-    together([sys.executable, __file__, RANK, str(run.folder)], devices)
-
-
 def be_rank(folder: str, *place: str) -> None:
-    """One of these processes: of the run whose configuration has just been written to the folder."""
+    """One of several processes that bring the checkpoint of a run, whose config.yaml is there, to the last epoch."""
     from oodbench.device import THREADS
     from oodbench.parallel import member, rank, same_start, size
 

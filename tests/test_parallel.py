@@ -25,6 +25,7 @@ from torch import nn
 
 from oodbench.backbones import ResNet18
 from oodbench.checkpoint import Checkpoints, load_progress
+from oodbench.device import reserved
 from oodbench.fit import Progress, fit
 from oodbench.parallel import agreed, gather, joined, part, rank, size, synchronised, together
 
@@ -181,6 +182,15 @@ def test_batch_norm_over_several_processes_is_refused_on_a_cpu_and_torchs_own_on
     assert sum(isinstance(module, nn.SyncBatchNorm) for module in on_cuda.modules()) == 20
     assert on_cuda.state_dict().keys() == keys
     assert torch.equal(on_cuda.eval()(images), expected)
+
+
+def test_several_gpus_are_not_one_that_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("oodbench.device.pick_device", torch.device)
+    for name in ("cuda:1", "mps"):
+        with pytest.raises(ValueError, match=rf"devices=2 device={name}.*device=cuda or cpu"), reserved(name, 1, 2):
+            pass
+    with reserved("cuda:1", 1, 1) as one, reserved("cpu", 1, 2) as two:
+        assert (one, two) == ([torch.device("cuda:1")], [torch.device("cpu")] * 2)
 
 
 def scripted(script: str) -> None:

@@ -95,10 +95,9 @@ def fit(
 
     The keeper is asked after every step, and given where the training stands whenever it wants it and after every
     epoch; `resume` is what it was given in an earlier life. What happens in a step depends on the seed, the epoch and
-    the step alone, so a resumed training equals one that was never stopped. Several processes (parallel.py) share the
-    batches and end with the same weights. A row of the history has the epoch's means
-    of loss, accuracy and diagnostics. Raises FloatingPointError when the loss is not finite: the keeper has not seen
-    the spoilt weights.
+    the step alone, so a resumed training equals one that was never stopped; several processes (parallel.py) share
+    every batch and keep the same weights. A row of the history has the epoch's means of loss, accuracy and diagnostics.
+    Raises FloatingPointError when the loss is not finite: the keeper has not seen the spoilt weights.
     """
     device = model.mean.device
     padded = resident(images, recipe.crop_padding, device)

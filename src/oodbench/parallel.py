@@ -55,8 +55,9 @@ def gather(features: Tensor, n: int) -> Tensor:
 
 
 def sum_gradients(backbone: nn.Module, objective: nn.Module) -> None:
-    """The batch's gradients in every process, the same to the bit: of the backbone each has its part's, which add up;
-    of the objective each has the whole.
+    """Make the gradients those of the batch, the same to the bit in every process.
+
+    Of the backbone, each process has those of its part, which add up; of the objective, each has the batch's already.
     """
     if size() == 1:
         return
@@ -97,9 +98,9 @@ def synchronised(backbone: nn.Module, device: torch.device) -> nn.Module:
 
 
 @contextmanager
-def joined(rank: int, size: int, meeting: Path, backend: str) -> Iterator[None]:
-    """Be one of `size` processes, which meet in a file that is not there yet."""
-    dist.init_process_group(backend, init_method=f"file://{meeting}", rank=rank, world_size=size)
+def joined(number: int, count: int, meeting: Path, backend: str) -> Iterator[None]:
+    """Be one of `count` processes, which meet in a file that is not there yet."""
+    dist.init_process_group(backend, init_method=f"file://{meeting}", rank=number, world_size=count)
     try:
         yield
     finally:
@@ -107,14 +108,14 @@ def joined(rank: int, size: int, meeting: Path, backend: str) -> Iterator[None]:
 
 
 @contextmanager
-def member(rank: str, size: str, folder: str, device: str) -> Iterator[torch.device]:
+def member(number: str, count: str, folder: str, device: str) -> Iterator[torch.device]:
     """Be one of the processes that `together` has started; gives the device. The first error of any is left to it."""
     threading.Thread(target=_listen, daemon=True).start()
     own = torch.device(device)
     if own.type == "cuda":
         torch.cuda.set_device(own)
     backend = "cpu:gloo,cuda:nccl" if own.type == "cuda" else "gloo"
-    with joined(int(rank), int(size), Path(folder, "meeting"), backend):
+    with joined(int(number), int(count), Path(folder, "meeting"), backend):
         try:
             yield own
         except Exception:
@@ -131,7 +132,7 @@ def _listen() -> None:
 
 
 def together(command: Sequence[str], devices: Sequence[torch.device]) -> None:
-    """Run `command <rank> <size> <folder> <device>` for each of the devices at once, until all have ended.
+    """Run `command <number> <count> <folder> <device>` for each of the devices at once, until all have ended.
 
     Raises SystemExit, with their code, where they were stopped and have saved; RuntimeError with the first error where
     one has failed, which ends the others.
@@ -140,11 +141,9 @@ def together(command: Sequence[str], devices: Sequence[torch.device]) -> None:
     with tempfile.TemporaryDirectory() as folder, stop_signal() as stop:
         try:
             for number, device in enumerate(devices):
-                place = (str(number), str(len(devices)), folder, str(device))
+                line = [*command, str(number), str(len(devices)), folder, str(device)]
                 out = None if number == 0 else subprocess.DEVNULL
-                ranks.append(
-                    subprocess.Popen([*command, *place], stdin=subprocess.PIPE, stdout=out, start_new_session=True)
-                )
+                ranks.append(subprocess.Popen(line, stdin=subprocess.PIPE, stdout=out, start_new_session=True))
             codes = _ends(ranks, stop)
         finally:
             for process in ranks:
