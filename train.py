@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import hydra
+import yaml
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from hydra.utils import instantiate
@@ -27,12 +28,13 @@ if TYPE_CHECKING:  # torch comes when a run does: --help and a finished run need
     import torch
 
     from oodbench.data import Benchmark
-    from oodbench.fit import Recipe
+    from oodbench.fit import Recipe, Row
     from oodbench.model import Classifier
     from oodbench.outputs import Outputs
     from oodbench.tracking import Log
 
 BUSY = 75  # sysexits.h's EX_TEMPFAIL: try again later
+RANK = "--rank"  # first argument of a process that trains with others, which `execute` starts
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="train")
@@ -45,6 +47,8 @@ def main(cfg: DictConfig) -> float | None:
     run.check_objective()
     if cfg.weights and cfg.seed >= len(cfg.weights):
         raise ValueError(f"seed={cfg.seed}: weights names {len(cfg.weights)} files, of the seeds from 0 on")
+    if cfg.devices > 1 and cfg.compile:
+        raise ValueError(f"devices={cfg.devices} compile={cfg.compile}: together they have not been tried; take one")
     if cfg.weights and cfg.validation.images:
         raise ValueError("weights trained elsewhere may have seen every training image: validation.images must be 0")
     if cfg.dry_run:
@@ -55,16 +59,17 @@ def main(cfg: DictConfig) -> float | None:
     else:
         from oodbench.device import reserved
 
-        with ending(set), reserved(cfg.device, cfg.runs_per_gpu) as device:
-            execute(cfg, run, device)
+        with ending(set), reserved(cfg.device, cfg.runs_per_gpu, cfg.devices) as devices:
+            execute(cfg, run, devices)
     return run.objective()
 
 
-def execute(cfg: DictConfig, run: Run, device: "torch.device") -> None:
+def execute(cfg: DictConfig, run: Run, devices: "list[torch.device]") -> None:
     """Build, open every set, train, collect, evaluate; what an earlier start of the run has done is not done again."""
     from oodbench.evaluate import report
+    from oodbench.parallel import together
 
-    model, facts = build(cfg, device)
+    model, facts = build(cfg, devices[0])
     recipe = None if cfg.weights else recipe_of(cfg)
     detectors = {name: instantiate(node) for name, node in cfg.detector.items()}
     image_detectors = {name: instantiate(node) for name, node in cfg.image_detector.items()}
@@ -78,6 +83,9 @@ def execute(cfg: DictConfig, run: Run, device: "torch.device") -> None:
                 run.check_unreported(sets.validation["val_ood"].digest)
             if not run.is_finished():  # nor has another process finished it meanwhile
                 run.write_config()
+                if recipe and len(devices) > 1 and not run.weights.exists():
+                    # after which `train` finds the last epoch's checkpoint
+                    together([sys.executable, __file__, RANK, str(run.folder)], devices)
                 with track(run, **cfg.wandb) as log:
                     if recipe is None:
                         adopt(cfg, run, model, facts)
@@ -139,16 +147,19 @@ def build(cfg: DictConfig, device: "torch.device") -> tuple["Classifier", dict[s
 
     from oodbench.device import THREADS, keep_memory, pick_precision, provenance
     from oodbench.model import Classifier, compile_backbone
+    from oodbench.parallel import synchronised
 
     keep_memory()
     torch.set_num_threads(cfg.threads or THREADS)
     precision = pick_precision(cfg.precision, device)
     torch.manual_seed(cfg.seed)
     backbone = instantiate(cfg.backbone)
+    if cfg.devices > 1:
+        backbone = synchronised(backbone, device)
     objective = instantiate(cfg.loss, num_features=backbone.num_features, num_classes=cfg.dataset.num_classes)
     model = Classifier(backbone, objective, list(cfg.dataset.mean), list(cfg.dataset.std), precision)
     compile_backbone(model, cfg.compile)
-    facts = provenance(device, precision) | {"seed": cfg.seed, "compile": cfg.compile}
+    facts = provenance(device, precision) | {"seed": cfg.seed, "compile": cfg.compile, "devices": cfg.devices}
     return model.to(device).to(memory_format=torch.channels_last), facts
 
 
@@ -185,31 +196,14 @@ def train(
     log: "Log",
 ) -> None:
     """Bring the model to the last epoch's weights: from the run's folder, from its checkpoint or from the start."""
-    from oodbench.checkpoint import Checkpoints, load_progress, load_weights, save_weights
+    from oodbench.checkpoint import load_weights, save_weights
     from oodbench.device import PRECISIONS
-    from oodbench.fit import fit
-    from oodbench.interrupt import stop_signal
     from oodbench.model import features_of, read
     from oodbench.outputs import save_outputs
 
-    what = f"{run.hash} in {facts['precision']}"  # which `auto` chose for this machine: one training does not mix them
-
     if not intact(run, model):
+        history = train_epochs(cfg, run, model, recipe, sets, facts, log)
         images, labels, _, _ = sets.train
-        resume = load_progress(run.checkpoint, what)
-        rows = list(resume.history) if resume else []
-
-        def log_epoch(row: dict[str, float]) -> None:
-            rows.append(row)
-            run.write_history(rows)
-            log(row)
-
-        with stop_signal() as stop:
-            keeper = Checkpoints(run.checkpoint, what, cfg.checkpoint_share, recipe.epochs, stop, log_epoch)
-            history = fit(model, images, labels, recipe, cfg.seed, resume, keeper)
-            if len(history) < recipe.epochs:
-                print(f"stopped and saved; the same command, without force, goes on from there: {run.folder}")
-                raise SystemExit(128 + stop())  # not an error of this cell: it ends a sweep, too
         run.write_history(history)
         features = features_of(model, images)
         model.settle(features, labels)
@@ -218,6 +212,56 @@ def train(
         save_weights(run.weights, model)
         load_weights(run.weights, model)
     model.precision = PRECISIONS[run.training()["precision"]]  # outputs of one run are of one precision
+
+
+def train_epochs(
+    cfg: DictConfig,
+    run: Run,
+    model: "Classifier",
+    recipe: "Recipe",
+    sets: "Benchmark",
+    facts: dict[str, Any],
+    log: "Log",
+) -> "list[Row]":
+    """The epochs that the run's checkpoint lacks; the rows of all. Raises SystemExit where it was stopped and saved."""
+    from oodbench.checkpoint import Checkpoints, load_progress
+    from oodbench.fit import fit
+    from oodbench.interrupt import stop_signal
+
+    what = f"{run.hash} in {facts['precision']}"  # which `auto` chose for this machine: one training does not mix them
+    images, labels, _, _ = sets.train
+    resume = load_progress(run.checkpoint, what)
+    rows = list(resume.history) if resume else []
+
+    def log_epoch(row: dict[str, float]) -> None:
+        rows.append(row)
+        run.write_history(rows)
+        log(row)
+
+    with stop_signal() as stop:
+        keeper = Checkpoints(run.checkpoint, what, cfg.checkpoint_share, recipe.epochs, stop, log_epoch)
+        history = fit(model, images, labels, recipe, cfg.seed, resume, keeper)
+        if len(history) < recipe.epochs:
+            print(f"stopped and saved; the same command, without force, goes on from there: {run.folder}")
+            raise SystemExit(128 + keeper.stopped_by)  # not an error of this cell: it ends a sweep, too
+    return history
+
+
+def be_rank(folder: str, *place: str) -> None:
+    """One of several processes that bring the checkpoint of a run, whose config.yaml is there, to the last epoch."""
+    from oodbench.device import THREADS
+    from oodbench.parallel import member, rank, same_start, size
+
+    config = yaml.safe_load(Path(folder, "config.yaml").read_text("utf-8"))
+    cfg, run = OmegaConf.create(config), Run(config)
+    with member(*place) as device:
+        cfg.threads = cfg.threads or max(1, THREADS // size())
+        cfg.ood = {}  # which only the parent looks at
+        model, facts = build(cfg, device)
+        same_start(model)
+        tracking = cfg.wandb if rank() == 0 else {"mode": "disabled", "project": ""}
+        with track(run, **tracking) as log:
+            train_epochs(cfg, run, model, recipe_of(cfg), open_sets(cfg), facts, log)
 
 
 def intact(run: Run, model: "Classifier") -> bool:
@@ -252,4 +296,7 @@ def collect(run: Run, model: "Classifier", name: str, split: Any) -> "Outputs":
 
 
 if __name__ == "__main__":
-    start(main, sys.argv[1:], Path(__file__).with_name("conf"))
+    if sys.argv[1:2] == [RANK]:
+        be_rank(*sys.argv[2:])
+    else:
+        start(main, sys.argv[1:], Path(__file__).with_name("conf"))

@@ -16,7 +16,7 @@ import yaml
 from conftest import ROOT
 
 from oodbench.claim import owner
-from oodbench.gpus import place
+from oodbench.gpus import places
 from oodbench.status import states
 
 RUN = ["dataset=digits", "recipe=smoke", "recipe.epochs=12", "recipe.batch_size=64", "backbone.width=4", "device=cpu"]
@@ -181,37 +181,57 @@ def test_a_sweep_with_a_failing_cell_runs_the_others_and_says_so(tmp_path: Path)
     assert all("Traceback" in error.read_text() for error in errors)
 
 
-def hold(folder: Path, gpus: list[str], runs_per_gpu: int, out: Any) -> None:
-    with place(gpus, runs_per_gpu, folder) as index:
-        out.put(index)
+def hold(folder: Path, gpus: list[str], runs_per_gpu: int, count: int, out: Any) -> None:
+    with places(gpus, runs_per_gpu, count, folder) as indices:
+        out.put(indices)
         time.sleep(60)
 
 
 def test_runs_meet_on_a_gpu_only_when_it_is_asked_for(tmp_path: Path) -> None:
     context = multiprocessing.get_context("forkserver")
     out = context.SimpleQueue()
-    holders = [context.Process(target=hold, args=(tmp_path, ["a", "b"], 2, out)) for _ in range(5)]
+    holders = [context.Process(target=hold, args=(tmp_path, ["a", "b"], 2, 1, out)) for _ in range(5)]
     taken = []
     for holder in holders[:4]:
         holder.start()
         taken.append(out.get())
-    assert taken == [0, 1, 0, 1]  # both before either is shared
+    assert taken == [[0], [1], [0], [1]]  # both before either is shared
     holders[4].start()
     time.sleep(0.5)
     assert out.empty()
     holders[1].kill()  # the kernel gives its place back
-    assert out.get() == 1
+    assert out.get() == [1]
     for holder in holders:
         holder.kill()
         holder.join()
 
 
 def test_a_place_is_given_back_and_less_than_one_run_a_gpu_is_refused(tmp_path: Path) -> None:
-    indices: list[int] = []
-    body: Callable[[int], None] = indices.append
+    taken: list[list[int]] = []
+    body: Callable[[list[int]], None] = taken.append
     for _ in range(2):
-        with place(["a"], 1, tmp_path) as index:
-            body(index)
-    assert indices == [0, 0]
-    with pytest.raises(ValueError, match="runs_per_gpu=0"), place(["a"], 0, tmp_path):
+        with places(["a"], 1, 1, tmp_path) as indices:
+            body(indices)
+    assert taken == [[0], [0]]
+    with pytest.raises(ValueError, match="runs_per_gpu=0"), places(["a"], 0, 1, tmp_path):
         pass
+    with pytest.raises(ValueError, match="devices=2: there are 1 GPUs"), places(["a"], 2, 2, tmp_path):
+        pass
+
+
+def test_a_run_that_wants_several_gpus_takes_all_of_them_or_none(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("forkserver")
+    out = context.SimpleQueue()
+    one, two, other = (context.Process(target=hold, args=(tmp_path, ["a", "b"], 1, n, out)) for n in (1, 2, 1))
+    one.start()
+    assert out.get() == [0]
+    two.start()
+    time.sleep(0.5)
+    other.start()
+    assert out.get() == [1]  # which the one that needs both did not keep
+    for holder in (one, other):
+        holder.kill()
+        holder.join()
+    assert out.get() == [0, 1]
+    two.kill()
+    two.join()

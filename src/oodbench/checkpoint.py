@@ -19,6 +19,7 @@ from torch import nn
 from oodbench.arrays import load_arrays, save_arrays
 from oodbench.files import write_atomic
 from oodbench.fit import Progress, Row
+from oodbench.parallel import agreed, rank
 
 FORMAT = b"oodbench checkpoint 1\n"  # the next number when Progress changes
 MINUTE = 60.0  # s, between two checkpoints amid an epoch
@@ -28,17 +29,19 @@ class Checkpoints:
     """Keeps a training in a file, and spends no more than `share` of the time on that.
 
     After the first epoch, after the last and before a stop in any case; else after an epoch, or amid a long one, when
-    the last checkpoint lies so far back that another is cheap. `log` is given the row of every epoch that ends.
+    the last checkpoint lies so far back that another is cheap. `log` is given the row of every epoch that ends. Of
+    several processes the first keeps, and all stop at one step, whichever has seen the `signal`.
     """
 
     def __init__(
         self, path: Path, what: str, share: float, epochs: int, signal: Callable[[], int], log: Callable[[Row], None]
     ) -> None:
         self.path, self.what, self.share, self.epochs, self.signal, self.log = path, what, share, epochs, signal, log
-        self.cost, self.last = 0.0, time.monotonic()
+        self.cost, self.last, self.stopped_by = 0.0, time.monotonic(), 0
 
     def stop(self) -> bool:
-        return bool(self.signal())
+        self.stopped_by = agreed(self.signal())
+        return self.stopped_by > 0
 
     def due(self) -> bool:
         return self.is_cheap() and time.monotonic() - self.last >= MINUTE
@@ -48,7 +51,9 @@ class Checkpoints:
         return self.cost <= self.share * (time.monotonic() - self.last)
 
     def save(self, progress: Progress) -> None:
-        if progress.step or self.is_cheap() or self.stop() or len(progress.history) == self.epochs:
+        if rank() > 0:
+            return
+        if progress.step or self.is_cheap() or self.stopped_by or len(progress.history) == self.epochs:
             started = time.monotonic()
             save_progress(self.path, progress, self.what)
             self.last = time.monotonic()

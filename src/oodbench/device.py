@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from oodbench.gpus import place
+from oodbench.gpus import places
 
 PRECISIONS = {"bf16": torch.bfloat16, "fp32": torch.float32}
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of malloc.h
@@ -46,16 +46,20 @@ def keep_memory() -> None:
 
 
 @contextmanager
-def reserved(name: str, runs_per_gpu: int) -> Iterator[torch.device]:
-    """The device of that name; of several GPUs, where none is named by its number, one with room, and a place on it."""
+def reserved(name: str, runs_per_gpu: int, count: int) -> Iterator[list[torch.device]]:
+    """`count` devices of that name: of several GPUs, where none is named by its number, ones with room, and a place on
+    each; of a CPU the same one again. Raises ValueError where there are not so many.
+    """
     device = pick_device(name)
+    if count < 1 or (count > 1 and (device.type, device.index) not in (("cuda", None), ("cpu", None))):
+        raise ValueError(f"devices={count} device={name}: a number from 1 on is needed, and above 1 device=cuda or cpu")
     if device.type != "cuda" or device.index is not None:
-        yield device
+        yield [device] * count
         return
     gpus = [str(getattr(torch.cuda.get_device_properties(i), "uuid", i)) for i in range(torch.cuda.device_count())]
-    with place(gpus, runs_per_gpu) as index:
+    with places(gpus, runs_per_gpu, count) as indices:
         torch.cuda.empty_cache()  # of an earlier run in this process
-        yield torch.device("cuda", index)
+        yield [torch.device("cuda", index) for index in indices]
 
 
 def pick_precision(name: str, device: torch.device) -> torch.dtype:

@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from oodbench.data.batches import batches, draw, mixed_seed, resident
 from oodbench.model import Classifier
+from oodbench.parallel import gather, part, rank, sum_gradients
 
 ADVICE = "try recipe.warmup_epochs=1 recipe.clip_grad_norm=1.0 or a lower recipe.optimizer.lr"
 Row = dict[str, float]  # what is known of one epoch: a line of train.csv
@@ -94,9 +95,9 @@ def fit(
 
     The keeper is asked after every step, and given where the training stands whenever it wants it and after every
     epoch; `resume` is what it was given in an earlier life. What happens in a step depends on the seed, the epoch and
-    the step alone, so a resumed training equals one that was never stopped. A row of the history has the epoch's means
-    of loss, accuracy and diagnostics. Raises FloatingPointError when the loss is not finite: the keeper has not seen
-    the spoilt weights.
+    the step alone, so a resumed training equals one that was never stopped; several processes (parallel.py) share
+    every batch and keep the same weights. A row of the history has the epoch's means of loss, accuracy and diagnostics.
+    Raises FloatingPointError when the loss is not finite: the keeper has not seen the spoilt weights.
     """
     device = model.mean.device
     padded = resident(images, recipe.crop_padding, device)
@@ -113,13 +114,14 @@ def fit(
         optimizer.load_state_dict(resume.optimizer)
         history, first, earlier = resume.history, resume.step, resume.means
     seen = len(history) * n + earlier.get("images", 0)
-    with tqdm(total=recipe.epochs * n, initial=seen, unit="img", smoothing=0.05, disable=None) as bar:
+    with tqdm(total=recipe.epochs * n, initial=seen, unit="img", smoothing=0.05, disable=rank() > 0 or None) as bar:
         for epoch in range(len(history), recipe.epochs):
             choices = draw(seed, epoch, n, recipe.crop_padding, recipe.flip)
             means = Means(epoch, first, history, earlier, watch=device.type == "cpu")
             model.train()
             for step, (x, y) in enumerate(batches(padded, targets, choices, recipe.batch_size, first), start=first):
-                torch.manual_seed(mixed_seed(seed, epoch, step + 1))  # for what draws of its own: dropout; 0 is draw's
+                # for what draws of its own: dropout, of every process another; 0 is draw's
+                torch.manual_seed(mixed_seed(seed, epoch, step + 1) + rank())
                 for group in optimizer.param_groups:
                     group["lr"] = group["initial_lr"] * learning_rate_factor(epoch * steps + step, steps, recipe)
                 means.add(train_step(model, optimizer, x, y, recipe.clip_grad_norm), len(y))
@@ -146,9 +148,10 @@ def train_step(
 ) -> dict[str, Tensor]:
     """One update from (B, 3, 32, 32) uint8 images; scalars on the device, none of which has been waited for."""
     optimizer.zero_grad(set_to_none=True)
-    features = model.features(images)
+    features = gather(model.features(images[part(len(images))]), len(images))
     loss = model.objective.loss(features, labels)
     loss.backward()
+    sum_gradients(model.backbone, model.objective)
     if clip_grad_norm is not None:
         nn.utils.clip_grad_norm_(model.parameters(), clip_grad_norm)
     features = features.detach()

@@ -7,6 +7,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import product
 from pathlib import Path
 
 PLACES = Path(tempfile.gettempdir()) / "oodbench-gpus"  # of this machine, for all its users
@@ -14,29 +15,35 @@ PAUSE = 2.0  # seconds between two looks for a free place
 
 
 @contextmanager
-def place(gpus: Sequence[str], runs_per_gpu: int, folder: Path = PLACES) -> Iterator[int]:
-    """The index of a GPU on which fewer than `runs_per_gpu` runs are; waits for one, and counts there meanwhile.
+def places(gpus: Sequence[str], runs_per_gpu: int, count: int = 1, folder: Path = PLACES) -> Iterator[list[int]]:
+    """The indices of `count` GPUs with fewer than `runs_per_gpu` runs each; waits for them, and counts there meanwhile.
 
-    gpus: names that every process knows them by. A place is a lock, which the kernel frees when the process dies.
-    Raises ValueError for runs_per_gpu below 1.
+    gpus: names that every process knows them by. A place is a lock, which the kernel frees when the process dies. All
+    are taken or none, so that two runs never wait for each other's. Raises ValueError for runs_per_gpu below 1, and
+    where there are not so many GPUs.
     """
     if runs_per_gpu < 1:
         raise ValueError(f"runs_per_gpu={runs_per_gpu}: one run a GPU is the least")
+    if count > len(gpus):
+        raise ValueError(f"devices={count}: there are {len(gpus)} GPUs here")
     folder.mkdir(parents=True, exist_ok=True)
     _open_to_all(folder, 0o777)
     told = False
     while True:
-        for number in range(runs_per_gpu):  # an empty GPU before the second place of another
-            for index, gpu in enumerate(gpus):
-                lock = _locked(folder / f"{gpu}.{number}")
-                if lock is not None:
-                    try:
-                        yield index
-                    finally:
-                        os.close(lock)
-                    return
+        with contextlib.ExitStack() as locks:
+            taken: list[int] = []
+            for number, index in product(range(runs_per_gpu), range(len(gpus))):  # empty GPUs before second places
+                if len(taken) < count and index not in taken:
+                    lock = _locked(folder / f"{gpus[index]}.{number}")
+                    if lock is not None:
+                        locks.callback(os.close, lock)
+                        taken.append(index)
+            if len(taken) == count:
+                yield taken
+                return
         if not told:
-            print(f"waiting: on each of {len(gpus)} GPUs are {runs_per_gpu} runs; runs_per_gpu allows more", flush=True)
+            who = f"{count} of {len(gpus)} GPUs with fewer than {runs_per_gpu} runs"
+            print(f"waiting for {who}; runs_per_gpu allows more", flush=True)
             told = True
         time.sleep(PAUSE)
 
