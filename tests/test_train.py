@@ -301,6 +301,8 @@ def test_a_run_needs_no_ood_set(again: Finished) -> None:
         (["recipe.optimizer=adam"], SystemExit, "a group of keys is needed"),
         (["recipe.optimizer.lr=fast"], SystemExit, "a number is needed; the default is 0.1"),
         (["+recipe.optimizer.betta=1"], Exception, "betta"),
+        (["compile=fast"], SystemExit, 'there is false, true, "reduce-overhead", "max-autotune"'),
+        (["compile=1"], SystemExit, "there is false, true"),
         (["threads=many"], SystemExit, "threads=many"),
         (["wandb.mod=offline"], SystemExit, "did you mean wandb.mode?"),
         (["+detector.msp.temperature=3"], ValueError, "temperature=3"),

@@ -161,9 +161,9 @@ def check(override: Override, defaults: dict[str, Any]) -> None:
     if override.is_sweep_override():
         return  # its values come one by one
     if override.key_or_group in CHOICES:
-        words = [json.dumps(choice) for choice in CHOICES[override.key_or_group]]  # in which 1 is not true
-        if json.dumps(override.value()) not in words:
-            raise UsageError(f"{override.input_line}: there is {', '.join(words)}")
+        choices = [json.dumps(choice) for choice in CHOICES[override.key_or_group]]  # in which 1 is not true
+        if json.dumps(override.value()) not in choices:
+            raise UsageError(f"{override.input_line}: there is {', '.join(choices)}")
     elif not _fits(override.value(), node):
         words = KINDS[type(node)][0]
         raise UsageError(f"{override.input_line}: {words} is needed; the default is {json.dumps(node)}")

@@ -13,6 +13,7 @@ from oodbench.data.batches import normalise
 from oodbench.losses import Objective
 from oodbench.outputs import Outputs
 
+
 class Classifier(nn.Module):
     """A backbone that runs under autocast and an objective that never does.
 
