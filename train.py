@@ -151,6 +151,7 @@ def build(cfg: DictConfig, device: "torch.device") -> tuple["Classifier", dict[s
 
     keep_memory()
     torch.set_num_threads(cfg.threads or THREADS)
+    torch.backends.cudnn.benchmark = True  # the fastest convolution is looked for once: batches are of one size
     precision = pick_precision(cfg.precision, device)
     torch.manual_seed(cfg.seed)
     backbone = instantiate(cfg.backbone)

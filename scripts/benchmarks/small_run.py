@@ -99,7 +99,7 @@ def our_run(overrides: list[str], report: Path) -> Actions:
             cfg = composed(*overrides, f"results_dir={folder}")
             config: Any = OmegaConf.to_container(cfg, resolve=True)
             with redirect_stdout(StringIO()):
-                train.execute(cfg, Run(config), pick_device(cfg.device))
+                train.execute(cfg, Run(config), [pick_device(cfg.device)])
         with report.open("a") as file:
             file.write(",".join(str(seconds[name]) for name in STAGES.values()) + "\n")
 
