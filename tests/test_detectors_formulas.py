@@ -16,7 +16,11 @@ from torch.nn import functional as F
 from toy import DETECTORS, Problem, detector, random_problem
 
 from oodbench.detectors import Array
+from oodbench.detectors import reference as reference_module
+from oodbench.detectors.neighbours import largest_products
 from oodbench.detectors.openmax import SHIFT, beyond, weibull
+from oodbench.detectors.reference import blocks
+from oodbench.detectors.shaping import percentiles_of
 from oodbench.outputs import Outputs
 
 RIDGE = 1e-6
@@ -336,3 +340,23 @@ def test_a_weibull_tail_is_between_0_and_1_and_rises_and_without_spread_it_is_a_
     w = beyond(distance, np.array([3.0, 4, 6, 20]))
     assert ((w >= 0) & (w <= 1) & (np.diff(w, prepend=0) >= 0)).all()
     assert beyond(np.array([4.9, 5.1]), np.full(20, 5.0)) == pytest.approx([0, 1])
+
+
+@given(st.integers(0, 2**32 - 1), st.lists(st.floats(0, 100), min_size=1, max_size=3), st.booleans())
+@settings(deadline=None, max_examples=50)
+def test_percentiles_by_counting_bits_are_numpys(seed: int, percentiles: list[float], rounded: bool) -> None:
+    x = np.random.default_rng(seed).normal(size=(37, 5)).astype("f4") * np.float32(10) ** (seed % 7 - 3)
+    x = np.round(x) if rounded else x  # ties, zeros of both signs
+    want = np.percentile(x.astype("f8"), percentiles)
+    np.testing.assert_allclose(percentiles_of(x, percentiles), want, rtol=1e-12, atol=1e-12 * np.abs(x).max())
+
+
+def test_the_largest_products_do_not_depend_on_how_the_bank_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    random = np.random.default_rng(0)
+    q, bank = random.normal(size=(9, 6)), random.normal(size=(50, 6))
+    want = np.sort(q @ bank.T, axis=1)[:, -7:]
+    for size in (1, 3, 7, 8, 49, 50, 51):
+        monkeypatch.setattr(reference_module, "BLOCK", size)
+        found = largest_products(q, (Q for (Q,) in blocks(bank)), 7)
+        np.testing.assert_allclose(np.sort(found, axis=1), want, rtol=1e-12)
+        np.testing.assert_allclose(found[:, 0], want[:, 0], rtol=1e-12)

@@ -1,1 +1,1 @@
-"""What scripts/bench.py is made of."""
+"""What scripts/bench.py, growth.py and equivalence.py are made of."""

@@ -1,10 +1,21 @@
 """Scores of the features and the linear head together. c is the predicted class, m the mean training feature."""
 
+from collections.abc import Iterator
+
 import numpy as np
+from numpy.typing import NDArray
 from scipy.spatial.distance import cdist
 from scipy.special import logsumexp, softmax
 
-from oodbench.detectors.reference import Array, NotApplicable, Reference, class_logits, in_blocks
+from oodbench.detectors.reference import (
+    Array,
+    NotApplicable,
+    Reference,
+    class_logits,
+    in_blocks,
+    mean_of,
+    rows_of_each,
+)
 from oodbench.outputs import Outputs
 
 
@@ -32,6 +43,7 @@ def fdbd(test: Outputs, reference: Reference, distance_as_normalizer: bool) -> A
     inverse = np.divide(1, between, out=np.zeros_like(between), where=between > 0)
 
     def score(features: Array, z: Array) -> Array:
+        z = z.astype(np.float64)
         gaps = np.abs(z.max(1, keepdims=True) - z) * inverse[z.argmax(1)]
         return -gaps.sum(1) / (len(W) - 1) / length(features - centre)
 
@@ -56,29 +68,30 @@ def gradnorm(test: Outputs, reference: Reference, temperature: float) -> Array:
     For a linear head that is -|f|_1 sum_k |p_k - 1/K| / T, p = softmax(z / T).
     """
     reference.weights()
-    p = softmax(class_logits(test) / temperature, axis=1)
-    return -np.abs(test.features).sum(1, dtype=np.float64) * np.abs(p - 1 / p.shape[1]).sum(1) / temperature
+
+    def score(features: Array, z: Array) -> Array:
+        p = softmax(z.astype(np.float64) / temperature, axis=1)
+        return -np.abs(features).sum(1, dtype=np.float64) * np.abs(p - 1 / p.shape[1]).sum(1) / temperature
+
+    return in_blocks(score, test.features, class_logits(test))
 
 
 def she(test: Outputs, reference: Reference) -> Array:
     """-f . S_c, S_k the mean feature of the training images that are rightly called k   (Zhang et al., 2023)"""
-    patterns = np.stack([rows.mean(0, dtype=np.float64) for rows in rightly_called(reference.train, "features")])
+    patterns = np.stack([mean_of(reference.train.features, rows) for rows in rightly_called(reference.train)])
     return in_blocks(lambda f, log_p: -(f * patterns[log_p.argmax(1)]).sum(1), test.features, test.log_probs)
 
 
-def rightly_called(train: Outputs, what: str) -> list[Array]:
-    """The rows of features or logits of each class's images that are rightly called it; of all its images if none is.
+def rightly_called(train: Outputs) -> Iterator[NDArray[np.intp]]:
+    """The rows of each class's images that are rightly called it; of all its images if none is.
 
     Raises NotApplicable for a class without any training image.
     """
-    right = train.log_probs.argmax(1) == train.labels
-    rows = []
+    right, rows = train.log_probs.argmax(1) == train.labels, rows_of_each(train.labels)
     for k in range(train.log_probs.shape[1]):
-        of_class = train.labels == k
-        if not of_class.any():
+        if k not in rows:
             raise NotApplicable(f"needs training images of every class; class {k} has none")
-        rows.append(getattr(train, what)[of_class & right if (of_class & right).any() else of_class])
-    return rows
+        yield rows[k][right[rows[k]]] if right[rows[k]].any() else rows[k]
 
 
 def mean_feature(reference: Reference) -> Array:

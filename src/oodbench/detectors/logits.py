@@ -5,7 +5,17 @@ from numpy.typing import NDArray
 from scipy.optimize import brentq
 from scipy.special import logsumexp, softmax
 
-from oodbench.detectors.reference import Array, NotApplicable, Reference, class_log_probs, class_logits
+from oodbench.detectors.reference import (
+    Array,
+    NotApplicable,
+    Reference,
+    class_logits,
+    in_blocks,
+    normalised,
+    of_log_probs,
+    of_logits,
+    rows_of_each,
+)
 from oodbench.outputs import Outputs
 
 
@@ -21,18 +31,17 @@ def msp(test: Outputs, reference: Reference) -> Array:
 
 def maxlogit(test: Outputs, reference: Reference) -> Array:
     """-max_k z_k over the K classes   (Hendrycks et al., 2022)"""
-    return -class_logits(test).max(1)
+    return -of_logits(lambda z: z.max(1), test)
 
 
 def energy(test: Outputs, reference: Reference, temperature: float) -> Array:
     """-T log sum_k exp(z_k / T) over the K classes   (Liu et al., 2020, eq. 4)"""
-    return -temperature * logsumexp(class_logits(test) / temperature, axis=1)
+    return -temperature * of_logits(lambda z: logsumexp(z / temperature, axis=1), test)
 
 
 def entropy(test: Outputs, reference: Reference) -> Array:
     """-sum_k p_k log p_k, in nats   (Shannon, 1948)"""
-    log_p = class_log_probs(test)
-    return -(np.exp(log_p) * log_p).sum(1)
+    return of_log_probs(lambda log_p: -(np.exp(log_p) * log_p).sum(1), test)
 
 
 def gen(test: Outputs, reference: Reference, gamma: float, M: int) -> Array:
@@ -42,10 +51,14 @@ def gen(test: Outputs, reference: Reference, gamma: float, M: int) -> Array:
     """
     if M < 1:
         raise ValueError(f"M is {M}; at least one class is needed")
-    log_p = -np.sort(-class_log_probs(test), axis=1)
-    log_rest = logsumexp(log_p[:, 1:], axis=1, keepdims=True)
-    log_not_p = np.concatenate([log_rest, np.log1p(-np.exp(log_p[:, 1:]))], axis=1)
-    return np.exp(gamma * (log_p + log_not_p))[:, :M].sum(1)
+
+    def score(log_p: Array) -> Array:
+        log_p = -np.sort(-log_p, axis=1)
+        log_rest = logsumexp(log_p[:, 1:], axis=1, keepdims=True)
+        log_not_p = np.concatenate([log_rest, np.log1p(-np.exp(log_p[:, 1:]))], axis=1)
+        return np.exp(gamma * (log_p + log_not_p))[:, :M].sum(1)
+
+    return of_log_probs(score, test)
 
 
 def kl_matching(test: Outputs, reference: Reference) -> Array:
@@ -53,12 +66,15 @@ def kl_matching(test: Outputs, reference: Reference) -> Array:
 
     A class that no calibration image is called has no q_k.
     """
-    calibration = class_log_probs(reference.calibration)
-    called = calibration.argmax(1)
-    log_q = [logsumexp(calibration[called == k], axis=0) - np.log(np.sum(called == k)) for k in np.unique(called)]
-    log_p = class_log_probs(test)
-    p = np.exp(log_p)
-    return ((p * log_p).sum(1, keepdims=True) - p @ np.stack(log_q).T).min(1)
+    log_probs = reference.calibration.log_probs
+    called = rows_of_each(log_probs.argmax(1)).values()
+    log_q = np.stack([logsumexp(normalised(log_probs[rows]), axis=0) - np.log(len(rows)) for rows in called])
+
+    def divergence(log_p: Array) -> Array:
+        p = np.exp(log_p)
+        return ((p * log_p).sum(1, keepdims=True) - p @ log_q.T).min(1)
+
+    return of_log_probs(divergence, test)
 
 
 def temperature_scaling(test: Outputs, reference: Reference) -> Array:
@@ -66,8 +82,8 @@ def temperature_scaling(test: Outputs, reference: Reference) -> Array:
 
     As log-odds of being right, of the same order, which do not saturate.
     """
-    calibration = reference.calibration
-    return log_odds_of_error(class_logits(test) * inverse_temperature(class_logits(calibration), calibration.labels))
+    b = inverse_temperature(class_logits(reference.calibration), reference.calibration.labels)
+    return of_logits(lambda z: log_odds_of_error(b * z), test)
 
 
 def odin_unperturbed(test: Outputs, reference: Reference, temperature: float) -> Array:
@@ -75,7 +91,7 @@ def odin_unperturbed(test: Outputs, reference: Reference, temperature: float) ->
 
     As log-odds of being right, of the same order, which do not saturate.
     """
-    return log_odds_of_error(class_logits(test) / temperature)
+    return of_logits(lambda z: log_odds_of_error(z / temperature), test)
 
 
 def log_odds_of_error(z: Array) -> Array:
@@ -92,7 +108,8 @@ def inverse_temperature(z: Array, labels: NDArray[np.integer]) -> float:
     own = z[np.arange(len(z)), labels]
 
     def slope(b: float) -> float:
-        return float(np.mean((softmax(b * z, axis=1) * z).sum(1) - own))
+        expected = in_blocks(lambda z: (softmax(b * z.astype(np.float64), axis=1) * z).sum(1), z)
+        return float(np.mean(expected - own))
 
     if (z.max(1) == own).all():
         raise NotApplicable("every calibration image is classified right, and no temperature is the best")

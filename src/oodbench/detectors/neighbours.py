@@ -1,5 +1,6 @@
 """Scores that compare an image's features with those of the training images one by one."""
 
+from collections.abc import Iterable
 from functools import partial
 
 import numpy as np
@@ -9,9 +10,11 @@ from oodbench.detectors.reference import (
     Array,
     NotApplicable,
     Reference,
-    class_log_probs,
+    blocks,
     class_logits,
     in_blocks,
+    normalised,
+    of_logits,
     unit,
 )
 from oodbench.outputs import Outputs
@@ -22,24 +25,35 @@ TOO_CLOSE = 1e-4  # squared distance below which a product of float32 unit vecto
 def knn(test: Outputs, reference: Reference, k: int) -> Array:
     """|q - Q_(k)|, the distance to the k-th nearest training image, q = f / |f|   (Sun et al., 2022)"""
     check_neighbours(k, len(reference.train.features))
-    square = kth_square_distance(unit(test.features), unit(reference.train.features), k)
+    square = kth_square_distance(test.features, reference.train.features, k)
     close = square < TOO_CLOSE
     if close.any():
-        x, bank = test.features[close].astype(np.float64), reference.train.features.astype(np.float64)
-        square[close] = kth_square_distance(unit(x), unit(bank), k)
+        square[close] = kth_square_distance(test.features[close].astype(np.float64), reference.train.features, k)
     return np.sqrt(square)
 
 
 def kth_square_distance(x: Array, bank: Array, k: int) -> Array:
-    """(N, D), (M, D) unit vectors -> (N,) float64"""
+    """(N, D), (M, D) -> (N,) float64, between unit vectors, in the precision of x"""
 
-    def kth_product(block: Array) -> Array:
-        products = block @ bank.T
-        products.partition(len(bank) - k, axis=1)  # in place: they are the largest thing in memory
-        return products[:, -k].copy()  # a view would keep all the products
+    def of_block(x: Array) -> Array:
+        q, units = unit(x), (unit(Q.astype(x.dtype, copy=False)) for (Q,) in blocks(bank))
+        product = largest_products(q, units, k)[:, 0].astype(np.float64)
+        return np.maximum(np.square(q, dtype=np.float64).sum(1) + 1 - 2 * product, 0)
 
-    products = in_blocks(kth_product, x, size=512).astype(np.float64)  # 100 MB beside 50,000 training images
-    return np.maximum(np.square(x, dtype=np.float64).sum(1) + 1 - 2 * products, 0)
+    return in_blocks(of_block, x)
+
+
+def largest_products(q: Array, bank: Iterable[Array], k: int) -> Array:
+    """(N, D), blocks of (m, D) -> (N, k), the k largest q . Q_i of all Q_i in the bank, the least of them first
+
+    Products with all of 1,000,000 training images would be 8 GB for a block of q.
+    """
+    best = np.full((len(q), k), -np.inf, q.dtype)
+    for Q in bank:
+        products = np.concatenate([q @ Q.T, best], axis=1)
+        products.partition(len(Q), axis=1)
+        best = products[:, len(Q) :].copy()  # a view would keep all the products
+    return best
 
 
 def nnguide(test: Outputs, reference: Reference, k: int, share: float, seed: int) -> Array:
@@ -51,14 +65,13 @@ def nnguide(test: Outputs, reference: Reference, k: int, share: float, seed: int
     check_neighbours(k, len(train.features))
     size = max(k, round(share * len(train.features)))
     rows = np.random.default_rng(seed).permutation(len(train.features))[:size]
-    bank = unit(train.features[rows]) * logsumexp(class_logits(train)[rows], axis=1).astype(np.float32)[:, None]
+    z = class_logits(train)[rows].astype(np.float64)
+    bank = unit(train.features[rows]) * logsumexp(z, axis=1).astype(np.float32)[:, None]
 
     def guidance(features: Array) -> Array:
-        products = unit(features) @ bank.T
-        products.partition(size - k, axis=1)
-        return products[:, -k:].mean(1, dtype=np.float64)
+        return largest_products(unit(features), (Q for (Q,) in blocks(bank)), k).mean(1, dtype=np.float64)
 
-    return -logsumexp(class_logits(test), axis=1) * in_blocks(guidance, test.features)
+    return -of_logits(lambda z: logsumexp(z, axis=1), test) * in_blocks(guidance, test.features)
 
 
 def relation(test: Outputs, reference: Reference, power: float, threshold: float) -> Array:
@@ -69,14 +82,20 @@ def relation(test: Outputs, reference: Reference, power: float, threshold: float
     """
     if threshold < 0:
         raise ValueError(f"threshold is {threshold}; a relation counts from 0 on")
-    P, p = (np.exp(class_log_probs(outputs)).astype(np.float32) for outputs in (reference.train, test))
-    Q, q = unit(reference.train.features), unit(test.features)
-    order = np.lexsort((P.max(1), P.argmax(1)))
+    train = reference.train
+    p, q = probabilities(test.log_probs), unit(test.features)
+    order = np.lexsort((train.log_probs.max(1), train.log_probs.argmax(1)))
     total = np.zeros(len(q))
     for start in range(0, len(order), 1024):
         rows = order[start : start + 1024]
-        total += in_blocks(partial(related, P=P[rows], Q=Q[rows], power=power, threshold=threshold), p, q)
+        P, Q = probabilities(train.log_probs[rows]), unit(train.features[rows])
+        total += in_blocks(partial(related, P=P, Q=Q, power=power, threshold=threshold), p, q)
     return -total
+
+
+def probabilities(log_probs: Array) -> Array:
+    """(N, K) -> (N, K) float32, sums of one"""
+    return np.exp(normalised(log_probs)).astype(np.float32)
 
 
 def related(p: Array, q: Array, P: Array, Q: Array, power: float, threshold: float) -> Array:

@@ -6,7 +6,7 @@ from scipy.spatial.distance import cdist
 from scipy.special import logsumexp
 
 from oodbench.detectors.head import rightly_called
-from oodbench.detectors.reference import Array, Reference, class_logits
+from oodbench.detectors.reference import Array, Reference, class_logits, of_logits
 from oodbench.outputs import Outputs
 
 SHIFT = 10_000  # libMR's: the tail is moved there before a Weibull distribution is fitted to it
@@ -21,14 +21,20 @@ def openmax(test: Outputs, reference: Reference, alpha: int, tail: int) -> Array
     """
     if alpha < 1 or tail < 1:
         raise ValueError(f"alpha is {alpha}, tail is {tail}; both must be at least 1")
-    z = class_logits(test)
-    own = [rows[:, : z.shape[1]].astype(np.float64) for rows in rightly_called(reference.train, "logits")]
-    centres = np.stack([rows.mean(0) for rows in own])
-    tails = [np.sort(np.linalg.norm(rows - c, axis=1))[-tail:] for rows, c in zip(own, centres, strict=True)]
-    w = np.stack([beyond(d, t) for d, t in zip(cdist(z, centres).T, tails, strict=True)], axis=1)
-    rank = np.argsort(np.argsort(-z, axis=1, kind="stable"), axis=1)
-    moved = z * w * np.maximum(alpha - rank, 0) / alpha
-    return moved.sum(1) - logsumexp(z - moved, axis=1)
+    centres, tails = [], []
+    for rows in rightly_called(reference.train):
+        own = class_logits(reference.train)[rows].astype(np.float64)
+        centres.append(own.mean(0))
+        tails.append(np.sort(np.linalg.norm(own - centres[-1], axis=1))[-tail:])
+
+    def unknown(z: Array) -> Array:
+        distances = cdist(z, np.stack(centres))
+        w = np.stack([beyond(d, t) for d, t in zip(distances.T, tails, strict=True)], axis=1)
+        rank = np.argsort(np.argsort(-z, axis=1, kind="stable"), axis=1)
+        moved = z * w * np.maximum(alpha - rank, 0) / alpha
+        return moved.sum(1) - logsumexp(z - moved, axis=1)
+
+    return of_logits(unknown, test)
 
 
 def beyond(distance: Array, tail: Array) -> Array:

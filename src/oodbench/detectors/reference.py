@@ -1,6 +1,7 @@
 """What a detector is given besides the images it scores, what it raises where it has no score, and work in blocks."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import reduce
 from typing import NamedTuple
 
 import numpy as np
@@ -36,18 +37,17 @@ class Reference(NamedTuple):
         return self.linear[0].astype(np.float64), self.linear[1].astype(np.float64)
 
 
-def class_logits(outputs: Outputs) -> Array:
-    """-> (N, K) in float64, without what a loss keeps beyond the classes."""
-    return outputs.logits[:, : outputs.log_probs.shape[1]].astype(np.float64)
+def class_logits(outputs: Outputs) -> NDArray[np.float32]:
+    """-> (N, K), without what a loss keeps beyond the classes."""
+    return outputs.logits[:, : outputs.log_probs.shape[1]]
 
 
-def class_log_probs(outputs: Outputs) -> Array:
-    """-> (N, K), the loss's own reading of its logits, made to sum to one.
+def normalised(log_probs: Array) -> Array:
+    """(N, K) -> (N, K), the loss's own reading of its logits, made to sum to one.
 
     A softmax sums to one already. One sigmoid a class does not, and would be called certain where all say no.
     """
-    p = outputs.log_probs
-    return p - np.logaddexp.reduce(p, axis=1, keepdims=True)
+    return log_probs - np.logaddexp.reduce(log_probs, axis=1, keepdims=True)
 
 
 def unit(features: Array) -> Array:
@@ -56,8 +56,40 @@ def unit(features: Array) -> Array:
     return features / np.maximum(norm, np.finfo(norm.dtype).tiny)
 
 
-def in_blocks(function: Callable[..., Array], *arrays: Array, size: int | None = None) -> Array:
-    """function(*arrays), rows in and rows out, for a block of rows after the other: its memory does not grow."""
-    size = size or BLOCK
-    starts = range(0, max(len(arrays[0]), 1), size)
-    return np.concatenate([function(*(array[i : i + size] for array in arrays)) for i in starts])
+def rows_of_each(labels: NDArray[np.integer]) -> dict[int, NDArray[np.intp]]:
+    """(N,) -> {label: its rows}, ascending: sorted once, however many labels there are"""
+    present, counts = np.unique(labels, return_counts=True)
+    rows = np.split(np.argsort(labels, kind="stable"), np.cumsum(counts)[:-1])
+    return dict(zip(present.tolist(), rows, strict=True))
+
+
+def blocks(*arrays: NDArray) -> Iterator[tuple[NDArray, ...]]:
+    """The same rows of every array, BLOCK at a time: views, whose memory does not grow; of no rows one block, too."""
+    for i in range(0, max(len(arrays[0]), 1), BLOCK):
+        yield tuple(array[i : i + BLOCK] for array in arrays)
+
+
+def in_blocks(function: Callable[..., Array], *arrays: NDArray) -> Array:
+    """function(*arrays), rows in and rows out, for a block of rows after the other."""
+    return np.concatenate([function(*block) for block in blocks(*arrays)])
+
+
+def of_logits(function: Callable[[Array], Array], outputs: Outputs) -> Array:
+    """-> (N,), of the K classes' logits in float64, a block after the other"""
+    return in_blocks(lambda z: function(z.astype(np.float64)), class_logits(outputs))
+
+
+def of_log_probs(function: Callable[[Array], Array], outputs: Outputs) -> Array:
+    """-> (N,), of the normalised log-probabilities, a block after the other"""
+    return in_blocks(lambda log_p: function(normalised(log_p)), outputs.log_probs)
+
+
+def mean_of(features: Array, rows: NDArray[np.intp]) -> Array:
+    """(N, D), (n,) -> (D,), the mean of these rows in float64"""
+    return sum(features[block].sum(0, dtype=np.float64) for (block,) in blocks(rows)) / len(rows)
+
+
+def gram(function: Callable[..., Array], *arrays: NDArray) -> Array:
+    """(N, ...) arrays -> (D, D), X'X in float64; X = function(*arrays), (N, D), of which few rows exist at a time"""
+    rows = (function(*block) for block in blocks(*arrays))
+    return reduce(np.add, (x.T @ x for x in rows))

@@ -3,7 +3,7 @@
 import numpy as np
 from scipy.special import log_expit, logsumexp
 
-from oodbench.detectors.reference import Array, NotApplicable, Reference, class_logits, in_blocks, unit
+from oodbench.detectors.reference import Array, NotApplicable, Reference, class_logits, gram, in_blocks, of_logits, unit
 from oodbench.outputs import Outputs
 
 
@@ -17,8 +17,8 @@ def vim(test: Outputs, reference: Reference, dim: int | None) -> Array:
     typical = residuals(train.features, origin, N).mean()
     if not typical > 0:
         raise NotApplicable(f"the training features vary in no direction beyond the {len(N) - N.shape[1]} strongest")
-    alpha = class_logits(train).max(1).mean() / typical
-    return alpha * residuals(test.features, origin, N) - logsumexp(class_logits(test), axis=1)
+    alpha = class_logits(train).max(1).mean(dtype=np.float64) / typical
+    return alpha * residuals(test.features, origin, N) - of_logits(lambda z: logsumexp(z, axis=1), test)
 
 
 def residual(test: Outputs, reference: Reference, dim: int | None) -> Array:
@@ -34,10 +34,7 @@ def weak_directions(reference: Reference, dim: int | None) -> tuple[Array, Array
     if not 0 < dim < D:
         raise ValueError(f"dim is {dim} of {D} features; it must be at least 1 and less than {D}, or null")
     origin = -np.linalg.pinv(W, rtol=1e-5) @ b  # rows of W may sum to 0 but for rounding, which must not be inverted
-    size, second_moment = 16_384, np.zeros((D, D))
-    for start in range(0, len(features), size):
-        centred = features[start : start + size] - origin
-        second_moment += centred.T @ centred / len(features)
+    second_moment = gram(lambda f: f - origin, features) / len(features)
     return origin, np.linalg.eigh(second_moment).eigenvectors[:, : D - dim]
 
 
@@ -52,8 +49,8 @@ def pnml(test: Outputs, reference: Reference) -> Array:
     q = f / |f|, Q of the training images, p = softmax(W q + b): the regret of the last layer, in nats.
     """
     W, b = reference.weights()
-    Q = unit(reference.train.features.astype(np.float64))
-    inverse = np.linalg.pinv(Q.T @ Q, hermitian=True, rtol=1e-12)  # features that never fire have no inverse
+    products = gram(lambda f: unit(f.astype(np.float64)), reference.train.features)  # Q'Q
+    inverse = np.linalg.pinv(products, hermitian=True, rtol=1e-12)  # features that never fire have no inverse
 
     def regret(features: Array) -> Array:
         q = unit(features.astype(np.float64))
