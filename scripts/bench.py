@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import torch
-from benchmarks import detection, loading, network, small_run
+from benchmarks import detection, loading, network_page, small_run
 from benchmarks.sections import Section, written
 
 from oodbench.device import processor
@@ -28,6 +28,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("results/bench.md"))
     parser.add_argument("--data-root", default=os.environ.get("OODBENCH_DATA", "data"), help="real images, if any")
     args = parser.parse_args()
+    os.environ["TQDM_DISABLE"] = "1"  # in the processes that are measured
     repeats, images = (1, 128) if args.small else (5, 256)
     parts: list[Section] = []
 
@@ -37,7 +38,7 @@ def main() -> None:
             parts.append(section)
 
     add([loading.section(args.data_root, repeats)])
-    of_network, rates = network.sections(images, repeats, args.compile)
+    of_network, rates = network_page.sections(images, repeats, args.compile)
     add(of_network)
     add([detection.passes((repeats + 1) // 2, rates["plain"], rates["ours"], small=args.small)])
     add([detection.metrics(repeats)])

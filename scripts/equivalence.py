@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from benchmarks import plain
-from benchmarks.network import sgd
+from benchmarks.network import Unkept, sgd
 from benchmarks.sections import Section
 from numpy.typing import NDArray
 from PIL import Image
@@ -33,7 +33,7 @@ from oodbench.data import Split, benchmark, digits, parquet
 from oodbench.data.batches import draw
 from oodbench.device import keep_memory, pick_device, processor
 from oodbench.files import write_atomic
-from oodbench.fit import Progress, Recipe, cosine, fit, learning_rate_factor
+from oodbench.fit import Recipe, cosine, fit, learning_rate_factor
 from oodbench.losses import CrossEntropy
 from oodbench.metrics import accuracy
 from oodbench.model import Classifier, compile_backbone, features_of, read
@@ -66,19 +66,6 @@ class Recorded(CrossEntropy):
         loss = super().loss(features, labels)
         self.curve.append(loss.item())
         return loss
-
-
-class Unkept:
-    """A keeper that keeps nothing."""
-
-    def due(self) -> bool:
-        return False
-
-    def stop(self) -> bool:
-        return False
-
-    def save(self, progress: Progress) -> None:
-        pass
 
 
 def sets(root: str, small: bool) -> tuple[str, Split, Split]:

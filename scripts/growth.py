@@ -4,7 +4,7 @@ python scripts/growth.py            # about 10 minutes, 6 GB; --small: does it r
 writes results/growth.md and results/growth.png
 
 Synthetic outputs (benchmarks/synthetic.py) stand for a network's. Each figure is of a forked process of its own
-(benchmarks/measure.py): the seconds of the fastest run, and the highest resident memory less that before the first.
+(benchmarks.forked.py): the seconds of the fastest run, and the highest resident memory less that before the first.
 """
 
 import argparse
@@ -15,10 +15,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from benchmarks.measure import Action, Cost, measured
-from benchmarks.report import Costs, draw, table
+from benchmarks.forked import Action, Cost, measured
+from benchmarks.growth_page import Costs, draw, table
+from benchmarks.network import LOSSES
+from benchmarks.sections import ROOT, composed
 from benchmarks.synthetic import Problem, forward_and_backward, problem
-from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
@@ -29,7 +30,6 @@ from oodbench.evaluate import Detector, evaluate, scores_of
 from oodbench.metrics import OOD_METRICS
 from oodbench.outputs import joined
 
-ROOT = Path(__file__).resolve().parents[1]
 Measure = Callable[[Action, Action], Cost | str]
 
 
@@ -61,11 +61,8 @@ SMALL = Sizes([300, 600], [5, 10], [1, 31], [100, 200], [16, 32], 300, 5, 16, 10
 
 def configured() -> tuple[dict[str, Detector], dict[str, Any]]:
     """-> every detector of conf/detector as train.py makes it; {name: configuration} of every loss and its variants."""
-    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        detectors = {name: instantiate(node) for name, node in compose("train", ["detector=all"]).detector.items()}
-        losses = {}
-        for name in sorted(path.stem for path in (ROOT / "conf/loss").glob("*.yaml")):
-            losses[name] = compose("train", [f"loss={name}"]).loss
+    detectors = {name: instantiate(node) for name, node in composed("detector=all").detector.items()}
+    losses = {name: composed(f"loss={name}").loss for name in LOSSES}
     for variant in ("pairwise_global", "pairwise_per_anchor"):
         losses[f"circle {variant}"] = OmegaConf.merge(losses["circle"], {"variant": variant})
     losses["halo notes"] = OmegaConf.merge(losses["halo"], {"variant": "notes"})

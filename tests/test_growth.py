@@ -11,8 +11,8 @@ from PIL import Image
 from toy import DETECTORS
 
 sys.path.insert(0, str(ROOT / "scripts"))
-from benchmarks.measure import Cost, exponent, measured
-from benchmarks.theory import DETECTORS as EXPECTED
+from benchmarks.forked import Cost, exponent, measured
+from benchmarks.growth_theory import DETECTORS as EXPECTED
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="memory is read from /proc")
 

@@ -9,8 +9,8 @@ import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from PIL import Image
 
-from benchmarks.measure import Cost, exponent
-from benchmarks.theory import DETECTORS, OTHERS
+from benchmarks.forked import Cost, exponent
+from benchmarks.growth_theory import DETECTORS, OTHERS
 
 Series = Mapping[int, Cost | str]  # {size: cost, or why there is none}
 Costs = dict[str, dict[str, dict[int, Cost | str]]]  # {axis: {what: series}}
