@@ -59,7 +59,8 @@ def main(cfg: DictConfig) -> float | None:
     else:
         from oodbench.device import reserved
 
-        with ending(set), reserved(cfg.device, cfg.runs_per_gpu, cfg.devices) as devices:
+        count = 1 if cfg.weights or run.weights.exists() else cfg.devices  # which only a training needs
+        with ending(set), reserved(cfg.device, cfg.runs_per_gpu, count) as devices:
             execute(cfg, run, devices)
     return run.objective()
 
@@ -67,10 +68,12 @@ def main(cfg: DictConfig) -> float | None:
 def execute(cfg: DictConfig, run: Run, devices: "list[torch.device]") -> None:
     """Build, open every set, train, collect, evaluate; what an earlier start of the run has done is not done again."""
     from oodbench.evaluate import report
-    from oodbench.parallel import together
+    from oodbench.parallel import synchronised, together
 
     model, facts = build(cfg, devices[0])
     recipe = None if cfg.weights else recipe_of(cfg)
+    if len(devices) > 1:
+        synchronised(model.backbone, devices[0])  # or an error now
     detectors = {name: instantiate(node) for name, node in cfg.detector.items()}
     image_detectors = {name: instantiate(node) for name, node in cfg.image_detector.items()}
     for detector in (*detectors.values(), *image_detectors.values()):
@@ -147,16 +150,13 @@ def build(cfg: DictConfig, device: "torch.device") -> tuple["Classifier", dict[s
 
     from oodbench.device import THREADS, keep_memory, pick_precision, provenance
     from oodbench.model import Classifier, compile_backbone
-    from oodbench.parallel import synchronised
 
     keep_memory()
     torch.set_num_threads(cfg.threads or THREADS)
-    torch.backends.cudnn.benchmark = True  # the fastest convolution is looked for once: batches are of one size
+    torch.backends.cudnn.benchmark = True  # looks once for the fastest convolution: nearly all batches are of one size
     precision = pick_precision(cfg.precision, device)
     torch.manual_seed(cfg.seed)
     backbone = instantiate(cfg.backbone)
-    if cfg.devices > 1:
-        backbone = synchronised(backbone, device)
     objective = instantiate(cfg.loss, num_features=backbone.num_features, num_classes=cfg.dataset.num_classes)
     model = Classifier(backbone, objective, list(cfg.dataset.mean), list(cfg.dataset.std), precision)
     compile_backbone(model, cfg.compile)
@@ -251,7 +251,7 @@ def train_epochs(
 def be_rank(folder: str, *place: str) -> None:
     """One of several processes that bring the checkpoint of a run, whose config.yaml is there, to the last epoch."""
     from oodbench.device import THREADS
-    from oodbench.parallel import member, rank, same_start, size
+    from oodbench.parallel import member, rank, same_start, size, synchronised
 
     config = yaml.safe_load(Path(folder, "config.yaml").read_text("utf-8"))
     cfg, run = OmegaConf.create(config), Run(config)
@@ -259,6 +259,7 @@ def be_rank(folder: str, *place: str) -> None:
         cfg.threads = cfg.threads or max(1, THREADS // size())
         cfg.ood = {}  # which only the parent looks at
         model, facts = build(cfg, device)
+        model.backbone = synchronised(model.backbone, device)
         same_start(model)
         tracking = cfg.wandb if rank() == 0 else {"mode": "disabled", "project": ""}
         with track(run, **tracking) as log:

@@ -7,26 +7,13 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: on problems this 
 
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
-from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig, open_dict
-
-ROOT = Path(__file__).resolve().parents[1]
+from benchmarks.sections import ROOT as ROOT
+from benchmarks.sections import composed as composed
 
 
 def names(group: str) -> list[str]:
     """The choices of a configuration group."""
     return sorted(path.stem for path in (ROOT / "conf" / group).glob("*.yaml"))
-
-
-def composed(*overrides: str) -> DictConfig:
-    """The configuration that `python train.py <overrides>` sees."""
-    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        cfg = compose("train", list(overrides), return_hydra_config=True)
-    HydraConfig.instance().set_config(cfg)  # `name` asks it for the choices
-    with open_dict(cfg):
-        del cfg["hydra"]
-    return cfg
 
 
 @pytest.fixture

@@ -347,8 +347,19 @@ def test_a_weibull_tail_is_between_0_and_1_and_rises_and_without_spread_it_is_a_
 def test_percentiles_by_counting_bits_are_numpys(seed: int, percentiles: list[float], rounded: bool) -> None:
     x = np.random.default_rng(seed).normal(size=(37, 5)).astype("f4") * np.float32(10) ** (seed % 7 - 3)
     x = np.round(x) if rounded else x  # ties, zeros of both signs
-    want = np.percentile(x.astype("f8"), percentiles)
-    np.testing.assert_allclose(percentiles_of(x, percentiles), want, rtol=1e-12, atol=1e-12 * np.abs(x).max())
+    for rows in (slice(None), slice(1)):
+        want = np.percentile(x[rows].astype("f8"), percentiles)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("oodbench.detectors.reference.BLOCK", 8)
+            got = percentiles_of(x[rows], percentiles)
+        np.testing.assert_allclose(got, want, rtol=1e-12, atol=1e-12 * np.abs(x).max())
+
+
+def test_percentiles_of_one_number_of_infinity_and_of_nan() -> None:
+    assert percentiles_of(np.array([[-0.5]], "f4"), [0, 30, 100]).tolist() == [-0.5] * 3
+    assert percentiles_of(np.array([[1, np.inf, 2]], "f4"), [0, 50, 100]).tolist() == [1, 2, np.inf]
+    for nan in (np.nan, -np.nan):
+        assert np.isnan(percentiles_of(np.array([[1, nan, 2]], "f4"), [0, 50])).all()
 
 
 def test_the_largest_products_do_not_depend_on_how_the_bank_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:

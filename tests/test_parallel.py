@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from bare import Plain
 from conftest import ROOT
-from plain import Plain
 from test_fit import IMAGES, LABELS, LOSSES, RECIPE, Told, classifier, numbers
 from test_train import command, folders, started
 from torch import nn
@@ -233,11 +233,13 @@ def test_a_process_whose_parent_has_died_writes_nothing_any_more() -> None:
     script = (
         "import threading, time, oodbench.parallel as p; threading.Thread(target=p._listen).start(); time.sleep(60)"
     )
-    assert subprocess.run([sys.executable, "-c", script], stdin=subprocess.DEVNULL, timeout=50, check=False).returncode
+    command = [sys.executable, "-c", script]
+    ended = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=50, check=False)
+    assert (ended.returncode, ended.stderr) == (1, b"")
 
 
 RUN = ["dataset=digits", "recipe=smoke", "recipe.epochs=40", "recipe.batch_size=63", "dataset.limit=200", "device=cpu"]
-RUN += ["dataset.limit_test=80", "precision=fp32", "ood=[noise]", "backbone._target_=plain.Plain", "backbone.width=4"]
+RUN += ["dataset.limit_test=80", "precision=fp32", "ood=[noise]", "backbone._target_=bare.Plain", "backbone.width=4"]
 RUN += ["threads=1", "loss=ghm"]
 
 

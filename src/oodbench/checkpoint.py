@@ -44,7 +44,7 @@ class Checkpoints:
         return self.stopped_by > 0
 
     def due(self) -> bool:
-        return self.is_cheap() and time.monotonic() - self.last >= MINUTE
+        return rank() == 0 and self.is_cheap() and time.monotonic() - self.last >= MINUTE
 
     def is_cheap(self) -> bool:
         """Whether the time since the last checkpoint is worth the seconds that it took."""

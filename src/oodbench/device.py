@@ -36,12 +36,13 @@ def keep_memory() -> None:
 
     glibc hands every freed tensor of some size back to the system, which clears its pages before they come again: at
     every step, a fifth of the time of a ResNet-18's training in bf16 on two cores, and half of its evaluation's in
-    float32. Numbers are not touched. Does nothing without glibc (macOS, Windows, musl).
+    float32. Numbers are not touched; the process stays as large as it ever was. Does nothing without
+    glibc (macOS, Windows, musl).
     """
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # torch reads it at its first large tensor
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
-    if mallopt is not None:
-        mallopt(M_MMAP_THRESHOLD, 2**30)  # bytes from which memory is mapped anew
+    # bytes from which memory is mapped anew: older releases refuse more than 32 MB, and one that refuses all is left be
+    if mallopt is not None and (mallopt(M_MMAP_THRESHOLD, 2**30) or mallopt(M_MMAP_THRESHOLD, 2**25)):
         mallopt(M_TRIM_THRESHOLD, 2**31 - 1)  # bytes free at the top from which they are handed back: C's largest int
 
 

@@ -17,6 +17,7 @@ from oodbench.model import Classifier
 from oodbench.parallel import gather, part, rank, sum_gradients
 
 ADVICE = "try recipe.warmup_epochs=1 recipe.clip_grad_norm=1.0 or a lower recipe.optimizer.lr"
+FUSED = (torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW)  # have one kernel for all of an update
 Row = dict[str, float]  # what is known of one epoch: a line of train.csv
 
 
@@ -106,8 +107,8 @@ def fit(
     optimizer = recipe.optimizer(parameter_groups(model))
     for group in optimizer.param_groups:
         group["initial_lr"] = group["lr"]
-        if group.get("fused", False) is None:  # an optimizer that can, and was not told whether to
-            group["fused"] = True  # one pass over the parameters; the same up to rounding
+        if isinstance(optimizer, FUSED) and device.type in ("cpu", "cuda") and group["fused"] is None:
+            group["fused"] = True  # one pass over the parameters, unless it was told; the same up to rounding
     history, first, earlier = [], 0, {}
     if resume:
         model.load_state_dict(resume.model)

@@ -63,8 +63,9 @@ def features_of(model: Classifier, images: NDArray[np.uint8], batch_size: int = 
     batches = []
     for start in tqdm(range(0, len(images), batch_size), unit="batch", leave=False, disable=None):
         batch = torch.from_numpy(np.array(images[start : start + batch_size])).to(device)
-        batches.append(model.features(batch.permute(0, 3, 1, 2)).cpu())
-    return torch.cat(batches)
+        features = model.features(batch.permute(0, 3, 1, 2))
+        batches.append(features.clone())  # a CUDA graph writes the next ones into the same place
+    return torch.cat(batches).cpu()
 
 
 @torch.inference_mode()

@@ -98,6 +98,8 @@ def percentiles_of(x: NDArray[np.float32], percentiles: Sequence[float]) -> Arra
     """np.percentile of all numbers of x, (N, D), without a copy of them: they are counted by the upper half of their
     bits, and those of an upper half that holds a percentile by the lower half.
     """
+    if any(np.isnan(f).any() for (f,) in blocks(x)):
+        return np.full(len(percentiles), np.nan)
     position = (x.size - 1) * np.asarray(percentiles, dtype=np.float64) / 100
     ranks = np.stack([np.floor(position), np.ceil(position)]).astype(np.int64)
     ends = np.cumsum(sum(np.bincount(ordered_bits(f) >> 16, minlength=2**16) for (f,) in blocks(x)))
@@ -110,7 +112,8 @@ def percentiles_of(x: NDArray[np.float32], percentiles: Sequence[float]) -> Arra
         first = ends[half] - within[-1]
         values[here] = (half << 16) + np.searchsorted(within, ranks[here] - first, side="right")
     low, high = np.where(values >> 31, values ^ np.uint32(2**31), ~values).view(np.float32).astype(np.float64)
-    return low + (high - low) * (position - ranks[0])
+    between = np.subtract(high, low, out=np.zeros_like(low), where=high != low)  # infinities of one sign are equal
+    return low + between * (position - ranks[0])
 
 
 def ordered_bits(x: NDArray[np.float32]) -> NDArray[np.uint32]:
