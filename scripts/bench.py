@@ -15,6 +15,7 @@ from pathlib import Path
 
 import torch
 from benchmarks import detection, loading, network_page, small_run
+from benchmarks.plain import WORKERS
 from benchmarks.sections import Section, written
 
 from oodbench.device import processor
@@ -29,7 +30,7 @@ def main() -> None:
     parser.add_argument("--data-root", default=os.environ.get("OODBENCH_DATA", "data"), help="real images, if any")
     args = parser.parse_args()
     os.environ["TQDM_DISABLE"] = "1"  # in the processes that are measured
-    repeats, images = (1, 128) if args.small else (5, 256)
+    repeats, images = (1, 128) if args.small else (5, 512)
     parts: list[Section] = []
 
     def add(sections: Iterable[Section]) -> None:
@@ -45,7 +46,7 @@ def main() -> None:
     add(small_run.sections(args.data_root, repeats, args.small))
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
     machine = f"{processor()}, {torch.get_num_threads()} threads, {device}, torch {torch.__version__}"
-    write_atomic(args.output, written(machine, repeats, parts))
+    write_atomic(args.output, written(machine, repeats, WORKERS, parts))
     print(f"written: {args.output}")
 
 

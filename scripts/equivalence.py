@@ -25,7 +25,6 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.stats import ttest_ind
 from torch import Tensor
-from torch.utils.data import DataLoader
 from torchvision.transforms import functional as crops
 
 from oodbench.backbones import ResNet18
@@ -112,11 +111,6 @@ def drawn(train: Split, seed: int, epoch: int) -> Iterator[tuple[Tensor, Tensor]
         yield torch.stack(images), torch.from_numpy(train.labels[order[rows].numpy()])
 
 
-def loaded(train: Split) -> Iterator[tuple[Tensor, Tensor]]:
-    """The batches that a DataLoader draws from torch's global generator."""
-    yield from DataLoader(plain.PilImages(train.images, train.labels, plain.CROP_AND_FLIP), plain.BATCH, shuffle=True)
-
-
 def plainly(train: Split, test: Split, seed: int, same_draws: bool, nudge: float = 0.0) -> Trained:
     """`nudge`: every weight is multiplied by 1 +- so much before the first step."""
     backbone, objective = network(seed)
@@ -130,7 +124,7 @@ def plainly(train: Split, test: Split, seed: int, same_draws: bool, nudge: float
     base = RECIPE.optimizer.keywords["lr"]  # type: ignore[attr-defined]
     for epoch in range(RECIPE.epochs):
         backbone.train()
-        for x, y in drawn(train, seed, epoch) if same_draws else loaded(train):
+        for x, y in drawn(train, seed, epoch) if same_draws else plain.loaded(train.images, train.labels, augment=True):
             for group in optimizer.param_groups:
                 group["lr"] = base * learning_rate_factor(len(objective.curve), steps, RECIPE)
             optimizer.zero_grad()

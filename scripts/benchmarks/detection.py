@@ -1,7 +1,9 @@
 """Detectors, metrics and bootstrap: a pass over the images for every score, or one for all."""
 
 import statistics
+import tempfile
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,17 +19,18 @@ from benchmarks.sections import Section, Target, composed, objective_of
 from oodbench.backbones import ResNet18
 from oodbench.bootstrap import resampled_ood
 from oodbench.detectors import Array, Reference
-from oodbench.device import keep_memory, pick_device, pick_precision
+from oodbench.device import keep_memory, pick_device
 from oodbench.evaluate import all_scores
 from oodbench.metrics import OOD_METRICS
 from oodbench.model import Classifier, features_of, head_of, linear_of, read
-from oodbench.outputs import Outputs
+from oodbench.outputs import Outputs, load_outputs, save_outputs
 
 DETECTORS = ["native", "msp", "maxlogit", "energy", "entropy", "gen", "temperature_scaling", "kl_matching", "knn"]
 DETECTORS += ["mahalanobis", "relative_mahalanobis", "vim", "residual", "react", "ash_s", "scale", "dice", "she"]
 DETECTORS += ["gradnorm", "fdbd"]
 OOD = [f"ood{i}" for i in range(6)]
-CONTEST = {"train": 256, **dict.fromkeys(["test", *OOD], 96)}  # images of the sets that are passed 20 times
+UNFITTED = ["native", "msp", "maxlogit", "energy", "entropy", "gen", "ash_s", "scale", "gradnorm"]
+CONTEST = {"train": 128, **dict.fromkeys(["test", *OOD], 64)}  # images of the sets that are passed 20 times
 FULL = {"train": 50_000, "test": 10_000, **dict.fromkeys(OOD, 10_000)} | {"ood0": 26_032}  # SVHN is the larger
 SAMPLES, RESAMPLES = 10, 1000  # that the plain bootstrap draws, to be counted a hundredfold; that are reported
 
@@ -51,30 +54,39 @@ def scored(outputs: Mapping[str, Outputs], some: Mapping[str, Any], objective: A
 def pass_per_detector(sizes: Mapping[str, int]) -> Actions:
     sets, some, device = image_sets(sizes), detectors(), pick_device("auto")
     network, objective = ResNet18(64).to(device), objective_of("ce", 512, 10).eval()
+    x, y = sets["train"]
+    known = {"train": read(objective, plain.features(network, x), y)}
 
     def evaluate() -> None:
         for name, detector in some.items():
-            outputs = {k: read(objective, plain.features(network, x), y) for k, (x, y) in sets.items()}
-            scored(outputs, {name: detector}, objective)
+            passed = {k: v for k, v in sets.items() if k != "train" or name not in UNFITTED}
+            outputs = {k: read(objective, plain.features(network, x), y) for k, (x, y) in passed.items()}
+            scored(known | outputs, {name: detector}, objective)
 
     return {"evaluate": evaluate}
 
 
-def one_pass(sizes: Mapping[str, int]) -> Actions:
+def one_pass(sizes: Mapping[str, int], folder: str) -> Actions:
     keep_memory()
     sets, some, device = image_sets(sizes), detectors(), pick_device("auto")
     objective = objective_of("ce", 512, 10)
-    model = Classifier(ResNet18(64), objective, MEAN, STD, pick_precision("auto", device)).to(device)
+    model = Classifier(ResNet18(64), objective, MEAN, STD, torch.bfloat16).to(device)
     model = model.to(memory_format=torch.channels_last)
 
-    def collect() -> dict[str, Outputs]:
-        return {name: read(objective, features_of(model, x), y) for name, (x, y) in sets.items()}
+    def collect() -> None:
+        for name, (x, y) in sets.items():
+            save_outputs(Path(folder, name), read(objective, features_of(model, x), y), "a digest")
 
-    stored = collect()
-    return {
-        "evaluate": lambda: scored(collect(), some, objective),
-        "score again": lambda: scored(stored, some, objective),
-    }
+    def score() -> None:
+        stored = {name: load_outputs(Path(folder, name), "a digest") for name in sets}
+        scored({name: outputs for name, outputs in stored.items() if outputs}, some, objective)
+
+    def evaluate() -> None:
+        collect()
+        score()
+
+    collect()
+    return {"evaluate": evaluate, "score again": score}
 
 
 def full_size(sizes: Mapping[str, int]) -> Actions:
@@ -95,9 +107,10 @@ def full_size(sizes: Mapping[str, int]) -> Actions:
 def passes(repeats: int, plain_rate: float, our_rate: float, small: bool) -> Section:
     """(e); images/s of a pass, as the part before measured them."""
     few, many = ({name: n // (4 if small else 1) for name, n in sizes.items()} for sizes in (CONTEST, FULL))
-    ways = {"plain": (pass_per_detector, few), "ours": (one_pass, few), "full": (full_size, many)}
     turns = [("plain", "evaluate"), ("ours", "evaluate"), ("ours", "score again"), ("full", "score")]
-    spent = contest(ways, turns, repeats, warm=False)
+    with tempfile.TemporaryDirectory() as folder:
+        ways = {"plain": (pass_per_detector, few), "ours": (one_pass, few, folder), "full": (full_size, many)}
+        spent = contest(ways, turns, repeats, warm=not small)
     slow, images = spent["plain", "evaluate"], sum(few.values())
     rows = [
         [what, *(number(statistics.median(seconds)) for seconds in (slow, fast)), str(ratio(slow, fast))]
@@ -107,15 +120,18 @@ def passes(repeats: int, plain_rate: float, our_rate: float, small: bool) -> Sec
         )
     ]
     total, score = sum(many.values()), statistics.median(spent["full", "score"])
-    by_passes = len(DETECTORS) * total / plain_rate + score
+    passed = len(DETECTORS) * total - len(UNFITTED) * many["train"]
+    by_passes = passed / plain_rate + score
     for what, seconds in (("from the images", total / our_rate + score), ("from stored outputs", score)):
         rows.append([f"{total:,} images, {what} *", *map(number, (by_passes, seconds, by_passes / seconds))])
     return Section(
         "(e) An evaluation with 20 detectors over six OOD sets",
         f"Training set, test set and six OOD sets through a ResNet-18 and these detectors: {', '.join(DETECTORS)}. "
         "Plain: a pass over all images (DataLoader, PIL, float32, NCHW) for each detector, as the public benchmark "
-        "does it, scored by the same functions. Ours: one pass, whose outputs are stored, so that whatever is asked "
-        "later begins with them. * Not run but computed: so many passes at the rates measured under (d), and the "
+        "does it, the training set's only for those that learn from it (all but "
+        f"{', '.join(UNFITTED)}); scored by the same functions. Ours: one pass, whose outputs are stored, so that "
+        "whatever is asked later begins with them: the rows from stored outputs are such a second question, and leave "
+        "out the pass that made them. * Not run but computed: so many passes at the rates measured under (d), and the "
         "scores themselves, which were run at that size (100 classes).",
         ["seconds", "plain", "ours", "ratio (range)"],
         rows,
@@ -123,7 +139,6 @@ def passes(repeats: int, plain_rate: float, our_rate: float, small: bool) -> Sec
             "evaluation, from the images, full size: times a pass per detector": Target(
                 by_passes / (total / our_rate + score), 100
             ),
-            "evaluation, from stored outputs, full size: times a pass per detector": Target(by_passes / score, 100),
         },
     )
 

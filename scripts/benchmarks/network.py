@@ -7,12 +7,11 @@ from typing import Any
 import numpy as np
 import torch
 from hydra.utils import instantiate
-from torch.utils.data import DataLoader
 
 from benchmarks import plain
 from benchmarks.contest import Actions
 from benchmarks.plain import BATCH, MEAN, STD, Images, Labels
-from benchmarks.sections import ROOT, composed, objective_of
+from benchmarks.sections import ROOT, composed, finished, objective_of
 from oodbench.backbones import ResNet18
 from oodbench.data.batches import batches, draw, normalise, resident
 from oodbench.device import PRECISIONS, keep_memory, pick_device
@@ -49,13 +48,6 @@ class Unkept:
         pass
 
 
-def finished(work: Callable[[], Any]) -> None:
-    """Done when the device is done."""
-    work()
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
-
-
 def plain_training(backbone: str, loss: str, n: int) -> Actions:
     """Alone in its process, as people run it: how fast memory comes depends on what was there before."""
     images, labels = data(n)
@@ -75,15 +67,12 @@ def plain_inference(n: int) -> Actions:
 def plain_augmentation(n: int) -> Actions:
     images, labels = data(n)
 
-    def load() -> None:
-        for _ in DataLoader(plain.PilImages(images, labels, plain.CROP_AND_FLIP), BATCH, shuffle=True):
-            pass
-
-    return {"augment": load}
+    return {"augment": lambda: [None for _ in plain.loaded(images, labels, augment=True)]}
 
 
 def our_network(n: int, compile_mode: bool | str) -> Actions:
     keep_memory()
+    torch.backends.cudnn.benchmark = True
     images, labels = data(n)
     device = pick_device("auto")
     padded, targets = resident(images, 4, device), torch.from_numpy(labels).to(device)

@@ -24,7 +24,7 @@ from benchmarks.network import (
     plain_training,
 )
 from benchmarks.plain import BATCH
-from benchmarks.sections import SIDE, Section, Target, composed, copy_rate, flops, limits
+from benchmarks.sections import SIDE, Section, Target, at_copys_rate, at_products_rate, composed, limits
 
 HEADER = ["images/s", "plain", "ours", "ratio (range)", "the limit", "share of the limit"]
 
@@ -42,24 +42,25 @@ def operations(backbone: str, training: bool) -> int:
 
 def sections(n: int, repeats: int, compile_mode: bool | str) -> tuple[list[Section], dict[str, float]]:
     """(b) augmentation, (c) training, the losses' own cost, (d) inference; and images/s of a pass, {way: rate}"""
-    turns = [("limit", name) for name in ("bf16", "fp32", "copy")]
     ways: dict[str, tuple[Any, ...]] = {
-        "limit": (limits,),
+        "limit": (limits, "auto"),
         "ours": (our_network, n, compile_mode),
         "objective": (objectives,),
         "plain augment": (plain_augmentation, n),
         "plain infer": (plain_inference, n),
     }
+    # what is divided by one another comes one after the other
+    turns = [("plain augment", "augment"), ("ours", "augment"), ("limit", "copy")]
+    turns += [("plain infer", "infer"), ("ours", "infer bf16"), ("limit", "bf16"), ("ours", "resnet18 ce bf16")]
+    turns += [("objective", f"{loss} {size}") for loss in [*LOSSES, *PAIRWISE] for size in SIZES]
     for what in product(BACKBONES, LOSSES):
         way = "plain " + " ".join(what)
         ways[way] = (plain_training, *what, n)
         turns += [(way, "train"), ("ours", " ".join(what) + " bf16")]
-    turns += [("ours", f"{backbone} ce fp32") for backbone in BACKBONES]
-    turns += [("plain augment", "augment"), ("ours", "augment"), ("plain infer", "infer"), ("ours", "infer bf16")]
-    turns += [("ours", "infer fp32")]
+    turns += [("limit", "fp32"), ("ours", "infer fp32"), *(("ours", f"{backbone} ce fp32") for backbone in BACKBONES)]
     if compile_mode:
         turns += [("ours", "resnet18 ce bf16 compiled"), ("ours", "infer bf16 compiled")]
-    turns += [("objective", f"{loss} {size}") for loss in [*LOSSES, *PAIRWISE] for size in SIZES]
+    turns = list(dict.fromkeys(turns))  # cross entropy's own turn is beside the limit's
     spent = contest(ways, turns, repeats, warm=repeats > 1)
     passes = {"plain": spent["plain infer", "infer"], "ours": spent["ours", "infer bf16"]}
     rates = {way: n / statistics.median(seconds) for way, seconds in passes.items()}
@@ -68,14 +69,14 @@ def sections(n: int, repeats: int, compile_mode: bool | str) -> tuple[list[Secti
 
 def augmentation(spent: Seconds, n: int) -> Section:
     slow, fast = spent["plain augment", "augment"], spent["ours", "augment"]
-    written = n * 3 * 32 * 32 * 4
+    limit = at_copys_rate(spent, n * 3 * 32 * 32 * 4)
     return Section(
         "(b) Augmentation",
         "Random crop from 4 black pixels around, flip, to float, normalised, in batches of 128, an epoch's order drawn "
         "in the same time. Plain: torchvision's transforms of PIL images in a DataLoader. The limit is a copy of the "
         "bytes that come out.",
         HEADER,
-        [row("crop, flip, normalise", n, slow, fast, written / copy_rate(spent))],
+        [row("crop, flip, normalise", n, slow, fast, limit)],
     )
 
 
@@ -87,19 +88,20 @@ def training(spent: Seconds, n: int) -> Section:
         ours += [("ce", "bf16 compiled")] * (("ours", f"{backbone} ce bf16 compiled") in spent)
         for loss, how in ours:
             slow, fast = spent[f"plain {backbone} {loss}", "train"], spent["ours", f"{backbone} {loss} {how}"]
-            limit = n * per_image / flops(spent, how[:4])
+            limit = at_products_rate(spent, how[:4], n * per_image)
             rows.append(row(f"{backbone}, {loss}, {how}", n, slow, fast, limit))
             if (backbone, loss, how) == ("resnet18", "ce", "bf16"):
                 targets["training, ResNet-18: times the plain loop"] = Target(ratio(slow, fast).median, 4.5)
                 targets["training, ResNet-18: share of the bf16 matrix product's rate"] = Target(
-                    limit / statistics.median(fast), 0.40
+                    ratio(limit, fast).median, 0.40
                 )
     text = (
-        "An epoch of the training loop, augmentation, optimizer and running means included; batches of "
-        f"{BATCH}, the same loss in the plain loop, which is in float32 and NCHW. The limit is the network's "
-        f"operations (counted) at the rate of a {SIDE} x {SIDE} matrix product in the same precision: "
-        f"{flops(spent, 'bf16') / 1e9:,.0f} GFLOP/s in bf16, {flops(spent, 'fp32') / 1e9:,.0f} in float32. A "
-        "convolution is another routine than a product of float32 matrices, and can be faster."
+        f"The training loop itself, over {n} images in batches of {BATCH}: augmentation, optimizer, running means, and "
+        "what an epoch begins and ends with. The plain loop has the same loss in float32 and NCHW, and never clips a "
+        "gradient, as HALO's recipe does. The limit is the network's operations (counted) at the rate of a "
+        f"{SIDE} x {SIDE} matrix product in the same precision, {gigaflops(spent, 'bf16')} GFLOP/s in bf16 and "
+        f"{gigaflops(spent, 'fp32')} in float32. A convolution is another routine than a product of float32 matrices, "
+        "and may be faster."
     )
     return Section("(c) Training", text, HEADER, rows, targets)
 
@@ -118,7 +120,7 @@ def own_cost(spent: Seconds, n: int) -> Section:
     return Section(
         "The losses' own cost",
         f"Forward and backward of the objective alone, on B features of 512 dimensions and {CLASSES} classes, as a "
-        "share of the time that ResNet-18's training step (cross entropy, bf16) takes for B images.",
+        "share of the time that ResNet-18's training (cross entropy, bf16) takes for B images.",
         ["share of a step", *(f"B = {size}" for size in SIZES)],
         rows,
         targets,
@@ -132,7 +134,7 @@ def inference(spent: Seconds, n: int) -> Section:
         if ("ours", f"infer {how}") not in spent:
             continue
         fast = spent["ours", f"infer {how}"]
-        rows.append(row(f"resnet18, {how}", n, slow, fast, n * per_image / flops(spent, how[:4])))
+        rows.append(row(f"resnet18, {how}", n, slow, fast, at_products_rate(spent, how[:4], n * per_image)))
         if how == "bf16":
             targets["inference, ResNet-18: times the plain loop"] = Target(ratio(slow, fast).median, 7.0)
     return Section(
@@ -144,8 +146,11 @@ def inference(spent: Seconds, n: int) -> Section:
     )
 
 
-def row(what: str, n: int, slow: Sequence[float], fast: Sequence[float], limit: float) -> list[str]:
-    """slow, fast: seconds of every repeat for n images; limit: the seconds that the machine itself would take."""
-    rates = [f"{n / seconds:,.0f}" for seconds in (statistics.median(slow), statistics.median(fast), limit)]
-    share = f"{100 * limit / statistics.median(fast):.0f} %"
-    return [what, *rates[:2], str(ratio(slow, fast)), rates[2], share]
+def row(what: str, n: int, slow: Sequence[float], fast: Sequence[float], limit: Sequence[float]) -> list[str]:
+    """Seconds of every repeat for n images; limit: those that the machine at its best would take."""
+    rates = [f"{n / statistics.median(seconds):,.0f}" for seconds in (slow, fast, limit)]
+    return [what, *rates[:2], str(ratio(slow, fast)), rates[2], f"{100 * ratio(limit, fast).median:.0f} %"]
+
+
+def gigaflops(spent: Seconds, precision: str) -> str:
+    return f"{1e-9 / statistics.median(at_products_rate(spent, precision, 1)):,.0f}"

@@ -1,8 +1,9 @@
 """The way people write it: a DataLoader over PIL images, float32, NCHW, a pass over the images for every score,
-scikit-learn. Loaded in this process (num_workers=0): workers would compete with the network for so few cores.
+scikit-learn.
 """
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from torchvision import transforms
 from oodbench.losses import Objective
 
 BATCH = 128
+WORKERS = (os.cpu_count() or 0) if torch.cuda.is_available() else 0  # on a CPU they would compete with the network
 MEAN, STD = [0.4914, 0.4822, 0.4465], [0.2470, 0.2435, 0.2616]
 CROP_AND_FLIP = [transforms.RandomCrop(32, padding=4), transforms.RandomHorizontalFlip()]
 Images = NDArray[np.uint8]  # (N, 32, 32, 3)
@@ -41,6 +43,12 @@ class PilImages(Dataset[tuple[Tensor, int]]):
         return self.transform(Image.fromarray(self.images[i])), int(self.labels[i])
 
 
+def loaded(images: Images, labels: Labels, augment: bool) -> Iterator[tuple[Tensor, Tensor]]:
+    """Batches (B, 3, 32, 32), (B,): shuffled, cropped and flipped, or as they are."""
+    images_of = PilImages(images, labels, CROP_AND_FLIP if augment else [])
+    yield from DataLoader(images_of, BATCH, shuffle=augment, num_workers=WORKERS, pin_memory=WORKERS > 0)
+
+
 def decode(path: Path) -> Images:
     """Every image of a parquet file, one after the other."""
     rows = pq.read_table(path).column(0).to_pylist()
@@ -54,7 +62,7 @@ def train_epoch(
     backbone.train()
     device = next(backbone.parameters()).device
     losses = []
-    for x, y in DataLoader(PilImages(images, labels, CROP_AND_FLIP), BATCH, shuffle=True):
+    for x, y in loaded(images, labels, augment=True):
         optimizer.zero_grad()
         loss = objective.loss(backbone(x.to(device)), y.to(device))
         loss.backward()
@@ -69,7 +77,7 @@ def features(backbone: nn.Module, images: Images) -> Tensor:
     backbone.eval()
     device = next(backbone.parameters()).device
     labels = np.zeros(len(images), np.int64)
-    return torch.cat([backbone(x.to(device)).cpu() for x, _ in DataLoader(PilImages(images, labels, []), BATCH)])
+    return torch.cat([backbone(x.to(device)).cpu() for x, _ in loaded(images, labels, augment=False)])
 
 
 def ood_metrics(id_scores: Array, ood_scores: Array) -> dict[str, float]:

@@ -1,7 +1,7 @@
 """A part of results/bench.md, and what all parts measure themselves by."""
 
-import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,12 +11,13 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, open_dict
 
 from benchmarks.contest import Actions, Seconds
+from oodbench.device import pick_device
 from oodbench.tables.render import markdown_table
 
 ROOT = Path(__file__).resolve().parents[2]
 SIDE = 2048  # of the matrices whose product is the limit
-PRODUCTS, COPIES = 20, 10  # in an action
-COPIED = 2**27  # bytes of a copy
+PRODUCTS, COPIES = 20, 500  # in an action
+COPIED = 128 * 3 * 32 * 32 * 4  # bytes of a copy: a batch of float32 images
 
 
 class Target(NamedTuple):
@@ -40,26 +41,35 @@ class Section(NamedTuple):
         return f"## {self.title}\n\n{self.text}\n\n{markdown_table(self.header, self.rows, words=1)}\n"
 
 
-def limits() -> Actions:
-    """What no code of this machine's libraries exceeds: the products that the network is made of, and a copy."""
+def finished(work: Callable[[], Any]) -> None:
+    """Done when the device is done."""
+    work()
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+def limits(device: str) -> Actions:
+    """What the machine does at its best: the products that networks are made of, and copies of a batch's size."""
     torch.manual_seed(0)
-    a, source = torch.randn(2, SIDE, SIDE), torch.zeros(COPIED, dtype=torch.uint8)
+    where = pick_device(device)
+    a, source = torch.randn(2, SIDE, SIDE).to(where), torch.zeros(COPIED, dtype=torch.uint8, device=where)
     halves, target = a.bfloat16(), torch.empty_like(source)
-    return {
+    actions: Actions = {
         "bf16": lambda: [halves[0] @ halves[1] for _ in range(PRODUCTS)],
         "fp32": lambda: [a[0] @ a[1] for _ in range(PRODUCTS)],
         "copy": lambda: [target.copy_(source) for _ in range(COPIES)],
     }
+    return {name: partial(finished, action) for name, action in actions.items()}
 
 
-def flops(spent: Seconds, precision: str) -> float:
-    """Operations a second of a matrix product"""
-    return PRODUCTS * 2 * SIDE**3 / statistics.median(spent["limit", precision])
+def at_products_rate(spent: Seconds, precision: str, operations: float) -> list[float]:
+    """Seconds that so many operations take at the rate of a matrix product, of every repeat"""
+    return [seconds * operations / (PRODUCTS * 2 * SIDE**3) for seconds in spent["limit", precision]]
 
 
-def copy_rate(spent: Seconds) -> float:
-    """Bytes a second that a copy writes"""
-    return COPIES * COPIED / statistics.median(spent["limit", "copy"])
+def at_copys_rate(spent: Seconds, size: int) -> list[float]:
+    """Seconds that a copy of so many bytes takes, of every repeat"""
+    return [seconds * size / (COPIES * COPIED) for seconds in spent["limit", "copy"]]
 
 
 def composed(*overrides: str) -> DictConfig:
@@ -79,7 +89,7 @@ def objective_of(loss: str, num_features: int, num_classes: int) -> Any:
     return instantiate(node, num_features=num_features, num_classes=num_classes)
 
 
-def written(machine: str, repeats: int, parts: Sequence[Section]) -> str:
+def written(machine: str, repeats: int, plain_workers: int, parts: Sequence[Section]) -> str:
     """The whole page."""
     targets = {what: target for part in parts for what, target in part.targets.items()}
     rows = [
@@ -90,8 +100,9 @@ def written(machine: str, repeats: int, parts: Sequence[Section]) -> str:
         "# How fast",
         f"Made by `python scripts/bench.py` on: {machine}. Whatever is compared took turns, {repeats} times (the "
         "passes of (e) fewer), every way in a process of its own. Figures are medians; a ratio is the median of the "
-        "ratios of the repeats, with their range. The machine is shared and drifts by a factor of two within hours: "
-        "the ratios are what counts.",
+        "ratios of the repeats, with their range. The machine may drift: what counts is the ratios. The plain way: a "
+        f"DataLoader (num_workers={plain_workers}) over PIL images, float32, NCHW, a pass over the images for every "
+        "score, scikit-learn; on a CPU it loads in its own process, where workers would compete with the network.",
         "## Targets",
         markdown_table(["", "wanted", "measured", "reached"], rows, words=1),
     ]

@@ -114,15 +114,15 @@ def sections(root: str, repeats: int, small: bool) -> list[Section]:
         ways = {"plain": (plain_run, overrides), "ours": (our_run, overrides, report)}
         spent = contest(ways, [("plain", "run"), ("ours", "run")], repeats, warm=True)
         lines = [[float(cell) for cell in line.split(",")] for line in report.read_text().splitlines()][1:]
-    return [whole(spent, lines, overrides), starting(overrides, repeats)]
+    return [whole(spent, lines, overrides), starting(repeats)]
 
 
 def whole(spent: Seconds, lines: list[list[float]], overrides: list[str]) -> Section:
     slow, fast = spent["plain", "run"], spent["ours", "run"]
-    stages = [statistics.median(column) for column in zip(*lines, strict=True)]
     total = statistics.median(fast)
-    stages.append(total - sum(stages))
-    names = [*STAGES.values(), "everything else: files, digests, bootstrap's intervals, configuration"]
+    repeats = [[*stages, whole - sum(stages)] for stages, whole in zip(lines, fast, strict=True)]
+    stages = [statistics.median(column) for column in zip(*repeats, strict=True)]
+    names = [*STAGES.values(), "everything else: files, digests, intervals, configuration"]
     rows = [["all of it", number(statistics.median(slow)), number(total), str(ratio(slow, fast)), "100 %"]]
     rows += [[n, "", number(s), "", f"{100 * s / total:.1f} %"] for n, s in zip(names, stages, strict=True)]
     shown = " ".join(part for part in overrides if not part.startswith("data_root"))
@@ -136,7 +136,7 @@ def whole(spent: Seconds, lines: list[list[float]], overrides: list[str]) -> Sec
     )
 
 
-def starting(overrides: list[str], repeats: int) -> Section:
+def starting(repeats: int) -> Section:
     python = [sys.executable]
     with tempfile.TemporaryDirectory() as folder:
         finished = [*python, "train.py", "dataset=digits", "recipe=smoke", "backbone.width=2", f"results_dir={folder}"]
