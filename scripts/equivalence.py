@@ -9,10 +9,10 @@ anew, the accuracies over many seeds.
 """
 
 import argparse
+import math
 import os
 from collections.abc import Iterator
 from functools import partial
-from math import ceil
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -120,7 +120,7 @@ def plainly(train: Split, test: Split, seed: int, same_draws: bool, nudge: float
         for weight in [*backbone.parameters(), *objective.parameters()]:
             weight.mul_(1 + nudge * torch.randn_like(weight).sign())
     optimizer = sgd([*backbone.parameters(), *objective.parameters()])
-    steps = ceil(len(train.labels) / RECIPE.batch_size)
+    steps = math.ceil(len(train.labels) / RECIPE.batch_size)
     base = RECIPE.optimizer.keywords["lr"]  # type: ignore[attr-defined]
     for epoch in range(RECIPE.epochs):
         backbone.train()
@@ -152,13 +152,14 @@ def curves(train: Split, test: Split, options: Options, spread: float) -> Sectio
         gaps = np.abs(curve - reference)
         means = [f"{np.abs(part).mean():.4f}" for part in np.split(gaps, RECIPE.epochs)]
         last = last_epoch(curve) - last_epoch(reference)
-        within = "yes" if abs(last) <= 2 * spread else "no"
+        within = "yes" if abs(last) <= 2 * math.sqrt(2) * spread else "no"  # both are one training
         rows.append([name, f"{gaps[0]:.1e}", *means, f"{last:+.4f}", within])
     return Section(
         "The curve of the loss",
         "One seed; the same weights, order, crops and flips. Mean absolute difference of the steps' losses from the "
         "plain loop's, in nats: at the first step, and over each epoch; then the difference of the last epoch's means, "
-        f"beside the noise of a training: {spread:.4f} is their standard deviation over the plain loop's seeds below. "
+        f"beside the noise: over the plain loop's seeds below these means deviate by {spread:.4f}, so the difference "
+        f"of two trainings by {math.sqrt(2) * spread:.4f}. "
         "Training is chaotic: what rounding does to the plain loop itself stands in the first two rows, moved by about "
         "float32's rounding and by about bf16's.",
         [
@@ -218,7 +219,7 @@ def main() -> None:
     parts = [curves(train, test, options, spread), of_accuracy]
     head = (
         "# What makes training fast leaves the networks as they are\n\n"
-        f"Made by `python scripts/equivalence.py` on: {processor()}, torch {torch.__version__}. A ResNet-18 of width "
+        f"Made by `python scripts/equivalence.py{' --compile' * args.compile}` on: {processor()}, torch {torch.__version__}. A ResNet-18 of width "
         f"{WIDTH}, {what}, {RECIPE.epochs} epochs, batches of {RECIPE.batch_size}, SGD, cross entropy. Plain: float32, "
         "NCHW, a DataLoader over PIL images. Ours: images resident on the device, cropped and flipped by one gather, "
         "channels_last, fused updates, freed memory kept, in float32 and in bf16 autocast."

@@ -163,7 +163,7 @@ def test_a_ratio_is_of_neighbours_in_time() -> None:
 
 def test_a_target_that_is_missed_is_said_to_be() -> None:
     targets = {"fast": Target(4.0, 4.5), "small": Target(0.5, 1.0, most=True), "large": Target(2.0, 1.0, most=True)}
-    page = written("a machine", 5, 0, [Section("(x) Part", "Words.", ["", "value"], [["row", "1"]], targets)])
+    page = written("", "a machine", 5, 0, [Section("(x) Part", "Words.", ["", "value"], [["row", "1"]], targets)])
     assert "| fast | at least 4.5 | 4 | no |" in page
     assert "| small | at most 1 | 0.5 | yes |" in page
     assert "| large | at most 1 | 2 | no |" in page

@@ -89,7 +89,7 @@ def objective_of(loss: str, num_features: int, num_classes: int) -> Any:
     return instantiate(node, num_features=num_features, num_classes=num_classes)
 
 
-def written(machine: str, repeats: int, plain_workers: int, parts: Sequence[Section]) -> str:
+def written(options: str, machine: str, repeats: int, plain_workers: int, parts: Sequence[Section]) -> str:
     """The whole page."""
     targets = {what: target for part in parts for what, target in part.targets.items()}
     rows = [
@@ -98,7 +98,7 @@ def written(machine: str, repeats: int, plain_workers: int, parts: Sequence[Sect
     ]
     head = [
         "# How fast",
-        f"Made by `python scripts/bench.py` on: {machine}. Whatever is compared took turns, {repeats} times (the "
+        f"Made by `python scripts/bench.py{options}` on: {machine}. Whatever is compared took turns, {repeats} times (the "
         "passes of (e) fewer), every way in a process of its own. Figures are medians; a ratio is the median of the "
         "ratios of the repeats, with their range. The machine may drift: what counts is the ratios. The plain way: a "
         f"DataLoader (num_workers={plain_workers}) over PIL images, float32, NCHW, a pass over the images for every "
