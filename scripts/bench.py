@@ -46,10 +46,8 @@ def main() -> None:
     add(small_run.sections(args.data_root, repeats, args.small))
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
     machine = f"{processor()}, {torch.get_num_threads()} threads, {device}, torch {torch.__version__}"
-    write_atomic(
-        args.output,
-        written(" --compile" * bool(args.compile) + " --small" * args.small, machine, repeats, WORKERS, parts),
-    )
+    options = " --compile" * bool(args.compile) + " --small" * args.small
+    write_atomic(args.output, written(options, machine, repeats, WORKERS, parts))
     print(f"written: {args.output}")
 
 

@@ -219,7 +219,8 @@ def main() -> None:
     parts = [curves(train, test, options, spread), of_accuracy]
     head = (
         "# What makes training fast leaves the networks as they are\n\n"
-        f"Made by `python scripts/equivalence.py{' --compile' * args.compile}` on: {processor()}, torch {torch.__version__}. A ResNet-18 of width "
+        f"Made by `python scripts/equivalence.py{' --compile' * args.compile}` on: {processor()}, torch "
+        f"{torch.__version__}. A ResNet-18 of width "
         f"{WIDTH}, {what}, {RECIPE.epochs} epochs, batches of {RECIPE.batch_size}, SGD, cross entropy. Plain: float32, "
         "NCHW, a DataLoader over PIL images. Ours: images resident on the device, cropped and flipped by one gather, "
         "channels_last, fused updates, freed memory kept, in float32 and in bf16 autocast."

@@ -98,9 +98,9 @@ def written(options: str, machine: str, repeats: int, plain_workers: int, parts:
     ]
     head = [
         "# How fast",
-        f"Made by `python scripts/bench.py{options}` on: {machine}. Whatever is compared took turns, {repeats} times (the "
-        "passes of (e) fewer), every way in a process of its own. Figures are medians; a ratio is the median of the "
-        "ratios of the repeats, with their range. The machine may drift: what counts is the ratios. The plain way: a "
+        f"Made by `python scripts/bench.py{options}` on: {machine}. Whatever is compared took turns, {repeats} times "
+        "(the passes of (e) fewer), every way in a process of its own. Figures are medians; a ratio is the median of "
+        "the ratios of the repeats, with their range. The machine may drift: ratios count. The plain way: a "
         f"DataLoader (num_workers={plain_workers}) over PIL images, float32, NCHW, a pass over the images for every "
         "score, scikit-learn; on a CPU it loads in its own process, where workers would compete with the network.",
         "## Targets",
