@@ -84,8 +84,8 @@ def ood_metrics(id_scores: Array, ood_scores: Array) -> dict[str, float]:
     """AUROC, FPR@95 of both conventions and both AUPRs, by scikit-learn."""
     scores = np.concatenate([id_scores, ood_scores])
     is_ood = np.repeat([0, 1], [len(id_scores), len(ood_scores)])
-    fpr, tpr, _ = roc_curve(is_ood, scores)
-    fpr_in, tpr_in, _ = roc_curve(1 - is_ood, -scores)
+    fpr, tpr, _ = roc_curve(is_ood, scores, drop_intermediate=False)  # what it drops may be the point of 95 %
+    fpr_in, tpr_in, _ = roc_curve(1 - is_ood, -scores, drop_intermediate=False)
     return {
         "auroc": float(roc_auc_score(is_ood, scores)),
         "fpr95_idpos": float(fpr_in[np.argmax(tpr_in >= 0.95)]),
