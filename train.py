@@ -17,21 +17,22 @@ from hydra.types import RunMode
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from oodbench.claim import ClaimedError, claim
-from oodbench.files import UnwritableError
-from oodbench.grid import start
-from oodbench.interrupt import ending
-from oodbench.runs import Run, leaving_traceback
-from oodbench.tracking import track
+from oodbench.cli import start
+from oodbench.runs.folder import Run, leaving_traceback
+from oodbench.runs.lock import LockedError, run_lock
+from oodbench.runs.signals import ending
+from oodbench.runs.tracking import track
+from oodbench.storage import UnwritableError
 
 if TYPE_CHECKING:  # torch comes when a run does: --help and a finished run need not wait for it
     import torch
 
-    from oodbench.data import Benchmark
-    from oodbench.fit import Recipe, Row
+    from oodbench.data.split import DataSplits
     from oodbench.model import Classifier
     from oodbench.outputs import Outputs
-    from oodbench.tracking import Log
+    from oodbench.runs.tracking import Log
+    from oodbench.training.loop import Row
+    from oodbench.training.recipe import Recipe
 
 BUSY = 75  # sysexits.h's EX_TEMPFAIL: try again later
 RANK = "--rank"  # first argument of a process that trains with others, which `execute` starts
@@ -57,29 +58,29 @@ def main(cfg: DictConfig) -> float | None:
     if not cfg.force and run.is_finished():
         print(f"finished already, force=true runs it again: {run.folder}")
     else:
-        from oodbench.device import reserved
+        from oodbench.training.device import acquire_devices
 
         count = 1 if cfg.weights or run.weights.exists() else cfg.devices  # which only a training needs
-        with ending(set), reserved(cfg.device, cfg.runs_per_gpu, count) as devices:
+        with ending(set), acquire_devices(cfg.device, cfg.runs_per_gpu, count) as devices:
             execute(cfg, run, devices)
     return run.objective()
 
 
 def execute(cfg: DictConfig, run: Run, devices: "list[torch.device]") -> None:
     """Build, open every set, train, collect, evaluate; what an earlier start of the run has done is not done again."""
-    from oodbench.evaluate import report
-    from oodbench.parallel import synchronised, together
+    from oodbench.evaluation.evaluate import report
+    from oodbench.training.distributed import launch_workers, sync_batch_norm
 
     model, facts = build(cfg, devices[0])
     recipe = None if cfg.weights else recipe_of(cfg)
     if len(devices) > 1:
-        synchronised(model.backbone, devices[0])  # or an error now
+        sync_batch_norm(model.backbone, devices[0])  # or an error now
     detectors = {name: instantiate(node) for name, node in cfg.detector.items()}
     image_detectors = {name: instantiate(node) for name, node in cfg.image_detector.items()}
     for detector in (*detectors.values(), *image_detectors.values()):
         inspect.signature(detector).bind(None, None)
     try:
-        with claim(run.folder), leaving_traceback(run.folder):  # from here on it is this cell that fails
+        with run_lock(run.folder), leaving_traceback(run.folder):  # from here on it is this cell that fails
             sets = open_sets(cfg)
             run.delete() if cfg.force else run.sweep()
             if sets.validation:
@@ -88,7 +89,7 @@ def execute(cfg: DictConfig, run: Run, devices: "list[torch.device]") -> None:
                 run.write_config()
                 if recipe and len(devices) > 1 and not run.weights.exists():
                     # after which `train` finds the last epoch's checkpoint
-                    together([sys.executable, __file__, RANK, str(run.folder)], devices)
+                    launch_workers([sys.executable, __file__, RANK, str(run.folder)], devices)
                 with track(run, **cfg.wandb) as log:
                     if recipe is None:
                         adopt(cfg, run, model, facts)
@@ -97,7 +98,7 @@ def execute(cfg: DictConfig, run: Run, devices: "list[torch.device]") -> None:
                     numbers = score(run, model, detectors, image_detectors, sets)
                     log({name: numbers[name] for name in ("accuracy", "ece", "nll", "brier", "ood")})
                 print(report(numbers), run.folder, sep="\n\n")
-    except ClaimedError as error:
+    except LockedError as error:
         print(f"not run: {error}")
         if HydraConfig.get().mode == RunMode.RUN:
             raise SystemExit(BUSY) from error  # in a sweep the other cells are not its affair
@@ -108,17 +109,20 @@ def execute(cfg: DictConfig, run: Run, devices: "list[torch.device]") -> None:
 
 
 def score(
-    run: Run, model: "Classifier", detectors: dict[str, Any], image_detectors: dict[str, Any], sets: "Benchmark"
+    run: Run, model: "Classifier", detectors: dict[str, Any], image_detectors: dict[str, Any], sets: "DataSplits"
 ) -> Any:
     """Collect what the model says of every set, and write the numbers."""
-    from oodbench.detectors import Reference
-    from oodbench.evaluate import evaluate
-    from oodbench.image_scores import as_detectors, image_scores
-    from oodbench.model import head_of, linear_of
+    from oodbench.detectors.network.stored import as_detectors, image_scores
+
+    from oodbench.detectors.reference import Reference
+    from oodbench.evaluation.evaluate import evaluate
+    from oodbench.model import head_fn, linear_weights
 
     splits = {"train": sets.train, "test": sets.test, **sets.ood, **sets.validation}
     outputs = {name: collect(run, model, name, split) for name, split in splits.items()}
-    reference = Reference(outputs["train"], head_of(model.objective), linear_of(model.objective), outputs.get("val"))
+    reference = Reference(
+        outputs["train"], head_fn(model.objective), linear_weights(model.objective), outputs.get("val")
+    )
     scores, ood = image_scores(run, model, image_detectors, splits), {name: outputs[name] for name in sets.ood}
     every = detectors | as_detectors(scores, ["test", *ood])
     numbers, resamples = evaluate(outputs["test"], ood, every, reference)
@@ -133,25 +137,26 @@ def score(
     return numbers
 
 
-def open_sets(cfg: DictConfig) -> "Benchmark":
+def open_sets(cfg: DictConfig) -> "DataSplits":
     """Every set that the run needs, found, checked and open before an hour is spent on training."""
-    from oodbench.data import benchmark, own
+    from oodbench.data.folder import from_path
+    from oodbench.data.split import data_splits
 
-    ood = {name: instantiate(node) if "_target_" in node else own(node.path) for name, node in cfg.ood.items()}
+    ood = {name: instantiate(node) if "_target_" in node else from_path(node.path) for name, node in cfg.ood.items()}
     data, held_out = cfg.dataset, cfg.validation.images
     train, test = instantiate(data.train), instantiate(data.test)
     val_ood = instantiate(cfg.validation.ood) if held_out else None
-    return benchmark(train, test, ood, data.num_classes, data.limit, data.limit_test, held_out, val_ood)
+    return data_splits(train, test, ood, data.num_classes, data.limit, data.limit_test, held_out, val_ood)
 
 
 def build(cfg: DictConfig, device: "torch.device") -> tuple["Classifier", dict[str, Any]]:
     """The network as the seed initialises it, on its device; and what it will run on, for the provenance."""
     import torch
 
-    from oodbench.device import THREADS, keep_memory, pick_precision, provenance
     from oodbench.model import Classifier, compile_backbone
+    from oodbench.training.device import THREADS, disable_malloc_trim, pick_precision, provenance
 
-    keep_memory()
+    disable_malloc_trim()
     torch.set_num_threads(cfg.threads or THREADS)
     torch.backends.cudnn.benchmark = True  # looks once for the fastest convolution: nearly all batches are of one size
     precision = pick_precision(cfg.precision, device)
@@ -165,7 +170,7 @@ def build(cfg: DictConfig, device: "torch.device") -> tuple["Classifier", dict[s
 
 
 def recipe_of(cfg: DictConfig) -> "Recipe":
-    from oodbench.fit import Recipe
+    from oodbench.training.recipe import Recipe
 
     recipe = Recipe(**instantiate(cfg.recipe, _convert_="all"))
     inspect.signature(recipe.optimizer).bind([])  # a misspelt option is told now and not when it is called
@@ -175,13 +180,13 @@ def recipe_of(cfg: DictConfig) -> "Recipe":
 
 def adopt(cfg: DictConfig, run: Run, model: "Classifier", facts: dict[str, Any]) -> None:
     """Bring the model to the weights that were trained elsewhere, in the file of its seed."""
-    from oodbench.checkpoint import save_weights
-    from oodbench.device import PRECISIONS
-    from oodbench.elsewhere import load_elsewhere
+    from oodbench.pretrained.weights import load_pretrained
+    from oodbench.training.checkpoint import save_weights
+    from oodbench.training.device import PRECISIONS
 
     if not intact(run, model):
         path = Path(cfg.weights[cfg.seed])
-        digest = load_elsewhere(path, model)
+        digest = load_pretrained(path, model)
         run.write_training([], facts | {"trained_elsewhere": {"file": path.name, "sha256": digest}})
         save_weights(run.weights, model)
     model.precision = PRECISIONS[run.training()["precision"]]  # outputs of one run are of one precision
@@ -192,24 +197,24 @@ def train(
     run: Run,
     model: "Classifier",
     recipe: "Recipe",
-    sets: "Benchmark",
+    sets: "DataSplits",
     facts: dict[str, Any],
     log: "Log",
 ) -> None:
     """Bring the model to the last epoch's weights: from the run's folder, from its checkpoint or from the start."""
-    from oodbench.checkpoint import load_weights, save_weights
-    from oodbench.device import PRECISIONS
-    from oodbench.model import features_of, read
+    from oodbench.model import extract_features, predict
     from oodbench.outputs import save_outputs
+    from oodbench.training.checkpoint import load_weights, save_weights
+    from oodbench.training.device import PRECISIONS
 
     if not intact(run, model):
         history = train_epochs(cfg, run, model, recipe, sets, facts, log)
         images, labels, _, _ = sets.train
         run.write_history(history)
-        features = features_of(model, images)
-        model.settle(features, labels)
+        features = extract_features(model, images)
+        model.finalize(features, labels)
         run.write_training(history, facts)
-        save_outputs(run.outputs("train"), read(model.objective, features, labels), sets.train.digest)
+        save_outputs(run.outputs("train"), predict(model.objective, features, labels), sets.train.digest)
         save_weights(run.weights, model)
         load_weights(run.weights, model)
     model.precision = PRECISIONS[run.training()["precision"]]  # outputs of one run are of one precision
@@ -220,18 +225,18 @@ def train_epochs(
     run: Run,
     model: "Classifier",
     recipe: "Recipe",
-    sets: "Benchmark",
+    sets: "DataSplits",
     facts: dict[str, Any],
     log: "Log",
 ) -> "list[Row]":
     """The epochs that the run's checkpoint lacks; the rows of all. Raises SystemExit where it was stopped and saved."""
-    from oodbench.checkpoint import Checkpoints, load_progress
-    from oodbench.fit import fit
-    from oodbench.interrupt import stop_signal
+    from oodbench.runs.signals import stop_signal
+    from oodbench.training.checkpoint import FileCheckpointer, load_checkpoint
+    from oodbench.training.loop import fit
 
     what = f"{run.hash} in {facts['precision']}"  # which `auto` chose for this machine: one training does not mix them
     images, labels, _, _ = sets.train
-    resume = load_progress(run.checkpoint, what)
+    resume = load_checkpoint(run.checkpoint, what)
     rows = list(resume.history) if resume else []
 
     def log_epoch(row: dict[str, float]) -> None:
@@ -240,7 +245,7 @@ def train_epochs(
         log(row)
 
     with stop_signal() as stop:
-        keeper = Checkpoints(run.checkpoint, what, cfg.checkpoint_share, recipe.epochs, stop, log_epoch)
+        keeper = FileCheckpointer(run.checkpoint, what, cfg.checkpoint_share, recipe.epochs, stop, log_epoch)
         history = fit(model, images, labels, recipe, cfg.seed, resume, keeper)
         if len(history) < recipe.epochs:
             print(f"stopped and saved; the same command, without force, goes on from there: {run.folder}")
@@ -250,17 +255,17 @@ def train_epochs(
 
 def be_rank(folder: str, *place: str) -> None:
     """One of several processes that bring the checkpoint of a run, whose config.yaml is there, to the last epoch."""
-    from oodbench.device import THREADS
-    from oodbench.parallel import member, rank, same_start, size, synchronised
+    from oodbench.training.device import THREADS
+    from oodbench.training.distributed import broadcast_weights, rank, sync_batch_norm, worker, world_size
 
     config = yaml.safe_load(Path(folder, "config.yaml").read_text("utf-8"))
     cfg, run = OmegaConf.create(config), Run(config)
-    with member(*place) as device:
-        cfg.threads = cfg.threads or max(1, THREADS // size())
+    with worker(*place) as device:
+        cfg.threads = cfg.threads or max(1, THREADS // world_size())
         cfg.ood = {}  # which only the parent looks at
         model, facts = build(cfg, device)
-        model.backbone = synchronised(model.backbone, device)
-        same_start(model)
+        model.backbone = sync_batch_norm(model.backbone, device)
+        broadcast_weights(model)
         tracking = cfg.wandb if rank() == 0 else {"mode": "disabled", "project": ""}
         with track(run, **tracking) as log:
             train_epochs(cfg, run, model, recipe_of(cfg), open_sets(cfg), facts, log)
@@ -268,7 +273,7 @@ def be_rank(folder: str, *place: str) -> None:
 
 def intact(run: Run, model: "Classifier") -> bool:
     """Whether the training is over and its weights, which are loaded, and records are whole."""
-    from oodbench.checkpoint import load_weights
+    from oodbench.training.checkpoint import load_weights
 
     if not run.weights.exists():
         return False
@@ -283,7 +288,7 @@ def intact(run: Run, model: "Classifier") -> bool:
 
 def collect(run: Run, model: "Classifier", name: str, split: Any) -> "Outputs":
     """What the model says of a set: from the run's folder, or from one forward pass."""
-    from oodbench.model import features_of, read
+    from oodbench.model import extract_features, predict
     from oodbench.outputs import load_outputs, save_outputs
 
     outputs = None
@@ -292,7 +297,7 @@ def collect(run: Run, model: "Classifier", name: str, split: Any) -> "Outputs":
     except ValueError as error:
         warnings.warn(f"computed again: {error}", stacklevel=2)
     if outputs is None:
-        outputs = read(model.objective, features_of(model, split.images), split.labels)
+        outputs = predict(model.objective, extract_features(model, split.images), split.labels)
         save_outputs(run.outputs(name), outputs, split.digest)
     return outputs
 

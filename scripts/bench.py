@@ -18,8 +18,8 @@ from benchmarks import detection, loading, network_page, small_run
 from benchmarks.plain import WORKERS
 from benchmarks.sections import Section, written
 
-from oodbench.device import processor
-from oodbench.files import write_atomic
+from oodbench.storage import write_atomic
+from oodbench.training.device import processor
 
 
 def main() -> None:

@@ -1,7 +1,7 @@
 """Two finished runs, or two scores of one: every difference A - B, and which are more than chance.
 
-python scripts/compare.py RUN_A RUN_B [--detector native] [--detector-b energy]
-python scripts/compare.py RUN --detector native --detector-b energy
+python scripts/compare.py RUN_A RUN_B [--detector ood_score] [--detector-b energy]
+python scripts/compare.py RUN --detector ood_score --detector-b energy
 
 RUN is a run's folder, results/runs/<dataset>/<backbone>/<loss>/<recipe>-<hash>/seed0, or the one above its seeds.
 """
@@ -9,14 +9,14 @@ RUN is a run's folder, results/runs/<dataset>/<backbone>/<loss>/<recipe>-<hash>/
 import argparse
 from pathlib import Path
 
-from oodbench.comparison import lines, load_side, pairs_of, report
+from oodbench.tables.comparison import lines, load_side, pairs_of, report
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Compare two finished runs, or two scores of one.")
     parser.add_argument("a", type=Path, metavar="RUN_A", help="a run's folder, or the one above its seeds")
     parser.add_argument("b", type=Path, metavar="RUN_B", nargs="?", help="another; without it the same")
-    parser.add_argument("--detector", default="native", help="the score that A is read with")
+    parser.add_argument("--detector", default="ood_score", help="the score that A is read with")
     parser.add_argument("--detector-b", help="the score that B is read with; without it A's")
     args = parser.parse_args()
     detector_b = args.detector_b or args.detector

@@ -27,15 +27,18 @@ from scipy.stats import ttest_ind
 from torch import Tensor
 from torchvision.transforms import functional as crops
 
-from oodbench.backbones import ResNet18
-from oodbench.data import Split, benchmark, digits, parquet
-from oodbench.data.batches import draw
-from oodbench.device import keep_memory, pick_device, processor
-from oodbench.files import write_atomic
-from oodbench.fit import Recipe, cosine, fit, learning_rate_factor
-from oodbench.losses import CrossEntropy
-from oodbench.metrics import accuracy
-from oodbench.model import Classifier, compile_backbone, features_of, read
+from oodbench.backbones.resnet18 import ResNet18
+from oodbench.data.digits import digits
+from oodbench.data.parquet import parquet
+from oodbench.data.split import Split, data_splits
+from oodbench.evaluation.metrics import accuracy
+from oodbench.losses.ce import CrossEntropy
+from oodbench.model import Classifier, compile_backbone, extract_features, predict
+from oodbench.storage import write_atomic
+from oodbench.training.batches import sample_augmentation
+from oodbench.training.device import disable_malloc_trim, pick_device, processor
+from oodbench.training.loop import fit
+from oodbench.training.recipe import Recipe, cosine, learning_rate_factor
 
 WIDTH = 16
 RECIPE = Recipe(
@@ -72,10 +75,10 @@ def sets(root: str, small: bool) -> tuple[str, Split, Split]:
     """What it is, to train on, to test on."""
     images, tested = (256, 128) if small else (2560, 5000)
     if not Path(root, "cifar10", "train.parquet").is_file():
-        chosen = benchmark(digits("train"), digits("test"), {}, 8, None, None)  # of its classes two are kept unseen
+        chosen = data_splits(digits("train"), digits("test"), {}, 8, None, None)  # of its classes two are kept unseen
     else:
         train, test = (parquet(f"cifar10/{which}.parquet", root) for which in ("train", "test"))
-        chosen = benchmark(train, test, {}, 10, images, tested)
+        chosen = data_splits(train, test, {}, 10, images, tested)
     name = "CIFAR-10" if len(chosen.train.labels) == images else "the embedded digits"
     of = f"{len(chosen.train.labels):,} training images and {len(chosen.test.labels):,} test images of {name}"
     return of, chosen.train, chosen.test
@@ -94,13 +97,13 @@ def ours(train: Split, test: Split, seed: int, precision: torch.dtype, compiled:
     model = model.to(pick_device("auto")).to(memory_format=torch.channels_last)
     compile_backbone(model, compiled)
     fit(model, train.images, train.labels, RECIPE, seed, None, Unkept())
-    outputs = read(objective, features_of(model, test.images), test.labels)
+    outputs = predict(objective, extract_features(model, test.images), test.labels)
     return Trained(np.array(objective.curve), accuracy(outputs.log_probs, test.labels))
 
 
 def drawn(train: Split, seed: int, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
     """The batches that `fit` draws, cropped and flipped by torchvision from PIL images."""
-    order, top, left, flip = draw(seed, epoch, len(train.labels), RECIPE.crop_padding, RECIPE.flip)
+    order, top, left, flip = sample_augmentation(seed, epoch, len(train.labels), RECIPE.crop_padding, RECIPE.flip)
     whole = plain.PilImages(train.images, train.labels, []).transform
     for rows in torch.arange(len(order)).split(RECIPE.batch_size):
         images = []
@@ -130,7 +133,7 @@ def plainly(train: Split, test: Split, seed: int, same_draws: bool, nudge: float
             optimizer.zero_grad()
             objective.loss(backbone(x.to(device)), y.to(device)).backward()
             optimizer.step()
-    outputs = read(objective, plain.features(backbone, test.images), test.labels)
+    outputs = predict(objective, plain.features(backbone, test.images), test.labels)
     return Trained(np.array(objective.curve), accuracy(outputs.log_probs, test.labels))
 
 
@@ -207,7 +210,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("results/equivalence.md"))
     parser.add_argument("--data-root", default=os.environ.get("OODBENCH_DATA", "data"), help="real images, if any")
     args = parser.parse_args()
-    keep_memory()
+    disable_malloc_trim()
     what, train, test = sets(args.data_root, args.small)
     options: Options = {
         "float32": {"precision": torch.float32},

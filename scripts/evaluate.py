@@ -60,7 +60,7 @@ def detectors(overrides: list[str]) -> dict[str, Any]:
 
 
 def timed(folder: Path, detector: dict[str, Any], grids: dict[str, Any]) -> str:
-    from oodbench.rescore import rescore
+    from oodbench.scoring import rescore
 
     started = time.perf_counter()
     numbers = rescore(folder, detector, grids)

@@ -23,12 +23,12 @@ from benchmarks.synthetic import Problem, forward_and_backward, problem
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
-from oodbench.bootstrap import resampled_id, resampled_ood
-from oodbench.calibration import calibration
-from oodbench.device import processor
-from oodbench.evaluate import Detector, evaluate, scores_of
-from oodbench.metrics import OOD_METRICS
-from oodbench.outputs import joined
+from oodbench.evaluation.bootstrap import resampled_id, resampled_ood
+from oodbench.evaluation.calibration import calibration
+from oodbench.evaluation.evaluate import Detector, evaluate, scores_of
+from oodbench.evaluation.metrics import OOD_METRICS
+from oodbench.outputs import concatenate
+from oodbench.training.device import processor
 
 Measure = Callable[[Action, Action], Cost | str]
 
@@ -71,7 +71,7 @@ def configured() -> tuple[dict[str, Detector], dict[str, Any]]:
 
 def of_detectors(made: Problem, little: Problem, detectors: dict[str, Detector], measure: Measure) -> dict[str, Any]:
     """{detector: cost of scoring the judged images}"""
-    images, few = (joined([each.test, each.ood]) for each in (made, little))
+    images, few = (concatenate([each.test, each.ood]) for each in (made, little))
     return {
         name: measure(partial(scores_of, d, images, made.reference), partial(scores_of, d, few, little.reference))
         for name, d in detectors.items()
@@ -92,7 +92,7 @@ def of_images(made: Problem, little: Problem, measure: Measure) -> dict[str, Any
             metric(p.test.ood_score, p.ood.ood_score)
 
     def bootstrap(p: Problem) -> None:
-        resampled_ood({"native": p.test.ood_score}, {"native": p.ood.ood_score})
+        resampled_ood({"ood_score": p.test.ood_score}, {"native": p.ood.ood_score})
 
     work: dict[str, Callable[[Problem], object]] = {
         "OOD metrics of a detector": metrics,

@@ -27,12 +27,12 @@ def main() -> None:
         parser.error(f"--seed {args.seed}: a whole number from 0 on is needed")
     detector = detectors(overrides)
 
-    from oodbench.claim import ClaimedError
-    from oodbench.evaluate import report
-    from oodbench.imported import configuration, import_run, load_imported
+    from oodbench.evaluation.evaluate import report
+    from oodbench.pretrained.external import configuration, import_external, load_external
+    from oodbench.runs.lock import LockedError
 
     try:
-        imported = load_imported(args.file)
+        imported = load_external(args.file)
         known = known_dataset(args.dataset)
         classes = known.get("num_classes", imported.num_classes)
         if classes != imported.num_classes:
@@ -41,8 +41,8 @@ def main() -> None:
             )
         near = [name for name in known.get("near", []) if name in imported.ood] if args.near is None else args.near
         config = configuration(imported, args.name, args.dataset, near, args.seed, detector, args.results_dir)
-        run = import_run(imported, config, args.file.name, args.force)
-    except (OSError, ValueError, ClaimedError) as error:
+        run = import_external(imported, config, args.file.name, args.force)
+    except (OSError, ValueError, LockedError) as error:
         raise SystemExit(f"import_run: {error}") from error
     print(report(run.metrics() or {}), run.folder, sep="\n\n")
 

@@ -9,7 +9,7 @@ import argparse
 import os
 from pathlib import Path
 
-from oodbench.data import cifar10, cifar100, svhn
+from oodbench.data.archives import cifar10, cifar100, svhn
 from oodbench.data.cache import directory
 
 READERS = {"cifar10": cifar10, "cifar100": cifar100, "svhn": svhn}

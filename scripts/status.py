@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from oodbench.status import states, table
+from oodbench.runs.status import states, table
 
 
 def main() -> None:

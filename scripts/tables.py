@@ -1,6 +1,6 @@
 """Every finished run -> <dataset>.md, <dataset>.tex and runs.csv, the published rows beneath.
 
-python scripts/tables.py [--results-dir results] [--fpr idpos|oodpos] [--detectors native msp]
+python scripts/tables.py [--results-dir results] [--fpr idpos|oodpos] [--detectors ood_score msp]
 python scripts/tables.py --by loss.tau recipe.epochs    # <dataset>.by-loss.tau+recipe.epochs.md, .tex instead
 python scripts/tables.py --matrix                       # every loss x every detector: <dataset>.matrix.md, .tex instead
 """

@@ -1,4 +1,4 @@
-"""What several test files need: the configuration as the command line composes it, and one thread."""
+"""One thread a test, an empty cache on request, and GPU tests that say they were skipped."""
 
 import os
 from pathlib import Path
@@ -7,13 +7,6 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: on problems this 
 
 import pytest
 import torch
-from benchmarks.sections import ROOT as ROOT
-from benchmarks.sections import composed as composed
-
-
-def names(group: str) -> list[str]:
-    """The choices of a configuration group."""
-    return sorted(path.stem for path in (ROOT / "conf" / group).glob("*.yaml"))
 
 
 @pytest.fixture

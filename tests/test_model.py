@@ -5,14 +5,15 @@ import copy
 import numpy as np
 import pytest
 import torch
-from conftest import composed, names
+from helpers.config import composed, names
 from hydra.utils import instantiate
 from torch import Tensor, nn
 
-from oodbench.backbones import ResNet18
-from oodbench.data.batches import normalise
-from oodbench.losses import CrossEntropy, Objective
-from oodbench.model import Classifier, features_of, head_of, read
+from oodbench.backbones.resnet18 import ResNet18
+from oodbench.losses.ce import CrossEntropy
+from oodbench.losses.objective import Objective
+from oodbench.model import Classifier, extract_features, head_fn, predict
+from oodbench.training.batches import normalise
 
 IMAGES = np.random.default_rng(0).integers(256, size=(23, 32, 32, 3), dtype=np.uint8)
 LABELS = np.arange(23) % 5
@@ -116,7 +117,7 @@ def test_features_of_a_set_equal_a_direct_forward_whatever_the_batch_size() -> N
     with torch.no_grad():
         direct = copy.deepcopy(model).eval().features(BATCH)
     for batch_size in (1, 7, 23, 500):
-        features = features_of(model, IMAGES, batch_size)
+        features = extract_features(model, IMAGES, batch_size)
         assert features.shape == (23, 32)
         torch.testing.assert_close(features, direct, rtol=1e-4, atol=1e-5)
     assert all(torch.equal(value, running[name]) for name, value in model.state_dict().items())
@@ -128,7 +129,7 @@ def test_what_is_read_is_the_objectives_own_reading_in_float64(loss: str) -> Non
     features = torch.randn(23, 6, generator=torch.Generator().manual_seed(0)).abs() * 3
     objective.train()
     before = copy.deepcopy(objective.state_dict())
-    outputs = read(objective, features, LABELS)
+    outputs = predict(objective, features, LABELS)
 
     assert outputs.features.dtype == outputs.logits.dtype == np.float32
     assert outputs.log_probs.dtype == outputs.ood_score.dtype == np.float64
@@ -138,7 +139,7 @@ def test_what_is_read_is_the_objectives_own_reading_in_float64(loss: str) -> Non
     wide = torch.from_numpy(outputs.logits).double()
     assert (outputs.log_probs == objective.log_probs(wide).numpy()).all()
     assert (outputs.ood_score == objective.ood_score(wide).numpy()).all()
-    assert (outputs.logits == head_of(objective)(outputs.features)).all()
+    assert (outputs.logits == head_fn(objective)(outputs.features)).all()
     assert objective.training
     assert all(torch.equal(value, before[name]) for name, value in objective.state_dict().items())
 
@@ -146,7 +147,7 @@ def test_what_is_read_is_the_objectives_own_reading_in_float64(loss: str) -> Non
 def test_the_head_keeps_the_weights_it_was_made_with() -> None:
     objective = CrossEntropy(6, 5, label_smoothing=0.0)
     features = np.random.default_rng(0).normal(size=(4, 6)).astype("f4")
-    head = head_of(objective)
+    head = head_fn(objective)
     before = head(features)
     nn.init.zeros_(objective.head.weight)
     assert (head(features) == before).all()

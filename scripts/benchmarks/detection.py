@@ -16,20 +16,20 @@ from benchmarks.contest import Actions, contest, number, ratio
 from benchmarks.network import data
 from benchmarks.plain import MEAN, STD
 from benchmarks.sections import Section, Target, composed, objective_of
-from oodbench.backbones import ResNet18
-from oodbench.bootstrap import resampled_ood
-from oodbench.detectors import Array, Reference
-from oodbench.device import keep_memory, pick_device
-from oodbench.evaluate import all_scores
-from oodbench.metrics import OOD_METRICS
-from oodbench.model import Classifier, features_of, head_of, linear_of, read
+from oodbench.backbones.resnet18 import ResNet18
+from oodbench.detectors.reference import Array, Reference
+from oodbench.evaluation.bootstrap import resampled_ood
+from oodbench.evaluation.evaluate import all_scores
+from oodbench.evaluation.metrics import OOD_METRICS
+from oodbench.model import Classifier, extract_features, head_fn, linear_weights, predict
 from oodbench.outputs import Outputs, load_outputs, save_outputs
+from oodbench.training.device import disable_malloc_trim, pick_device
 
-DETECTORS = ["native", "msp", "maxlogit", "energy", "entropy", "gen", "temperature_scaling", "kl_matching", "knn"]
+DETECTORS = ["ood_score", "msp", "maxlogit", "energy", "entropy", "gen", "temperature_scaling", "kl_matching", "knn"]
 DETECTORS += ["mahalanobis", "relative_mahalanobis", "vim", "residual", "react", "ash_s", "scale", "dice", "she"]
 DETECTORS += ["gradnorm", "fdbd"]
 OOD = [f"ood{i}" for i in range(6)]
-UNFITTED = ["native", "msp", "maxlogit", "energy", "entropy", "gen", "ash_s", "scale", "gradnorm"]
+UNFITTED = ["ood_score", "msp", "maxlogit", "energy", "entropy", "gen", "ash_s", "scale", "gradnorm"]
 CONTEST = {"train": 128, **dict.fromkeys(["test", *OOD], 64)}  # images of the sets that are passed 20 times
 FULL = {"train": 50_000, "test": 10_000, **dict.fromkeys(OOD, 10_000)} | {"ood0": 26_032}  # SVHN is the larger
 SAMPLES, RESAMPLES = 10, 1000  # that the plain bootstrap draws, to be counted a hundredfold; that are reported
@@ -47,7 +47,7 @@ def image_sets(sizes: Mapping[str, int]) -> dict[str, tuple[NDArray[np.uint8], N
 
 
 def scored(outputs: Mapping[str, Outputs], some: Mapping[str, Any], objective: Any) -> None:
-    reference = Reference(outputs["train"], head_of(objective), linear_of(objective), None)
+    reference = Reference(outputs["train"], head_fn(objective), linear_weights(objective), None)
     all_scores(outputs["test"], {name: outputs[name] for name in OOD}, some, reference)
 
 
@@ -55,19 +55,19 @@ def pass_per_detector(sizes: Mapping[str, int]) -> Actions:
     sets, some, device = image_sets(sizes), detectors(), pick_device("auto")
     network, objective = ResNet18(64).to(device), objective_of("ce", 512, 10).eval()
     x, y = sets["train"]
-    known = {"train": read(objective, plain.features(network, x), y)}
+    known = {"train": predict(objective, plain.features(network, x), y)}
 
     def evaluate() -> None:
         for name, detector in some.items():
             passed = {k: v for k, v in sets.items() if k != "train" or name not in UNFITTED}
-            outputs = {k: read(objective, plain.features(network, x), y) for k, (x, y) in passed.items()}
+            outputs = {k: predict(objective, plain.features(network, x), y) for k, (x, y) in passed.items()}
             scored(known | outputs, {name: detector}, objective)
 
     return {"evaluate": evaluate}
 
 
 def one_pass(sizes: Mapping[str, int], folder: str) -> Actions:
-    keep_memory()
+    disable_malloc_trim()
     sets, some, device = image_sets(sizes), detectors(), pick_device("auto")
     objective = objective_of("ce", 512, 10)
     model = Classifier(ResNet18(64), objective, MEAN, STD, torch.bfloat16).to(device)
@@ -75,7 +75,7 @@ def one_pass(sizes: Mapping[str, int], folder: str) -> Actions:
 
     def collect() -> None:
         for name, (x, y) in sets.items():
-            save_outputs(Path(folder, name), read(objective, features_of(model, x), y), "a digest")
+            save_outputs(Path(folder, name), predict(objective, extract_features(model, x), y), "a digest")
 
     def score() -> None:
         stored = {name: load_outputs(Path(folder, name), "a digest") for name in sets}
@@ -98,7 +98,7 @@ def full_size(sizes: Mapping[str, int]) -> Actions:
     def outputs(n: int) -> Outputs:
         labels = random.integers(100, size=n)
         noise = random.normal(size=(n, 512)).astype(np.float32)
-        return read(objective, torch.from_numpy(np.maximum(centres[labels] + noise, 0)), labels)
+        return predict(objective, torch.from_numpy(np.maximum(centres[labels] + noise, 0)), labels)
 
     stored = {name: outputs(n) for name, n in sizes.items()}
     return {"score": lambda: scored(stored, some, objective)}
@@ -159,7 +159,7 @@ def plain_metrics() -> Actions:
 
 
 def our_metrics() -> Actions:
-    keep_memory()
+    disable_malloc_trim()
     ids, oods = random_scores()
     return {
         "metrics": lambda: [f(ids[name], oods[name]) for name in ids for f in OOD_METRICS.values()],

@@ -21,7 +21,7 @@ _TIED = Growth("N D² + D³ + M D (D + K)", "N + M + (b + K) D + D²", "a covari
 _SUBSPACE = Growth("N D² + D³ + M D²", "M + b D + D²", "a second moment, its eigenvectors, the residuals of M")
 
 DETECTORS = {
-    "native": Growth("M", "M", "is stored"),
+    "ood_score": Growth("M", "M", "is stored"),
     **dict.fromkeys(("msp", "maxlogit", "energy", "entropy", "odin_unperturbed"), _OF_JUDGED),
     "gen": Growth("M K log K", "M + b K", "sorts each image's probabilities"),
     "kl_matching": Growth("N K + M K²", "N + K² + b K", "a template a class; each image meets all templates"),

@@ -15,7 +15,7 @@ from benchmarks import plain
 from benchmarks.contest import Actions, contest, number, ratio
 from benchmarks.network import data
 from benchmarks.sections import Section, at_copys_rate, limits
-from oodbench.data import parquet
+from oodbench.data.parquet import parquet
 
 SYNTHETIC = 10_000  # images, where no real set is
 

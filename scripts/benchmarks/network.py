@@ -12,11 +12,12 @@ from benchmarks import plain
 from benchmarks.contest import Actions
 from benchmarks.plain import BATCH, MEAN, STD, Images, Labels
 from benchmarks.sections import ROOT, composed, finished, objective_of
-from oodbench.backbones import ResNet18
-from oodbench.data.batches import batches, draw, normalise, resident
-from oodbench.device import PRECISIONS, keep_memory, pick_device
-from oodbench.fit import Progress, Recipe, fit
-from oodbench.model import Classifier, compile_backbone, features_of
+from oodbench.backbones.resnet18 import ResNet18
+from oodbench.model import Classifier, compile_backbone, extract_features
+from oodbench.training.batches import batches, normalise, sample_augmentation, to_device_padded
+from oodbench.training.device import PRECISIONS, disable_malloc_trim, pick_device
+from oodbench.training.loop import TrainState, fit
+from oodbench.training.recipe import Recipe
 
 LOSSES = [f"{path.stem}" for path in sorted((ROOT / "conf/loss").glob("*.yaml"))]
 PAIRWISE = ["circle loss.variant=pairwise_global", "circle loss.variant=pairwise_per_anchor"]
@@ -44,7 +45,7 @@ class Unkept:
     def stop(self) -> bool:
         return False
 
-    def save(self, progress: Progress) -> None:
+    def save(self, progress: TrainState) -> None:
         pass
 
 
@@ -71,11 +72,11 @@ def plain_augmentation(n: int) -> Actions:
 
 
 def our_network(n: int, compile_mode: bool | str) -> Actions:
-    keep_memory()
+    disable_malloc_trim()
     torch.backends.cudnn.benchmark = True
     images, labels = data(n)
     device = pick_device("auto")
-    padded, targets = resident(images, 4, device), torch.from_numpy(labels).to(device)
+    padded, targets = to_device_padded(images, 4, device), torch.from_numpy(labels).to(device)
     mean, std = torch.tensor(MEAN, device=device), torch.tensor(STD, device=device)
 
     def classifier(backbone: str, loss: str, precision: str, mode: bool | str = False) -> Classifier:
@@ -92,7 +93,7 @@ def our_network(n: int, compile_mode: bool | str) -> Actions:
         return lambda: fit(model, images, labels, recipe, 0, None, Unkept())
 
     def augment() -> None:
-        for x, _ in batches(padded, targets, draw(0, 0, n, 4, flip=True), BATCH):
+        for x, _ in batches(padded, targets, sample_augmentation(0, 0, n, 4, flip=True), BATCH):
             normalise(x, mean, std)
 
     actions: dict[str, Callable[[], Any]] = {"augment": augment}
@@ -101,18 +102,18 @@ def our_network(n: int, compile_mode: bool | str) -> Actions:
             actions[f"{backbone} {loss} bf16"] = training(backbone, loss, "bf16")
         actions[f"{backbone} ce fp32"] = training(backbone, "ce", "fp32")
     for precision in ("fp32", "bf16"):
-        actions[f"infer {precision}"] = partial(features_of, classifier("resnet18", "ce", precision), images)
+        actions[f"infer {precision}"] = partial(extract_features, classifier("resnet18", "ce", precision), images)
     if compile_mode:
         actions["resnet18 ce bf16 compiled"] = training("resnet18", "ce", "bf16", compile_mode)
         actions["infer bf16 compiled"] = partial(
-            features_of, classifier("resnet18", "ce", "bf16", compile_mode), images
+            extract_features, classifier("resnet18", "ce", "bf16", compile_mode), images
         )
     return {name: partial(finished, action) for name, action in actions.items()}
 
 
 def objectives() -> Actions:
     """Forward and backward of each objective alone, STEPS times."""
-    keep_memory()
+    disable_malloc_trim()
     device, generator = pick_device("auto"), torch.Generator().manual_seed(0)
 
     def steps(loss: str, size: int) -> Callable[[], None]:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
-from oodbench.losses import Objective
+from oodbench.losses.objective import Objective
 
 BATCH = 128
 WORKERS = (os.cpu_count() or 0) if torch.cuda.is_available() else 0  # on a CPU they would compete with the network

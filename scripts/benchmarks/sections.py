@@ -11,8 +11,8 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, open_dict
 
 from benchmarks.contest import Actions, Seconds
-from oodbench.device import pick_device
 from oodbench.tables.render import markdown_table
+from oodbench.training.device import pick_device
 
 ROOT = Path(__file__).resolve().parents[2]
 SIDE = 2048  # of the matrices whose product is the limit

@@ -21,18 +21,18 @@ from benchmarks import plain
 from benchmarks.contest import Actions, Seconds, contest, number, ratio
 from benchmarks.network import sgd
 from benchmarks.sections import ROOT, Section, Target, composed, objective_of
-from oodbench.backbones import ResNet18
-from oodbench.device import pick_device
-from oodbench.losses import Objective
+from oodbench.backbones.resnet18 import ResNet18
+from oodbench.losses.objective import Objective
 from oodbench.outputs import Outputs
-from oodbench.runs import Run
+from oodbench.runs.folder import Run
+from oodbench.training.device import pick_device
 
 STAGES = {  # function of a module that train.py calls -> what it is called here
     ("train", "open_sets"): "opening the sets",
     ("train", "build"): "building the network",
-    ("oodbench.fit", "fit"): "training",
+    ("oodbench.training.loop", "fit"): "training",
     ("oodbench.model", "features_of"): "a pass over every set",
-    ("oodbench.evaluate", "evaluate"): "detectors, metrics, bootstrap",
+    ("oodbench.evaluation.evaluate", "evaluate"): "detectors, metrics, bootstrap",
 }
 
 

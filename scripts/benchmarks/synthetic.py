@@ -7,8 +7,8 @@ import torch
 from numpy.typing import NDArray
 from scipy.special import log_softmax
 
-from oodbench.detectors import Array, Reference
-from oodbench.losses import Objective
+from oodbench.detectors.reference import Array, Reference
+from oodbench.losses.objective import Objective
 from oodbench.outputs import Outputs
 
 APART = 7.0  # distance of two classes' means in units of the noise: a few in a hundred images are called wrongly

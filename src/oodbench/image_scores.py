@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from oodbench.arrays import load_arrays, save_arrays
-from oodbench.data import Split
-from oodbench.detectors import Array, NotApplicable, Reference
-from oodbench.evaluate import Detector
-from oodbench.image_detectors import ImageDetector, Network, Scorer
+from oodbench.data.split import Split
+from oodbench.detectors.network.network import ImageDetector, Network, Scorer
+from oodbench.detectors.reference import Array, NotApplicable, Reference
+from oodbench.evaluation.evaluate import Detector
 from oodbench.model import Classifier
 from oodbench.outputs import Outputs
-from oodbench.runs import Run
+from oodbench.runs.folder import Run
+from oodbench.storage import load_arrays, save_arrays
 
 Scores = Mapping[str, Array] | NotApplicable  # {set: (N,)}, or why there are none
 

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from oodbench.data.batches import normalise
-from oodbench.losses import Objective
+from oodbench.losses.objective import Objective
 from oodbench.outputs import Outputs
+from oodbench.training.batches import normalise
 
 
 class Classifier(nn.Module):
@@ -37,9 +37,9 @@ class Classifier(nn.Module):
         with torch.autocast(x.device.type, self.precision, enabled=self.precision != torch.float32):
             return self.backbone(x).float()
 
-    def settle(self, features: Tensor, labels: NDArray[np.int64]) -> None:
+    def finalize(self, features: Tensor, labels: NDArray[np.int64]) -> None:
         """(N, D) features of the training set, (N,): what the objective takes from them once, after training."""
-        self.objective.settle(features.to(self.mean.device), torch.from_numpy(np.array(labels)).to(self.mean.device))
+        self.objective.finalize(features.to(self.mean.device), torch.from_numpy(np.array(labels)).to(self.mean.device))
 
 
 def compile_backbone(model: Classifier, mode: bool | str) -> None:
@@ -53,7 +53,7 @@ def compile_backbone(model: Classifier, mode: bool | str) -> None:
 
 
 @torch.inference_mode()
-def features_of(model: Classifier, images: NDArray[np.uint8], batch_size: int = 128) -> Tensor:
+def extract_features(model: Classifier, images: NDArray[np.uint8], batch_size: int = 128) -> Tensor:
     """(N, 32, 32, 3) uint8 -> (N, D) float32 on the CPU, in evaluation mode: one forward pass over the set.
 
     Batches of 128 stay in a CPU's caches: 420 images/s against 280 in batches of 500, on two cores.
@@ -69,7 +69,7 @@ def features_of(model: Classifier, images: NDArray[np.uint8], batch_size: int = 
 
 
 @torch.inference_mode()
-def read(objective: Objective, features: Tensor, labels: NDArray[np.int64]) -> Outputs:
+def predict(objective: Objective, features: Tensor, labels: NDArray[np.int64]) -> Outputs:
     """(N, D), (N,) -> Outputs: the head, and the loss's own reading of its logits, on the CPU, where float64 is."""
     objective = deepcopy(objective).cpu().eval()
     logits = objective.logits(features)
@@ -78,7 +78,7 @@ def read(objective: Objective, features: Tensor, labels: NDArray[np.int64]) -> O
     return Outputs(features.numpy(), logits.numpy(), log_probs, ood_score, np.asarray(labels, dtype=np.int64))
 
 
-def head_of(objective: Objective) -> Callable[[NDArray[np.floating]], NDArray[np.floating]]:
+def head_fn(objective: Objective) -> Callable[[NDArray[np.floating]], NDArray[np.floating]]:
     """The objective's (N, D) features -> (N, C) logits, of arrays."""
     objective = deepcopy(objective).cpu().eval()
 
@@ -89,7 +89,7 @@ def head_of(objective: Objective) -> Callable[[NDArray[np.floating]], NDArray[np
     return head
 
 
-def linear_of(objective: Objective) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
+def linear_weights(objective: Objective) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
     """The objective's `linear`, as arrays: W (K, D), b (K,), or None."""
     linear = objective.linear()
     return None if linear is None else (linear[0].detach().cpu().numpy(), linear[1].detach().cpu().numpy())

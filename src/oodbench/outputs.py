@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from oodbench.arrays import load_arrays, save_arrays
+from oodbench.storage import load_arrays, save_arrays
 
 
 class Outputs(NamedTuple):
@@ -20,7 +20,7 @@ class Outputs(NamedTuple):
     labels: NDArray[np.int64]  # (N,), -1 where unknown
 
 
-def joined(sets: Iterable[Outputs]) -> Outputs:
+def concatenate(sets: Iterable[Outputs]) -> Outputs:
     """The images of all sets, one set after the other."""
     return Outputs(*(np.concatenate(arrays) for arrays in zip(*sets, strict=True)))
 

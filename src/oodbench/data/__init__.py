@@ -1,7 +1,14 @@
-"""Sets of images, each read by one function into one `Split`."""
+"""Sets of images, each read by one function into one `Split`.
 
-from oodbench.data.archives import cifar10, cifar100, svhn
-from oodbench.data.digits import digits, noise, photo_patches, unseen_digits
-from oodbench.data.folder import folder, own
-from oodbench.data.parquet import parquet
-from oodbench.data.split import UNKNOWN, Benchmark, Split, benchmark, limited
+Every public function of these modules is an attribute of this package, the address that conf/dataset and conf/ood use.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from oodbench.exports import exports
+
+globals().update(exports(__name__, __path__))
+
+if TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any: ...

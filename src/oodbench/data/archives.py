@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from oodbench.data import cache
-from oodbench.data.cache import Decoded, cached, sweep
+from oodbench.data.cache import Decoded, cached, remove_stale
 from oodbench.data.images import BATCH, SIDE
 from oodbench.data.parquet import parquet
 from oodbench.data.split import Split
@@ -173,7 +173,7 @@ def _download(root: Path, archive: Archive, places: list[Path]) -> Path:
         if actual != archive.md5:
             raise ValueError(f"what arrived has md5 {actual}, expected {archive.md5}")
         part.replace(file)
-        sweep(file.parent, f"{file.name}.*.part")
+        remove_stale(file.parent, f"{file.name}.*.part")
     except (OSError, http.client.HTTPException, ValueError) as error:
         raise FileNotFoundError(
             f"{archive.name} ({archive.split}) is not under {root} and could not be downloaded from {archive.url} "

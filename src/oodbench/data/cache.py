@@ -77,7 +77,7 @@ def _build(entry: Path, digest: str, source: Decoded) -> Split:
     building = entry.parent / f".{entry.name}.{uuid.uuid4().hex[:12]}.building"
     try:
         entry.parent.mkdir(parents=True, exist_ok=True)
-        sweep(entry.parent, ".*.building")
+        remove_stale(entry.parent, ".*.building")
         building.mkdir()
         _write(building, source)
         _place(building, entry, digest)
@@ -126,7 +126,7 @@ def _place(building: Path, entry: Path, digest: str) -> None:
     _sync(entry.parent)
 
 
-def sweep(folder: Path, pattern: str) -> None:
+def remove_stale(folder: Path, pattern: str) -> None:
     """Remove what killed processes left behind: whatever matches and has not been touched for a day."""
     for left in folder.glob(pattern):
         try:

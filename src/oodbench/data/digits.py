@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from oodbench.data.images import SIDE, square
+from oodbench.data.images import SIDE, resize_and_crop
 from oodbench.data.split import UNKNOWN, Split
 
 LEARNT = 8  # classes 0..7 are learnt; 8 and 9 are held out as near OOD
@@ -37,7 +37,7 @@ def photo_patches() -> Split:
     from sklearn.datasets import load_sample_images
 
     patches = [
-        square(Image.fromarray(photo[top : top + PATCH, left : left + PATCH]))
+        resize_and_crop(Image.fromarray(photo[top : top + PATCH, left : left + PATCH]))
         for photo in load_sample_images().images
         for top in range(0, photo.shape[0] - PATCH + 1, PATCH)
         for left in range(0, photo.shape[1] - PATCH + 1, PATCH)
@@ -56,7 +56,7 @@ def _digits() -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
 
     source = load_digits()
     grey = np.rint(source.images * (255 / 16)).astype(np.uint8)  # the source counts 0..16
-    images = [square(Image.fromarray(image)) for image in grey]
+    images = [resize_and_crop(Image.fromarray(image)) for image in grey]
     return np.stack(images), source.target.astype(np.int64)
 
 

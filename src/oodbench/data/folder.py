@@ -33,7 +33,7 @@ def folder(path: str | Path) -> Split:
     return cached(digest, lambda: Decoded(len(names), (), decoded(rows, len(names), path.name)))
 
 
-def own(path: str | Path) -> Split:
+def from_path(path: str | Path) -> Split:
     """A set of one's own by what lies at the path: a parquet file, or a folder of images."""
     return folder(path) if Path(path).expanduser().is_dir() else parquet(path)
 

@@ -25,7 +25,7 @@ class Encoded(NamedTuple):
     where: str  # for the error message: the file, and the row in it
 
 
-def square(image: Image.Image) -> NDArray[np.uint8]:
+def resize_and_crop(image: Image.Image) -> NDArray[np.uint8]:
     """RGB, shorter side to 32 (bilinear with antialias), centre crop: (32, 32, 3).
 
     OpenOOD's order: the conversion comes first, so that a palette is never interpolated. An image that is 32x32 keeps
@@ -47,7 +47,7 @@ def decode(encoded: Encoded) -> NDArray[np.uint8]:
         raise ValueError(f"{encoded.where}: no image bytes")
     try:
         with Image.open(io.BytesIO(encoded.data) if isinstance(encoded.data, bytes) else encoded.data) as image:
-            return square(image)
+            return resize_and_crop(image)
     except Exception as error:  # PIL's decoders raise OSError, SyntaxError, ValueError, struct.error, ...
         raise ValueError(f"{encoded.where}: the image does not decode ({error})") from error
 

@@ -16,14 +16,14 @@ class Split(NamedTuple):
     classes: tuple[str, ...]  # names in the order of the labels; empty where the source gives none
 
 
-class Benchmark(NamedTuple):
+class DataSplits(NamedTuple):
     train: Split
     test: Split
     ood: dict[str, Split]
     validation: dict[str, Split]  # "val", held out of the training set, and "val_ood"; empty where nothing is held out
 
 
-def benchmark(
+def data_splits(
     train: Split,
     test: Split,
     ood: Mapping[str, Split],
@@ -32,7 +32,7 @@ def benchmark(
     limit_test: int | None,
     held_out: int = 0,
     val_ood: Split | None = None,
-) -> Benchmark:
+) -> DataSplits:
     """Check the sets of one run against each other and cut them to the limits.
 
     `held_out` training images, the last of each class, become the validation set; `val_ood` is its OOD set.
@@ -56,35 +56,35 @@ def benchmark(
             raise ValueError(
                 f"the OOD set {name} is reported, so nothing may be chosen on it: leave it out of ood=[...]"
             )
-    train, val = (train, None) if held_out == 0 else _apart(train, held_out, num_classes)
+    train, val = (train, None) if held_out == 0 else _hold_out(train, held_out, num_classes)
     if limit is not None:
-        train = limited(train, limit, num_classes, "train")
+        train = balanced_subset(train, limit, num_classes, "train")
     if limit_test is not None:
-        test = limited(test, limit_test, num_classes, "test")
+        test = balanced_subset(test, limit_test, num_classes, "test")
         ood = {name: _spaced(split, limit_test) for name, split in ood.items()}
         val_ood = _spaced(val_ood, limit_test) if val_ood else None
     validation = {name: split for name, split in (("val", val), ("val_ood", val_ood)) if split}
-    return Benchmark(train, test, dict(ood), validation)
+    return DataSplits(train, test, dict(ood), validation)
 
 
-def _apart(split: Split, n: int, num_classes: int) -> tuple[Split, Split]:
+def _hold_out(split: Split, n: int, num_classes: int) -> tuple[Split, Split]:
     """The rest, and the last n / K images of each class, whatever part of the rest is trained on."""
     backwards = np.arange(len(split.labels))[::-1]
-    last = backwards[limited_rows(split.labels[backwards], n, num_classes, "validation")]
+    last = backwards[balanced_rows(split.labels[backwards], n, num_classes, "validation")]
     rest = np.setdiff1d(backwards, last)
     _check_labels(f"train without the {n} images held out", split.labels[rest], num_classes)
     return _rows(split, rest), _rows(split, np.sort(last))
 
 
-def limited(split: Split, n: int, num_classes: int, name: str = "set") -> Split:
+def balanced_subset(split: Split, n: int, num_classes: int, name: str = "set") -> Split:
     """The first n / K images of each of the K classes, the first n % K classes giving one more; in file order.
 
     Raises ValueError if n < K or a class has fewer images than its share.
     """
-    return _rows(split, limited_rows(split.labels, n, num_classes, name))
+    return _rows(split, balanced_rows(split.labels, n, num_classes, name))
 
 
-def limited_rows(labels: NDArray[np.int64], n: int, num_classes: int, name: str) -> NDArray[np.int64]:
+def balanced_rows(labels: NDArray[np.int64], n: int, num_classes: int, name: str) -> NDArray[np.int64]:
     """Which rows `limited` keeps."""
     if n < num_classes:
         raise ValueError(f"{name}: a limit of {n} images leaves some of the {num_classes} classes without one")

@@ -1,25 +1,18 @@
-"""Post-hoc scores: functions of stored outputs. A score is strangeness: higher is more likely out-of-distribution.
+"""Post-hoc OOD scores, functions of stored outputs. A score is an OOD score: higher = more likely OOD.
 
-detector(test (N images), reference, **hyperparameters) -> (N,) float64. What is published as confidence is negated.
-Letters: D features f, K classes, z their logits, W and b a linear head. Raises NotApplicable where a run has no such
-score, ValueError for hyperparameters that no run could have.
+detector(test (N images), reference, **hyperparameters) -> (N,) float64. What is published as a confidence is negated.
+Letters: D features f, K classes, z their logits, W and b a linear head. Raises NotApplicable where a run cannot have
+the score, ValueError for hyperparameters out of range.
+
+Every public function of these modules is an attribute of this package, which is the address that conf/detector uses.
 """
 
-from oodbench.detectors.gaussian import gmm, mahalanobis, relative_mahalanobis
-from oodbench.detectors.head import dice, fdbd, gradnorm, nci, she
-from oodbench.detectors.logits import (
-    energy,
-    entropy,
-    gen,
-    kl_matching,
-    maxlogit,
-    msp,
-    native,
-    odin_unperturbed,
-    temperature_scaling,
-)
-from oodbench.detectors.neighbours import knn, nnguide, relation
-from oodbench.detectors.openmax import openmax
-from oodbench.detectors.reference import Array, NotApplicable, Reference
-from oodbench.detectors.shaping import ash_b, ash_p, ash_s, lts, react, scale, vra
-from oodbench.detectors.subspace import pnml, residual, vim
+from typing import TYPE_CHECKING, Any
+
+from oodbench.exports import exports
+
+globals().update(exports(__name__, __path__))
+
+if TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any: ...

@@ -78,11 +78,11 @@ def gradnorm(test: Outputs, reference: Reference, temperature: float) -> Array:
 
 def she(test: Outputs, reference: Reference) -> Array:
     """-f . S_c, S_k the mean feature of the training images that are rightly called k   (Zhang et al., 2023)"""
-    patterns = np.stack([mean_of(reference.train.features, rows) for rows in rightly_called(reference.train)])
+    patterns = np.stack([mean_of(reference.train.features, rows) for rows in correctly_classified(reference.train)])
     return in_blocks(lambda f, log_p: -(f * patterns[log_p.argmax(1)]).sum(1), test.features, test.log_probs)
 
 
-def rightly_called(train: Outputs) -> Iterator[NDArray[np.intp]]:
+def correctly_classified(train: Outputs) -> Iterator[NDArray[np.intp]]:
     """The rows of each class's images that are rightly called it; of all its images if none is.
 
     Raises NotApplicable for a class without any training image.

@@ -19,8 +19,8 @@ from oodbench.detectors.reference import (
 from oodbench.outputs import Outputs
 
 
-def native(test: Outputs, reference: Reference) -> Array:
-    """The loss's own idea of an outlier, its `ood_score`"""
+def ood_score(test: Outputs, reference: Reference) -> Array:
+    """The loss's own OOD score, `Objective.ood_score`"""
     return test.ood_score
 
 

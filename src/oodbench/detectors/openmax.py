@@ -5,7 +5,7 @@ from scipy.optimize import brentq
 from scipy.spatial.distance import cdist
 from scipy.special import logsumexp
 
-from oodbench.detectors.head import rightly_called
+from oodbench.detectors.head import correctly_classified
 from oodbench.detectors.reference import Array, Reference, class_logits, of_logits
 from oodbench.outputs import Outputs
 
@@ -22,7 +22,7 @@ def openmax(test: Outputs, reference: Reference, alpha: int, tail: int) -> Array
     if alpha < 1 or tail < 1:
         raise ValueError(f"alpha is {alpha}, tail is {tail}; both must be at least 1")
     centres, tails = [], []
-    for rows in rightly_called(reference.train):
+    for rows in correctly_classified(reference.train):
         own = class_logits(reference.train)[rows].astype(np.float64)
         centres.append(own.mean(0))
         tails.append(np.sort(np.linalg.norm(own - centres[-1], axis=1))[-tail:])

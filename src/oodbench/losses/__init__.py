@@ -1,22 +1,14 @@
-"""One loss, one file, its head with it. A new one needs nothing here: conf/loss names its class."""
+"""Losses, one file each with its head: (B, D) features -> logits, probabilities, OOD score and training loss.
 
-from oodbench.losses.ce import CrossEntropy
-from oodbench.losses.circle import Circle
-from oodbench.losses.elsewhere import HeadlessElsewhere, LinearElsewhere
-from oodbench.losses.focal import Focal
-from oodbench.losses.ghm import GHMC
-from oodbench.losses.halo import Halo
-from oodbench.losses.logitnorm import LogitNorm
-from oodbench.losses.objective import Objective
+Every public class of these modules is an attribute of this package, which is the address that conf/loss uses.
+"""
 
-__all__ = [
-    "GHMC",
-    "Circle",
-    "CrossEntropy",
-    "Focal",
-    "Halo",
-    "HeadlessElsewhere",
-    "LinearElsewhere",
-    "LogitNorm",
-    "Objective",
-]
+from typing import TYPE_CHECKING, Any
+
+from oodbench.exports import exports
+
+globals().update(exports(__name__, __path__))
+
+if TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any: ...

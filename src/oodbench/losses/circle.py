@@ -84,7 +84,7 @@ class Circle(Objective):
         return -logits.amax(1)
 
     @torch.no_grad()
-    def settle(self, features: Tensor, labels: Tensor) -> None:
+    def finalize(self, features: Tensor, labels: Tensor) -> None:
         if self.variant != "class_level":
             member = F.one_hot(labels, len(self.prototypes)).to(features)  # (N, K)
             self.prototypes.copy_(F.normalize(member.T @ F.normalize(features)))

@@ -31,7 +31,7 @@ class Objective(nn.Module, ABC):
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
-        for name in ("loss", "logits", "log_probs", "ood_score", "diagnostics", "settle"):
+        for name in ("loss", "logits", "log_probs", "ood_score", "diagnostics", "finalize"):
             if name in vars(cls):
                 setattr(cls, name, in_full_precision(vars(cls)[name]))
 
@@ -59,7 +59,7 @@ class Objective(nn.Module, ABC):
         """(B, D), (B,) -> scalars worth watching while it trains; their means stand in every epoch's line."""
         return {}
 
-    def settle(self, features: Tensor, labels: Tensor) -> None:
+    def finalize(self, features: Tensor, labels: Tensor) -> None:
         """(N, D), (N,): called once after training with the training set's features, images not augmented."""
 
 

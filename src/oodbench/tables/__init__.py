@@ -10,17 +10,17 @@ Shares in [0, 1] in files and in code; percent only where a cell is printed.
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from oodbench.files import write_atomic
+from oodbench.storage import write_atomic
 from oodbench.tables.by import check_keys, tables_by
 from oodbench.tables.calibration import calibration_table
-from oodbench.tables.captions import AGAIN, FPR
-from oodbench.tables.load import FIELDS, Result, load_runs, long_format
 from oodbench.tables.matrix import matrix_tables
+from oodbench.tables.notes import AGAIN, FPR
 from oodbench.tables.published import Published, load_published, published_table
 from oodbench.tables.render import to_latex, to_markdown
+from oodbench.tables.results import FIELDS, Result, load_runs, long_format
 from oodbench.tables.sections import Table, by_protocol, section
 
-FIRST = ("native", "msp")  # of the scores; the others follow by name
+FIRST = ("ood_score", "msp")  # of the scores; the others follow by name
 
 
 def tables_of(

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 
 from oodbench.tables.labels import protocol, row_labels
-from oodbench.tables.load import Result
+from oodbench.tables.results import Result
 from oodbench.tables.sections import Table, by_protocol, section
 
 

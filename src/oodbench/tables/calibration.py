@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from oodbench.tables.captions import AGAIN, SPREAD, bold_notes, shared_seeds
 from oodbench.tables.cells import MISSING, Bold, Cell, bold, text_of
 from oodbench.tables.labels import Row, protocol, row_labels, row_of
-from oodbench.tables.load import Result, resamples
+from oodbench.tables.notes import AGAIN, SPREAD, bold_notes, shared_seeds
+from oodbench.tables.results import Result, resamples
 from oodbench.tables.sections import Table
 
 READINGS = {"own": "own", "normalised": "normalised", "temperature_scaled": "temperature-scaled"}

@@ -5,11 +5,11 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 
-from oodbench.bootstrap import Interval
-from oodbench.metrics import Array
-from oodbench.statistics import indistinguishable_from_best, over_seeds
+from oodbench.evaluation.bootstrap import Interval
+from oodbench.evaluation.metrics import Array
+from oodbench.evaluation.significance import indistinguishable_from_best, over_seeds
 from oodbench.tables.labels import Row
-from oodbench.tables.load import Result, resamples
+from oodbench.tables.results import Result, resamples
 
 MISSING = "—"
 LARGER_IS_BETTER = {  # every metric stands here: none is taken for the wrong direction because it is new

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 
-from oodbench.tables.load import Result
+from oodbench.tables.results import Result
 
 Row = tuple[str, ...]  # the values of `by`, then the configuration's hash
 

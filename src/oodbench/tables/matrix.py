@@ -3,10 +3,10 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from oodbench.tables.captions import FPR, bold_notes, shared_seeds, trained, without_resamples
 from oodbench.tables.cells import MISSING, Bold, Cells, Column, bold, cells_of, interval_of, interval_text
 from oodbench.tables.labels import Row, protocol, row_labels, row_of
-from oodbench.tables.load import Result
+from oodbench.tables.notes import FPR, bold_notes, shared_seeds, trained, without_resamples
+from oodbench.tables.results import Result
 from oodbench.tables.sections import HEADER, Table, ood_sets
 
 SUPERSCRIPT = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from oodbench.tables.cells import MISSING, Column
-from oodbench.tables.load import blame
+from oodbench.tables.results import errors_name
 from oodbench.tables.sections import HEADER, Table, group
 
 
@@ -26,7 +26,7 @@ class Published(NamedTuple):
 
 def load_published(path: Path) -> list[Published]:
     """Rows of a CSV: the fields of `Published` (near: names with spaces between); other columns are shares or empty."""
-    with blame(path), path.open(encoding="utf-8", newline="") as file:
+    with errors_name(path), path.open(encoding="utf-8", newline="") as file:
         return [
             Published(
                 near=frozenset(row.pop("near").split()),

@@ -4,10 +4,10 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from oodbench.tables.captions import caption
 from oodbench.tables.cells import Bold, Column, bold, cells_of, text_of
 from oodbench.tables.labels import protocol, row_labels, row_of
-from oodbench.tables.load import Result
+from oodbench.tables.notes import caption
+from oodbench.tables.results import Result
 
 HEADER = {  # of a metric; the arrow points to better
     "accuracy": "Accuracy ↑",

@@ -1,0 +1,1 @@
+"""Arrays in, numbers out: metrics, calibration, bootstrap, significance, detector search. No torch."""

@@ -1,0 +1,158 @@
+"""Whether the probabilities are meant: calibration errors, and what one temperature mends.
+
+Every number is a function of log-probabilities, (N, K), and labels, (N,); lower is better. Three readings of them:
+
+own                 as the loss reads its logits. Rows need not sum to one: a (K+1)-softmax leaves out the abstain
+                    class, K sigmoids stand each for itself.
+normalised          softmax over the K classes of log p. A (K+1)-softmax becomes the K-softmax of the same logits,
+                    sigmoids become shares of their sum; a K-softmax stays what it is, and is then not given twice.
+temperature_scaled  softmax over the K classes of log p / T, each half of the images read with the T of the other.
+                    For any softmax this is softmax(logits / T), as log p differs from the logits by a constant of the
+                    row. Its T = 1 is the normalised reading.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import brentq
+from scipy.special import log_softmax, logsumexp
+
+from oodbench.evaluation import metrics
+from oodbench.evaluation.metrics import ECE_BINS, Array, Labels
+from oodbench.outputs import Outputs
+
+LARGEST = 1e6  # temperatures are sought from its inverse to it
+
+
+class NoTemperatureError(ValueError):
+    """No finite temperature is the best one."""
+
+
+def calibration(outputs: Outputs, seed: int) -> dict[str, dict | None]:
+    """-> {"own", "normalised" where rows do not sum to one, "temperature_scaled"}, each {metric of METRICS: value}.
+
+    "temperature_scaled" has the two "temperatures" besides, and is None where a half has none (`temperature`).
+    """
+    log_probs, labels = outputs.log_probs, outputs.labels
+    numbers: dict[str, dict | None] = {"own": scores(log_probs, labels)}
+    if np.abs(logsumexp(log_probs, axis=1)).max() > 1e-6:  # a softmax of float32 logits is off by 1e-15
+        numbers["normalised"] = scores(renormalised(log_probs), labels)
+    try:
+        scaled, temperatures = cross_fitted(log_probs, labels, seed)
+    except NoTemperatureError:
+        numbers["temperature_scaled"] = None
+    else:
+        numbers["temperature_scaled"] = scores(scaled, labels) | {"temperatures": list(temperatures)}
+    return numbers
+
+
+def scores(log_probs: Array, labels: Labels) -> dict[str, float]:
+    """(N, K), (N,) -> {metric of METRICS: value}"""
+    return {name: metric(log_probs, labels) for name, metric in METRICS.items()}
+
+
+def ece(log_probs: Array, labels: Labels) -> float:
+    """(N, K), (N,) -> oodbench.evaluation.metrics.ece of the largest probability."""
+    return metrics.ece(*_answers(log_probs, labels))
+
+
+def adaptive_ece(log_probs: Array, labels: Labels, bins: int = ECE_BINS) -> float:
+    """sum_b n_b / N |accuracy_b - mean confidence_b| over bins of equally many images (Nguyen & O'Connor, 2015).
+
+    By ascending confidence, sizes differ by one at most. Images of one confidence share their accuracy, so that none
+    depends on the order of the images where a bin ends among them.
+    """
+    confidence, correct = _answers(log_probs, labels)
+    _, value, count = np.unique(metrics.checked("confidences", confidence), return_inverse=True, return_counts=True)
+    gap = (np.bincount(value, weights=correct) / count)[value] - confidence
+    ordered = gap[np.argsort(confidence, kind="stable")]
+    return float(sum(abs(part.sum()) for part in np.array_split(ordered, bins)) / len(gap))
+
+
+def classwise_ece(log_probs: Array, labels: Labels, bins: int = ECE_BINS) -> float:
+    """1/K sum_k sum_b n_kb / N |share of class k in bin b of p_k - mean p_k in it|: every probability is checked, not
+    the largest alone (Kull et al., 2019; "static calibration error" of Nixon et al., 2019).
+    """
+    p = np.exp(metrics.checked_log_probs(log_probs, labels))
+    return float(np.mean([metrics.ece(p[:, k], labels == k, bins) for k in range(p.shape[1])]))
+
+
+def mce(log_probs: Array, labels: Labels, bins: int = ECE_BINS) -> float:
+    """max over the bins of ECE that are not empty, of |accuracy_b - mean confidence_b| (Guo et al., 2017, sec. 2).
+
+    One image alone in a bin can make it; no number of this module is noisier.
+    """
+    confidence, correct = _answers(log_probs, labels)
+    bin_of = metrics.equal_width_bin(confidence, bins)
+    gap, count = np.bincount(bin_of, weights=correct - confidence), np.bincount(bin_of)
+    return float((np.abs(gap) / np.maximum(count, 1)).max())
+
+
+METRICS: dict[str, Callable[[Array, Labels], float]] = {
+    "ece": ece,
+    "adaptive_ece": adaptive_ece,
+    "classwise_ece": classwise_ece,
+    "mce": mce,
+    "nll": metrics.nll,
+    "brier": metrics.brier,
+}
+
+
+def renormalised(log_probs: Array) -> Array:
+    """(N, K) -> (N, K), log of p_k / sum_j p_j"""
+    return log_softmax(log_probs, axis=1)
+
+
+def temperature(logits: Array, labels: Labels) -> float:
+    """(N, K), (N,) -> T > 0 that minimises the NLL of softmax(logits / T) (Guo et al., 2017, sec. 4.2).
+
+    The NLL is convex in 1/T with the derivative mean(E_p[z] - z_y), which rises with 1/T: its zero is found by Brent's
+    method over log T, for any scale of the logits: T(c z) = c T(z). Raises NoTemperatureError where every label has the
+    largest logit of its image (T -> 0 is best), where labels' logits are no larger than the image's average one
+    (T -> infinity), and where T would be outside 1e-6 to 1e6.
+    """
+    z = metrics.checked_log_probs(np.asarray(logits, dtype=np.float64), labels)
+    if not np.isfinite(z).all():
+        raise ValueError("logits are not finite; a temperature cannot be fitted to them")
+    z = z - z.max(1, keepdims=True)
+    of_label = z[np.arange(len(z)), labels].mean()
+    if of_label == 0 or of_label <= z.mean():
+        best = "0: every label has its image's largest logit" if of_label == 0 else "infinity: the logits do not tell"
+        raise NoTemperatureError(f"{len(z)} images have no best temperature, the NLL falls towards T = {best}")
+
+    def slope(log_t: float) -> float:
+        p = np.exp(z / np.exp(log_t))
+        return float(((p * z).sum(1) / p.sum(1)).mean() - of_label)
+
+    ends = -np.log(LARGEST), np.log(LARGEST)
+    if slope(ends[0]) <= 0 or slope(ends[1]) >= 0:
+        raise NoTemperatureError(f"the best temperature of {len(z)} images is outside {1 / LARGEST:g} to {LARGEST:g}")
+    return float(np.exp(brentq(slope, *ends, xtol=1e-12)))
+
+
+def cross_fitted(log_probs: Array, labels: Labels, seed: int) -> tuple[Array, tuple[float, float]]:
+    """(N, K), (N,) -> (N, K) temperature-scaled log-probabilities, and the two temperatures.
+
+    Each half of the images is read with the temperature fitted on the other, so none is judged by what it was fitted
+    to. temperatures[h] was fitted on the half h and read on the other. Raises NoTemperatureError as `temperature` does.
+    """
+    half = halves(labels, seed)
+    fitted = temperature(log_probs[half == 0], labels[half == 0]), temperature(log_probs[half == 1], labels[half == 1])
+    other = np.array(fitted)[1 - half]
+    return renormalised(log_probs / other[:, None]), fitted
+
+
+def halves(labels: Labels, seed: int) -> Labels:
+    """(N,) -> (N,), 0 or 1: of every class half of the images, drawn by seed; all sizes differ by one at most."""
+    drawn = np.random.default_rng(seed).permutation(len(labels))
+    by_class = drawn[np.argsort(labels[drawn], kind="stable")]
+    half = np.empty(len(labels), dtype=np.int64)
+    half[by_class] = np.arange(len(labels)) % 2
+    return half
+
+
+def _answers(log_probs: Array, labels: Labels) -> tuple[Array, NDArray[np.bool_]]:
+    """(N, K), (N,) -> (N,) largest probability, (N,) whether its class is the label"""
+    log_probs = metrics.checked_log_probs(log_probs, labels)
+    return np.exp(log_probs.max(1)), log_probs.argmax(1) == labels

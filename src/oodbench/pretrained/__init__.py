@@ -1,0 +1,1 @@
+"""Weights and outputs that were made by other code."""

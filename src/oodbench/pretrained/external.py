@@ -1,0 +1,218 @@
+"""A network's outputs, computed elsewhere and brought in one file, become a run like any other: see docs/elsewhere.md.
+
+Letters: N images of a set, D features, K classes. A softmax is assumed: log p = log-softmax of the logits in float64,
+strangeness -max_k log p_k.
+"""
+
+import hashlib
+import re
+import zipfile
+import zlib
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+
+from oodbench.data.split import UNKNOWN
+from oodbench.losses.external import ExternalLinear, ExternalLogits
+from oodbench.losses.objective import Objective
+from oodbench.outputs import Outputs, save_outputs
+from oodbench.runs.folder import CLAIM, ELSEWHERE, Config, Run, leaving_traceback
+from oodbench.runs.lock import run_lock
+from oodbench.scoring import score_stored
+from oodbench.storage import Arrays, save_arrays
+from oodbench.training.device import provenance
+
+LEARNT = ("train", "test")
+TAKEN = ("val", "val_ood")  # of images that a training here holds out
+PARTS = ("features", "logits", "labels")
+HEAD_TOLERANCE = 1e-3  # of the largest |logit|; float16 keeps 5e-4 of a number
+ROWS = 4096  # at a time: of 2,048 features 64 MB in float64
+
+
+class External(NamedTuple):
+    """What a file of outputs holds, checked."""
+
+    sets: dict[str, Outputs]  # train, test, and the OOD sets
+    head: tuple[NDArray[np.float32], NDArray[np.float32]] | None  # W (K, D), b (K,)
+    digests: dict[str, str]  # {set: sha256 of its arrays}
+    sha256: str  # of the file
+
+    @property
+    def ood(self) -> list[str]:
+        return [name for name in self.sets if name not in LEARNT]
+
+    @property
+    def num_classes(self) -> int:
+        return self.sets["train"].log_probs.shape[1]
+
+
+def load_external(path: Path) -> External:
+    """The outputs in an .npz or .safetensors file. ValueError names the file, the array and what is wrong with it."""
+    arrays = read_arrays(path)
+    head = _head(path, arrays)
+    names = sorted({name.rpartition("/")[0] for name in arrays if not name.startswith("head/")})
+    for name in arrays:
+        if not re.fullmatch(r"(?!head/)[\w.-]+/(features|logits|labels)|head/(weight|bias)", name):
+            raise ValueError(f"{path}: {name} is none of <set>/{{{','.join(PARTS)}}}, head/weight, head/bias")
+    if taken := [name for name in names if name in TAKEN]:
+        raise ValueError(f"{path}: a set cannot be called {taken[0]}: images held out of a training are; rename it")
+    names = [*LEARNT, *(name for name in names if name not in LEARNT)]
+    D, K = (_matrix(path, arrays, f"train/{part}").shape[1] for part in ("features", "logits"))
+    sets = {name: _outputs(path, arrays, name, D, K) for name in names}
+    if missing := sorted(set(range(K)) - set(sets["train"].labels.tolist())):
+        raise ValueError(f"{path}: train/labels: {len(missing)} of {K} classes have no image: {missing[:10]}")
+    if head:
+        _check_head(path, head, sets, D, K)
+    digests = {name: _digest(outputs) for name, outputs in sets.items()}
+    return External(sets, head, digests, hashlib.sha256(path.read_bytes()).hexdigest())
+
+
+def read_arrays(path: Path) -> Arrays:
+    """{name: array}; nothing in the file can run. Raises ValueError naming the file where it is not such a file."""
+    try:
+        if path.suffix == ".npz":
+            with np.load(path, allow_pickle=False) as file:
+                return {name: file[name] for name in file.files}
+        if path.suffix == ".safetensors":
+            with safe_open(path, framework="numpy") as file:
+                return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+    except (SafetensorError, ValueError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise ValueError(f"{path} cannot be read: {error}") from error
+    raise ValueError(f"{path} is neither .npz nor .safetensors")
+
+
+def _array(path: Path, arrays: Arrays, name: str) -> NDArray[Any]:
+    if name not in arrays:
+        raise ValueError(f"{path} has no {name}; there is {', '.join(sorted(arrays)) or 'nothing'}")
+    return arrays[name]
+
+
+def _matrix(path: Path, arrays: Arrays, name: str, ndim: int = 2) -> NDArray[np.float32]:
+    """Checked to be of finite floating-point numbers, N > 0 by something."""
+    array = _array(path, arrays, name)
+    what = f"{path}: {name}, {array.dtype} of shape {array.shape}"
+    if not np.issubdtype(array.dtype, np.floating):
+        raise ValueError(f"{what}: floating-point numbers are needed")
+    if array.ndim != ndim or 0 in array.shape:
+        raise ValueError(f"{what}: {('a vector', 'a matrix, a row an image,')[ndim - 1]} is needed, and not empty")
+    with np.errstate(over="ignore"):
+        single = np.ascontiguousarray(array, dtype=np.float32)
+    if outside := int(np.count_nonzero(~np.isfinite(single))):
+        raise ValueError(f"{what}: {outside} values are NaN, infinite or beyond float32")
+    return single
+
+
+def _outputs(path: Path, arrays: Arrays, name: str, D: int, K: int) -> Outputs:
+    features, logits = (_matrix(path, arrays, f"{name}/{part}") for part in ("features", "logits"))
+    for part, array, wide in (("features", features, D), ("logits", logits, K)):
+        if array.shape != (len(features), wide):
+            wanted = (len(features), wide)
+            raise ValueError(f"{path}: {name}/{part} has shape {array.shape}, by the other arrays it would be {wanted}")
+    labels = _labels(path, arrays, name, len(features), K)
+    reading: Objective = ExternalLogits(D, K)
+    with torch.inference_mode():
+        wide_logits = torch.from_numpy(logits).double()
+        log_probs, score = reading.log_probs(wide_logits).numpy(), reading.ood_score(wide_logits).numpy()
+    return Outputs(features, logits, log_probs, score, labels)
+
+
+def _labels(path: Path, arrays: Arrays, name: str, n: int, K: int) -> NDArray[np.int64]:
+    """(N,); of an OOD set they are nobody's concern and may be missing."""
+    key = f"{name}/labels"
+    if name not in LEARNT and key not in arrays:
+        return np.full(n, UNKNOWN)
+    labels = _array(path, arrays, key)
+    if labels.shape != (n,) or not np.issubdtype(labels.dtype, np.integer):
+        raise ValueError(f"{path}: {key}, {labels.dtype} of shape {labels.shape}: integers of shape ({n},) are needed")
+    outside = np.flatnonzero((labels < 0) | (labels >= K))
+    if name in LEARNT and len(outside):
+        row = outside[0]
+        raise ValueError(
+            f"{path}: {key}: row {row} is {labels[row]}, outside the {K} classes 0..{K - 1} ({len(outside)} such rows)"
+        )
+    return labels.astype(np.int64)
+
+
+def _head(path: Path, arrays: Arrays) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
+    if not any(name.startswith("head/") for name in arrays):
+        return None
+    return _matrix(path, arrays, "head/weight"), _matrix(path, arrays, "head/bias", ndim=1)
+
+
+def _check_head(
+    path: Path, head: tuple[NDArray[np.float32], NDArray[np.float32]], sets: dict[str, Outputs], D: int, K: int
+) -> None:
+    """Raises ValueError unless f W' + b is z, for every image."""
+    for name, array, shape in (("weight", head[0], (K, D)), ("bias", head[1], (K,))):
+        if array.shape != shape:
+            raise ValueError(f"{path}: head/{name} has shape {array.shape}, by the train set it would be {shape}")
+    W, b = head[0].astype(np.float64), head[1].astype(np.float64)
+    for name, outputs in sets.items():
+        allowed = HEAD_TOLERANCE * np.abs(outputs.logits).max()
+        for start in range(0, len(outputs.logits), ROWS):
+            z = outputs.features[start : start + ROWS].astype(np.float64) @ W.T + b
+            if (off := np.abs(z - outputs.logits[start : start + ROWS]).max()) > allowed:
+                raise ValueError(
+                    f"{path}: {name}/features @ head/weight.T + head/bias is not {name}/logits: off by {off:.3g}, "
+                    f"allowed is {allowed:.3g} ({HEAD_TOLERANCE:g} of the largest)"
+                )
+
+
+def _digest(outputs: Outputs) -> str:
+    digest = hashlib.sha256()
+    for array in (outputs.features, outputs.logits, outputs.labels):
+        digest.update(f"{array.dtype.str} {array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
+
+
+def configuration(
+    imported: External, name: str, dataset: str, near: list[str], seed: int, detector: Config, results_dir: Path
+) -> Config:
+    """Of the run that these outputs become. How it was trained is not known, and nothing is said of it."""
+    for what, given in (("name", name), ("dataset", dataset)):
+        if not re.fullmatch(r"\w[\w.-]*", given):
+            raise ValueError(f"{what} {given!r}: letters, digits, _, . and - are needed, it names a folder")
+    if unknown := set(near) - set(imported.ood):
+        raise ValueError(f"near {sorted(unknown)}: the OOD sets of the file are {', '.join(imported.ood) or 'none'}")
+    loss = ExternalLinear if imported.head else ExternalLogits
+    return {
+        "name": {"dataset": dataset, "backbone": ELSEWHERE, "loss": name, "recipe": ELSEWHERE},
+        "seed": seed,
+        "dataset": {"num_classes": imported.num_classes, "near": near, "limit": None, "limit_test": None},
+        "backbone": {},
+        "loss": {"_target_": f"oodbench.losses.{loss.__name__}"},
+        "recipe": {"epochs": None},
+        "precision": "unknown",
+        "validation": {"images": 0},
+        "note": "",
+        "ood": {ood: {"outputs": imported.digests[ood]} for ood in imported.ood},
+        "detector": detector,
+        "results_dir": str(results_dir),
+    }
+
+
+def import_external(imported: External, config: Config, file: str, force: bool) -> Run:
+    """Write the run's folder and its numbers. Raises FileExistsError where there is one and no force."""
+    run = Run(config)
+    if not force and run.folder.exists() and any(path.name not in CLAIM for path in run.folder.iterdir()):
+        raise FileExistsError(f"{run.folder} is there already: choose another name or seed, or --force")
+    here = provenance(torch.device("cpu"), torch.float32)
+    facts = {key: here[key] for key in ("versions", "git_commit")}
+    facts |= {"device": ELSEWHERE, "precision": config["precision"], "seed": config["seed"]}
+    facts |= {"trained_elsewhere": {"file": file, "sha256": imported.sha256}}
+    weights = dict(zip(("weight", "bias"), imported.head or (), strict=False))
+    with run_lock(run.folder), leaving_traceback(run.folder):
+        run.delete()
+        run.write_config()
+        run.write_training([], facts)
+        for name, outputs in imported.sets.items():
+            save_outputs(run.outputs(name), outputs, imported.digests[name])
+        save_arrays(run.weights, {f"objective.head.{part}": array for part, array in weights.items()})
+        images = {name: len(outputs.labels) for name, outputs in imported.sets.items()}
+        score_stored(run, run.training() | {"images": images, "digests": imported.digests})
+    return run

@@ -1,0 +1,68 @@
+"""Weights of a network that was trained elsewhere, in the layout of the public benchmark's checkpoints."""
+
+import hashlib
+import io
+import pickle
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from oodbench.model import Classifier
+
+NESTED = ("state_dict", "net", "model")  # where training scripts put it, beside an optimizer and an epoch
+
+
+def load_pretrained(path: Path, model: Classifier) -> str:
+    """Load a torch file of weights, which cannot run code, into the model -> the file's sha256.
+
+    Raises ValueError naming the file, and the keys, unless the file has every weight of the model and no other.
+    """
+    data = path.read_bytes()
+    try:
+        stored = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, ValueError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ValueError(f"{path} is no file of weights that can be read safely: {reason}") from error
+    theirs = {ours(key): (key, tensor) for key, tensor in weights_in(path, stored).items()}
+    wanted = model.state_dict()
+    wrong = [f"has no {benchmarks(key)}" for key in wanted.keys() - theirs.keys()]
+    wrong += [f"has {theirs[key][0]}, which the network does not" for key in theirs.keys() - wanted.keys()]
+    for key in theirs.keys() & wanted.keys():
+        name, tensor = theirs[key]
+        if tensor.shape != wanted[key].shape:
+            wrong.append(f"{name} has shape {tuple(tensor.shape)}, the network's {tuple(wanted[key].shape)}")
+        elif not tensor.isfinite().all():
+            wrong.append(f"{name} is not finite")
+    if wrong:
+        raise ValueError(f"{path} is not of this network:\n  " + "\n  ".join(sorted(wrong)))
+    model.load_state_dict({key: tensor for key, (_, tensor) in theirs.items()})
+    return hashlib.sha256(data).hexdigest()
+
+
+def weights_in(path: Path, stored: Any) -> Mapping[str, Tensor]:
+    """The state dict, which may lie under one of NESTED."""
+    for nested in NESTED:
+        if isinstance(stored, Mapping) and isinstance(stored.get(nested), Mapping):
+            stored = stored[nested]
+    if not isinstance(stored, Mapping) or not stored:
+        raise ValueError(f"{path} holds a {type(stored).__name__} and no weights")
+    if other := [str(key) for key, value in stored.items() if not isinstance(value, Tensor)]:
+        raise ValueError(f"{path} holds {', '.join(other[:10])}, no tensors; weights may lie under {', '.join(NESTED)}")
+    return stored
+
+
+def ours(key: str) -> str:
+    """module.layer2.0.downsample.0.weight -> backbone.layer2.0.shortcut.0.weight, fc.bias -> objective.head.bias"""
+    key = key.removeprefix("module.")
+    if key.startswith("fc."):
+        return f"objective.head.{key.removeprefix('fc.')}"
+    return "backbone." + re.sub(r"^(layer\d\.\d)\.downsample\.", r"\1.shortcut.", key)
+
+
+def benchmarks(key: str) -> str:
+    """The other way round: backbone.conv1.weight -> conv1.weight"""
+    return key.removeprefix("backbone.").replace("objective.head.", "fc.")

@@ -1,0 +1,1 @@
+"""The folder of a run: its identity, files, record, lock and status."""

@@ -1,0 +1,67 @@
+"""Batches on the device: images stay uint8 until they are used, crop and flip are one gather.
+
+Images are (N, H, W, 3): their permutation to (N, 3, H, W) is channels_last without a copy.
+"""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from oodbench.data.images import SIDE
+
+
+class Augmentation(NamedTuple):
+    """What is random about the data in one epoch of N images."""
+
+    order: Tensor  # (N,) a permutation
+    top: Tensor  # (N,) first row of each crop, in 0 .. 2 padding
+    left: Tensor  # (N,) first column
+    flip: Tensor  # (N,) bool
+
+
+def derive_seed(*numbers: int) -> int:
+    """A seed from the run's, the epoch's and the step's numbers, so that no generator's state is ever saved."""
+    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint32)[0])
+
+
+def sample_augmentation(seed: int, epoch: int, n: int, padding: int, flip: bool) -> Augmentation:
+    """The order, crops and flips of an epoch, drawn on the CPU: the same on every device."""
+    generator = torch.Generator().manual_seed(derive_seed(seed, epoch))
+    order = torch.randperm(n, generator=generator)
+    top, left = torch.randint(2 * padding + 1, (2, n), generator=generator)
+    return Augmentation(order, top, left, (torch.rand(n, generator=generator) < 0.5) & flip)
+
+
+def to_device_padded(images: NDArray[np.uint8], padding: int, device: torch.device) -> Tensor:
+    """(N, 32, 32, 3) -> (N, 32 + 2 padding, 32 + 2 padding, 3) uint8 on the device, with black around."""
+    return F.pad(torch.from_numpy(np.array(images)), (0, 0, padding, padding, padding, padding)).to(device)
+
+
+def crop_and_flip(padded: Tensor, index: Tensor, top: Tensor, left: Tensor, flip: Tensor) -> Tensor:
+    """(N, H, W, 3), four times (B,) -> (B, 3, 32, 32) uint8, channels_last.
+
+    Equal to torchvision's crop at (top, left) and horizontal flip of the padded image, bit for bit.
+    """
+    offset = torch.arange(SIDE, device=padded.device)
+    rows = top[:, None] + offset
+    columns = left[:, None] + torch.where(flip[:, None], SIDE - 1 - offset, offset)
+    return padded[index[:, None, None], rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+
+
+def batches(
+    padded: Tensor, labels: Tensor, epoch: Augmentation, batch_size: int, first: int = 0
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """The epoch's (B, 3, 32, 32) uint8 images and (B,) labels from batch `first` on, the last as short as it comes."""
+    parts = (t[first * batch_size :].to(padded.device).split(batch_size) for t in epoch)
+    for index, *crop in zip(*parts, strict=True):
+        yield crop_and_flip(padded, index, *crop), labels[index]
+
+
+def normalise(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+    """(B, 3, H, W) uint8 -> float32, equal to torchvision's ToTensor and Normalize, bit for bit."""
+    return images.float().div(255).sub(mean[:, None, None]).div(std[:, None, None])

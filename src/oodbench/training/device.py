@@ -1,0 +1,118 @@
+"""Which device and which precision, and what this machine is."""
+
+import ctypes
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from oodbench.training.gpus import acquire_gpus
+
+PRECISIONS = {"bf16": torch.bfloat16, "fp32": torch.float32}
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of malloc.h
+THREADS = torch.get_num_threads()  # torch's own choice, to go back to after a job that had another
+
+
+def pick_device(name: str) -> torch.device:
+    """auto: cuda, mps or cpu, the first there is. Raises ValueError when the named one is not there."""
+    present = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if name == "auto":
+        return torch.device(next(kind for kind, there in present.items() if there))
+    if not present.get(name.partition(":")[0], False):
+        there = ", ".join(kind for kind, there in present.items() if there)
+        raise ValueError(f"device={name} is not to be had here; there is {there}, and auto picks among them")
+    return torch.device(name)
+
+
+def disable_malloc_trim() -> None:
+    """Keep freed memory in this process, in huge pages, where the C library and the system let us.
+
+    glibc hands every freed tensor of some size back to the system, which clears its pages before they come again: at
+    every step, a fifth of the time of a ResNet-18's training in bf16 on two cores, and two fifths of its evaluation's
+    in float32. Numbers are not touched; the process stays as large as it ever was. Does nothing without glibc (macOS,
+    Windows, musl).
+    """
+    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # torch reads it at its first large tensor
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    # bytes from which memory is mapped anew: older releases refuse more than 32 MB, and one that refuses all is left be
+    if mallopt is not None and (mallopt(M_MMAP_THRESHOLD, 2**30) or mallopt(M_MMAP_THRESHOLD, 2**25)):
+        mallopt(M_TRIM_THRESHOLD, 2**31 - 1)  # bytes free at the top from which they are handed back: C's largest int
+
+
+@contextmanager
+def acquire_devices(name: str, runs_per_gpu: int, count: int) -> Iterator[list[torch.device]]:
+    """`count` devices of that name: of several GPUs, where none is named by its number, ones with room, and a place on
+    each; of a CPU the same one again. Raises ValueError where there are not so many.
+    """
+    device = pick_device(name)
+    if count < 1 or (count > 1 and (device.type, device.index) not in (("cuda", None), ("cpu", None))):
+        raise ValueError(f"devices={count} device={name}: a number from 1 on is needed, and above 1 device=cuda or cpu")
+    if device.type != "cuda" or device.index is not None:
+        yield [device] * count
+        return
+    gpus = [str(getattr(torch.cuda.get_device_properties(i), "uuid", i)) for i in range(torch.cuda.device_count())]
+    with acquire_gpus(gpus, runs_per_gpu, count) as indices:
+        torch.cuda.empty_cache()  # of an earlier run in this process
+        yield [torch.device("cuda", index) for index in indices]
+
+
+def pick_precision(name: str, device: torch.device) -> torch.dtype:
+    """auto: bf16 where the device computes in it (CUDA since Ampere, CPUs with AMX or AVX512-BF16), else fp32."""
+    if name in PRECISIONS:
+        return PRECISIONS[name]
+    if name != "auto":
+        raise ValueError(f"precision={name}; there is auto, {', '.join(PRECISIONS)}")
+    if device.type == "cuda":
+        computes = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        computes = device.type == "cpu" and (_cpu_has("amx_tile") or _cpu_has("avx512_bf16"))
+    return torch.bfloat16 if computes else torch.float32
+
+
+def _cpu_has(feature: str) -> bool:
+    """torch knows, but only under private names, not all of which its older releases have."""
+    return bool(getattr(torch.cpu, f"_is_{feature}_supported", lambda: False)())
+
+
+def provenance(device: torch.device, precision: torch.dtype) -> dict[str, Any]:
+    """Where numbers come from: versions, commit, machine. Plain values."""
+    packages = ("oodbench", "torch", "torchvision", "numpy", "hydra-core")
+    return {
+        "versions": {"python": platform.python_version(), **{name: version(name) for name in packages}},
+        "git_commit": git_commit(),
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+        "precision": next(name for name, dtype in PRECISIONS.items() if dtype == precision),
+        "threads": torch.get_num_threads(),
+        "processor": processor(),
+    }
+
+
+def git_commit() -> str | None:
+    """The commit of the code that runs, with `+` when files differ from it or are new; None outside its checkout."""
+    here = Path(__file__)
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(here.parent), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    try:
+        git("ls-files", "--error-unmatch", here.name)  # not installed into a folder of somebody else's repository
+        return git("rev-parse", "HEAD") + "+" * bool(git("status", "--porcelain", ":/"))
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def processor() -> str:
+    """What the operating system calls the CPU."""
+    try:
+        with open("/proc/cpuinfo") as file:  # noqa: PTH123
+            return next(line.split(":")[1].strip() for line in file if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()

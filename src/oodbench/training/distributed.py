@@ -1,0 +1,181 @@
+"""One training by several processes: each takes its share of every batch, and all keep the same weights.
+
+The parent starts the processes (`together`); in each, `member` lets it take part. What the training loop calls does
+nothing where there is one process. The loss is that of the whole batch, since losses may look across it: the features
+of all shares are gathered, every process computes the whole loss, and goes back into its own share alone.
+"""
+
+import contextlib
+import os
+import subprocess
+import tempfile
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from oodbench.runs.signals import DEFAULTS, stop_signal
+
+PAUSE = 0.1  # seconds between two looks at the processes
+STOPPED = [128 + number for number in DEFAULTS]  # exit codes of a training that was stopped and saved
+
+_told: list[int] = []  # numbers of the signals that the parent has passed on to this process
+
+
+def world_size() -> int:
+    """How many processes train together."""
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+def rank() -> int:
+    """Which of them this is; 0 alone writes."""
+    return dist.get_rank() if world_size() > 1 else 0
+
+
+def shard(n: int) -> slice:
+    """This process's rows of a batch of n; none, where there are fewer rows than processes."""
+    return slice(rank() * n // world_size(), (rank() + 1) * n // world_size())
+
+
+def gather(features: Tensor, n: int) -> Tensor:
+    """(b, D) of this process's part -> (n, D) of the batch, in its order; only the own rows have a gradient."""
+    if world_size() == 1:
+        return features
+    own, whole = shard(n), features.new_zeros(n, *features.shape[1:])
+    whole[own] = features.detach()
+    dist.all_reduce(whole)  # a sum with zeros: exact, and parts may be unequal or empty
+    return torch.cat([whole[: own.start], features, whole[own.stop :]])
+
+
+def sum_gradients(backbone: nn.Module, objective: nn.Module) -> None:
+    """Make the gradients those of the batch, the same to the bit in every process.
+
+    Of the backbone, each process has those of its part, which add up; of the objective, each has the batch's already.
+    """
+    if world_size() == 1:
+        return
+    of_parts, of_batch = ([p.grad for p in m.parameters() if p.grad is not None] for m in (backbone, objective))
+    sums = torch.cat([gradient.flatten() for gradient in (*of_parts, *(whole / world_size() for whole in of_batch))])
+    dist.all_reduce(sums)
+    gradients = [*of_parts, *of_batch]
+    for gradient, total in zip(gradients, sums.split([g.numel() for g in gradients]), strict=True):
+        gradient.copy_(total.view_as(gradient))
+
+
+def all_reduce_max(number: int) -> int:
+    """The largest number that any process comes with, or its parent has told it. To be called by all, in step."""
+    if world_size() == 1:
+        return number
+    largest = torch.tensor(max(number, *_told, 0))
+    dist.all_reduce(largest, dist.ReduceOp.MAX)
+    return int(largest)
+
+
+def broadcast_weights(model: nn.Module) -> None:
+    """Give every process the first one's weights, should something have been initialised without the seed."""
+    for tensor in model.state_dict().values():
+        dist.broadcast(tensor, 0)
+
+
+def sync_batch_norm(backbone: nn.Module, device: torch.device) -> nn.Module:
+    """The backbone with batch norm over the whole batch. Raises ValueError where torch cannot, on a CPU."""
+    if device.type == "cuda":
+        return nn.SyncBatchNorm.convert_sync_batchnorm(backbone)
+    norms = [name for name, module in backbone.named_modules() if isinstance(module, _BatchNorm)]
+    if norms:
+        raise ValueError(
+            f"devices > 1 on a {device.type}: torch takes batch norm's statistics over several processes on CUDA only, "
+            f"and the backbone has it in {norms[0]} and {len(norms) - 1} more places; devices=1 trains it here"
+        )
+    return backbone
+
+
+@contextmanager
+def process_group(number: int, count: int, meeting: Path, backend: str) -> Iterator[None]:
+    """Be one of `count` processes, which meet in a file that is not there yet."""
+    dist.init_process_group(backend, init_method=f"file://{meeting}", rank=number, world_size=count)
+    try:
+        yield
+    finally:
+        dist.destroy_process_group()
+
+
+@contextmanager
+def worker(number: str, count: str, folder: str, device: str) -> Iterator[torch.device]:
+    """Be one of the processes that `together` has started; gives the device. The first error of any is left to it."""
+    threading.Thread(target=_listen, daemon=True).start()
+    own = torch.device(device)
+    if own.type == "cuda":
+        torch.cuda.set_device(own)
+    backend = "cpu:gloo,cuda:nccl" if own.type == "cuda" else "gloo"
+    with process_group(int(number), int(count), Path(folder, "meeting"), backend):
+        try:
+            yield own
+        except Exception:
+            with contextlib.suppress(FileExistsError), Path(folder, "error").open("x") as file:
+                file.write(traceback.format_exc())
+            os._exit(1)  # at once: the others wait for this one, and are ended by the parent
+
+
+def _listen() -> None:
+    """To the parent, on standard input. When it has died, another start may claim the run: nothing may be written."""
+    while number := os.read(0, 1):
+        _told.extend(number)
+    os._exit(1)
+
+
+def launch_workers(command: Sequence[str], devices: Sequence[torch.device]) -> None:
+    """Run `command <number> <count> <folder> <device>` for each of the devices at once, until all have ended.
+
+    Raises SystemExit, with their code, where they were stopped and have saved; RuntimeError with the first error where
+    one has failed, which ends the others.
+    """
+    ranks: list[subprocess.Popen[bytes]] = []
+    with tempfile.TemporaryDirectory() as folder, stop_signal() as stop:
+        try:
+            for number, device in enumerate(devices):
+                line = [*command, str(number), str(len(devices)), folder, str(device)]
+                out = None if number == 0 else subprocess.DEVNULL
+                ranks.append(subprocess.Popen(line, stdin=subprocess.PIPE, stdout=out, start_new_session=True))
+            codes = _ends(ranks, stop)
+        finally:
+            for process in ranks:
+                process.kill()
+                process.communicate()
+        error = Path(folder, "error")
+        if error.exists() or (_failed(codes) and not stop()):
+            what = error.read_text() if error.exists() else "without a word; a code below 0 is a signal's"
+            raise RuntimeError(f"one of {len(devices)} processes failed, exit codes {codes}:\n{what}")
+        if any(codes):
+            raise SystemExit(128 + stop() if stop() else max(code or 0 for code in codes))
+
+
+def _ends(ranks: Sequence[subprocess.Popen[bytes]], stop: Callable[[], int]) -> list[int | None]:
+    """Their exit codes, once all have ended or one has failed; None of one that runs.
+
+    A signal is passed on through their standard input: a session of their own spares them the terminal's, and where
+    SLURM sends its own to every process, a second one would not wait for the checkpoint.
+    """
+    told = False
+    while True:
+        codes = [process.poll() for process in ranks]
+        if None not in codes or _failed(codes):
+            return codes
+        if stop() and not told:
+            told = True
+            for process in ranks:
+                with contextlib.suppress(BrokenPipeError):
+                    assert process.stdin
+                    os.write(process.stdin.fileno(), bytes([stop()]))
+        time.sleep(PAUSE)
+
+
+def _failed(codes: Sequence[int | None]) -> bool:
+    return any(code not in (None, 0, *STOPPED) for code in codes)

@@ -1,0 +1,66 @@
+"""A place on a GPU, so that runs started side by side do not meet on one unless that is asked for."""
+
+import contextlib
+import fcntl
+import os
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import product
+from pathlib import Path
+
+LOCKS = Path(tempfile.gettempdir()) / "oodbench-gpus"  # of this machine, for all its users
+PAUSE = 2.0  # seconds between two looks for a free place
+
+
+@contextmanager
+def acquire_gpus(gpus: Sequence[str], runs_per_gpu: int, count: int = 1, folder: Path = LOCKS) -> Iterator[list[int]]:
+    """The indices of `count` GPUs with fewer than `runs_per_gpu` runs each; waits for them, and counts there meanwhile.
+
+    gpus: names that every process knows them by. A place is a lock, which the kernel frees when the process dies. All
+    are taken or none, so that two runs never wait for each other's. Raises ValueError for runs_per_gpu below 1, and
+    where there are not so many GPUs.
+    """
+    if runs_per_gpu < 1:
+        raise ValueError(f"runs_per_gpu={runs_per_gpu}: one run a GPU is the least")
+    if count > len(gpus):
+        raise ValueError(f"devices={count}: there are {len(gpus)} GPUs here")
+    folder.mkdir(parents=True, exist_ok=True)
+    _open_to_all(folder, 0o777)
+    told = False
+    while True:
+        with contextlib.ExitStack() as locks:
+            taken: list[int] = []
+            for number, index in product(range(runs_per_gpu), range(len(gpus))):  # empty GPUs before second places
+                if len(taken) < count and index not in taken:
+                    lock = _locked(folder / f"{gpus[index]}.{number}")
+                    if lock is not None:
+                        locks.callback(os.close, lock)
+                        taken.append(index)
+            if len(taken) == count:
+                yield taken
+                return
+        if not told:
+            who = f"{count} of {len(gpus)} GPUs with fewer than {runs_per_gpu} runs"
+            print(f"waiting for {who}; runs_per_gpu allows more", flush=True)
+            told = True
+        time.sleep(PAUSE)
+
+
+def _locked(path: Path) -> int | None:
+    """The descriptor of the file, locked; None where another holds it."""
+    file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    _open_to_all(path, 0o666)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(file)
+        return None
+    return file
+
+
+def _open_to_all(path: Path, mode: int) -> None:
+    """Whatever the umask: GPUs are shared with other users, whose runs count."""
+    with contextlib.suppress(PermissionError):  # theirs, and open already
+        path.chmod(mode)

@@ -1,0 +1,35 @@
+"""How a network is trained: the values of conf/recipe and the learning rate that follows from them."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a network is trained; every value stands in conf/recipe."""
+
+    epochs: int
+    batch_size: int
+    optimizer: Callable[[list[dict[str, Any]]], torch.optim.Optimizer]
+    schedule: Callable[[float], float]  # share of the training done, warm-up aside -> factor of the learning rate
+    warmup_epochs: float  # the learning rate grows linearly from 0
+    clip_grad_norm: float | None
+    crop_padding: int  # black pixels around the image from which it is cropped
+    flip: bool  # horizontally, half of the time
+
+
+def cosine(share: float, final: float) -> float:
+    """final + (1 - final) (1 + cos(pi share)) / 2   (Loshchilov & Hutter, 2017, eq. 5, without restarts)"""
+    return final + (1 - final) * (1 + math.cos(math.pi * share)) / 2
+
+
+def learning_rate_factor(step: int, steps_per_epoch: int, recipe: Recipe) -> float:
+    """Of the step-th step, from 0: (step + 1) / warm-up's steps while it warms up, then the schedule from its start."""
+    warmup = round(recipe.warmup_epochs * steps_per_epoch)
+    if step < warmup:
+        return (step + 1) / warmup
+    return recipe.schedule((step - warmup) / (recipe.epochs * steps_per_epoch - warmup))

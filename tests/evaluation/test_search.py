@@ -1,0 +1,77 @@
+"""Hyperparameters are chosen on validation images, by AUROC."""
+
+import inspect
+from typing import Any
+
+import numpy as np
+import pytest
+from helpers.config import ROOT, names
+from helpers.toy import Problem, blobs, detector, random_problem
+from omegaconf import OmegaConf
+
+from oodbench import detectors
+from oodbench.detectors.reference import Array, NotApplicable, Reference
+from oodbench.evaluation import metrics
+from oodbench.evaluation.search import Chosen, select
+from oodbench.outputs import Outputs
+
+
+def test_the_best_of_a_grid_is_that_of_trying_each() -> None:
+    test, ood, reference = blobs()
+    grid = {"gamma": [0.1, 1, 5], "M": [2, 4]}
+    values = {
+        (gamma, M): metrics.auroc(*(detectors.gen(outputs, reference, gamma, M) for outputs in (test, ood)))
+        for gamma in grid["gamma"]
+        for M in grid["M"]
+    }
+    best = max(values, key=lambda key: values[key])
+    assert select(detectors.gen, grid, reference, test, ood) == ({"gamma": best[0], "M": best[1]}, values[best])
+
+
+def sign(test: Outputs, reference: Reference, sign: int) -> Array:
+    if sign == 0:
+        raise NotApplicable("has no sign")
+    return sign * test.ood_score
+
+
+def validation(n: int = 20) -> Problem:
+    problem = random_problem(n=n)
+    problem.ood.ood_score[:] += 100
+    return problem
+
+
+def test_a_sign_is_found_and_the_first_of_equals_is_taken() -> None:
+    test, ood, reference = validation()
+    assert select(sign, {"sign": [-1, 1, 2]}, reference, test, ood) == Chosen({"sign": 1}, 1.0)
+
+
+def test_what_does_not_apply_is_passed_over_unless_nothing_does() -> None:
+    test, ood, reference = validation()
+    assert select(sign, {"sign": [0, -1]}, reference, test, ood) == Chosen({"sign": -1}, 0.0)
+    with pytest.raises(NotApplicable, match="has no sign"):
+        select(sign, {"sign": [0]}, reference, test, ood)
+
+
+@pytest.mark.parametrize("grid", [{}, {"sign": []}])
+def test_a_grid_without_a_value_is_an_error(grid: dict[str, Any]) -> None:
+    test, ood, reference = validation()
+    with pytest.raises(ValueError, match="the grid is"):
+        select(sign, grid, reference, test, ood)
+
+
+def test_it_takes_validation_images_only_and_a_score_that_is_no_number_is_an_error() -> None:
+    assert list(inspect.signature(select).parameters)[2:] == ["reference", "id_validation", "ood_validation"]
+    test, ood, reference = validation()
+    ood.ood_score[0] = np.nan
+    with pytest.raises(ValueError, match="not finite"):
+        select(sign, {"sign": [1]}, reference, test, ood)
+
+
+@pytest.mark.parametrize("name", names("select"))
+def test_every_grid_is_of_hyperparameters_that_its_detector_has(name: str) -> None:
+    grid: Any = OmegaConf.to_container(OmegaConf.load(ROOT / f"conf/select/{name}.yaml"))
+    assert grid
+    assert (ROOT / f"conf/select/{name}.yaml").read_text().startswith(f"# @package select.{name}\n")
+    function = getattr(detectors, name)
+    fixed: Any = detector(name)
+    assert grid.keys() <= fixed.keywords.keys() == inspect.signature(function).parameters.keys() - {"test", "reference"}

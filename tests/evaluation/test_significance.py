@@ -1,0 +1,307 @@
+"""Spread, comparisons and corrections: by hand, by brute force, and on data whose truth is known."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from scipy import stats
+from sklearn.metrics import roc_auc_score
+
+from oodbench.evaluation.bootstrap import resampled_id, resampled_ood
+from oodbench.evaluation.delong import delong, delong_covariance, delong_difference
+from oodbench.evaluation.metrics import auroc
+from oodbench.evaluation.significance import (
+    LOG_SMALLEST_P,
+    beyond_resamples,
+    compare,
+    holm,
+    indistinguishable_from_best,
+    over_seeds,
+    paired_bootstrap,
+    paired_over_seeds,
+)
+
+Array = NDArray[np.float64]
+tied = st.lists(st.integers(-3, 3), min_size=2, max_size=30).map(lambda s: np.array(s, dtype=np.float64))
+
+
+def near(share: float, expected: float, simulations: int, slack: float = 0.0) -> bool:
+    """Within 3.5 standard errors of a binomial"""
+    return abs(share - expected) < 3.5 * (expected * (1 - expected) / simulations) ** 0.5 + slack
+
+
+# ---- DeLong
+
+
+def kernel(ids: Array, oods: Array) -> Array:
+    return (oods > ids[:, None]) + (oods == ids[:, None]) / 2
+
+
+@given(tied, tied)
+def test_delong_is_the_variance_of_rows_and_columns_of_the_pairs(ids: Array, oods: Array) -> None:
+    pairs = kernel(ids, oods)
+    expected = np.var(pairs.mean(1), ddof=1) / len(ids) + np.var(pairs.mean(0), ddof=1) / len(oods)
+    area, variance, (low, high) = delong(ids, oods)
+    assert area == pytest.approx(auroc(ids, oods), abs=1e-12)
+    assert variance == pytest.approx(expected, abs=1e-12)
+    assert 0 <= low <= area + 1e-12
+    assert area - 1e-12 <= high <= 1
+
+
+def test_delong_covariance_of_two_detectors_is_that_of_their_rows_and_columns() -> None:
+    random = np.random.default_rng(0)
+    ids, oods = random.integers(6, size=(2, 40)) / 1.0, 1 + random.integers(6, size=(2, 30)) / 1.0
+    areas, covariance = delong_covariance(list(ids), list(oods))
+    a, b = (kernel(i, o) for i, o in zip(ids, oods, strict=True))
+    expected = np.cov(a.mean(1), b.mean(1)) / 40 + np.cov(a.mean(0), b.mean(0)) / 30
+    np.testing.assert_allclose(covariance, expected, atol=1e-14)
+    is_ood = np.arange(70) >= 40
+    assert areas == pytest.approx([roc_auc_score(is_ood, np.concatenate(x)) for x in zip(ids, oods, strict=True)])
+    difference = delong_difference(ids[0], oods[0], ids[1], oods[1])
+    deviation = (expected[0, 0] + expected[1, 1] - 2 * expected[0, 1]) ** 0.5
+    assert difference.difference == pytest.approx(areas[0] - areas[1])
+    assert difference.p_value == pytest.approx(2 * stats.norm.sf(abs(areas[0] - areas[1]) / deviation))
+    assert np.diff(difference.interval)[0] == pytest.approx(2 * 1.959964 * deviation, rel=1e-6)
+
+
+def test_delong_of_a_detector_and_itself_is_no_difference() -> None:
+    ids, oods = np.arange(5.0), np.arange(2.0, 8)
+    assert delong_difference(ids, oods, 2 * ids, 2 * oods) == (0, (0, 0), 1, 1)
+
+
+@pytest.mark.parametrize(("ids", "oods"), [(1, 5), (5, 1)])
+def test_delong_refuses_one_image(ids: int, oods: int) -> None:
+    with pytest.raises(ValueError, match=f"{ids} ID and {oods} OOD images"):
+        delong(np.arange(float(ids)), np.arange(float(oods)))
+
+
+def test_delong_and_the_bootstrap_agree() -> None:
+    random = np.random.default_rng(4)
+    shared_id, shared_ood = random.normal(size=900), random.normal(1, size=600)
+    ids = {name: np.round(shared_id + random.normal(size=900), 1) for name in "ab"}
+    oods = {name: np.round(shared_ood + random.normal(size=600), 1) for name in "ab"}
+    values = resampled_ood(ids, oods, 2000, 0)
+    for name in "ab":
+        deviation = delong(ids[name], oods[name])[1] ** 0.5
+        assert np.std(values[name]["auroc"]) == pytest.approx(deviation, rel=0.06)  # 2,000 resamples: 1.6 % each sigma
+    exact = delong_difference(ids["a"], oods["a"], ids["b"], oods["b"])
+    drawn = paired_bootstrap(exact.difference, values["a"]["auroc"] - values["b"]["auroc"])
+    assert drawn.interval == pytest.approx(exact.interval, abs=0.06 * np.diff(exact.interval)[0])
+    unpaired = (np.var(values["a"]["auroc"]) + np.var(values["b"]["auroc"])) ** 0.5
+    assert np.std(values["a"]["auroc"] - values["b"]["auroc"]) < 0.85 * unpaired
+
+
+def test_delong_intervals_hold_the_truth_in_95_percent_and_equal_detectors_differ_in_5() -> None:
+    random, simulations = np.random.default_rng(5), 2000
+    truth, held, rejected = stats.norm.cdf(1.2 / 2**0.5), 0, 0
+    for _ in range(simulations):
+        ids, oods = random.normal(size=200), random.normal(1.2, 1, size=150)
+        low, high = delong(ids, oods)[2]
+        held += low <= truth <= high
+        noise = random.normal(size=(2, 350))
+        a, b = (np.concatenate([ids, oods]) + 0.5 * n for n in noise)
+        rejected += delong_difference(a[:200], a[200:], b[:200], b[200:]).p_value <= 0.05
+    assert near(held / simulations, 0.95, simulations, slack=0.005), held / simulations
+    assert near(rejected / simulations, 0.05, simulations, slack=0.005), rejected / simulations
+
+
+# ---- over seeds
+
+
+def test_over_seeds_by_hand() -> None:
+    spread = over_seeds(np.array([1.0, 2.0, 3.0]))
+    assert spread[:3] == (2, 1, 3)
+    assert spread.interval == pytest.approx((2 - 4.302653 / 3**0.5, 2 + 4.302653 / 3**0.5), abs=1e-6)
+    assert over_seeds(np.array([0.5])) == (0.5, None, 1, None)
+
+
+@settings(deadline=None)  # a busy machine's first call takes longer
+@given(st.lists(st.floats(0, 1), min_size=2, max_size=10))
+def test_over_seeds_is_the_t_interval_of_scipy(values: list[float]) -> None:
+    spread = over_seeds(np.array(values))
+    interval = stats.ttest_1samp(values, 0).confidence_interval() if len(set(values)) > 1 else spread.interval
+    assert spread.interval == pytest.approx(tuple(interval), abs=1e-9)
+    assert spread.deviation == pytest.approx(np.std(values, ddof=1))
+
+
+# ---- comparisons
+
+
+def test_paired_bootstrap_by_hand() -> None:
+    values = np.concatenate([np.full(10, -1.0), np.arange(1.0, 990)])
+    assert paired_bootstrap(5, values)[2:] == (22 / 1000, 1)
+    assert paired_bootstrap(-5, -values)[2:] == (22 / 1000, 1)
+    assert paired_bootstrap(5, np.arange(1.0, 1000)).p_value == 2 / 1000  # it cannot be smaller
+    assert paired_bootstrap(0, np.zeros(99)) == (0, (0, 0), 1, 1)
+
+
+@given(st.lists(st.floats(-1, 1), min_size=3, max_size=10, unique=True))
+def test_over_seeds_without_image_variance_it_is_the_paired_t_test(values: list[float]) -> None:
+    a, b = np.array(values), np.linspace(0, 0.1, len(values))
+    found, expected = paired_over_seeds(a - b), stats.ttest_rel(a, b)
+    if np.std(a - b) > 1e-6:
+        assert found.p_value == pytest.approx(expected.pvalue, rel=1e-6)
+        assert found.interval == pytest.approx(tuple(expected.confidence_interval()), rel=1e-6, abs=1e-9)
+
+
+def test_half_widths_of_seeds_and_of_images_add_as_squares() -> None:
+    differences, v = np.array([0.01, 0.02, 0.06]), 0.0003
+    between = np.var(differences, ddof=1) / 3
+    found = paired_over_seeds(differences, v)
+    half = (4.302653**2 * between + 1.959964**2 * v) ** 0.5
+    assert found.interval == pytest.approx((0.03 - half, 0.03 + half), rel=1e-6)
+    tail = found.p_value / 2
+    squares = stats.t.isf(tail, 2) ** 2 * between + stats.norm.isf(tail) ** 2 * v
+    assert squares == pytest.approx(0.03**2)
+    at_the_edge = paired_over_seeds(differences - 0.03 + half, v)  # the interval ends at 0
+    assert at_the_edge.p_value == pytest.approx(0.05, rel=1e-6)
+
+
+def test_where_seeds_do_not_vary_the_normal_law_of_the_images_is_left() -> None:
+    alike = paired_over_seeds(np.full(3, 0.03), 0.0003)
+    assert alike.p_value == pytest.approx(2 * stats.norm.sf(0.03 / 0.0003**0.5))
+    assert paired_over_seeds(np.zeros(3)) == (0, (0, 0), 1, 3)
+    assert paired_over_seeds(np.ones(3)) == (1, (1, 1), pytest.approx(1e-30, rel=0.1), 3)
+
+
+def test_compare_takes_the_test_that_the_number_of_seeds_allows() -> None:
+    random = np.random.default_rng(0)
+    a, b = random.random(3), random.random(3)
+    a_drawn, b_drawn = random.random((3, 50)), random.random((3, 50))
+    assert compare(a[:1], b[:1], a_drawn[:1], b_drawn[:1]) == paired_bootstrap(a[0] - b[0], a_drawn[0] - b_drawn[0])
+    variance = np.var((a_drawn - b_drawn).mean(0), ddof=1)
+    assert compare(a, b, a_drawn, b_drawn) == paired_over_seeds(a - b, float(variance))
+
+
+@pytest.mark.parametrize("shapes", [(3, 2, (3, 5), (2, 5)), (3, 3, (2, 5), (2, 5)), (3, 3, (3, 5), (3, 4))], ids=repr)
+def test_compare_refuses_what_is_not_paired(shapes: tuple) -> None:
+    with pytest.raises(ValueError, match="are needed"):
+        compare(*map(np.zeros, shapes))
+
+
+def test_one_seed_says_nothing_of_seeds() -> None:
+    with pytest.raises(ValueError, match="one seed"):
+        paired_over_seeds(np.array([0.1]))
+
+
+def test_networks_equally_good_differ_in_5_percent() -> None:
+    """One seed, paired bootstrap of the accuracy on shared images, some hard for both."""
+    random, simulations, rejected = np.random.default_rng(6), 400, 0
+    labels, rows = np.zeros(400, dtype=np.int64), np.log([[0.8, 0.2], [0.2, 0.8]])
+    for seed in range(simulations):
+        hard = random.random(400) < 0.3
+        a, b = (rows[(random.random(400) < np.where(hard, 0.5, 0.1)).astype(int)] for _ in range(2))
+        drawn = [resampled_id(p, labels, 400, seed)["accuracy"] for p in (a, b)]
+        value = np.mean(a.argmax(1) == 0) - np.mean(b.argmax(1) == 0)
+        rejected += paired_bootstrap(float(value), drawn[0] - drawn[1]).p_value <= 0.05
+    assert near(rejected / simulations, 0.05, simulations, slack=0.01), rejected / simulations
+
+
+@pytest.mark.parametrize(
+    ("seeds", "of_seed", "of_image"), [(2, 1.0, 0.5), (3, 1.0, 0.0), (3, 1.0, 0.5), (3, 0.5, 1.0), (5, 0.2, 1.0)]
+)
+def test_losses_equally_good_over_seeds_differ_in_5_percent_at_most(
+    seeds: int, of_seed: float, of_image: float
+) -> None:
+    """Differences = of the images, common to the seeds, + of each seed. The t-test alone sees too much."""
+    random, simulations = np.random.default_rng(seeds), 800
+    images = of_image * random.normal(size=(simulations, 1))
+    differences = images + of_seed * random.normal(size=(simulations, seeds))
+    rejected = np.mean([paired_over_seeds(d, of_image**2).p_value <= 0.05 for d in differences])
+    assert rejected < 0.05 + 3.5 * (0.05 * 0.95 / simulations) ** 0.5, rejected
+    assert rejected > 0.005, rejected
+    if of_image >= 1:
+        assert np.mean(stats.ttest_1samp(differences, 0, axis=1).pvalue <= 0.05) > 0.15
+
+
+# ---- several comparisons
+
+
+def test_holm_by_hand() -> None:
+    assert holm(np.array([0.01, 0.04, 0.03, 0.005])) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm(np.array([0.6, 0.5])) == pytest.approx([1, 1])
+    assert holm(np.array([0.02])) == pytest.approx([0.02])
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
+def test_holm_is_the_step_down_procedure(p_values: list[float]) -> None:
+    adjusted, m = holm(np.array(p_values)), len(p_values)
+    rejected = set()
+    for step, i in enumerate(np.argsort(p_values)):
+        if p_values[i] * (m - step) > 0.05:
+            break
+        rejected.add(int(i))
+    assert {i for i in range(m) if adjusted[i] <= 0.05} == rejected
+    assert (adjusted >= p_values).all()
+
+
+def test_holm_keeps_the_familywise_error_at_5_percent() -> None:
+    """Six tests that share half of their variance, two of them of a true difference."""
+    random, simulations = np.random.default_rng(8), 4000
+    z = (random.normal(size=(simulations, 1)) + random.normal(size=(simulations, 6))) / 2**0.5
+    z[:, 4:] += 4
+    p_values = 2 * stats.norm.sf(abs(z))
+    wrong = np.mean([(holm(p)[:4] <= 0.05).any() for p in p_values])
+    assert 0.02 < wrong < 0.05 + 3.5 * (0.05 * 0.95 / simulations) ** 0.5, wrong
+
+
+def rows(means: list[float], resamples: int, seeds: int = 1) -> tuple[dict[str, Array], dict[str, Array]]:
+    random = np.random.default_rng(0)
+    values = {str(i): np.full(seeds, mean) + 0.01 * random.normal(size=seeds) for i, mean in enumerate(means)}
+    return values, {row: v[:, None] + 0.1 * random.normal(size=(seeds, resamples)) for row, v in values.items()}
+
+
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_rows_close_to_the_best_are_named_and_the_best_is_first(seeds: int) -> None:
+    values, resampled = rows([5, 9, 8.95, 2], 500, seeds)
+    assert indistinguishable_from_best(values, resampled, higher_is_better=True) == ["1", "2"]
+    assert indistinguishable_from_best(values, resampled, higher_is_better=False) == ["3"]
+
+
+def test_a_row_alone_is_the_best() -> None:
+    assert indistinguishable_from_best(*rows([1], 1), higher_is_better=True) == ["0"]
+
+
+def test_too_few_resamples_for_the_correction_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"78 resamples cannot tell 2 rows from the best; take 80 at least"):
+        indistinguishable_from_best(*rows([1, 2, 3], 78), higher_is_better=True)
+    assert indistinguishable_from_best(*rows([1, 2, 3], 80), higher_is_better=True) == ["2"]
+
+
+def test_the_normal_tail_goes_on_where_no_resample_crosses_0() -> None:
+    """d = 5 deviations: p = 2 P(Z > 5) = 5.73e-7, which 1,000 resamples cannot show; where some cross 0, no change."""
+    noise = np.tile([-1.0, 1.0], 500) * (999 / 1000) ** 0.5  # of sample deviation 1
+
+    def both(difference: float, spread: float = 1.0) -> list[float]:
+        a, b, zeros = np.array([difference]), np.array([0.0]), np.zeros((1, 1000))
+        return [
+            compare(a, b, difference + spread * noise[None], zeros, normal_tail=tail).p_value for tail in (False, True)
+        ]
+
+    assert both(5.0) == pytest.approx([2 / 1001, 5.733e-7], rel=1e-3)
+    assert both(-5.0) == both(5.0)
+    assert both(0.5) == pytest.approx([1, 1])
+    assert both(1.0, spread=0.0) == pytest.approx([2 / 1001, np.exp(LOG_SMALLEST_P)])
+    few = 1 + np.array([-0.99, 0.99] * 5)  # none crosses 0, and the normal p is .34: that of the resamples stays
+    weak = paired_bootstrap(1.0, few)
+    assert beyond_resamples(weak, few) == weak
+
+
+def test_with_the_normal_tail_few_resamples_correct_for_many_rows() -> None:
+    values, resampled = rows([9, *[5] * 40], 1000)
+    assert indistinguishable_from_best(values, resampled, higher_is_better=True, normal_tail=True) == ["0"]
+    few = {row: values[row] for row in ("0", "1", "2")}, {row: resampled[row] for row in ("0", "1", "2")}
+    both = [indistinguishable_from_best(*few, higher_is_better=False, normal_tail=tail) for tail in (True, False)]
+    assert both[0] == both[1]
+
+
+def test_the_truly_best_row_is_missing_in_less_than_5_percent() -> None:
+    random, simulations, missing, any_worse = np.random.default_rng(9), 800, 0, 0
+    for _ in range(simulations):
+        values = {str(i): random.normal(size=1) for i in range(6)}
+        resampled = {row: v[:, None] + random.normal(size=(1, 1000)) for row, v in values.items()}
+        kept = indistinguishable_from_best(values, resampled, higher_is_better=True)
+        missing, any_worse = missing + ("0" not in kept), any_worse + (len(kept) < 6)
+    assert missing / simulations < 0.05, missing / simulations
+    assert near(any_worse / simulations, 0.11, simulations), any_worse / simulations  # as the docstring says

@@ -1,0 +1,107 @@
+"""Folders of made-up runs, as a training leaves them."""
+
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from oodbench.evaluation.bootstrap import percentile_interval
+from oodbench.runs.folder import Run
+from oodbench.storage import save_arrays, write_json
+
+Array = NDArray[Any]
+
+CONFIG: dict[str, Any] = {
+    "name": {"dataset": "cifar10", "backbone": "resnet18", "loss": "plain", "recipe": "short"},
+    "seed": 0,
+    "precision": "auto",
+    "dataset": {"num_classes": 10, "near": ["cifar100"], "limit": None, "limit_test": None},
+    "backbone": {"_target_": "oodbench.backbones.resnet18", "width": 64},
+    "loss": {"_target_": "oodbench.losses.Plain", "smoothing": 0.0},
+    "recipe": {
+        "epochs": 10,
+        "batch_size": 128,
+        "optimizer": {"_target_": "torch.optim.SGD", "_partial_": True, "lr": 0.1},
+        "warmup_epochs": 0,
+        "clip_grad_norm": None,
+    },
+}
+
+
+def score(auroc: float) -> dict[str, float]:
+    return {"auroc": auroc, "fpr95_idpos": 1 - auroc, "fpr95_oodpos": 0.5, "aupr_in": 0.7, "aupr_out": 0.6}
+
+
+def add_run(
+    results: Path,
+    loss: str = "plain",
+    seed: int = 0,
+    accuracy: float = 0.9,
+    ood: dict[str, dict[str, float]] | None = None,  # AUROC by set and detector
+    images: int = 100,
+    config: dict[str, dict[str, Any]] | None = None,
+    finished: bool = True,
+    not_applicable: dict[str, str] | None = None,
+    noise: Array | dict[str, Array] | None = None,
+    calibration: dict[str, Any] | None = None,
+    digests: dict[str, str] | None = None,
+) -> Path:
+    """A run folder as a training leaves it; `config` overrides single values of CONFIG's blocks.
+
+    noise: (R,), what resampling adds to every number, or to those whose names in the file begin with a key; without
+    it, the run was scored before there were resamples.
+    """
+    resolved = deepcopy(CONFIG) | {"seed": seed}
+    resolved["name"]["loss"], resolved["loss"]["_target_"] = loss, f"oodbench.losses.{loss}"
+    for block, values in (config or {}).items():
+        resolved[block] |= values
+    run = Run(resolved | {"results_dir": str(results)})
+    folder = run.folder
+    folder.mkdir(parents=True)
+    run.write_config()
+    ood = ood or {"cifar100": {"ood_score": 0.8, "msp": 0.8}, "svhn": {"ood_score": 0.9, "msp": 0.9}}
+    metrics = {
+        "config_hash": run.hash,
+        **{"accuracy": accuracy, "ece": 0.05, "nll": 0.3, "brier": 0.1},
+        "ood": {set_: {detector: score(auroc) for detector, auroc in each.items()} for set_, each in ood.items()},
+        **({} if not_applicable is None else {"not_applicable": not_applicable}),
+        "provenance": {
+            "images": {
+                "train": resolved["dataset"]["limit"] or 50_000,
+                "test": resolved["dataset"]["limit_test"] or 10_000,
+                **dict.fromkeys(ood, images),
+            },
+            "precision": "bf16",
+            **({} if digests is None else {"digests": digests}),
+        },
+    }
+    if calibration is not None:
+        metrics["calibration"] = calibration
+    if noise is not None:
+        metrics["resamples"] = "made up"
+        metrics["intervals"] = write_resamples(folder, metrics, noise if isinstance(noise, dict) else {"": noise})
+    if finished:
+        write_json(folder / "metrics.json", metrics)
+    return folder
+
+
+def write_resamples(folder: Path, metrics: dict[str, Any], noise: dict[str, Array]) -> dict[str, Any]:
+    """-> the intervals"""
+    numbers = {metric: metrics[metric] for metric in ("accuracy", "ece", "nll", "brier")}
+    for set_, detectors in metrics["ood"].items():
+        for detector, values in detectors.items():
+            numbers |= {f"{set_}/{detector}/{metric}": value for metric, value in values.items()}
+    resampled = {
+        name: value + noise[max((key for key in noise if name.startswith(key)), key=len)]
+        for name, value in numbers.items()
+    }
+    save_arrays(folder / "resamples.safetensors", resampled, seal="made up")
+    intervals: dict[str, Any] = {"ood": {}}
+    for name, values in resampled.items():
+        *where, metric = name.split("/")
+        at = intervals
+        for key in ["ood", *where] if where else []:
+            at = at.setdefault(key, {})
+        at[metric] = list(percentile_interval(values))
+    return intervals

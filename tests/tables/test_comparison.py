@@ -1,0 +1,169 @@
+"""Two runs number by number, against hand-worked differences and oodbench.evaluation.significance."""
+
+import importlib.util
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from helpers.config import ROOT
+from helpers.made_up import Array, add_run
+
+from oodbench.evaluation.significance import compare, holm
+from oodbench.tables.comparison import Line, lines, load_side, pairs_of, report
+
+NOISE = np.linspace(-0.02, 0.02, 1000)
+
+
+def compared(
+    a: Path, b: Path, detector: str = "ood_score", detector_b: str | None = None
+) -> dict[tuple[str, str], Line]:
+    found = lines(pairs_of(load_side(a), load_side(b)), detector, detector_b or detector)
+    return {(line.ood, line.metric): line for line in found}
+
+
+def test_differences_of_one_seed_by_hand(tmp_path: Path) -> None:
+    """Resamples of accuracy differ by .03 each, so p is of the normal law's tail; those of svhn by .01 + 2 NOISE: of
+    1,000 steps from -.03 to .05, 375 are below 0, p = 2 (1 + 375) / 1001.
+    """
+    a = add_run(tmp_path, "a", accuracy=0.93, ood={"svhn": {"ood_score": 0.91}}, noise=NOISE)
+    b = add_run(tmp_path, "b", accuracy=0.90, ood={"svhn": {"ood_score": 0.90}}, noise={"": NOISE, "svhn": -NOISE})
+    found = compared(a, b)
+    assert len(found) == 4 + 5
+    accuracy, auroc = found["", "accuracy"], found["svhn", "auroc"]
+    assert [accuracy.test.difference, *accuracy.test.interval] == pytest.approx([0.03, 0.03, 0.03])
+    assert (accuracy.better, accuracy.images) == ("A", "10,000")
+    assert [auroc.test.difference, *auroc.test.interval] == pytest.approx([0.01, 0.01 - 0.038, 0.01 + 0.038])
+    assert auroc.test.p_value == pytest.approx(2 * 376 / 1001)
+    assert (auroc.better, auroc.images, auroc.test.n) == ("", "10,000 + 100", 1)
+    assert compared(b, a)["", "accuracy"].better == "B"
+
+
+def test_lower_is_better_where_it_is(tmp_path: Path) -> None:
+    a = add_run(tmp_path, "a", ood={"svhn": {"ood_score": 0.95}}, noise=NOISE)  # FPR@95 idpos .05
+    b = add_run(tmp_path, "b", ood={"svhn": {"ood_score": 0.90}}, noise=NOISE)
+    found = compared(a, b)
+    assert found["svhn", "auroc"].better == found["svhn", "fpr95_idpos"].better == "A"
+    assert found["svhn", "fpr95_idpos"].test.difference == pytest.approx(-0.05)
+    assert found["svhn", "fpr95_oodpos"].better == found["", "nll"].better == ""  # equal
+
+
+def test_seeds_are_paired_and_p_is_holms_over_all_lines(tmp_path: Path) -> None:
+    random, values, noises = np.random.default_rng(0), {}, {}
+    for loss, accuracies in {"a": {0: 0.9, 1: 0.92, 2: 0.91}, "b": {0: 0.89, 1: 0.9, 2: 0.9, 3: 0.1}}.items():
+        for seed, accuracy in accuracies.items():
+            noise = 0.001 * random.normal(size=1000)
+            values[loss, seed], noises[loss, seed] = accuracy, noise
+            folder = add_run(tmp_path, loss, seed, accuracy, noise=noise)
+        noises[loss] = folder.parent
+    found = compared(noises["a"], noises["b"])
+    a, b = (np.array([values[loss, seed] for seed in range(3)]) for loss in "ab")
+    shift_a, shift_b = (np.stack([values[x, s] + noises[x, s] for s in range(3)]) for x in "ab")
+    expected = compare(a, b, shift_a, shift_b)
+    test = found["", "accuracy"].test
+    assert [test.difference, *test.interval, test.p_value] == pytest.approx(
+        [expected.difference, *expected.interval, expected.p_value]
+    )
+    assert test.n == 3
+    p_values: Array = np.array([line.test.p_value for line in found.values()])
+    assert [line.adjusted for line in found.values()] == pytest.approx(list(holm(p_values)))
+
+
+def test_two_detectors_of_one_run_are_compared_on_its_ood_sets_alone(tmp_path: Path) -> None:
+    run = add_run(tmp_path, ood={"svhn": {"ood_score": 0.8, "energy": 0.9}}, noise=NOISE)
+    found = compared(run, run, "ood_score", "energy")
+    assert {ood for ood, _ in found} == {"svhn"}
+    assert found["svhn", "auroc"].test.difference == pytest.approx(-0.1)
+    assert found["svhn", "auroc"].better == "B"
+
+
+def test_two_networks_of_other_seeds_are_compared_as_networks(tmp_path: Path) -> None:
+    a, b = (add_run(tmp_path, seed=seed, accuracy=0.9 - seed / 100, noise=NOISE) for seed in (0, 1))
+    pairs = pairs_of(load_side(a), load_side(b))
+    printed = report(pairs, "ood_score", "ood_score", lines(pairs, "ood_score", "ood_score"), alone={0, 1})
+    assert "n = 1, seeds 0 against 1\n" in printed
+
+
+def test_the_report_says_what_is_better_and_what_was_left_out(tmp_path: Path) -> None:
+    for seed in (0, 1):
+        a = add_run(
+            tmp_path, "a", seed, accuracy=0.93, noise=NOISE, ood={"svhn": {"ood_score": 0.9}, "x": {"ood_score": 1}}
+        )
+    b = add_run(tmp_path, "b", 0, accuracy=0.90, noise=NOISE, ood={"svhn": {"ood_score": 0.9}})
+    sides = load_side(a.parent), load_side(b.parent)
+    pairs = pairs_of(*sides)
+    printed = report(
+        pairs, "ood_score", "ood_score", lines(pairs, "ood_score", "ood_score"), sides[0].keys() ^ sides[1].keys()
+    )
+    assert "n = 1, seeds 0; of one side alone, left out: 1" in printed
+    assert "OOD sets without numbers on both sides, left out: x" in printed
+    row = next(line for line in printed.splitlines() if "accuracy  " in line)
+    assert row.split() == ["-", "accuracy", "+3.00", "[+3.00,", "+3.00]", "<0.0001", "<0.0001", "A", "10,000"]
+    assert "proper scores" not in printed
+    assert "Of 9 numbers A is better in 1, B in 0; 8 are not distinguishable" in printed
+    assert "it compares these two networks" in printed
+
+
+def test_the_report_warns_of_nll_where_probabilities_do_not_sum_to_one(tmp_path: Path) -> None:
+    a = add_run(tmp_path, "a", noise=NOISE)
+    b = add_run(tmp_path, "b", noise=NOISE, calibration={"own": {}, "normalised": {}, "temperature_scaled": None})
+    pairs = pairs_of(load_side(a), load_side(b))
+    printed = report(pairs, "ood_score", "ood_score", lines(pairs, "ood_score", "ood_score"), [])
+    assert "Probabilities of B do not sum to one: nll and brier are no proper scores of them." in printed
+
+
+@pytest.mark.parametrize(
+    ("other", "complaint"),
+    [
+        ({"config": {"name": {"dataset": "digits"}}}, "numbers of other images"),
+        ({"digests": {"test": "other", "svhn": "s"}}, "the test images differ"),
+        (
+            {"digests": {"test": "t", "svhn": "other"}},
+            "the svhn images differ, 100 and 100 images with digests s and other",
+        ),
+        ({"images": 50}, "the svhn images differ, 100 and 50 images"),
+        ({"noise": None}, "has no resamples of accuracy; score it again with `scripts/evaluate.py`"),
+        ({"noise": NOISE[:500]}, "the runs have 500 and 1000 resamples"),
+        ({"ood": {"svhn": {"msp": 0.5}}}, "has no detector ood_score; it has msp"),
+        ({"ood": {"mnist": {"ood_score": 0.5}}}, ""),
+        ({"not_applicable": {"ood_score": "needs a linear head"}}, "ood_score needs a linear head"),
+    ],
+)
+def test_what_cannot_be_compared_is_an_error_that_says_why(
+    tmp_path: Path, other: dict[str, Any], complaint: str
+) -> None:
+    usual = {"ood": {"svhn": {"ood_score": 0.9}}, "noise": NOISE, "digests": {"test": "t", "svhn": "s"}}
+    a, b = add_run(tmp_path, "a", **usual), add_run(tmp_path, "b", **(usual | other))
+    if complaint:
+        with pytest.raises(ValueError, match=re.escape(complaint)):
+            compared(a, b)
+    else:
+        assert {ood for ood, _ in compared(a, b)} == {""}
+
+
+def test_seeds_that_are_not_shared_a_folder_without_a_run_and_a_run_with_itself(tmp_path: Path) -> None:
+    for seed in (0, 1):
+        a = add_run(tmp_path, "a", seed, noise=NOISE)
+    b = add_run(tmp_path, "b", 2, noise=NOISE)
+    with pytest.raises(ValueError, match=r"A has the seeds \[0, 1\], B \[2\]: none in common"):
+        compared(a.parent, b)
+    with pytest.raises(FileNotFoundError, match="no finished run"):
+        compared(tmp_path, b)
+    with pytest.raises(ValueError, match="the same run read with the same detector"):
+        compared(b, b)
+
+
+def test_the_script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    spec = importlib.util.spec_from_file_location("compare_script", ROOT / "scripts" / "compare.py")
+    assert spec is not None
+    assert spec.loader is not None
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    run = add_run(tmp_path, ood={"svhn": {"ood_score": 0.8, "energy": 0.9}}, noise=NOISE)
+    monkeypatch.setattr("sys.argv", ["compare.py", str(run), "--detector-b", "energy"])
+    script.main()
+    assert "B: cifar10/resnet18/plain" in capsys.readouterr().out
+    monkeypatch.setattr("sys.argv", ["compare.py", str(run)])
+    with pytest.raises(SystemExit, match="compare: A and B are the same run"):
+        script.main()

@@ -1,0 +1,128 @@
+"""Crop, flip and normalisation against torchvision on PIL images, bit for bit; what an epoch draws."""
+
+from itertools import product
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torchvision.transforms import functional as tv
+
+from oodbench.training.batches import (
+    Augmentation,
+    batches,
+    crop_and_flip,
+    derive_seed,
+    normalise,
+    sample_augmentation,
+    to_device_padded,
+)
+
+CPU = torch.device("cpu")
+IMAGES = np.random.default_rng(0).integers(256, size=(3, 32, 32, 3), dtype=np.uint8)
+MEAN, STD = [0.4914, 0.4822, 0.4465], [0.2470, 0.2435, 0.2616]
+
+
+def by_torchvision(image: np.ndarray, top: int, left: int, flip: bool, padding: int) -> torch.Tensor:
+    picture = tv.crop(tv.pad(Image.fromarray(image), padding), top, left, 32, 32)
+    return tv.normalize(tv.to_tensor(tv.hflip(picture) if flip else picture), MEAN, STD)
+
+
+@pytest.mark.parametrize("padding", [4, 0])
+def test_every_crop_and_flip_equals_torchvision_bit_for_bit(padding: int) -> None:
+    offsets = range(2 * padding + 1)
+    every = list(product(range(len(IMAGES)), offsets, offsets, (False, True)))
+    columns = [torch.tensor(column) for column in zip(*every, strict=True)]
+    ours = normalise(
+        crop_and_flip(to_device_padded(IMAGES, padding, CPU), *columns), torch.tensor(MEAN), torch.tensor(STD)
+    )
+    theirs = torch.stack([by_torchvision(IMAGES[i], top, left, flip, padding) for i, top, left, flip in every])
+    assert torch.equal(ours, theirs)
+
+
+def test_images_stay_uint8_and_channels_last_up_to_the_network() -> None:
+    x = crop_and_flip(
+        to_device_padded(IMAGES, 4, CPU), torch.arange(3), *torch.zeros(2, 3).long(), torch.zeros(3).bool()
+    )
+    assert x.dtype == torch.uint8
+    assert x.is_contiguous(memory_format=torch.channels_last)
+    assert normalise(x, torch.zeros(3), torch.ones(3)).is_contiguous(memory_format=torch.channels_last)
+
+
+def test_resident_images_are_a_copy_with_black_around() -> None:
+    locked = IMAGES.copy()
+    locked.flags.writeable = False  # as a memory map is
+    padded = to_device_padded(locked, 4, CPU)
+    assert padded.shape == (3, 40, 40, 3)
+    assert torch.equal(padded[:, 4:-4, 4:-4], torch.from_numpy(IMAGES))
+    assert padded.long().sum() == IMAGES.sum(dtype=np.int64)
+
+
+def equal(a: Augmentation, b: Augmentation) -> bool:
+    return all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
+
+
+def test_an_epoch_depends_on_seed_and_epoch_and_on_nothing_else() -> None:
+    first = sample_augmentation(3, 7, 500, 4, True)
+    torch.manual_seed(99)
+    assert equal(first, sample_augmentation(3, 7, 500, 4, True))
+    for seed, epoch in ((3, 8), (4, 7), (7, 3)):
+        other = sample_augmentation(seed, epoch, 500, 4, True)
+        assert not any(torch.equal(x, y) for x, y in zip(first, other, strict=True))
+
+
+def test_drawing_leaves_the_global_generator_alone() -> None:
+    state = torch.get_rng_state()
+    sample_augmentation(0, 0, 100, 4, True)
+    assert torch.equal(state, torch.get_rng_state())
+
+
+def test_no_two_epochs_of_ten_seeds_share_a_generator() -> None:
+    assert len({derive_seed(seed, epoch) for seed in range(10) for epoch in range(200)}) == 2000
+
+
+def test_the_order_is_a_permutation() -> None:
+    order = sample_augmentation(0, 0, 1234, 4, True).order
+    assert torch.equal(order.sort().values, torch.arange(1234))
+    assert not torch.equal(order, torch.arange(1234))
+
+
+def test_offsets_are_uniform_over_the_81_crops_and_half_are_flipped() -> None:
+    n = 81_000
+    epoch = sample_augmentation(0, 0, n, 4, True)
+    cells = torch.bincount(epoch.top * 9 + epoch.left, minlength=81)
+    assert cells.shape == (81,)
+    assert ((cells - 1000).abs() < 5 * 1000**0.5).all()  # five standard deviations
+    for part in (epoch.flip, epoch.flip[epoch.top == 0], epoch.flip[epoch.left == 8]):
+        assert abs(part.double().mean() - 0.5) < 2.5 / len(part) ** 0.5
+
+
+def test_no_flip_and_no_padding_leave_the_image_as_it_is() -> None:
+    epoch = sample_augmentation(5, 1, 3, 0, False)
+    assert not epoch.flip.any()
+    for x, y in batches(to_device_padded(IMAGES, 0, CPU), torch.arange(3), epoch, 2):
+        assert torch.equal(x, torch.from_numpy(IMAGES).permute(0, 3, 1, 2)[y])
+
+
+def test_switching_flips_off_changes_nothing_else() -> None:
+    assert equal(
+        sample_augmentation(0, 0, 50, 4, True)._replace(flip=torch.zeros(50).bool()),
+        sample_augmentation(0, 0, 50, 4, False),
+    )
+
+
+def test_batches_show_every_image_once_with_its_label_and_the_last_is_short() -> None:
+    n = 50
+    images = np.zeros((n, 32, 32, 3), dtype=np.uint8) + np.arange(n, dtype=np.uint8)[:, None, None, None]
+    epoch = sample_augmentation(0, 0, n, 0, True)
+    seen = list(batches(to_device_padded(images, 0, CPU), torch.arange(n) * 2, epoch, 16))
+    assert [len(y) for _, y in seen] == [16, 16, 16, 2]
+    shown = torch.cat([x[:, 0, 0, 0] for x, _ in seen]).long()
+    assert torch.equal(shown, epoch.order)
+    assert torch.equal(torch.cat([y for _, y in seen]), 2 * shown)
+
+
+def test_cifar_at_batch_size_128_is_391_steps_the_last_of_80() -> None:
+    one = torch.zeros(1, 32, 32, 3, dtype=torch.uint8).expand(50_000, -1, -1, -1)
+    sizes = [len(y) for _, y in batches(one, torch.zeros(50_000), sample_augmentation(0, 0, 50_000, 0, False), 128)]
+    assert (len(sizes), sizes[-1]) == (391, 80)
