@@ -1,4 +1,4 @@
-"""What has become of every run:  python scripts/status.py [--results-dir results]"""
+"""Show the state of every run:  python scripts/status.py [--results-dir results]"""
 
 import argparse
 from pathlib import Path
@@ -7,7 +7,7 @@ from oodbench.runs.status import states, table
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="What has become of every run.")
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--results-dir", type=Path, default=Path("results"), help="has runs/")
     args = parser.parse_args()
     rows = states(args.results_dir)

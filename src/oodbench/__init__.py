@@ -1,1 +1,3 @@
-"""When a classifier meets something it was never taught, does it know?"""
+"""A benchmark of out-of-distribution detection and calibration for image classifiers."""
+
+__version__ = "0.2.0"

@@ -1,203 +1,240 @@
-"""The command line, checked before anything starts, and a sweep's cells with what becomes of them.
+"""The command line of train.py, checked before anything starts; a sweep's runs; configurations for other programs."""
 
-The files below conf/ are the schema: a key is one of theirs, and a value is of the type of its default. Hydra alone
-would take `seed=abc` for a text, and would not say which keys there are.
-"""
-
-import difflib
-import json
+import itertools
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from copy import deepcopy
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import hydra
 from hydra import initialize_config_dir
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-from hydra._internal.utils import get_args_parser
-from hydra.core.global_hydra import GlobalHydra
+from hydra._internal.utils import get_args_parser  # Hydra has no public way to read its own options
 from hydra.core.hydra_config import HydraConfig
-from hydra.core.object_type import ObjectType
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, OmegaConf
 
-from oodbench.runs.folder import Run
-from oodbench.runs.lock import run_by_workers
-from oodbench.runs.signals import ending
+from oodbench.evaluation.metrics import ID_METRICS, OOD_METRICS
+from oodbench.overrides import UsageError, check, check_choices, check_limits, is_choice, parse
+from oodbench.runs.folder import RunFolder
+from oodbench.runs.identity import Config, with_pretrained_weights
+from oodbench.runs.lock import LockedError, run_by_workers
+from oodbench.runs.record import is_complete, objective_names, requested
+from oodbench.runs.signals import exit_on_signal
 from oodbench.runs.status import state_of, table
 from oodbench.storage import UnwritableError, check_writable
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
-NUMBER = (int, float)
-KINDS: dict[type, tuple[str, tuple[type, ...]]] = {  # of a default: in words, what may stand in its place
-    bool: ("true or false", (bool,)),
-    int: ("a whole number", (int,)),
-    float: ("a number", (*NUMBER, type(None))),  # null: not at all, as in recipe.clip_grad_norm=null
-    str: ("a text", (str,)),
-    list: ("a list", (list,)),
-    dict: ("a group of keys", (dict,)),
-    type(None): ("a number, true, false, a list or null", (*NUMBER, bool, list, type(None))),
-}
-CHOICES: dict[str, tuple[Any, ...]] = {"compile": (False, True, "reduce-overhead", "max-autotune")}  # of several types
-OPEN = ("ood", "detector", "image_detector")  # where +<name> adds a set or a score of one's own
-
-
-class UsageError(Exception):
-    """A command line that no run can follow; the message names the key, the value and what is there instead."""
+BUSY = 75  # sysexits.h's EX_TEMPFAIL: try again later
 
 
 def compose(overrides: Sequence[str] = ()) -> DictConfig:
     """Return the configuration that `python train.py <overrides>` sees, without Hydra's own part."""
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        cfg = hydra.compose("train", list(overrides), return_hydra_config=True)
-    HydraConfig.instance().set_config(cfg)  # `name` reads the choices from it
-    with open_dict(cfg):
-        del cfg["hydra"]
-    return cfg
+        cfg = _composed(overrides)
+    return without_hydra(cfg)
 
 
-def start(main: Callable[[], Any], arguments: Sequence[str], conf: Path) -> None:
-    """Call main, a `hydra.main` that reads the same arguments, once they are known to be right.
+def main(train: Callable[[], Any], arguments: Sequence[str]) -> None:
+    """Call train, a `hydra.main` that reads the same arguments, once they are known to be right.
 
-    After a sweep over a grid: a table of its cells, and SystemExit with status 1 where one is not finished.
+    After a sweep over a grid: a table of its runs, and SystemExit with status 1 where one is not finished.
     """
     try:
-        runs = cells(arguments, conf)
-    except UsageError as error:
+        runs, is_sweep = plan(arguments)
+        if runs and runs[0]["dry_run"]:  # Hydra would begin by making a folder
+            print(*(dry_run_line(config) for config in runs), sep="\n")
+            return
+        check_buildable(runs)
+        runs = runs if is_sweep else []
+        for results_dir in {config["results_dir"] for config in runs}:  # Hydra writes there before any run does
+            check_writable(Path(results_dir, "runs"))
+    except (UsageError, UnwritableError) as error:
         raise SystemExit(f"{Path(sys.argv[0]).name}: {error}") from None
-    except HydraException:  # main will tell it better
-        runs = []
-    if runs and runs[0].config["dry_run"]:  # which Hydra would begin by making a folder
-        print(*(run.outlook() for run in runs), sep="\n")
-        return
+    folders = [RunFolder.of(config) for config in runs]
     try:
-        for results_dir in {run.results_dir for run in runs}:  # Hydra writes there before any cell does
-            check_writable(results_dir / "runs")
-    except UnwritableError as error:
-        raise SystemExit(f"{Path(sys.argv[0]).name}: {error}") from None
-    try:
-        with ending(lambda: run_by_workers(run.folder for run in runs)):
-            main()
+        with exit_on_signal(lambda: run_by_workers(folder.path for folder in folders)):
+            train()
     finally:
         if runs:
-            print("\n" + table([state_of(run.folder, run.results_dir, run.is_finished()) for run in runs]))
-    if not all(run.is_finished() for run in runs):
+            print(
+                "\n"
+                + table([state_of(f.path, f.results_dir, is_finished(c)) for f, c in zip(folders, runs, strict=True)])
+            )
+    if not all(is_finished(config) for config in runs):
         raise SystemExit(1)
 
 
-def cells(arguments: Sequence[str], conf: Path) -> list[Run]:
-    """Check every override; the runs that a sweep will start, in its order.
+def plan(arguments: Sequence[str]) -> tuple[list[Config], bool]:
+    """Check every override; return the resolved configurations that will run, in their order, and if it is a sweep.
 
-    Empty for a single run, for a search that chooses as it goes, and for what Hydra answers itself (--help, --cfg).
-    Raises UsageError for a key that is not there or a value of another type, HydraException for what Hydra refuses.
+    No run for a search, which chooses as it goes, and for what Hydra answers itself (--help, --cfg). Raises UsageError
+    for a key that is not there, or a value of another type or range.
     """
     args = get_args_parser().parse_args(list(arguments))
-    elsewhere = args.config_dir or args.config_name or args.config_path or args.experimental_rerun
-    if elsewhere or args.help or args.hydra_help or args.cfg or args.info or args.shell_completion:
-        return []
-    with initialize_config_dir(str(conf.resolve()), version_base="1.3"):
-        given = _parsed(args.overrides)
-        plain = [o for o in given if not o.is_sweep_override()]
-        settings = _composed([_text(o) for o in plain if _is_choice(o) or o.is_hydra_override()])["hydra"]
-        sweeps = args.multirun or settings["mode"] == RunMode.MULTIRUN
-        grid = sweeps and settings["sweeper"]["_target_"].endswith("BasicSweeper")
-        lines = _lines(args.overrides, settings["sweeper"]["params"] or {}) if grid else [args.overrides]
-        _check_lines(lines)
-        if sweeps and not grid and not _composed([_text(o) for o in plain])["validation"]["images"]:
-            raise UsageError("a search needs images to choose by that are not reported: add validation.images=5000")
-        return [Run(_composed(line)) for line in lines] if grid else []
+    other_conf = args.config_dir or args.config_name or args.config_path or args.experimental_rerun
+    if other_conf or args.help or args.hydra_help or args.cfg or args.info or args.shell_completion:
+        return [], False
+    try:
+        with initialize_config_dir(str(CONF), version_base="1.3"):
+            given = parse(args.overrides)
+            for override in given:
+                check_choices(override)
+            plain = [o for o in given if not o.is_sweep_override()]
+            settings = _composed([_text(o) for o in plain if is_choice(o) or o.is_hydra_override()]).hydra
+            is_sweep = args.multirun or settings.mode == RunMode.MULTIRUN
+            if is_sweep and not settings.sweeper._target_.endswith("BasicSweeper"):
+                _check_search(given)
+                return [], True
+            lines = expand(args.overrides, settings.sweeper.params or {}) if is_sweep else [given]
+            return [resolve(cfg) for cfg in _checked(lines)], is_sweep
+    except HydraException as error:
+        raise UsageError(str(error).strip()) from error
 
 
-def _parsed(texts: Sequence[str]) -> list[Override]:
-    return OverridesParser.create(config_loader=GlobalHydra.instance().config_loader()).parse_overrides(list(texts))
+def _check_search(given: Sequence[Override]) -> None:
+    """Check what is known of a search before it starts."""
+    list(_checked([given]))
+    if not _composed([_text(o) for o in given if not o.is_sweep_override()]).validation.images:
+        raise UsageError("a search needs held-out images to choose by: add validation.images=5000")
+
+
+def expand(overrides: Sequence[str], params: dict[str, Any]) -> list[list[Override]]:
+    """Return the overrides of every run of the grid that they and the configured parameters span.
+
+    A key that is given twice keeps its first place and its last values, as in Hydra's own sweeper.
+    """
+    values: dict[str, list[str]] = {}
+    for override in parse([*(f"{key}={value}" for key, value in params.items()), *overrides]):
+        key = override.get_key_element()
+        if override.is_sweep_override():
+            if not override.is_discrete_sweep():
+                raise UsageError(f"{override.input_line}: an interval is for hydra/sweeper=search; a grid needs a list")
+            values[key] = [f"{key}={value}" for value in override.sweep_string_iterator()]
+        else:
+            values[key] = [f"{key}={override.get_value_element_as_str()}"]
+    parsed = cache(lambda text: parse([text])[0])
+    return [[parsed(text) for text in line] for line in itertools.product(*values.values())]
+
+
+def _checked(lines: Sequence[Sequence[Override]]) -> Iterator[DictConfig]:
+    """Yield the configuration of each line. Raises UsageError where one sets what no run can have."""
+    defaults = cache(lambda *picked: _composed(picked))  # of a hundred runs few pick different files
+    own_part = cache(lambda *picked: without_hydra(defaults(*picked)))
+    known = cache(lambda *picked: OmegaConf.to_container(own_part(*picked), resolve=False))
+    described: DictConfig | None = None
+    for line in lines:
+        picked = [_text(override) for override in line if is_choice(override)]
+        values = [override for override in line if not is_choice(override) and not override.is_sweep_override()]
+        for override in line:
+            if not is_choice(override) and not override.is_hydra_override():
+                check(override, known(*picked))  # type: ignore[arg-type]
+        if any(o.is_add() or o.is_force_add() or o.is_delete() or o.is_hydra_override() for o in values):
+            described = _composed([*picked, *map(_text, values)])
+            yield without_hydra(described)
+        else:
+            if described is not defaults(*picked):
+                described = defaults(*picked)
+                HydraConfig.instance().set_config(described)  # `name` reads the choices from it
+            yield overridden(own_part(*picked), values)
+
+
+def overridden(defaults: DictConfig, values: Sequence[Override]) -> DictConfig:
+    """Set plain values, as Hydra does it, but without reading the files again, which takes 0.2 s a run."""
+    cfg = deepcopy(defaults)
+    for override in values:
+        OmegaConf.update(cfg, override.key_or_group, override.value(), merge=True)
+    return cfg
+
+
+def without_hydra(cfg: DictConfig) -> DictConfig:
+    """Return the configuration without Hydra's own part."""
+    return OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"])
+
+
+def _composed(overrides: Sequence[str]) -> DictConfig:
+    """Compose conf/train.yaml, Hydra's own part included."""
+    cfg = hydra.compose("train", list(overrides), return_hydra_config=True)
+    HydraConfig.instance().set_config(cfg)
+    return cfg
 
 
 def _text(override: Override) -> str:
     return str(override.input_line)
 
 
-def _is_choice(override: Override) -> bool:
-    """Whether it picks a file, as in loss=halo."""
-    key = override.key_or_group  # a group's has no dot, and to ask takes 10 ms
-    loader = GlobalHydra.instance().config_loader()
-    return "." not in key and bool(loader.get_group_options(key, ObjectType.CONFIG))
+def resolve(cfg: DictConfig) -> Config:
+    """Return a composed configuration as plain data, checked. Raises UsageError where no run can have it."""
+    config: Any = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+    try:
+        config = with_pretrained_weights(config)
+        RunFolder.of(config)
+        request = requested(config)
+    except (ValueError, OSError) as error:
+        raise UsageError(str(error)) from error
+    check_limits(config)
+    _check_together(config)
+    if request.validation:
+        known = objective_names(request, tuple(ID_METRICS), tuple(OOD_METRICS))
+        if config["validation"]["objective"] not in known:
+            name = config["validation"]["objective"]
+            raise UsageError(f"validation.objective={name}: is not available; available: {', '.join(known)}")
+    return config
 
 
-def _lines(overrides: Sequence[str], params: dict[str, Any]) -> list[Sequence[str]]:
-    """The overrides of every cell of the grid that they and the configured parameters span."""
-    swept = [f"{key}={value}" for key, value in params.items()]
-    (lines,) = BasicSweeper.split_arguments(_parsed([*swept, *overrides]), None)
-    return list(lines)
+def _check_together(config: Config) -> None:
+    """Raise UsageError for values that exclude one another."""
+    weights, seed = config["weights"], config["seed"]
+    if weights and seed >= len(weights):
+        raise UsageError(f"seed={seed}: weights names {len(weights)} files, one for each seed from 0 on")
+    if weights and config["validation"]["images"]:
+        raise UsageError("pretrained weights may have seen every training image: validation.images must be 0")
+    if config["devices"] > 1 and config["compile"]:
+        raise UsageError(f"devices={config['devices']} compile={config['compile']}: not tried together; take one")
 
 
-def _check_lines(lines: Sequence[Sequence[str]]) -> None:
-    """Raise UsageError where one sets what is not there, given the files that it picks."""
-    defaults = cache(lambda *choices: _composed(choices))  # of a hundred cells few pick different files
-    for line in lines:
-        overrides = [override for override in _parsed(line) if not override.is_hydra_override()]
-        known = defaults(*(_text(o) for o in overrides if _is_choice(o)))
-        for override in overrides:
-            if not _is_choice(override):
-                check(override, known)
+def check_buildable(runs: Sequence[Config]) -> None:
+    """Raise UsageError, naming the run, where a loss, backbone, recipe or detector refuses its values."""
+    unfinished = [config for config in runs if not is_finished(config)]
+    for config in unfinished:
+        try:
+            experiment().check(config)
+        except (ValueError, TypeError) as error:
+            raise UsageError(f"{RunFolder.of(config).run.place}: {error}") from error
 
 
-def _composed(overrides: Sequence[str]) -> dict[str, Any]:
-    """The resolved configuration, Hydra's own part included."""
-    cfg = hydra.compose("train", list(overrides), return_hydra_config=True)
-    HydraConfig.instance().set_config(cfg)  # which `name` reads the choices from
-    config: Any = OmegaConf.to_container(cfg, resolve=False)
-    own_part = config.pop("hydra")
-    own = OmegaConf.masked_copy(cfg, list(config))
-    return {**OmegaConf.to_container(own, resolve=True), "hydra": own_part}  # type: ignore[dict-item]
+def experiment() -> Any:
+    """Return oodbench.experiment. torch comes with it: --help and a finished run need not wait for that."""
+    return import_module("oodbench.experiment")
 
 
-def check(override: Override, defaults: dict[str, Any]) -> None:
-    """Raise UsageError where an override names a key that the defaults lack, or has a value of another type."""
-    *parents, name = override.key_or_group.split(".")
-    foreign = bool(parents) and parents[0] in OPEN  # or below a _target_ that checks its arguments itself
-    node: Any = defaults
-    for depth, key in enumerate([*parents, name]):
-        if not isinstance(node, dict) or override.is_delete():
-            return  # a list's element: Hydra's affair
-        foreign |= not str(node.get("_target_", "oodbench.")).startswith("oodbench.")
-        if key not in node:
-            if foreign and (override.is_add() or override.is_force_add()):
-                return
-            elsewhere = [path for path in paths(defaults) if path.endswith(f".{key}")]
-            raise UsageError(f"{override.input_line}: {_absent(key, parents[:depth], node, elsewhere)}")
-        node = node[key]
-    if override.is_sweep_override():
-        return  # its values come one by one
-    if override.key_or_group in CHOICES:
-        choices = [json.dumps(choice) for choice in CHOICES[override.key_or_group]]  # in which 1 is not true
-        if json.dumps(override.value()) not in choices:
-            raise UsageError(f"{override.input_line}: there is {', '.join(choices)}")
-    elif not _fits(override.value(), node):
-        words = KINDS[type(node)][0]
-        raise UsageError(f"{override.input_line}: {words} is needed; the default is {json.dumps(node)}")
+def is_finished(config: Config) -> bool:
+    """Tell whether the run has every number that its configuration asks for."""
+    return is_complete(RunFolder.of(config).read_record(), requested(config))
 
 
-def paths(node: dict[str, Any], prefix: str = "") -> Iterator[str]:
-    """The dotted names of all keys, at every depth."""
-    for key, value in node.items():
-        yield prefix + key
-        if isinstance(value, dict) and key != "hydra":
-            yield from paths(value, f"{prefix}{key}.")
+def dry_run_line(config: Config) -> str:
+    """Return what the command would do."""
+    state = "finished" if is_finished(config) and not config["force"] else "to do"
+    return f"{state:<8}  {RunFolder.of(config).path}"
 
 
-def _absent(key: str, parents: Sequence[str], node: dict[str, Any], elsewhere: Sequence[str]) -> str:
-    there = sorted(name for name in node if name not in ("_target_", "_partial_", "hydra"))
-    close = [".".join([*parents, name]) for name in difflib.get_close_matches(key, there, n=1)] or elsewhere
-    hint = f"did you mean {' or '.join(close)}? " if close else ""
-    return f"{'.'.join(parents) or 'the configuration'} has no {key}; {hint}there is {', '.join(there)}"
-
-
-def _fits(value: Any, default: Any) -> bool:
-    if default == "???" or (isinstance(value, str) and "${" in value):
-        return True  # to be given; known when it is resolved
-    types = KINDS[type(default)][1]
-    return isinstance(value, types) and (not isinstance(value, bool) or bool in types)
+@contextmanager
+def exit_codes() -> Iterator[None]:
+    """Turn a lock and an unwritable folder into one line and an exit code; in a sweep the other runs go on."""
+    is_single = HydraConfig.get().mode == RunMode.RUN
+    try:
+        yield
+    except LockedError as error:
+        print(f"not run: {error}")
+        if is_single:
+            raise SystemExit(BUSY) from error
+    except UnwritableError as error:
+        if is_single:
+            raise SystemExit(f"not run: {error}") from error
+        raise

@@ -1,4 +1,4 @@
-"""The network with its loss, and what it makes of a set: after `Outputs`, no code asks which loss it was."""
+"""The network with its loss, and its outputs on a set: after `Outputs`, no code asks which loss it was."""
 
 from collections.abc import Callable
 from copy import deepcopy
@@ -11,7 +11,10 @@ from tqdm import tqdm
 
 from oodbench.losses.objective import Objective
 from oodbench.outputs import Outputs
+from oodbench.storage import Arrays
 from oodbench.training.batches import normalise
+
+HEAD = "objective."  # prefix of the loss's own weights among a model's
 
 
 class Classifier(nn.Module):
@@ -38,14 +41,14 @@ class Classifier(nn.Module):
             return self.backbone(x).float()
 
     def finalize(self, features: Tensor, labels: NDArray[np.int64]) -> None:
-        """(N, D) features of the training set, (N,): what the objective takes from them once, after training."""
+        """Give the objective the training set's (N, D) features and (N,) labels, once, after training."""
         self.objective.finalize(features.to(self.mean.device), torch.from_numpy(np.array(labels)).to(self.mean.device))
 
 
 def compile_backbone(model: Classifier, mode: bool | str) -> None:
-    """torch.compile, in place, when the first batch comes: seconds to minutes, and a compiler is needed.
+    """Compile the backbone in place when the first batch comes: seconds to minutes, and a compiler is needed.
 
-    `mode`: False, True for torch's default, or another of its modes. The objective stays as it is: it costs next to
+    mode: False, True for torch's default, or another of its modes. The objective stays as it is: it costs next to
     nothing, and some look at their batch in ways that no graph holds. Raises RuntimeError for a mode torch lacks.
     """
     if mode:
@@ -70,7 +73,7 @@ def extract_features(model: Classifier, images: NDArray[np.uint8], batch_size: i
 
 @torch.inference_mode()
 def predict(objective: Objective, features: Tensor, labels: NDArray[np.int64]) -> Outputs:
-    """(N, D), (N,) -> Outputs: the head, and the loss's own reading of its logits, on the CPU, where float64 is."""
+    """(N, D), (N,) -> Outputs: logits, predictive probabilities and OOD score, on the CPU, where float64 is."""
     objective = deepcopy(objective).cpu().eval()
     logits = objective.logits(features)
     wide = logits.double()
@@ -79,7 +82,7 @@ def predict(objective: Objective, features: Tensor, labels: NDArray[np.int64]) -
 
 
 def head_fn(objective: Objective) -> Callable[[NDArray[np.floating]], NDArray[np.floating]]:
-    """The objective's (N, D) features -> (N, C) logits, of arrays."""
+    """Return the objective's (N, D) features -> (N, C) logits as a function of arrays."""
     objective = deepcopy(objective).cpu().eval()
 
     @torch.inference_mode()
@@ -90,6 +93,24 @@ def head_fn(objective: Objective) -> Callable[[NDArray[np.floating]], NDArray[np
 
 
 def linear_weights(objective: Objective) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
-    """The objective's `linear`, as arrays: W (K, D), b (K,), or None."""
+    """Return the objective's `linear` as arrays, W (K, D) and b (K,), or None."""
     linear = objective.linear()
     return None if linear is None else (linear[0].detach().cpu().numpy(), linear[1].detach().cpu().numpy())
+
+
+def weights_of(module: nn.Module) -> Arrays:
+    """Return parameters and buffers as arrays."""
+    return {name: tensor.detach().cpu().numpy() for name, tensor in module.state_dict().items()}
+
+
+def load_weights(module: nn.Module, weights: Arrays) -> None:
+    """Set parameters and buffers. Raises ValueError, with the names, where they are those of another network."""
+    try:
+        module.load_state_dict({name: torch.from_numpy(array) for name, array in weights.items()})
+    except RuntimeError as error:
+        raise ValueError(f"the stored weights are of another network: {error}") from error
+
+
+def load_head(objective: Objective, weights: Arrays) -> None:
+    """Set the objective's own weights from those of a whole model. Raises ValueError as `load_weights`."""
+    load_weights(objective, {name.removeprefix(HEAD): w for name, w in weights.items() if name.startswith(HEAD)})

@@ -1,118 +1,147 @@
-"""A finished run scored again, from what it stored: no image, no forward pass, no training."""
+"""From outputs to the record: the one way, for fresh runs, finished runs and outputs that were made by other code."""
 
+import warnings
 from collections.abc import Mapping
 from contextlib import suppress
-from pathlib import Path
-from typing import Any
-
-import torch
-import yaml
-from hydra.utils import instantiate
+from typing import Any, NamedTuple
 
 from oodbench.detectors.reference import NotApplicable, Reference
-from oodbench.evaluation.evaluate import evaluate
+from oodbench.evaluation.evaluate import Detector, evaluate, intervals
 from oodbench.evaluation.search import select
 from oodbench.losses.objective import Objective
-from oodbench.model import head_fn, linear_weights
-from oodbench.outputs import Outputs, load_outputs
-from oodbench.runs.folder import Config, Run
-from oodbench.runs.lock import run_lock
-from oodbench.storage import load_arrays
+from oodbench.model import head_fn, linear_weights, load_head
+from oodbench.network_scores import Scores, as_detectors
+from oodbench.outputs import Outputs
+from oodbench.runs.folder import RunFolder
+from oodbench.runs.identity import Config
+from oodbench.runs.record import SELECTED, Record, Request, merge, merge_intervals, merge_resamples, requested
+from oodbench.storage import Arrays
+from oodbench.targets import make, trusted
 
-PREFIX = "objective."  # of the loss's own weights in model.safetensors
+
+class RunOutputs(NamedTuple):
+    """A network's outputs on every set of its run."""
+
+    train: Outputs
+    test: Outputs
+    ood: dict[str, Outputs]
+    validation: dict[str, Outputs]  # "val", held out of the training set, and "val_ood"; or empty
 
 
-def rescore(folder: Path, detector: Config, grids: Config | None = None) -> dict[str, Any]:
-    """Add the numbers of `detector`, {name: configuration}, on every set of the run, to its metrics.json; returns all.
+class Scoring(NamedTuple):
+    """What a run is scored with."""
 
-    grids: {name: {hyperparameter: values}}; such a detector stands a second time in the numbers, as <name>_selected,
-    with the values that are best on the run's held-out images and its validation OOD set.
+    detectors: Mapping[str, Detector]  # of stored outputs
+    network_scores: Mapping[str, Scores]  # of image detectors, computed before
 
-    Raises FileNotFoundError for a run without stored outputs, ClaimedError while another process has it, ValueError for
-    a damaged file, a configuration that is not the folder's, or a target outside this project.
+
+def score(outputs: RunOutputs, objective: Objective, scoring: Scoring) -> tuple[dict[str, Any], Arrays]:
+    """Return the numbers of a run and their resamples, as `evaluate` does; "validation" has those of held-out images.
+
+    The validation numbers choose hyperparameters, so there no detector may see the held-out images beforehand.
     """
-    config = yaml.safe_load((folder / "config.yaml").read_text("utf-8"))
-    run = Run(config | {"detector": detector, "image_detector": {}, "results_dir": str(folder.absolute().parents[5])})
-    if run.folder != folder.absolute():
-        raise ValueError(f"{folder / 'config.yaml'} is the configuration of {run.folder}")
-    with run_lock(folder):
-        before = run.metrics()
-        if before is None:
-            raise FileNotFoundError(f"{folder} is not finished: python train.py goes on with it")
-        run.config["ood"] = before["provenance"]["ood"]
-        if grids:
-            run.check_unreported(before["provenance"]["digests"].get("val_ood", "none"))
-            run.config["detector"] = run.config["detector"] | selected(run, detector, grids)
-        score_stored(run, before["provenance"])
-    return run.metrics() or {}
+    reference = reference_of(outputs, objective)
+    network = as_detectors(scoring.network_scores, ["test", *outputs.ood])
+    numbers, resamples = evaluate(outputs.test, outputs.ood, dict(scoring.detectors) | network, reference)
+    if outputs.validation:
+        network = as_detectors(scoring.network_scores, ["val", "val_ood"])
+        val, val_ood = outputs.validation["val"], outputs.validation["val_ood"]
+        blind = reference._replace(validation=None)
+        held_out, _ = evaluate(val, {"val_ood": val_ood}, dict(scoring.detectors) | network, blind)
+        numbers["validation"] = held_out | {"ood": held_out["ood"]["val_ood"]}
+    return numbers, resamples
 
 
-def score_stored(run: Run, provenance: dict[str, Any]) -> None:
-    """Write the numbers of the configuration's detectors on its OOD sets, whose outputs lie in the run's folder.
+def reference_of(outputs: RunOutputs, objective: Objective) -> Reference:
+    """Return what a detector may know of the run besides the images it scores."""
+    head, linear = head_fn(objective), linear_weights(objective)
+    return Reference(outputs.train, head, linear, outputs.validation.get("val"))
 
-    The folder is the caller's.
+
+def record(
+    folder: RunFolder, request: Request, numbers: dict[str, Any], resamples: Arrays, provenance: dict[str, Any]
+) -> Record:
+    """Write the numbers, merged with those of earlier starts that still hold; return what was written."""
+    before = folder.read_record()
+    old_resamples = folder.read_resamples(before) if before else {}
+    merged = merge(before, numbers, provenance, request)
+    resamples = merge_resamples(old_resamples, resamples, merged)
+    merged["intervals"] = merge_intervals(before or {}, intervals(merged, resamples), merged)
+    folder.write_record(merged, resamples)
+    return merged
+
+
+def score_stored(
+    folder: RunFolder, config: Config, outputs: RunOutputs, objective: Objective, provenance: dict[str, Any]
+) -> Record:
+    """Score the command line's detectors on outputs that lie in the folder, which the caller has locked."""
+    detectors = {name: make(node) for name, node in config["detector"].items()}
+    numbers, resamples = score(outputs, objective, Scoring(detectors, {}))
+    return record(folder, requested(config), numbers, resamples, provenance)
+
+
+def selected(outputs: RunOutputs, objective: Objective, detector: Config, grids: Config) -> Config:
+    """Return {<name>_selected: configuration} with the hyperparameters that are best on the held-out images.
+
+    Detectors that do not apply are left out: they say so themselves.
     """
-    ood = {name: stored(run, name) for name in run.config["ood"]}
-    reference = reference_of(run, stored(run, "train"))
-    detectors = {name: own(node) for name, node in run.config["detector"].items()}
-    numbers, resamples = evaluate(stored(run, "test"), ood, detectors, reference)
-    if run.validation:
-        known, held_out = reference._replace(validation=None), {"val_ood": stored(run, "val_ood")}
-        of_val, _ = evaluate(stored(run, "val"), held_out, detectors, known)
-        numbers["validation"] = of_val | {"ood": of_val["ood"]["val_ood"], "of": run.validation}
-    run.add_metrics(numbers, provenance, resamples)
-
-
-def selected(run: Run, detector: Config, grids: Config) -> Config:
-    """{<name>_selected: configuration} with the hyperparameters that are best on the images that the run held out and
-    on its validation OOD set; without the detectors that do not apply.
-    """
-    reference, val, val_ood = reference_of(run, stored(run, "train")), stored(run, "val"), stored(run, "val_ood")
-    chosen = {}
+    reference, chosen = reference_of(outputs, objective), {}
+    val, val_ood = outputs.validation["val"], outputs.validation["val_ood"]
     for name in sorted(detector.keys() & grids.keys()):
-        with suppress(NotApplicable):  # which the detector itself says
-            best = select(own(detector[name]), grids[name], reference, val, val_ood).hyperparameters
-            chosen[f"{name}_selected"] = detector[name] | best
+        with suppress(NotApplicable):
+            best = select(make(detector[name]), grids[name], reference, val, val_ood)
+            chosen[name + SELECTED] = detector[name] | best.hyperparameters
     return chosen
 
 
-def stored(run: Run, name: str) -> Outputs:
-    """The run's outputs on a set."""
+def stored_outputs(folder: RunFolder, config: Config) -> RunOutputs:
+    """Read the outputs of a finished run. Raises ValueError naming a file that is missing or damaged."""
+    held_out = ("val", "val_ood") if requested(config).validation else ()
+    return RunOutputs(
+        train=stored(folder, "train"),
+        test=stored(folder, "test"),
+        ood={name: stored(folder, name) for name in config["ood"]},
+        validation={name: stored(folder, name) for name in held_out},
+    )
+
+
+def stored(folder: RunFolder, name: str) -> Outputs:
+    """Read the outputs on one set. Raises ValueError where they cannot be used."""
     try:
-        outputs = load_outputs(run.outputs(name))
+        outputs = folder.read_outputs(name)
     except ValueError as error:
-        again = f"delete {run.folder / 'metrics.json'} and repeat the run's command, it is computed again"
-        raise ValueError(f"{error}; {again}") from error
+        raise ValueError(f"{error}; delete {folder.metrics} and repeat the run's command") from error
     if outputs is None:
-        why = (
-            "train with validation.images=5000 to have it" if name in ("val", "val_ood") else "repeat the run's command"
-        )
-        raise FileNotFoundError(f"{run.outputs(name)} is missing; {why}")
+        raise ValueError(f"{folder.outputs(name)} is missing; repeat the run's command")
     return outputs
 
 
-def reference_of(run: Run, train: Outputs) -> Reference:
-    """What a detector may know of the run: its training outputs, its head, the images that it held out."""
-    objective: Objective = own(
-        run.config["loss"], num_features=train.features.shape[1], num_classes=train.log_probs.shape[1]
-    )
-    weights, _ = load_arrays(run.weights)
-    objective.load_state_dict(
-        {name.removeprefix(PREFIX): torch.from_numpy(w) for name, w in weights.items() if name.startswith(PREFIX)}
-    )
-    return Reference(train, head_fn(objective), linear_weights(objective), load_outputs(run.outputs("val")))
+def stored_objective(folder: RunFolder, config: Config) -> Objective:
+    """Build the run's objective with its trained weights."""
+    weights = folder.read_weights()
+    if weights is None:
+        raise ValueError(f"{folder.weights} cannot be used; repeat the run's command")
+    outputs = stored(folder, "train")
+    sizes = {"num_features": outputs.features.shape[1], "num_classes": outputs.log_probs.shape[1]}
+    objective: Objective = trusted(config["loss"], "losses", **sizes)
+    load_head(objective, weights)
+    return objective
 
 
-def own(node: Mapping[str, Any], **arguments: Any) -> Any:
-    """What a stored configuration describes. ValueError for a target outside this project: it may do anything."""
-    for target in _targets(node):
-        if not target.startswith("oodbench."):
-            raise ValueError(f"_target_: {target} is not of oodbench; a stored configuration may name nothing else")
-    return instantiate(node, **arguments)
+def check_not_reported(before: Record | None, digest: str | None, folder: RunFolder) -> None:
+    """Raise ValueError where the validation OOD set is one that this run reports, from whichever start."""
+    for name in before["ood"] if before else ():
+        if before and before["provenance"]["digests"].get(name) == digest:
+            raise ValueError(
+                f"the OOD set {name} is reported in {folder.metrics}: nothing may be chosen on it; take another for "
+                "ood@validation.ood, or another seed"
+            )
 
 
-def _targets(node: Any) -> list[str]:
-    if isinstance(node, Mapping):
-        here = [str(node["_target_"])] if "_target_" in node else []
-        return here + [target for value in node.values() for target in _targets(value)]
-    return [target for value in node for target in _targets(value)] if isinstance(node, list) else []
+def usable_outputs(folder: RunFolder, name: str, digest: str) -> Outputs | None:
+    """Read stored outputs of these images; None, with a warning where they are damaged, if they must be computed."""
+    try:
+        return folder.read_outputs(name, digest)
+    except ValueError as error:
+        warnings.warn(f"outputs are computed again: {error}", stacklevel=2)
+        return None

@@ -1,7 +1,7 @@
-"""A network's outputs, computed elsewhere and brought in one file, become a run like any other: see docs/elsewhere.md.
+"""External outputs: a network's outputs in one file, computed by other code, become a run like any other.
 
-Letters: N images of a set, D features, K classes. A softmax is assumed: log p = log-softmax of the logits in float64,
-strangeness -max_k log p_k.
+docs/running.md has the format. Letters: N images of a set, D features, K classes. A softmax is assumed: log p is the
+log-softmax of the logits in float64, the OOD score -max_k log p_k.
 """
 
 import hashlib
@@ -19,11 +19,14 @@ from safetensors import SafetensorError, safe_open
 from oodbench.data.split import UNKNOWN
 from oodbench.losses.external import ExternalLinear, ExternalLogits
 from oodbench.losses.objective import Objective
-from oodbench.outputs import Outputs, save_outputs
-from oodbench.runs.folder import CLAIM, ELSEWHERE, Config, Run, leaving_traceback
+from oodbench.model import HEAD
+from oodbench.outputs import Outputs
+from oodbench.runs.folder import LOCK_FILES, RunFolder
+from oodbench.runs.identity import PRETRAINED, Config, identify
 from oodbench.runs.lock import run_lock
-from oodbench.scoring import score_stored
-from oodbench.storage import Arrays, save_arrays
+from oodbench.runs.record import Record
+from oodbench.scoring import score_stored, stored_objective, stored_outputs
+from oodbench.storage import Arrays
 from oodbench.training.device import provenance
 
 LEARNT = ("train", "test")
@@ -171,48 +174,59 @@ def _digest(outputs: Outputs) -> str:
 
 
 def configuration(
-    imported: External, name: str, dataset: str, near: list[str], seed: int, detector: Config, results_dir: Path
+    external: External, name: str, dataset: str, near: list[str], seed: int, detector: Config, results_dir: Path
 ) -> Config:
-    """Of the run that these outputs become. How it was trained is not known, and nothing is said of it."""
-    for what, given in (("name", name), ("dataset", dataset)):
-        if not re.fullmatch(r"\w[\w.-]*", given):
-            raise ValueError(f"{what} {given!r}: letters, digits, _, . and - are needed, it names a folder")
-    if unknown := set(near) - set(imported.ood):
-        raise ValueError(f"near {sorted(unknown)}: the OOD sets of the file are {', '.join(imported.ood) or 'none'}")
-    loss = ExternalLinear if imported.head else ExternalLogits
-    return {
-        "name": {"dataset": dataset, "backbone": ELSEWHERE, "loss": name, "recipe": ELSEWHERE},
+    """Return the configuration of the run that these outputs become; how it was trained is not known.
+
+    Raises ValueError for a name that cannot be a folder's, and for near sets that the file does not have.
+    """
+    if unknown := set(near) - set(external.ood):
+        raise ValueError(f"near {sorted(unknown)}: the OOD sets of the file are {', '.join(external.ood) or 'none'}")
+    loss = ExternalLinear if external.head else ExternalLogits
+    config = {
+        "name": {"dataset": dataset, "backbone": "external", "loss": name, "recipe": PRETRAINED},
         "seed": seed,
-        "dataset": {"num_classes": imported.num_classes, "near": near, "limit": None, "limit_test": None},
+        "dataset": {"num_classes": external.num_classes, "near": near, "limit": None, "limit_test": None},
         "backbone": {},
         "loss": {"_target_": f"oodbench.losses.{loss.__name__}"},
         "recipe": {"epochs": None},
         "precision": "unknown",
         "validation": {"images": 0},
         "note": "",
-        "ood": {ood: {"outputs": imported.digests[ood]} for ood in imported.ood},
+        "ood": {ood: {"outputs": external.digests[ood]} for ood in external.ood},
         "detector": detector,
         "results_dir": str(results_dir),
     }
+    identify(config)
+    return config
 
 
-def import_external(imported: External, config: Config, file: str, force: bool) -> Run:
-    """Write the run's folder and its numbers. Raises FileExistsError where there is one and no force."""
-    run = Run(config)
-    if not force and run.folder.exists() and any(path.name not in CLAIM for path in run.folder.iterdir()):
-        raise FileExistsError(f"{run.folder} is there already: choose another name or seed, or --force")
+def import_external(external: External, config: Config, file: str, force: bool) -> tuple[RunFolder, Record]:
+    """Write the run's folder and its record. Raises FileExistsError where there is one and no force."""
+    folder = RunFolder.of(config)
+    with run_lock(folder.path):
+        if not force and any(path.name not in LOCK_FILES for path in folder.path.iterdir()):
+            raise FileExistsError(f"{folder.path} exists already: choose another name or seed, or --force")
+        with folder.recording_errors():
+            folder.remove_all()
+            folder.write_config(config)
+            weights = {
+                f"{HEAD}head.{part}": a for part, a in zip(("weight", "bias"), external.head or (), strict=False)
+            }
+            folder.write_training(_provenance(external, config, file), weights, external.digests["train"])
+            for name, outputs in external.sets.items():
+                folder.write_outputs(name, outputs, external.digests[name])
+            folder.write_weights(weights)
+            images = {name: len(outputs.labels) for name, outputs in external.sets.items()}
+            facts = folder.read_training() | {"images": images, "digests": external.digests}
+            return folder, score_stored(
+                folder, config, stored_outputs(folder, config), stored_objective(folder, config), facts
+            )
+
+
+def _provenance(external: External, config: Config, file: str) -> dict[str, Any]:
+    """Return what is known of the run: this project's version, and the file."""
     here = provenance(torch.device("cpu"), torch.float32)
     facts = {key: here[key] for key in ("versions", "git_commit")}
-    facts |= {"device": ELSEWHERE, "precision": config["precision"], "seed": config["seed"]}
-    facts |= {"trained_elsewhere": {"file": file, "sha256": imported.sha256}}
-    weights = dict(zip(("weight", "bias"), imported.head or (), strict=False))
-    with run_lock(run.folder), leaving_traceback(run.folder):
-        run.delete()
-        run.write_config()
-        run.write_training([], facts)
-        for name, outputs in imported.sets.items():
-            save_outputs(run.outputs(name), outputs, imported.digests[name])
-        save_arrays(run.weights, {f"objective.head.{part}": array for part, array in weights.items()})
-        images = {name: len(outputs.labels) for name, outputs in imported.sets.items()}
-        score_stored(run, run.training() | {"images": images, "digests": imported.digests})
-    return run
+    facts |= {"device": "external", "precision": config["precision"], "seed": config["seed"]}
+    return facts | {"pretrained": {"file": file, "sha256": external.sha256}}

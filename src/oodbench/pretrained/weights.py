@@ -1,4 +1,4 @@
-"""Weights of a network that was trained elsewhere, in the layout of the public benchmark's checkpoints."""
+"""Pretrained weights: in the layout of the public benchmark's checkpoints, or as this project stores them."""
 
 import hashlib
 import io
@@ -12,27 +12,26 @@ import torch
 from torch import Tensor
 
 from oodbench.model import Classifier
+from oodbench.storage import load_arrays
 
 NESTED = ("state_dict", "net", "model")  # where training scripts put it, beside an optimizer and an epoch
 
 
 def load_pretrained(path: Path, model: Classifier) -> str:
-    """Load a torch file of weights, which cannot run code, into the model -> the file's sha256.
+    """Load a file of weights, which cannot run code, into the model; return the file's sha256.
 
-    Raises ValueError naming the file, and the keys, unless the file has every weight of the model and no other.
+    path: model.safetensors of a run, or a torch file. Raises ValueError naming the file, and the keys, unless the file
+    has every weight of the model and no other.
     """
     data = path.read_bytes()
-    try:
-        stored = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, ValueError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ValueError(f"{path} is no file of weights that can be read safely: {reason}") from error
-    theirs = {ours(key): (key, tensor) for key, tensor in weights_in(path, stored).items()}
+    theirs = {ours(key): (key, tensor) for key, tensor in stored_weights(path, data).items()}
     wanted = model.state_dict()
     wrong = [f"has no {benchmarks(key)}" for key in wanted.keys() - theirs.keys()]
     wrong += [f"has {theirs[key][0]}, which the network does not" for key in theirs.keys() - wanted.keys()]
     for key in theirs.keys() & wanted.keys():
         name, tensor = theirs[key]
+        if wanted[key].ndim == 0 and tensor.numel() == 1:  # batch norm's counter; some exports store it as shape (1,)
+            theirs[key] = name, tensor = name, tensor.reshape(())
         if tensor.shape != wanted[key].shape:
             wrong.append(f"{name} has shape {tuple(tensor.shape)}, the network's {tuple(wanted[key].shape)}")
         elif not tensor.isfinite().all():
@@ -43,8 +42,20 @@ def load_pretrained(path: Path, model: Classifier) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
+def stored_weights(path: Path, data: bytes) -> Mapping[str, Tensor]:
+    """Return {name: tensor} of a file's content. Raises ValueError where it is no file of weights."""
+    if path.suffix == ".safetensors":
+        arrays, _ = load_arrays(path)
+        return {name: torch.from_numpy(array) for name, array in arrays.items()}
+    try:
+        stored = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, ValueError) as error:
+        raise ValueError(f"{path} is no file of tensors alone; save the network's state_dict() to it") from error
+    return weights_in(path, stored)
+
+
 def weights_in(path: Path, stored: Any) -> Mapping[str, Tensor]:
-    """The state dict, which may lie under one of NESTED."""
+    """Return the state dict, which may lie under one of NESTED."""
     for nested in NESTED:
         if isinstance(stored, Mapping) and isinstance(stored.get(nested), Mapping):
             stored = stored[nested]
@@ -58,11 +69,13 @@ def weights_in(path: Path, stored: Any) -> Mapping[str, Tensor]:
 def ours(key: str) -> str:
     """module.layer2.0.downsample.0.weight -> backbone.layer2.0.shortcut.0.weight, fc.bias -> objective.head.bias"""
     key = key.removeprefix("module.")
+    if key.startswith(("backbone.", "objective.")):  # a run's own
+        return key
     if key.startswith("fc."):
         return f"objective.head.{key.removeprefix('fc.')}"
     return "backbone." + re.sub(r"^(layer\d\.\d)\.downsample\.", r"\1.shortcut.", key)
 
 
 def benchmarks(key: str) -> str:
-    """The other way round: backbone.conv1.weight -> conv1.weight"""
+    """backbone.conv1.weight -> conv1.weight, the name in the public benchmark's files"""
     return key.removeprefix("backbone.").replace("objective.head.", "fc.")

@@ -1,8 +1,9 @@
-"""A claim on a run's folder: no cell is run by two processes at once, and a dead process's cell is free again.
+"""The lock on a run's folder: one living process works on a run, on however many machines.
 
-claim.json names the owner and is touched every half minute. An owner on this machine lives while its process does; one
-on another machine, while it touches the file. Whether a claim stands is decided under a lock of its own, so that of
-two processes which find a dead owner's claim one takes it over.
+lock.json names its owner. A lock of this machine stands while the owner's process lives; one of another machine while
+the owner touches the file, which it does every HEARTBEAT seconds. Clocks of two machines may differ: a lock that looks
+stale, or comes from the future, is watched, and void only if nobody touches it. What is decided is decided under a
+lock of its own, so that of two processes that find a dead owner's lock one takes it over.
 """
 
 import contextlib
@@ -10,35 +11,51 @@ import fcntl
 import json
 import multiprocessing
 import os
+import shutil
 import socket
 import threading
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 from oodbench.storage import naming_unwritable, write_atomic
 
 HEARTBEAT = 30.0  # seconds between two touches
-STALE_AFTER = 10 * HEARTBEAT  # of an owner on another machine, after which it is taken for dead
+STALE_AFTER = 10 * HEARTBEAT  # seconds without a touch after which an owner on another machine may be dead
+WATCH = 2.5 * HEARTBEAT  # seconds in which a living owner touches its file at least twice
 
 
 class LockedError(Exception):
-    """Another process, which is alive, runs this cell."""
+    """Another process, which is alive, works on this run."""
+
+
+class Owner(NamedTuple):
+    """The process that a lock names. machine: boot and process namespace, in which a process number means something."""
+
+    host: str
+    machine: str
+    pid: int
+    start_time: str | None  # so that a number that was given out again is not taken for it
+    since: float  # seconds since 1970, on its own clock
 
 
 @contextmanager
 def run_lock(folder: Path) -> Iterator[None]:
-    """Own the run's folder meanwhile. Raises ClaimedError, naming the owner, where another process does."""
+    """Own the run's folder meanwhile. Raises LockedError, naming the owner, where another process does."""
     with naming_unwritable(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    file = folder / "claim.json"
+    file = folder / "lock.json"
+    seen = _seen(file)
+    if _may_be_dead(file) and _is_touched(file):
+        raise _locked(file, folder)
     with _exclusive(folder):
-        other = owner(folder)
-        if other:
-            raise LockedError(f"process {other['pid']} on {other['host']} runs this cell: {folder}")
-        write_atomic(file, json.dumps(_this_process() | {"since": time.time()}) + "\n")
+        if _is_alive(file) or (_may_be_dead(file) and _seen(file) != seen):
+            raise _locked(file, folder)
+        if file.is_dir():
+            shutil.rmtree(file)
+        write_atomic(file, json.dumps(_this_process()._asdict()) + "\n")
     over = threading.Event()
     heartbeat = threading.Thread(target=_send_heartbeats, args=(file, over), daemon=True)
     heartbeat.start()
@@ -52,45 +69,100 @@ def run_lock(folder: Path) -> Iterator[None]:
                 file.unlink()
 
 
-def owner(folder: Path) -> dict[str, Any] | None:
-    """Who runs this cell now: {"host", "pid", "place", "born", "since"}; None where nobody does, or a dead owner."""
-    file = folder / "claim.json"
-    try:
-        who: dict[str, Any] = json.loads(file.read_text())
-        age = time.time() - file.stat().st_mtime
-    except (FileNotFoundError, json.JSONDecodeError):
-        return None
-    alive = who["born"] == _start_time(who["pid"]) if who["place"] == _machine() else age < STALE_AFTER
-    return who if alive else None
+def owner(folder: Path) -> Owner | None:
+    """Return the owner of the run's lock, None where there is none, it is dead, or the file is no lock.
+
+    An owner on another machine that looks stale counts as dead here; only `run_lock` watches it.
+    """
+    file = folder / "lock.json"
+    return _read(file) if _is_alive(file) else None
 
 
 def run_by_workers(folders: Iterable[Path]) -> set[tuple[int, Path]]:
-    """Which of these cells worker processes of this one run, and by what number."""
+    """Return the runs that worker processes of this one work on, each with the worker's process number."""
     workers = {worker.pid for worker in multiprocessing.active_children()}
     owners = {folder: owner(folder) for folder in folders}
-    here = {folder: who["pid"] for folder, who in owners.items() if who and who["place"] == _machine()}
+    here = {folder: who.pid for folder, who in owners.items() if who and who.machine == _machine()}
     return {(pid, folder) for folder, pid in here.items() if pid in workers}
 
 
-def _is_mine(file: Path) -> bool:
-    with contextlib.suppress(FileNotFoundError):
-        return _this_process().items() <= json.loads(file.read_text()).items()
+def _read(file: Path) -> Owner | None:
+    """Return what the file says; None where it is missing or no lock, which then binds nobody."""
+    try:
+        who = Owner(**json.loads(file.read_text("utf-8")))
+        known = isinstance(who.start_time, str | None)
+        return who if isinstance(who.pid, int) and isinstance(who.since, float) and known else None
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def _locked(file: Path, folder: Path) -> LockedError:
+    who = _read(file)
+    name = f"process {who.pid} on {who.host}" if who else "another process"
+    return LockedError(f"{name} works on this run: {folder}")
+
+
+def _is_alive(file: Path) -> bool:
+    who = _read(file)
+    if who is None:
+        return False
+    if who.machine == _machine():
+        return who.start_time == _start_time(who.pid)
+    return 0 <= _age(file) < STALE_AFTER
+
+
+def _may_be_dead(file: Path) -> bool:
+    """Tell whether only watching can say if the owner lives: on another machine, and stale by this one's clock."""
+    who = _read(file)
+    return who is not None and who.machine != _machine() and not 0 <= _age(file) < STALE_AFTER
+
+
+def _is_touched(file: Path) -> bool:
+    """Watch the file for WATCH seconds at most; True as soon as its owner touches or replaces it."""
+    before, until = _seen(file), time.monotonic() + WATCH
+    print(f"watching for {WATCH:.0f} s whether the owner of {file} lives", flush=True)
+    while time.monotonic() < until:
+        if _seen(file) != before:
+            return file.exists()
+        time.sleep(min(1.0, WATCH / 10))
     return False
 
 
-def _this_process() -> dict[str, Any]:
-    return {"host": socket.gethostname(), "pid": os.getpid(), "place": _machine(), "born": _start_time(os.getpid())}
+def _seen(file: Path) -> tuple[int, int] | None:
+    with contextlib.suppress(OSError):
+        status = file.stat()
+        return status.st_ino, status.st_mtime_ns
+    return None
+
+
+def _age(file: Path) -> float:
+    with contextlib.suppress(OSError):
+        return time.time() - file.stat().st_mtime
+    return STALE_AFTER
+
+
+def _is_mine(file: Path) -> bool:
+    who = _read(file)
+    return who is not None and who[1:4] == _this_process()[1:4]
+
+
+def _this_process() -> Owner:
+    return Owner(socket.gethostname(), _machine(), os.getpid(), _start_time(os.getpid()), time.time())
 
 
 def _machine() -> str:
-    """Where a process number means something: the host, and the container on it."""
+    """Name where a process number means something: this boot of this machine, and the container on it.
+
+    Host names repeat, and so do the numbers of namespaces on every Linux; a boot's id does not.
+    """
     with contextlib.suppress(OSError):
-        return f"{socket.gethostname()} {os.readlink('/proc/self/ns/pid')}"  # noqa: PTH115
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{boot} {os.readlink('/proc/self/ns/pid')}"  # noqa: PTH115
     return socket.gethostname()
 
 
 def _start_time(pid: int) -> str | None:
-    """When the process started, so that a number that was given out again is not taken for it; None if it is gone."""
+    """Return when the process started; None if it is gone."""
     try:
         state, *fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         return fields[18] if state != "Z" else None  # a zombie is dead, its parent has only not asked yet
@@ -108,7 +180,7 @@ def _start_time(pid: int) -> str | None:
 
 @contextmanager
 def _exclusive(folder: Path) -> Iterator[None]:
-    path = folder / ".claim.lock"
+    path = folder / ".lock"
     with naming_unwritable(path):
         lock = path.open("w")
     with lock:

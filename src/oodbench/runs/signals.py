@@ -20,7 +20,7 @@ Jobs = AbstractSet[tuple[int, Hashable]]  # number of a process, what it runs
 
 @contextmanager
 def stop_signal() -> Iterator[Callable[[], int]]:
-    """A function that gives the number of the signal that has come, 0 before. A second one acts as it always does.
+    """Give a function that returns the number of the signal that has come, 0 before. A second one acts as always.
 
     Handlers that others have put there (submitit's, a notebook's) are left alone, as is every thread but the main one.
     """
@@ -30,23 +30,23 @@ def stop_signal() -> Iterator[Callable[[], int]]:
         came.append(number)
         signal.signal(number, before[signal.Signals(number)])
 
-    with _handled_by(note, (*DEFAULTS.values(), End)) as before:
+    with _handled_by(note, (*DEFAULTS.values(), ExitOnSignal)) as before:
         yield lambda: came[0] if came else 0
 
 
 @contextmanager
-def ending(running: Callable[[], Jobs]) -> Iterator[None]:
-    """Elsewhere than in the training loop: a signal ends the process by SystemExit, and its workers before it.
+def exit_on_signal(running: Callable[[], Jobs]) -> Iterator[None]:
+    """Outside the training loop, end the process by SystemExit on a signal, and its workers before it.
 
     `running`: the jobs of this process's workers. Without, joblib's would work on when their master is terminated, and
     be killed amid a step by Ctrl-C. A second signal does not wait.
     """
-    with _handled_by(End(running), tuple(DEFAULTS.values())):
+    with _handled_by(ExitOnSignal(running), tuple(DEFAULTS.values())):
         yield
 
 
-class End:
-    """Of the workers, each told once and waited for; then of this process, which `stop_signal` may put off."""
+class ExitOnSignal:
+    """A handler that tells each worker once, waits for them, then ends this process; `stop_signal` may put it off."""
 
     def __init__(self, running: Callable[[], Jobs]) -> None:
         self.running = running
@@ -65,7 +65,7 @@ class End:
 
 @contextmanager
 def _handled_by(handler: Handler, over: tuple[object, ...]) -> Iterator[dict[signal.Signals, Any]]:
-    """Put it in the place of the handlers in `over`, or of their types, and them back afterwards; -> them."""
+    """Replace the handlers in `over`, or of their types; give those that were replaced, and restore them afterwards."""
     before: dict[signal.Signals, Any] = {}
     if threading.current_thread() is threading.main_thread():
         present = {number: signal.getsignal(number) for number in DEFAULTS}

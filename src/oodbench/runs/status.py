@@ -1,82 +1,106 @@
-"""What has become of every run below a results folder."""
+"""The state of every run below a results folder, a line each."""
 
 import contextlib
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import yaml
-
+from oodbench.runs.config import read_config
+from oodbench.runs.folder import LOCK_FILES, epochs_done, run_folders
 from oodbench.runs.lock import owner
 
-RUNS = "runs/*/*/*/*/seed*"  # dataset, backbone, loss, recipe with hash
-NAMES = {"done": "✓", "running": "…", "failed": "✗", "stopped": "‖", "missing": " "}
+MARKS = {"done": "✓", "running": "…", "failed": "✗", "stopped": "‖", "missing": " "}
 
 
 class State(NamedTuple):
-    """One run. done: it has its numbers; running: a live process owns it; failed: its last start ended in an error;
+    """One run. done: it has its numbers; running: a live process works on it; failed: its last start ended in an error;
     stopped: it was killed, or waits to be started again; missing: it was never started."""
 
-    cell: str  # dataset/backbone/loss/recipe-hash/seed
+    run: str  # dataset/backbone/loss/recipe-hash/seed
     state: str
     epochs_done: int
-    epochs: int
+    epochs: int | None  # None where its configuration does not say
     idle: float  # seconds since something was last written
     note: str
 
 
-def state_of(folder: Path, results_dir: Path, done: bool) -> State:
-    """Of the run in a folder; `done`: whether it has all its numbers. Nothing is written."""
-    history = folder / "train.csv"
-    epochs_done = len(history.read_text().splitlines()) - 1 if history.exists() else 0
-    written = [file.stat().st_mtime for file in folder.glob("[!.]*") if file.name != "claim.json"]
-    who, error = owner(folder), folder / "error.txt"
+def state_of(path: Path, results_dir: Path, done: bool) -> State:
+    """Return the state of the run in a folder; done: whether it has all its numbers. Nothing is written."""
+    who, error = owner(path), path / "error.txt"
     if who:
-        age = duration(time.time() - who["since"])
-        state, note = "running", f"for {age}, process {who['pid']} on {who['host']}"
+        age = duration(time.time() - who.since)
+        state, note = "running", f"for {age}, process {who.pid} on {who.host}"
     elif done:
         state, note = "done", ""
     elif error.exists():
-        state, note = "failed", error.read_text(errors="replace").strip().rpartition("\n")[2]
-    elif folder.exists():
-        state, note = "stopped", "the same command goes on"
+        state, note = "failed", _first_line(error)
+    elif path.exists():
+        state, note = "stopped", "the same command continues it"
     else:
         state, note = "missing", "the same command starts it"
-    cell = str(folder.relative_to(results_dir / "runs"))
-    return State(
-        cell, state, epochs_done, _epochs(folder / "config.yaml"), time.time() - max(written, default=time.time()), note
-    )
-
-
-def _epochs(config: Path) -> int:
-    """That the run is to have; 0 where its configuration is not there or cannot be read."""
-    with contextlib.suppress(FileNotFoundError, yaml.YAMLError, UnicodeDecodeError, TypeError, KeyError):
-        return int(yaml.safe_load(config.read_text())["recipe"]["epochs"])
-    return 0
+    epochs, problem = _epochs(path / "config.yaml")
+    run = str(path.relative_to(results_dir / "runs"))
+    return State(run, state, epochs_done(path / "train.csv"), epochs, _idle(path), note or problem)
 
 
 def states(results_dir: Path) -> list[State]:
-    """Of all runs, sorted by their cells."""
-    folders = [folder for folder in sorted(results_dir.glob(RUNS)) if folder.is_dir()]
-    return [state_of(folder, results_dir, done=(folder / "metrics.json").exists()) for folder in folders]
+    """Return the states of all runs, sorted by their folders."""
+    return [state_of(path, results_dir, (path / "metrics.json").is_file()) for path in run_folders(results_dir)]
+
+
+def _first_line(file: Path) -> str:
+    """Return the sentence that says what went wrong."""
+    with contextlib.suppress(OSError):
+        lines = file.read_text("utf-8", errors="replace").strip().splitlines()
+        return lines[0][:300] if lines else "error.txt is empty"
+    return f"{file.name} cannot be read"
+
+
+def _epochs(file: Path) -> tuple[int | None, str]:
+    """Return the epochs that a run is to have, and why they are not known, if they are not."""
+    if not file.exists():
+        return None, ""
+    try:
+        epochs = read_config(file)["recipe"]["epochs"]
+        return (
+            (epochs, "") if type(epochs) is int else (None, "" if epochs is None else f"{file}: epochs is {epochs!r}")
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        return None, f"{file}: {error}"
+
+
+def _idle(path: Path) -> float:
+    """Return the seconds since something was written; files that vanish meanwhile are passed over."""
+    newest = 0.0
+    with contextlib.suppress(OSError):
+        for file in path.glob("[!.]*"):
+            with contextlib.suppress(OSError):
+                newest = max(newest, file.stat().st_mtime if file.name not in LOCK_FILES else 0.0)
+    return time.time() - newest if newest else 0.0
 
 
 def table(rows: Sequence[State]) -> str:
-    """A line a run, and how many are in which state."""
-    width = max((len(row.cell) for row in rows), default=4)
+    """Return a line a run, and how many are in which state."""
+    width = max((len(row.run) for row in rows), default=4)
     lines = [f"{'run':<{width}}  {'state':<9} {'epochs':>9}  {'idle':>8}"]
     for row in rows:
         idle = "" if row.state in ("done", "missing") else duration(row.idle)
-        progress = f"{row.epochs_done}/{row.epochs}"
+        progress = f"{row.epochs_done}/{'?' if row.epochs is None else row.epochs}"
         lines.append(
-            f"{row.cell:<{width}}  {NAMES[row.state]} {row.state:<7} {progress:>9}  {idle:>8}  {row.note}".rstrip()
+            f"{row.run:<{width}}  {MARKS[row.state]} {row.state:<7} {progress:>9}  {idle:>8}  {row.note}".rstrip()
         )
-    counts = Counter(row.state for row in rows)
-    return "\n".join([*lines, "", ", ".join(f"{counts[s]} {s}" for s in NAMES if counts[s] or s != "missing")])
+    return "\n".join([*lines, "", summary(row.state for row in rows)])
+
+
+def summary(found: Iterable[str]) -> str:
+    """Return how many runs are in which state."""
+    counts = Counter(found)
+    return ", ".join(f"{counts[state]} {state}" for state in MARKS if counts[state] or state != "missing")
 
 
 def duration(seconds: float) -> str:
+    """Return seconds, minutes or hours, whichever reads best."""
     minutes = int(seconds // 60)
     return f"{int(seconds)} s" if minutes < 2 else f"{minutes} min" if minutes < 120 else f"{minutes // 60} h"

@@ -15,8 +15,8 @@ import yaml
 from oodbench.evaluation.bootstrap import Interval
 from oodbench.evaluation.metrics import ID_METRICS, OOD_METRICS
 from oodbench.evaluation.significance import over_seeds
-from oodbench.runs.folder import Run
-from oodbench.storage import Arrays, load_arrays, read_json
+from oodbench.runs.folder import open_run
+from oodbench.storage import Arrays, read_json
 
 OF_A_RUN = ID_METRICS
 OF_A_DETECTOR = tuple(OOD_METRICS)
@@ -125,11 +125,9 @@ def resamples(folder: Path) -> Arrays:
 
     Raises ValueError naming the file that is damaged.
     """
-    file, seal = folder / "resamples.safetensors", read_json(folder / "metrics.json").get("resamples")
-    if seal is None or not file.exists():
-        return {}
-    arrays, about = load_arrays(file)
-    return arrays if about.get("seal") == seal else {}
+    run, _ = open_run(folder)
+    record = run.read_record()
+    return run.read_resamples(record) if record else {}
 
 
 def load_run(folder: Path) -> Result:
@@ -153,9 +151,7 @@ def load_run(folder: Path) -> Result:
             "not_applicable": metrics.get("not_applicable", {}),
         }
     with errors_name(folder / "config.yaml"):
-        config = yaml.safe_load((folder / "config.yaml").read_text("utf-8"))
-        if Run(config).folder.parts[-5:] != folder.parts[-5:]:
-            raise ValueError(f"it is the configuration of {Run(config).folder}")
+        _, config = open_run(folder)
         names: dict[str, Any] = {part: config["name"][part] for part in ("dataset", "backbone", "loss", "recipe")}
         return Result(
             folder=folder,

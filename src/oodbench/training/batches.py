@@ -16,7 +16,7 @@ from oodbench.data.images import SIDE
 
 
 class Augmentation(NamedTuple):
-    """What is random about the data in one epoch of N images."""
+    """The random choices of one epoch of N images."""
 
     order: Tensor  # (N,) a permutation
     top: Tensor  # (N,) first row of each crop, in 0 .. 2 padding
@@ -25,12 +25,12 @@ class Augmentation(NamedTuple):
 
 
 def derive_seed(*numbers: int) -> int:
-    """A seed from the run's, the epoch's and the step's numbers, so that no generator's state is ever saved."""
+    """Derive a seed from the numbers of run, epoch and step, so that no generator's state is ever saved."""
     return int(np.random.SeedSequence(numbers).generate_state(1, np.uint32)[0])
 
 
 def sample_augmentation(seed: int, epoch: int, n: int, padding: int, flip: bool) -> Augmentation:
-    """The order, crops and flips of an epoch, drawn on the CPU: the same on every device."""
+    """Sample the order, crops and flips of an epoch, on the CPU: the same on every device."""
     generator = torch.Generator().manual_seed(derive_seed(seed, epoch))
     order = torch.randperm(n, generator=generator)
     top, left = torch.randint(2 * padding + 1, (2, n), generator=generator)
@@ -56,7 +56,7 @@ def crop_and_flip(padded: Tensor, index: Tensor, top: Tensor, left: Tensor, flip
 def batches(
     padded: Tensor, labels: Tensor, epoch: Augmentation, batch_size: int, first: int = 0
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """The epoch's (B, 3, 32, 32) uint8 images and (B,) labels from batch `first` on, the last as short as it comes."""
+    """Yield the epoch's (B, 3, 32, 32) uint8 images and (B,) labels from batch `first` on; the last may be shorter."""
     parts = (t[first * batch_size :].to(padded.device).split(batch_size) for t in epoch)
     for index, *crop in zip(*parts, strict=True):
         yield crop_and_flip(padded, index, *crop), labels[index]

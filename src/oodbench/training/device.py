@@ -1,4 +1,4 @@
-"""Which device and which precision, and what this machine is."""
+"""Device, precision and threads, and the provenance that names them."""
 
 import ctypes
 import os
@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from oodbench import __version__
 from oodbench.training.gpus import acquire_gpus
 
 PRECISIONS = {"bf16": torch.bfloat16, "fp32": torch.float32}
@@ -21,18 +22,18 @@ THREADS = torch.get_num_threads()  # torch's own choice, to go back to after a j
 
 
 def pick_device(name: str) -> torch.device:
-    """auto: cuda, mps or cpu, the first there is. Raises ValueError when the named one is not there."""
+    """Return the named device; auto: cuda, mps or cpu, the first that is available. Raises ValueError for another."""
     present = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if name == "auto":
         return torch.device(next(kind for kind, there in present.items() if there))
     if not present.get(name.partition(":")[0], False):
-        there = ", ".join(kind for kind, there in present.items() if there)
-        raise ValueError(f"device={name} is not to be had here; there is {there}, and auto picks among them")
+        there = ", ".join(kind for kind, is_there in present.items() if is_there)
+        raise ValueError(f"device={name} is not available; available: {there}, and auto picks the first of them")
     return torch.device(name)
 
 
 def disable_malloc_trim() -> None:
-    """Keep freed memory in this process, in huge pages, where the C library and the system let us.
+    """Make glibc keep freed memory in this process, in huge pages where the system allows them.
 
     glibc hands every freed tensor of some size back to the system, which clears its pages before they come again: at
     every step, a fifth of the time of a ResNet-18's training in bf16 on two cores, and two fifths of its evaluation's
@@ -48,8 +49,9 @@ def disable_malloc_trim() -> None:
 
 @contextmanager
 def acquire_devices(name: str, runs_per_gpu: int, count: int) -> Iterator[list[torch.device]]:
-    """`count` devices of that name: of several GPUs, where none is named by its number, ones with room, and a place on
-    each; of a CPU the same one again. Raises ValueError where there are not so many.
+    """Give `count` devices of that name: of several GPUs ones with room, of a CPU the same one again.
+
+    A GPU that is named by its number is taken as it is. Raises ValueError where there are not so many.
     """
     device = pick_device(name)
     if count < 1 or (count > 1 and (device.type, device.index) not in (("cuda", None), ("cpu", None))):
@@ -64,11 +66,14 @@ def acquire_devices(name: str, runs_per_gpu: int, count: int) -> Iterator[list[t
 
 
 def pick_precision(name: str, device: torch.device) -> torch.dtype:
-    """auto: bf16 where the device computes in it (CUDA since Ampere, CPUs with AMX or AVX512-BF16), else fp32."""
+    """Return the named precision; auto: bf16 where the device computes in it, else fp32.
+
+    CUDA computes in bf16 since Ampere, CPUs with AMX or AVX512-BF16. Raises ValueError for another name.
+    """
     if name in PRECISIONS:
         return PRECISIONS[name]
     if name != "auto":
-        raise ValueError(f"precision={name}; there is auto, {', '.join(PRECISIONS)}")
+        raise ValueError(f"precision={name} is not available; available: auto, {', '.join(PRECISIONS)}")
     if device.type == "cuda":
         computes = torch.cuda.is_bf16_supported(including_emulation=False)
     else:
@@ -82,10 +87,14 @@ def _cpu_has(feature: str) -> bool:
 
 
 def provenance(device: torch.device, precision: torch.dtype) -> dict[str, Any]:
-    """Where numbers come from: versions, commit, machine. Plain values."""
-    packages = ("oodbench", "torch", "torchvision", "numpy", "hydra-core")
+    """Return where numbers come from: versions, commit, device, precision, threads, processor. Plain values."""
+    packages = ("torch", "torchvision", "numpy", "hydra-core")
     return {
-        "versions": {"python": platform.python_version(), **{name: version(name) for name in packages}},
+        "versions": {
+            "python": platform.python_version(),
+            "oodbench": __version__,
+            **{name: version(name) for name in packages},
+        },
         "git_commit": git_commit(),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         "precision": next(name for name, dtype in PRECISIONS.items() if dtype == precision),
@@ -95,7 +104,7 @@ def provenance(device: torch.device, precision: torch.dtype) -> dict[str, Any]:
 
 
 def git_commit() -> str | None:
-    """The commit of the code that runs, with `+` when files differ from it or are new; None outside its checkout."""
+    """Return the commit of the running code, with `+` when files differ from it or are new; None outside a checkout."""
     here = Path(__file__)
 
     def git(*arguments: str) -> str:
@@ -110,7 +119,7 @@ def git_commit() -> str | None:
 
 
 def processor() -> str:
-    """What the operating system calls the CPU."""
+    """Return the operating system's name of the CPU."""
     try:
         with open("/proc/cpuinfo") as file:  # noqa: PTH123
             return next(line.split(":")[1].strip() for line in file if line.startswith("model name"))

@@ -1,8 +1,8 @@
 """One training by several processes: each takes its share of every batch, and all keep the same weights.
 
-The parent starts the processes (`together`); in each, `member` lets it take part. What the training loop calls does
-nothing where there is one process. The loss is that of the whole batch, since losses may look across it: the features
-of all shares are gathered, every process computes the whole loss, and goes back into its own share alone.
+The parent starts the processes (`launch_workers`); in each, `worker` lets it take part. What the training loop calls
+does nothing where there is one process. The loss is that of the whole batch, since losses may compare its images: the
+features of all shards are gathered, every process computes the whole loss, and propagates back through its own shard.
 """
 
 import contextlib
@@ -30,22 +30,22 @@ _told: list[int] = []  # numbers of the signals that the parent has passed on to
 
 
 def world_size() -> int:
-    """How many processes train together."""
+    """Return the number of processes that train together."""
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
 def rank() -> int:
-    """Which of them this is; 0 alone writes."""
+    """Return this process's number; only 0 writes."""
     return dist.get_rank() if world_size() > 1 else 0
 
 
 def shard(n: int) -> slice:
-    """This process's rows of a batch of n; none, where there are fewer rows than processes."""
+    """Return this process's rows of a batch of n; none, where there are fewer rows than processes."""
     return slice(rank() * n // world_size(), (rank() + 1) * n // world_size())
 
 
 def gather(features: Tensor, n: int) -> Tensor:
-    """(b, D) of this process's part -> (n, D) of the batch, in its order; only the own rows have a gradient."""
+    """(b, D) of this process's shard -> (n, D) of the batch, in its order; only the shard's rows have a gradient."""
     if world_size() == 1:
         return features
     own, whole = shard(n), features.new_zeros(n, *features.shape[1:])
@@ -70,7 +70,7 @@ def sum_gradients(backbone: nn.Module, objective: nn.Module) -> None:
 
 
 def all_reduce_max(number: int) -> int:
-    """The largest number that any process comes with, or its parent has told it. To be called by all, in step."""
+    """Return the largest number of any process, or of what its parent has told it. All must call it in step."""
     if world_size() == 1:
         return number
     largest = torch.tensor(max(number, *_told, 0))
@@ -79,13 +79,13 @@ def all_reduce_max(number: int) -> int:
 
 
 def broadcast_weights(model: nn.Module) -> None:
-    """Give every process the first one's weights, should something have been initialised without the seed."""
+    """Give every process the weights of the first, should something have been initialised without the seed."""
     for tensor in model.state_dict().values():
         dist.broadcast(tensor, 0)
 
 
 def sync_batch_norm(backbone: nn.Module, device: torch.device) -> nn.Module:
-    """The backbone with batch norm over the whole batch. Raises ValueError where torch cannot, on a CPU."""
+    """Return the backbone with batch norm over the whole batch. Raises ValueError on a CPU, where torch has none."""
     if device.type == "cuda":
         return nn.SyncBatchNorm.convert_sync_batchnorm(backbone)
     norms = [name for name, module in backbone.named_modules() if isinstance(module, _BatchNorm)]
@@ -109,7 +109,7 @@ def process_group(number: int, count: int, meeting: Path, backend: str) -> Itera
 
 @contextmanager
 def worker(number: str, count: str, folder: str, device: str) -> Iterator[torch.device]:
-    """Be one of the processes that `together` has started; gives the device. The first error of any is left to it."""
+    """Be one of the processes that `launch_workers` has started; give the device. Report the first error to it."""
     threading.Thread(target=_listen, daemon=True).start()
     own = torch.device(device)
     if own.type == "cuda":
@@ -125,7 +125,7 @@ def worker(number: str, count: str, folder: str, device: str) -> Iterator[torch.
 
 
 def _listen() -> None:
-    """To the parent, on standard input. When it has died, another start may claim the run: nothing may be written."""
+    """Read the parent's signals on standard input. When it has died, another start may own the run: write nothing."""
     while number := os.read(0, 1):
         _told.extend(number)
     os._exit(1)
@@ -158,7 +158,7 @@ def launch_workers(command: Sequence[str], devices: Sequence[torch.device]) -> N
 
 
 def _ends(ranks: Sequence[subprocess.Popen[bytes]], stop: Callable[[], int]) -> list[int | None]:
-    """Their exit codes, once all have ended or one has failed; None of one that runs.
+    """Return their exit codes, once all have ended or one has failed; None of one that runs.
 
     A signal is passed on through their standard input: a session of their own spares them the terminal's, and where
     SLURM sends its own to every process, a second one would not wait for the checkpoint.

@@ -1,4 +1,4 @@
-"""A place on a GPU, so that runs started side by side do not meet on one unless that is asked for."""
+"""GPU locks, so that runs started side by side do not share a GPU unless that is asked for."""
 
 import contextlib
 import fcntl
@@ -11,16 +11,16 @@ from itertools import product
 from pathlib import Path
 
 LOCKS = Path(tempfile.gettempdir()) / "oodbench-gpus"  # of this machine, for all its users
-PAUSE = 2.0  # seconds between two looks for a free place
+PAUSE = 2.0  # seconds between two tries
 
 
 @contextmanager
 def acquire_gpus(gpus: Sequence[str], runs_per_gpu: int, count: int = 1, folder: Path = LOCKS) -> Iterator[list[int]]:
-    """The indices of `count` GPUs with fewer than `runs_per_gpu` runs each; waits for them, and counts there meanwhile.
+    """Wait for `count` GPUs with fewer than `runs_per_gpu` runs each, lock them, and give their indices.
 
-    gpus: names that every process knows them by. A place is a lock, which the kernel frees when the process dies. All
-    are taken or none, so that two runs never wait for each other's. Raises ValueError for runs_per_gpu below 1, and
-    where there are not so many GPUs.
+    gpus: names that every process knows them by. The kernel frees a lock when its process dies. All are taken or none,
+    so that two runs never wait for each other. Raises ValueError for runs_per_gpu below 1, and where there are not so
+    many GPUs.
     """
     if runs_per_gpu < 1:
         raise ValueError(f"runs_per_gpu={runs_per_gpu}: one run a GPU is the least")
@@ -32,7 +32,7 @@ def acquire_gpus(gpus: Sequence[str], runs_per_gpu: int, count: int = 1, folder:
     while True:
         with contextlib.ExitStack() as locks:
             taken: list[int] = []
-            for number, index in product(range(runs_per_gpu), range(len(gpus))):  # empty GPUs before second places
+            for number, index in product(range(runs_per_gpu), range(len(gpus))):  # empty GPUs first
                 if len(taken) < count and index not in taken:
                     lock = _locked(folder / f"{gpus[index]}.{number}")
                     if lock is not None:
@@ -49,7 +49,7 @@ def acquire_gpus(gpus: Sequence[str], runs_per_gpu: int, count: int = 1, folder:
 
 
 def _locked(path: Path) -> int | None:
-    """The descriptor of the file, locked; None where another holds it."""
+    """Return the descriptor of the file, locked; None where another process holds it."""
     file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
     _open_to_all(path, 0o666)
     try:
@@ -61,6 +61,6 @@ def _locked(path: Path) -> int | None:
 
 
 def _open_to_all(path: Path, mode: int) -> None:
-    """Whatever the umask: GPUs are shared with other users, whose runs count."""
+    """Set the mode whatever the umask: GPUs are shared with other users, whose runs count."""
     with contextlib.suppress(PermissionError):  # theirs, and open already
         path.chmod(mode)

@@ -1,7 +1,7 @@
 """The training loop, a function."""
 
 import math
-import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -14,46 +14,34 @@ from tqdm import tqdm
 from oodbench.model import Classifier
 from oodbench.training.batches import batches, derive_seed, sample_augmentation, to_device_padded
 from oodbench.training.distributed import gather, rank, shard, sum_gradients
+from oodbench.training.means import Row, RunningMeans, check_weights
 from oodbench.training.recipe import Recipe, learning_rate_factor
 
-ADVICE = "try recipe.warmup_epochs=1 recipe.clip_grad_norm=1.0 or a lower recipe.optimizer.lr"
 FUSED = (torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW)  # have one kernel for all of an update
-Row = dict[str, float]  # what is known of one epoch: a line of train.csv
 
 
 @dataclass
 class TrainState:
-    """Where a training stands: all that a checkpoint holds besides what it is a checkpoint of."""
+    """How far a training has come: all that a checkpoint holds besides what it is a checkpoint of."""
 
     model: dict[str, Any]
     optimizer: dict[str, Any]
-    history: list[Row]  # one an epoch that is done
-    step: int  # of the next epoch: so many are done
+    history: list[Row]  # a row an epoch that is done
+    step: int  # steps of the next epoch that are done
     means: dict[str, Any]  # of those steps
 
 
 class Checkpointer(Protocol):
-    """Who keeps what a training has reached."""
+    """Stores what a training has reached, and says when it is to stop."""
 
     def due(self) -> bool:
-        """Whether to save amid this epoch."""
+        """Tell whether to save amid this epoch."""
 
     def stop(self) -> bool:
-        """Whether to save and end the training here."""
+        """Tell whether to save and end the training here."""
 
-    def save(self, progress: TrainState) -> None:
-        """Where it stands; its tensors change with the next step."""
-
-
-def parameter_groups(model: Classifier) -> list[dict[str, Any]]:
-    """All parameters, and in a second group those that the objective does not want to decay."""
-    spared = {id(model.objective.get_parameter(name)) for name in model.objective.no_weight_decay}
-    parameters = [p for p in model.parameters() if p.requires_grad]
-    groups: list[dict[str, Any]] = [
-        {"params": [p for p in parameters if id(p) not in spared]},
-        {"params": [p for p in parameters if id(p) in spared], "weight_decay": 0.0},
-    ]
-    return [group for group in groups if group["params"]]
+    def save(self, state: TrainState) -> None:
+        """Store the state now; its tensors change with the next step."""
 
 
 def fit(
@@ -65,64 +53,117 @@ def fit(
     resume: TrainState | None,
     checkpointer: Checkpointer,
 ) -> list[Row]:
-    """Train in place on (N, 32, 32, 3) images and (N,) labels; the rows of the epochs that are done.
+    """Train in place on (N, 32, 32, 3) images and (N,) labels; return the rows of the epochs that are done.
 
-    The keeper is asked after every step, and given where the training stands whenever it wants it and after every
-    epoch; `resume` is what it was given in an earlier life. What happens in a step depends on the seed, the epoch and
-    the step alone, so a resumed training equals one that was never stopped; several processes (parallel.py) share
-    every batch and keep the same weights. A row of the history has the epoch's means of loss, accuracy and diagnostics.
-    Raises FloatingPointError when the loss is not finite: the keeper has not seen the spoilt weights.
+    The checkpointer is asked after every step, and given the state whenever it wants it and after every epoch; `resume`
+    is a state that it was given before a restart. What happens in a step depends on the seed, the epoch and the step
+    alone, so a resumed training equals one that was never stopped; several processes (distributed.py) share every batch
+    and keep the same weights. A row has the epoch's means of loss, accuracy and diagnostics. Raises FloatingPointError
+    when the loss or a weight is not finite: the checkpointer has not seen it.
     """
-    device = model.mean.device
-    padded = to_device_padded(images, recipe.crop_padding, device)
-    targets = torch.from_numpy(np.array(labels)).to(device)
-    n, steps = len(targets), math.ceil(len(targets) / recipe.batch_size)
-    optimizer = recipe.optimizer(parameter_groups(model))
-    for group in optimizer.param_groups:
-        group["initial_lr"] = group["lr"]
-        if isinstance(optimizer, FUSED) and device.type in ("cpu", "cuda") and group["fused"] is None:
-            group["fused"] = True  # one pass over the parameters, unless it was told; the same up to rounding
-    history, first, earlier = [], 0, {}
-    if resume:
-        model.load_state_dict(resume.model)
-        optimizer.load_state_dict(resume.optimizer)
-        history, first, earlier = resume.history, resume.step, resume.means
-    seen = len(history) * n + earlier.get("images", 0)
-    with tqdm(total=recipe.epochs * n, initial=seen, unit="img", smoothing=0.05, disable=rank() > 0 or None) as bar:
+    data = TrainingSet(images, labels, recipe, seed, model.mean.device)
+    optimizer = build_optimizer(model, recipe)
+    history, first, earlier = restore(resume, model, optimizer)
+
+    def save(step: int, means: dict[str, Any]) -> None:
+        check_weights(model, len(history))
+        checkpointer.save(TrainState(model.state_dict(), optimizer.state_dict(), history, step, means))
+
+    with progress_bar(recipe.epochs * data.size, len(history) * data.size + earlier.get("images", 0)) as bar:
         for epoch in range(len(history), recipe.epochs):
-            choices = sample_augmentation(seed, epoch, n, recipe.crop_padding, recipe.flip)
-            means = RunningMeans(epoch, first, history, earlier, watch=device.type == "cpu")
+            means = RunningMeans(epoch, first, history, earlier, watch=data.device.type == "cpu")
             model.train()
-            for step, (x, y) in enumerate(batches(padded, targets, choices, recipe.batch_size, first), start=first):
-                # for what draws of its own: dropout, of every process another; 0 is draw's
-                torch.manual_seed(derive_seed(seed, epoch, step + 1) + rank())
-                for group in optimizer.param_groups:
-                    group["lr"] = group["initial_lr"] * learning_rate_factor(epoch * steps + step, steps, recipe)
+            for step, x, y in data.epoch(epoch, first):
+                set_learning_rate(optimizer, learning_rate_factor(epoch * data.steps + step, data.steps, recipe))
                 means.add(train_step(model, optimizer, x, y, recipe.clip_grad_norm), len(y))
                 bar.set_description(f"epoch {epoch + 1}/{recipe.epochs}{means.so_far()}", refresh=False)
                 bar.update(len(y))
                 stopping = checkpointer.stop()
-                if step + 1 < steps and (stopping or checkpointer.due()):
+                if step + 1 < data.steps and (stopping or checkpointer.due()):
                     means.check()
-                    check_weights(model, epoch)
-                    checkpointer.save(
-                        TrainState(model.state_dict(), optimizer.state_dict(), history, step + 1, means.state())
-                    )
+                    save(step + 1, means.state())
                     if stopping:
                         return history
             history.append(means.row() | {"lr": optimizer.param_groups[0]["lr"]})
-            check_weights(model, epoch)
             first, earlier = 0, {}
-            checkpointer.save(TrainState(model.state_dict(), optimizer.state_dict(), history, first, earlier))
+            save(first, earlier)
             if stopping:
                 break
     return history
 
 
+class TrainingSet:
+    """Images and labels on the device, and the batches of an epoch."""
+
+    def __init__(
+        self, images: NDArray[np.uint8], labels: NDArray[np.int64], recipe: Recipe, seed: int, device: torch.device
+    ) -> None:
+        self.device, self.recipe, self.seed, self.size = device, recipe, seed, len(labels)
+        self.padded = to_device_padded(images, recipe.crop_padding, device)
+        self.labels = torch.from_numpy(np.array(labels)).to(device)
+        self.steps = math.ceil(self.size / recipe.batch_size)
+
+    def epoch(self, epoch: int, first: int) -> Iterator[tuple[int, Tensor, Tensor]]:
+        """Yield step, (B, 3, 32, 32) images and (B,) labels from step `first` on.
+
+        Before each, torch's generators are seeded for what draws of its own, such as dropout, which in every process
+        draws something else; sample_augmentation has seed 0 of the epoch.
+        """
+        recipe = self.recipe
+        choices = sample_augmentation(self.seed, epoch, self.size, recipe.crop_padding, recipe.flip)
+        of_epoch = batches(self.padded, self.labels, choices, recipe.batch_size, first)
+        for step, (x, y) in enumerate(of_epoch, start=first):
+            torch.manual_seed(derive_seed(self.seed, epoch, step + 1) + rank())
+            yield step, x, y
+
+
+def build_optimizer(model: Classifier, recipe: Recipe) -> torch.optim.Optimizer:
+    """Return the recipe's optimizer over the model's parameters, each group with its initial learning rate."""
+    optimizer, device = recipe.optimizer(parameter_groups(model)), model.mean.device
+    for group in optimizer.param_groups:
+        group["initial_lr"] = group["lr"]
+        if isinstance(optimizer, FUSED) and device.type in ("cpu", "cuda") and group["fused"] is None:
+            group["fused"] = True  # one pass over the parameters, unless it was told; the same up to rounding
+    return optimizer
+
+
+def parameter_groups(model: Classifier) -> list[dict[str, Any]]:
+    """Return all parameters, those that the objective does not want to decay in a second group."""
+    spared = {id(model.objective.get_parameter(name)) for name in model.objective.no_weight_decay}
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    groups: list[dict[str, Any]] = [
+        {"params": [p for p in parameters if id(p) not in spared]},
+        {"params": [p for p in parameters if id(p) in spared], "weight_decay": 0.0},
+    ]
+    return [group for group in groups if group["params"]]
+
+
+def restore(
+    resume: TrainState | None, model: Classifier, optimizer: torch.optim.Optimizer
+) -> tuple[list[Row], int, dict[str, Any]]:
+    """Load a state into model and optimizer; return its history, steps of the next epoch and their means."""
+    if resume is None:
+        return [], 0, {}
+    model.load_state_dict(resume.model)
+    optimizer.load_state_dict(resume.optimizer)
+    return resume.history, resume.step, resume.means
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, factor: float) -> None:
+    """Set every group's learning rate to `factor` times its initial one."""
+    for group in optimizer.param_groups:
+        group["lr"] = group["initial_lr"] * factor
+
+
+def progress_bar(total: int, done: int) -> "tqdm[Any]":
+    """Return a bar over images; the first process alone shows one, and only on a terminal."""
+    return tqdm(total=total, initial=done, unit="img", smoothing=0.05, disable=rank() > 0 or None)
+
+
 def train_step(
     model: Classifier, optimizer: torch.optim.Optimizer, images: Tensor, labels: Tensor, clip_grad_norm: float | None
 ) -> dict[str, Tensor]:
-    """One update from (B, 3, 32, 32) uint8 images; scalars on the device, none of which has been waited for."""
+    """Update once from (B, 3, 32, 32) uint8 images; return scalars on the device, none of which was waited for."""
     optimizer.zero_grad(set_to_none=True)
     features = gather(model.features(images[shard(len(images))]), len(images))
     loss = model.objective.loss(features, labels)
@@ -137,66 +178,3 @@ def train_step(
     values = {"loss": loss.detach(), "accuracy": correct.mean(), **model.objective.diagnostics(features, labels)}
     optimizer.step()
     return values
-
-
-def check_weights(model: Classifier, epoch: int) -> None:
-    """Raise FloatingPointError where weights or batch norm's means are not finite: a finite loss's gradient may be."""
-    state = [*model.named_parameters(), *model.backbone.named_buffers()]
-    spoilt = [name for name, value in state if not value.isfinite().all()]
-    if spoilt:
-        raise FloatingPointError(f"a step of epoch {epoch + 1} made {', '.join(spoilt)} NaN or infinite; {ADVICE}")
-
-
-class RunningMeans:
-    """Running means of an epoch, kept on the device. `watch`: look at each as it comes, where that costs nothing."""
-
-    def __init__(self, epoch: int, step: int, history: list[Row], earlier: dict[str, Any], watch: bool) -> None:
-        """`earlier`: the `state` after the epoch's first `step` steps."""
-        self.epoch, self.step, self.history, self.watch = epoch, step, history, watch
-        self.images, self.seconds = earlier.get("images", 0), earlier.get("seconds", 0.0)
-        self.sums: dict[str, Tensor] = {k: v.clone() for k, v in earlier.get("sums", {}).items()}
-        self.losses: list[Tensor] = []
-        self.started = time.perf_counter()
-
-    def state(self) -> dict[str, Any]:
-        """What a checkpoint keeps of an epoch that is not over."""
-        sums = {name: value.cpu() for name, value in self.sums.items()}
-        return {"images": self.images, "seconds": self.elapsed(), "sums": sums}
-
-    def elapsed(self) -> float:
-        """Seconds spent in the epoch, in this life and before."""
-        return self.seconds + time.perf_counter() - self.started
-
-    def add(self, values: dict[str, Tensor], images: int) -> None:
-        self.losses.append(values["loss"])
-        for name, value in values.items():
-            earlier = self.sums[name].to(value) if name in self.sums else 0  # on the device from the second on
-            self.sums[name] = earlier + value * images
-        self.images += images
-        if self.watch and not values["loss"].isfinite():
-            self.check()
-
-    def check(self) -> None:
-        """Raise FloatingPointError naming the first step with a NaN or infinite loss, and what was last known good."""
-        losses = torch.stack(self.losses)
-        bad = (~losses.isfinite()).nonzero()
-        if len(bad):
-            first = int(bad[0])
-            before = f"the step before had loss {losses[first - 1]:.4g}" if first else "it is the first step"
-            last = ", ".join(f"{k} {v:.4g}" for k, v in self.history[-1].items()) if self.history else "none"
-            raise FloatingPointError(
-                f"the loss is {losses[first]} at epoch {self.epoch + 1}, step {self.step + first + 1}; {before}; last "
-                f"finished epoch: {last}; {ADVICE}"
-            )
-
-    def so_far(self) -> str:
-        """For the progress bar: of this epoch where looking costs nothing, else of the last."""
-        known = {name: float(value) / self.images for name, value in self.sums.items()} if self.watch else {}
-        known = known or (self.history[-1] if self.history else {})
-        return "".join(f" {name} {known[name]:.3f}" for name in ("loss", "accuracy") if name in known)
-
-    def row(self) -> Row:
-        self.check()
-        means = {name: float(value) / self.images for name, value in self.sums.items()}
-        seconds = self.elapsed()
-        return {"epoch": self.epoch + 1, **means, "seconds": seconds, "images_per_second": self.images / seconds}

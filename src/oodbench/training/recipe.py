@@ -10,7 +10,7 @@ import torch
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a network is trained; every value stands in conf/recipe."""
+    """The values of one file of conf/recipe."""
 
     epochs: int
     batch_size: int
@@ -28,7 +28,7 @@ def cosine(share: float, final: float) -> float:
 
 
 def learning_rate_factor(step: int, steps_per_epoch: int, recipe: Recipe) -> float:
-    """Of the step-th step, from 0: (step + 1) / warm-up's steps while it warms up, then the schedule from its start."""
+    """(step + 1) / warm-up steps while it warms up, then the schedule from its start; steps count from 0."""
     warmup = round(recipe.warmup_epochs * steps_per_epoch)
     if step < warmup:
         return (step + 1) / warmup

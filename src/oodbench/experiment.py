@@ -1,0 +1,331 @@
+"""One run from configuration to numbers, read top to bottom: build, open the data, train or load, predict, score."""
+
+import inspect
+import json
+import sys
+from collections.abc import Callable
+from functools import cache, partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from oodbench.data.folder import from_path
+from oodbench.data.split import DataSplits, Split, data_splits
+from oodbench.detectors.network.network import ImageDetector
+from oodbench.evaluation.evaluate import Detector, report
+from oodbench.losses.objective import Objective
+from oodbench.model import Classifier, compile_backbone, extract_features, load_weights, predict, weights_of
+from oodbench.network_scores import network_scores
+from oodbench.outputs import Outputs
+from oodbench.pretrained.weights import load_pretrained
+from oodbench.runs.config import read_config
+from oodbench.runs.folder import RunFolder, open_run
+from oodbench.runs.identity import Config
+from oodbench.runs.lock import run_lock
+from oodbench.runs.record import Record, is_complete, requested
+from oodbench.runs.signals import exit_on_signal, stop_signal
+from oodbench.runs.tracking import Log, no_log, track
+from oodbench.scoring import (
+    RunOutputs,
+    Scoring,
+    check_not_reported,
+    record,
+    score,
+    score_stored,
+    selected,
+    stored_objective,
+    stored_outputs,
+    usable_outputs,
+)
+from oodbench.storage import Arrays
+from oodbench.targets import make, trusted
+from oodbench.training.checkpoint import FileCheckpointer, Source, load_checkpoint
+from oodbench.training.device import (
+    PRECISIONS,
+    THREADS,
+    acquire_devices,
+    disable_malloc_trim,
+    pick_device,
+    pick_precision,
+    provenance,
+)
+from oodbench.training.distributed import (
+    broadcast_weights,
+    launch_workers,
+    rank,
+    sync_batch_norm,
+    worker,
+    world_size,
+)
+from oodbench.training.loop import fit
+from oodbench.training.means import Row
+from oodbench.training.recipe import Recipe
+
+TRACKED = ("accuracy", "ece", "nll", "brier", "ood")  # numbers of the record that an experiment tracker is given
+
+
+class Job(NamedTuple):
+    """What the steps of one run share."""
+
+    config: Config  # resolved
+    folder: RunFolder
+    model: Classifier
+    recipe: Recipe | None  # None where the weights are pretrained
+    data: DataSplits
+    provenance: dict[str, Any]  # the machine, the code and the settings behind the numbers
+
+
+def run(config: Config) -> None:
+    """Bring the run of a resolved configuration to its record; what an earlier start has done is not done again.
+
+    Raises LockedError while another process works on it, SystemExit where it was stopped and saved.
+    """
+    folder = RunFolder.of(config)
+    trains = not config["weights"] and not folder.weights.exists()
+    with (
+        exit_on_signal(set),
+        acquire_devices(config["device"], config["runs_per_gpu"], config["devices"] if trains else 1) as devices,
+    ):
+        model, facts = build(config, devices[0])
+        recipe = None if config["weights"] else build_recipe(config)
+        detectors, image_detectors = build_detectors(config["detector"]), build_detectors(config["image_detector"])
+        if len(devices) > 1:
+            sync_batch_norm(model.backbone, devices[0])  # or an error now
+        with run_lock(folder.path), folder.recording_errors():
+            job = Job(config, folder, model, recipe, open_data(config), facts)
+            if not begin(job):
+                return
+            if len(devices) > 1:  # `train` then finds the last epoch's checkpoint
+                launch_workers([sys.executable, "-m", "oodbench.experiment", str(folder.path)], devices)
+            with track(folder.run, folder.path, config, **config["wandb"]) as log:
+                load_or_train(job, log)
+                numbers = measure(job, detectors, image_detectors)
+                log({name: numbers[name] for name in TRACKED})
+            print(report(numbers), folder.path, sep="\n\n")
+
+
+def build(config: Config, device: torch.device) -> tuple[Classifier, dict[str, Any]]:
+    """Return the network as the seed initialises it, on its device, and where it runs, for the provenance."""
+    disable_malloc_trim()
+    torch.set_num_threads(config["threads"] or THREADS)
+    torch.backends.cudnn.benchmark = True  # looks once for the fastest convolution: nearly all batches are of one size
+    precision = pick_precision(config["precision"], device)
+    torch.manual_seed(config["seed"])
+    data = config["dataset"]
+    backbone = make(config["backbone"])
+    objective = make(config["loss"], num_features=backbone.num_features, num_classes=data["num_classes"])
+    model = Classifier(backbone, objective, data["mean"], data["std"], precision)
+    compile_backbone(model, config["compile"])
+    settings = {key: config[key] for key in ("seed", "compile", "devices")}
+    return model.to(device).to(memory_format=torch.channels_last), provenance(device, precision) | settings
+
+
+def check(config: Config) -> None:
+    """Build the loss, backbone, recipe and detectors once: ValueError or TypeError where one refuses its values."""
+    with torch.random.fork_rng(devices=[]):
+        backbone = _checked_backbone(json.dumps(config["backbone"], sort_keys=True))
+        make(config["loss"], num_features=backbone.num_features, num_classes=config["dataset"]["num_classes"])
+    if not config["weights"]:
+        build_recipe(config)
+    build_detectors(config["detector"] | config["image_detector"])
+
+
+@cache
+def _checked_backbone(settings: str) -> Any:
+    return make(json.loads(settings))
+
+
+def build_recipe(config: Config) -> Recipe:
+    """Return the recipe; an option that its optimizer or schedule does not know raises TypeError now, not later."""
+    recipe = Recipe(**make(config["recipe"]))
+    inspect.signature(recipe.optimizer).bind([])
+    inspect.signature(recipe.schedule).bind(0.0)
+    return recipe
+
+
+def build_detectors(settings: Config) -> dict[str, Any]:
+    """Return {name: detector}, each with its hyperparameters; an unknown one raises TypeError now, not later."""
+    detectors = {name: make(node) for name, node in settings.items()}
+    for detector in detectors.values():
+        inspect.signature(detector).bind(None, None)
+    return detectors
+
+
+def open_data(config: Config, read: Callable[[Config], Split] = make) -> DataSplits:
+    """Find, check and open every set that the run needs, before an hour is spent on training."""
+    ood = {name: read(node) if "_target_" in node else from_path(node["path"]) for name, node in config["ood"].items()}
+    data, held_out = config["dataset"], config["validation"]["images"]
+    train, test = read(data["train"]), read(data["test"])
+    val_ood = read(config["validation"]["ood"]) if held_out else None
+    return data_splits(train, test, ood, data["num_classes"], data["limit"], data["limit_test"], held_out, val_ood)
+
+
+def begin(job: Job) -> bool:
+    """Make the folder ready for this start; False where another process has finished the run meanwhile."""
+    config, folder, data = job.config, job.folder, job.data
+    if config["force"]:
+        folder.remove_all()
+    else:
+        folder.remove_stale()
+    folder.check_train_digest(data.train.digest)
+    before = folder.read_record()
+    if data.validation:
+        check_not_reported(before, data.validation["val_ood"].digest, folder)
+    if is_complete(before, requested(config)):
+        return False
+    folder.write_config(config)
+    return True
+
+
+def load_or_train(job: Job, log: Log) -> None:
+    """Bring the model to its final weights: from the folder, from a file of other code, or by training."""
+    weights = job.folder.read_weights()
+    if weights is None:
+        weights = take_pretrained(job) if job.recipe is None else train(job, job.recipe, log)
+    load_weights(job.model, weights)
+    precision = job.folder.read_training()["precision"]
+    job.model.precision = PRECISIONS.get(precision, job.model.precision)  # outputs of one run are of one precision
+
+
+def take_pretrained(job: Job) -> Arrays:
+    """Take the weights in the file of the run's seed; return them."""
+    path = Path(job.config["weights"][job.config["seed"]])
+    digest = load_pretrained(path, job.model)
+    weights = weights_of(job.model)
+    facts = job.provenance | {"pretrained": {"file": path.name, "sha256": digest}}
+    job.folder.remove_numbers()
+    job.folder.write_training(facts, weights, job.data.train.digest)
+    job.folder.write_weights(weights)
+    return weights
+
+
+def train(job: Job, recipe: Recipe, log: Log) -> Arrays:
+    """Train from the run's checkpoint or from the start; return the last epoch's weights, which are the result."""
+    model, folder, split = job.model, job.folder, job.data.train
+    history = train_epochs(job, recipe, log)
+    folder.write_history(history)
+    features = extract_features(model, split.images)
+    model.finalize(features, split.labels)
+    weights = weights_of(model)
+    folder.remove_numbers()  # those of other weights, should there be any
+    folder.write_training(job.provenance | time_spent(history), weights, split.digest)
+    folder.write_outputs("train", predict(model.objective, features, split.labels), split.digest)
+    folder.write_weights(weights)
+    return weights
+
+
+def train_epochs(job: Job, recipe: Recipe, log: Log) -> list[Row]:
+    """Train the epochs that the run's checkpoint lacks; return the rows of all. Raises SystemExit where stopped."""
+    folder, split = job.folder, job.data.train
+    source = Source(str(folder.run), job.provenance["precision"], split.digest)
+    resume = load_checkpoint(folder.checkpoint, source)
+    rows = list(resume.history) if resume else []
+
+    def log_epoch(row: Row) -> None:
+        rows.append(row)
+        folder.write_history(rows)
+        log(row)
+
+    with stop_signal() as stop:
+        share = job.config["checkpoint_share"]
+        checkpointer = FileCheckpointer(folder.checkpoint, source, share, recipe.epochs, stop, log_epoch)
+        history = fit(job.model, split.images, split.labels, recipe, job.config["seed"], resume, checkpointer)
+        if len(history) < recipe.epochs:
+            print(f"stopped and saved; the same command, without force, continues from there: {folder.path}")
+            raise SystemExit(128 + checkpointer.stopped_by)  # not an error of this run: it ends a sweep, too
+    return history
+
+
+def time_spent(history: list[Row]) -> dict[str, float]:
+    """Return epochs, wall time in seconds of all starts together, and images per second."""
+    seconds = sum(row["seconds"] for row in history)
+    images = sum(row["images_per_second"] * row["seconds"] for row in history)
+    return {"epochs": len(history), "wall_time_s": seconds, "images_per_second": images / seconds}
+
+
+def measure(job: Job, detectors: dict[str, Detector], image_detectors: dict[str, ImageDetector]) -> Record:
+    """Predict every set, score it with every detector, and write the record."""
+    data, folder = job.data, job.folder
+    splits = {"train": data.train, "test": data.test, **data.ood, **data.validation}
+    outputs = {name: outputs_on(job, name, split) for name, split in splits.items()}
+    of_run = RunOutputs(
+        train=outputs["train"],
+        test=outputs["test"],
+        ood={name: outputs[name] for name in data.ood},
+        validation={name: outputs[name] for name in data.validation},
+    )
+    request = requested(job.config)
+    scores = network_scores(folder, job.model, image_detectors, request.detectors, splits)
+    numbers, resamples = score(of_run, job.model.objective, Scoring(detectors, scores))
+    images = {name: len(split.labels) for name, split in splits.items()}
+    digests = {name: split.digest for name, split in splits.items()}
+    facts = folder.read_training() | {"images": images, "digests": digests}
+    return record(folder, request, numbers, resamples, facts)
+
+
+def outputs_on(job: Job, name: str, split: Split) -> Outputs:
+    """Return the network's outputs on a set: stored ones, or those of one forward pass, which are then stored."""
+    outputs = usable_outputs(job.folder, name, split.digest)
+    if outputs is None:
+        outputs = predict(job.model.objective, extract_features(job.model, split.images), split.labels)
+        job.folder.write_outputs(name, outputs, split.digest)
+    return outputs
+
+
+def rescore(path: Path, detector: Config, image_detector: Config, grids: Config | None = None) -> Record:
+    """Score a finished run again: from its stored outputs, and for image detectors by passes over the images.
+
+    detector, image_detector: {name: configuration}. grids: {name: {hyperparameter: values}}; such a detector stands a
+    second time in the numbers, as <name>_selected, with the values that are best on the run's held-out images and
+    validation OOD set.
+
+    Raises ValueError for a run that is not finished, a damaged file or a target that is not trusted; LockedError while
+    another process works on the run.
+    """
+    folder, config = open_run(path)
+    with run_lock(folder.path):
+        before = folder.read_record()
+        if before is None:
+            raise ValueError(f"{folder.path} is not finished: repeat its command")
+        reported = config | {"ood": before["provenance"]["ood"]}  # sets of every start, not of the last alone
+        outputs, objective = stored_outputs(folder, reported), stored_objective(folder, config)
+        if grids:
+            check_not_reported(before, before["provenance"]["digests"].get("val_ood", "none"), folder)
+            detector = detector | selected(outputs, objective, detector, grids)
+        if not image_detector:
+            reported |= {"detector": detector, "image_detector": {}}
+            return score_stored(folder, reported, outputs, objective, before["provenance"])
+        job = reopen(folder, config | {"detector": detector, "image_detector": image_detector}, objective)
+        return measure(job, build_detectors(detector), build_detectors(image_detector))
+
+
+def reopen(folder: RunFolder, config: Config, objective: Objective) -> Job:
+    """Return the finished run as it was trained, network and images included."""
+    weights, data = folder.read_weights(), config["dataset"]
+    device = pick_device("auto")
+    backbone = trusted(config["backbone"], "backbones")
+    model = Classifier(backbone, objective, data["mean"], data["std"], PRECISIONS[folder.read_training()["precision"]])
+    load_weights(model, weights or {})
+    model = model.to(device).to(memory_format=torch.channels_last)
+    return Job(config, folder, model, None, open_data(config, partial(trusted, package="data")), {})
+
+
+def worker_main(path: str, *place: str) -> None:
+    """Be one of several processes that bring a run's checkpoint to the last epoch; config.yaml lies in its folder."""
+    config = read_config(Path(path, "config.yaml"))
+    with worker(*place) as device:
+        config["threads"] = config["threads"] or max(1, THREADS // world_size())
+        config["ood"] = {}  # only the parent looks at these sets
+        folder = RunFolder.of(config)
+        model, facts = build(config, device)
+        model.backbone = sync_batch_norm(model.backbone, device)
+        broadcast_weights(model)
+        recipe = build_recipe(config)
+        job = Job(config, folder, model, recipe, open_data(config), facts)
+        with track(folder.run, folder.path, config, **config["wandb"]) if rank() == 0 else no_log() as log:
+            train_epochs(job, recipe, log)
+
+
+if __name__ == "__main__":
+    worker_main(*sys.argv[1:])

@@ -1,0 +1,92 @@
+"""A run's identity: a hash of what decides its numbers, and the place below `runs/` that follows from it."""
+
+import hashlib
+import json
+import re
+from pathlib import Path
+from typing import Any, NamedTuple
+
+Config = dict[str, Any]
+
+PLACES = ("root",)  # keys that say where a set lies, not what it is
+PRETRAINED = "pretrained"  # the recipe's name where weights or outputs were made by other code
+NAME = r"[A-Za-z0-9_][A-Za-z0-9_.+-]*"  # one folder, one cell of a table, no formula of a spreadsheet
+NAMED = ("dataset", "backbone", "loss", "recipe")
+
+
+class RunId(NamedTuple):
+    """Names, hash and seed of one run. As text `<hash>/seed<n>`, which each of its files names as its run."""
+
+    dataset: str
+    backbone: str
+    loss: str
+    recipe: str
+    hash: str
+    seed: int
+
+    def __str__(self) -> str:
+        return f"{self.hash}/seed{self.seed}"
+
+    @property
+    def place(self) -> Path:
+        """<dataset>/<backbone>/<loss>/<recipe>-<hash>/seed<n>, below `runs/`."""
+        return Path(self.dataset, self.backbone, self.loss, f"{self.recipe}-{self.hash}", f"seed{self.seed}")
+
+
+def identify(config: Config) -> RunId:
+    """Return the identity of the run that a resolved configuration describes.
+
+    Raises ValueError for a name that cannot be a folder's, or a seed that is not a whole number from 0 on.
+    """
+    names = {part: check_name(f"name.{part}", config["name"][part]) for part in NAMED}
+    seed = config["seed"]
+    if type(seed) is not int or not 0 <= seed < 2**63:
+        raise ValueError(f"seed={seed!r}: a whole number from 0 to 2^63 - 1 is needed")
+    return RunId(**names, hash=config_hash(config), seed=seed)
+
+
+def check_name(what: str, name: Any) -> str:
+    """Return the name. Raises ValueError where it could leave its folder or is not text."""
+    if not isinstance(name, str) or not re.fullmatch(NAME, name) or len(name) > 100:
+        raise ValueError(f"{what}={name!r}: at most 100 letters, digits, _, ., + and - are needed, not . or - first")
+    return name
+
+
+def config_hash(config: Config) -> str:
+    """Return eight hex digits of what decides a run's numbers: names, data, network, loss, recipe, precision.
+
+    Paths, the seed, OOD sets and detectors do not count, and 1.0 is 1.
+    """
+    identity = {key: config[key] for key in ("name", "dataset", "backbone", "loss", "recipe", "precision")}
+    identity["dataset"] = {key: value for key, value in config["dataset"].items() if key != "near"}  # tables only
+    if held_out := config.get("validation", {}).get("images"):
+        identity["held_out"] = held_out
+    return hashlib.sha256(json.dumps(_plain(without_places(identity)), sort_keys=True).encode()).hexdigest()[:8]
+
+
+def _plain(node: Any) -> Any:
+    """Make whole floats integers: 1.0 and 1 are one setting."""
+    if isinstance(node, dict):
+        return {key: _plain(value) for key, value in node.items()}
+    if isinstance(node, list):
+        return [_plain(value) for value in node]
+    return int(node) if isinstance(node, float) and node.is_integer() else node
+
+
+def without_places(node: Any) -> Any:
+    """Return the configuration without the keys that say where something lies."""
+    if isinstance(node, dict):
+        return {key: without_places(value) for key, value in node.items() if key not in PLACES}
+    return [without_places(value) for value in node] if isinstance(node, list) else node
+
+
+def with_pretrained_weights(config: Config) -> Config:
+    """Return the configuration whose recipe is the digests of its weight files: how they were trained is not known.
+
+    Without `weights` it is returned as it is. Raises FileNotFoundError for a file that is missing.
+    """
+    if not config.get("weights") or config["name"]["recipe"] == PRETRAINED:  # the latter was written to a run's folder
+        return config
+    digests = [hashlib.sha256(Path(path).read_bytes()).hexdigest() for path in config["weights"]]
+    recipe = {"epochs": None, "weights": [digest[:12] for digest in digests]}
+    return config | {"recipe": recipe, "name": config["name"] | {"recipe": PRETRAINED}}

@@ -1,0 +1,133 @@
+"""The record of a run, metrics.json, as pure functions: what a configuration asks for, and how numbers are merged.
+
+A record is {"config_hash", "seed", "weights", numbers of `evaluation.evaluate`, "validation", "intervals", "resamples",
+"provenance"}. Its provenance names the sets and detectors behind the numbers, so that a later start knows which of
+them still hold.
+"""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from oodbench.runs.identity import Config, without_places
+from oodbench.storage import Arrays
+
+Record = dict[str, Any]
+GROWING = ("images", "digests", "ood", "detector")  # parts of the provenance that grow with the sets and detectors
+SELECTED = "_selected"  # suffix of a detector whose hyperparameters were chosen on the run's held-out images
+
+
+class Request(NamedTuple):
+    """The numbers that a configuration asks for."""
+
+    near: list[str]  # OOD sets that tables call near
+    ood: Config  # {OOD set: its configuration without paths}
+    detectors: Config  # {detector, of outputs or of the network: its configuration}
+    validation: Config  # what hyperparameters are chosen on; empty where nothing is held out
+
+
+def requested(config: Config) -> Request:
+    """Return what a resolved configuration asks for. Raises ValueError where two detectors have one name."""
+    of_outputs, of_network = config["detector"], config.get("image_detector", {})
+    if both := sorted(of_outputs.keys() & of_network.keys()):
+        raise ValueError(f"{', '.join(both)}: a detector and an image detector have this name")
+    validation = without_places(config.get("validation", {}))
+    validation = {key: value for key, value in validation.items() if key != "objective"}
+    return Request(
+        near=config["dataset"]["near"],
+        ood=without_places(config["ood"]),
+        detectors=without_places(of_outputs | of_network),
+        validation=validation if validation.get("images") else {},
+    )
+
+
+def is_complete(record: Record | None, request: Request) -> bool:
+    """Tell whether the record has every number asked for, of the very sets and detectors.
+
+    A detector that does not apply to this run has none, and is complete.
+    """
+    if record is None:
+        return False
+    provenance, validation = record["provenance"], record.get("validation", {})
+    if not (
+        provenance["near"] == request.near
+        and validation.get("of", {}) == request.validation
+        and request.ood.items() <= provenance["ood"].items()
+        and request.detectors.items() <= provenance["detector"].items()
+    ):
+        return False
+    judged = [record["ood"][name] for name in request.ood]
+    judged += [validation["ood"]] if request.validation else []
+    return all(request.detectors.keys() <= scores.keys() | record["not_applicable"].keys() for scores in judged)
+
+
+def merge(before: Record | None, numbers: Mapping[str, Any], provenance: Mapping[str, Any], request: Request) -> Record:
+    """Return the new numbers together with the old ones whose sets and detectors are still the same.
+
+    before: the record that stands, or None. provenance: of the new numbers, with the `images` and `digests` of all
+    sets. In the result a detector has numbers, or under "not_applicable" the reason why it has none.
+    """
+    old = before or {"ood": {}, "not_applicable": {}, "provenance": {key: {} for key in GROWING}}
+    kept = _kept_detectors(old, numbers["not_applicable"], request)
+    ood = dict(numbers["ood"])
+    for name, scores in old["ood"].items():
+        if _same_images(name, old["provenance"], provenance, request):
+            ood[name] = {d: values for d, values in scores.items() if d in kept} | ood.get(name, {})
+    not_requested = kept - request.detectors.keys()
+    reasons = {d: reason for d, reason in old["not_applicable"].items() if d in not_requested}
+    merged = dict(numbers) | {"ood": ood, "not_applicable": numbers["not_applicable"] | reasons}
+    held_out = old.get("validation", {})
+    if request.validation:
+        of_validation = dict(numbers["validation"]) | {"of": request.validation}
+        if held_out.get("of") == request.validation:
+            earlier = {d: values for d, values in held_out["ood"].items() if d in kept}
+            of_validation["ood"] = earlier | of_validation["ood"]
+        merged["validation"] = of_validation
+    provenance = dict(provenance) | {"near": request.near, "ood": request.ood, "detector": request.detectors}
+    provenance |= {key: old["provenance"][key] | provenance[key] for key in GROWING}
+    return merged | {"provenance": provenance}
+
+
+def _kept_detectors(old: Record, not_applicable: Mapping[str, str], request: Request) -> set[str]:
+    """Names of the old detectors that are set as they were; chosen ones only while the held-out images are the same."""
+    settings = old["provenance"]["detector"]
+    kept = {d for d, how in settings.items() if request.detectors.get(d, how) == how} - not_applicable.keys()
+    if old.get("validation", {}).get("of", {}) != request.validation:
+        kept = {d for d in kept if not d.endswith(SELECTED)}
+    return kept
+
+
+def _same_images(name: str, old: Config, new: Mapping[str, Any], request: Request) -> bool:
+    """Tell whether an old OOD set's images are those of now: by digest, else by configuration."""
+    moved = new["digests"].get(name) == old["digests"].get(name, "none")  # the same images in another place
+    return moved or bool(request.ood.get(name, old["ood"][name]) == old["ood"][name])
+
+
+def merge_resamples(old: Arrays, new: Arrays, record: Record) -> Arrays:
+    """Return {number: (R,)} of the new numbers, and of the old ones that the record kept."""
+    kept = {(name, detector) for name, scores in record["ood"].items() for detector in scores}
+    return {key: values for key, values in old.items() if tuple(key.split("/")[:2]) in kept} | new
+
+
+def merge_intervals(old: Record, new: Mapping[str, Any], record: Record) -> dict[str, Any]:
+    """Return the new intervals, and the old ones of numbers that the record kept: they outlive their resamples."""
+    merged = dict(new) | {"ood": dict(new["ood"])}
+    for name, scores in record["ood"].items():
+        before = old.get("intervals", {"ood": {}})["ood"].get(name, {})
+        merged["ood"][name] = {d: values for d, values in before.items() if d in scores} | merged["ood"][name]
+    return merged
+
+
+def objective_names(request: Request, id_metrics: tuple[str, ...], ood_metrics: tuple[str, ...]) -> list[str]:
+    """Return what `validation.objective` may be: a number of the held-out images or of the validation OOD set."""
+    return [*id_metrics, *(f"ood.{detector}.{metric}" for detector in request.detectors for metric in ood_metrics)]
+
+
+def number_named(numbers: Mapping[str, Any], name: str) -> float:
+    """Return the number at a dotted name. Raises ValueError, with what there is, for a name that is none."""
+    node: Any = numbers
+    for key in name.split("."):
+        if not isinstance(node, Mapping) or key not in node:
+            available = ", ".join(sorted(node)) if isinstance(node, Mapping) else "nothing"
+            raise ValueError(f"validation.objective={name}: no {key}; available: {available}")
+        node = node[key]
+    return float(node)

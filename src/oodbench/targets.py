@@ -1,0 +1,72 @@
+"""Objects from configurations: `make` for the user's own, `trusted` for one that was stored by anybody.
+
+The rule by which a stored configuration may name code:
+
+1. A target is `oodbench.<package>.<Name>`, its package one of losses, backbones, data, as the caller expects.
+2. <Name> is a class or function that a module of that package defines, without an underscore first.
+3. A loss is an Objective, a backbone a Module, a set a function that returns a Split; nothing else counts.
+4. Arguments are numbers, texts, booleans, null and lists of these: no target stands inside a target.
+5. Everything else raises ValueError before anything is imported or called.
+"""
+
+import inspect
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any
+
+from hydra.errors import InstantiationException
+from hydra.utils import instantiate
+from torch import nn
+
+from oodbench.data.split import Split
+from oodbench.exports import exports
+from oodbench.losses.objective import Objective
+
+KINDS = {
+    "losses": lambda value: inspect.isclass(value) and issubclass(value, Objective),
+    "backbones": lambda value: inspect.isclass(value) and issubclass(value, nn.Module),
+    "data": lambda value: inspect.isfunction(value) and inspect.signature(value).return_annotation in (Split, "Split"),
+}
+META = ("_target_", "_partial_")
+
+
+def make(node: Any, **arguments: Any) -> Any:
+    """Build what a configuration of the command line describes. Raises what the constructor raises."""
+    try:
+        return instantiate(node, _convert_="all", **arguments)
+    except InstantiationException as error:
+        raise (error.__cause__ or error) from None  # the sentence that says what is wrong, without Hydra's frame
+
+
+def trusted(node: Any, package: str, **arguments: Any) -> Any:
+    """Build what a stored configuration describes. Raises ValueError by the rule."""
+    if not isinstance(node, Mapping) or not isinstance(node.get("_target_"), str):
+        raise ValueError(f"a stored configuration of {package} is {node!r}; a mapping with _target_ is needed")
+    found = allowed(package).get(node["_target_"])
+    if found is None:
+        raise ValueError(
+            f"_target_: {node['_target_']} is not one of oodbench.{package}, and a stored configuration may name "
+            "nothing else"
+        )
+    stored = {key: value for key, value in node.items() if key not in META}
+    for key, value in stored.items():
+        if not _is_plain(value):
+            raise ValueError(f"{node['_target_']}: {key}={value!r} is no plain value")
+    try:
+        inspect.signature(found).bind_partial(**stored, **arguments)
+    except TypeError as error:
+        raise ValueError(f"{node['_target_']}: {error}") from error
+    return found(**stored, **arguments)
+
+
+def allowed(package: str) -> dict[str, Any]:
+    """Return {address: object} of everything that a stored configuration may name in a package."""
+    name = f"oodbench.{package}"
+    found = exports(name, import_module(name).__path__)
+    return {f"{name}.{key}": value for key, value in found.items() if KINDS[package](value)}
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, list):
+        return all(_is_plain(each) for each in value)
+    return value is None or isinstance(value, bool | int | float | str)
