@@ -25,6 +25,7 @@ from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from oodbench.choices import store_all_detectors
 from oodbench.runs.folder import Run
 from oodbench.runs.lock import run_by_workers
 from oodbench.runs.signals import ending
@@ -32,6 +33,7 @@ from oodbench.runs.status import state_of, table
 from oodbench.storage import UnwritableError, check_writable
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
+store_all_detectors(CONF)
 NUMBER = (int, float)
 KINDS: dict[type, tuple[str, tuple[type, ...]]] = {  # of a default: in words, what may stand in its place
     bool: ("true or false", (bool,)),
