@@ -19,6 +19,7 @@ from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from oodbench.choices import store_all_detectors
 from oodbench.evaluation.metrics import ID_METRICS, OOD_METRICS
 from oodbench.overrides import UsageError, check, check_choices, check_limits, is_choice, parse
 from oodbench.runs.folder import RunFolder
@@ -30,6 +31,7 @@ from oodbench.runs.status import state_of, table
 from oodbench.storage import UnwritableError, check_writable
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
+store_all_detectors(CONF)
 BUSY = 75  # sysexits.h's EX_TEMPFAIL: try again later
 
 

@@ -1,4 +1,4 @@
-"""What a package offers under its own name, whichever of its modules defines it."""
+"""Exports of a package: the public classes and functions of its modules, found without a list."""
 
 import inspect
 from collections.abc import Iterable

@@ -81,8 +81,10 @@ def predict(objective: Objective, features: Tensor, labels: NDArray[np.int64]) -
     return Outputs(features.numpy(), logits.numpy(), log_probs, ood_score, np.asarray(labels, dtype=np.int64))
 
 
-def head_fn(objective: Objective) -> Callable[[NDArray[np.floating]], NDArray[np.floating]]:
-    """Return the objective's (N, D) features -> (N, C) logits as a function of arrays."""
+def head_fn(objective: Objective) -> Callable[[NDArray[np.floating]], NDArray[np.floating]] | None:
+    """Return the objective's (N, D) features -> (N, C) logits as a function of arrays; None if its head is unknown."""
+    if not objective.has_head:
+        return None
     objective = deepcopy(objective).cpu().eval()
 
     @torch.inference_mode()

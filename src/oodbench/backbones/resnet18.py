@@ -24,9 +24,9 @@ class BasicBlock(nn.Module):
 
 
 class ResNet18(nn.Module):
-    """The CIFAR variant: 3x3 stem of stride 1, no max-pool; PyTorch's default initialisation.
+    """ResNet-18 for CIFAR: 3x3 stem of stride 1, no max-pool; PyTorch's default initialisation (He et al., 2016).
 
-    Named as in the public benchmark, so that its checkpoints' keys fit. 11.17 M parameters with a head at width 64.
+    Modules are named as in OpenOOD, so that the keys of its checkpoints fit. 11.17 M parameters with head at width 64.
     """
 
     def __init__(self, width: int) -> None:
@@ -48,13 +48,15 @@ class ResNet18(nn.Module):
         return F.relu(self.bn1(self.conv1(images)))
 
     def stages(self) -> Sequence[Callable[[Tensor], Tensor]]:
+        """Return the stem and the four layers, which give maps of 32, 32, 16, 8 and 4 pixels."""
         return self.stem, self.layer1, self.layer2, self.layer3, self.layer4
 
     def pool(self, maps: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C)"""
         return maps.mean((2, 3))
 
     def forward(self, images: Tensor) -> Tensor:
-        """(B, 3, 32, 32) normalised images -> (B, 8 width) features, after the last ReLU, averaged over the plane."""
+        """(B, 3, 32, 32) normalised images -> (B, 8 width) features: the last map, after its ReLU, pooled"""
         x = images
         for stage in self.stages():
             x = stage(x)

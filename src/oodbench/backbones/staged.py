@@ -6,12 +6,12 @@ from torch import Tensor
 
 @runtime_checkable
 class Staged(Protocol):
-    """A backbone that shows its feature maps: its features are pool(stage_L(... stage_1(images)))."""
+    """A backbone that offers its feature maps: features = pool(stage_L(... stage_1(images)))"""
 
     def stages(self) -> Sequence[Callable[[Tensor], Tensor]]:
-        """Of the last two, at least, a map (B, C, H, W) comes; each is what the next one takes."""
+        """Return functions from the output of the stage before; the last two, at least, return maps (B, C, H, W)."""
         ...
 
     def pool(self, maps: Tensor) -> Tensor:
-        """(B, C, H, W) of any stage -> (B, C); of the last one: the features."""
+        """(B, C, H, W) of any stage -> (B, C); for the last stage, the features"""
         ...

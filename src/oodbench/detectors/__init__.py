@@ -1,8 +1,8 @@
-"""Post-hoc OOD scores, functions of stored outputs. A score is an OOD score: higher = more likely OOD.
+"""Post-hoc detectors: functions of stored outputs that return an OOD score, higher = more likely OOD.
 
 detector(test (N images), reference, **hyperparameters) -> (N,) float64. What is published as a confidence is negated.
-Letters: D features f, K classes, z their logits, W and b a linear head. Raises NotApplicable where a run cannot have
-the score, ValueError for hyperparameters out of range.
+Letters: D features f, K classes, z their logits, p their probabilities, W and b a linear head. A detector raises
+NotApplicable if it cannot judge a run, ValueError for hyperparameters out of range.
 
 Every public function of these modules is an attribute of this package, which is the address that conf/detector uses.
 """

@@ -1,6 +1,6 @@
-"""Gaussians of the training features. All in float64 with a ridge relative to the variance.
+"""Detectors that fit Gaussians to the training features, in float64 with a ridge relative to the variance.
 
-Features that have collapsed onto their class means make float32 distances negative: AUROC 0.65 instead of 0.998.
+If features have collapsed onto their class means, float32 distances become negative: AUROC 0.65 instead of 0.998.
 """
 
 import numpy as np
@@ -8,14 +8,22 @@ from numpy.typing import NDArray
 from scipy.linalg import cholesky, solve_triangular
 from scipy.spatial.distance import cdist
 
-from oodbench.detectors.reference import Array, NotApplicable, Reference, gram, in_blocks, mean_of, rows_of_each
+from oodbench.detectors.reference import (
+    Array,
+    NotApplicable,
+    Reference,
+    gram_matrix,
+    in_blocks,
+    mean_rows,
+    rows_by_label,
+)
 from oodbench.outputs import Outputs
 
 
 def mahalanobis(test: Outputs, reference: Reference, ridge: float) -> Array:
-    """min_k (f - m_k)' C^-1 (f - m_k), m_k the classes' means, C their common covariance   (Lee et al., 2018)
+    """min_k (f - m_k)' C^-1 (f - m_k), m_k the class means, C their common covariance   (Lee et al., 2018)
 
-    On the last features, without input noise. C += ridge mean(diag C) I.
+    Of the last features, without input perturbation. C += ridge mean(diag C) I.
     """
     gaussians = tied_gaussians(reference.train.features, reference.train.labels, ridge)
     return nearest_distances(test.features, *gaussians)
@@ -34,19 +42,19 @@ def relative_mahalanobis(test: Outputs, reference: Reference, ridge: float) -> A
 
 
 def gmm(test: Outputs, reference: Reference, ridge: float) -> Array:
-    """-log sum_k pi_k N(f; m_k, C_k), a Gaussian a class; C_k += ridge mean(diag C) I, C their common covariance"""
+    """-log sum_k pi_k N(f; m_k, C_k), one Gaussian per class; C_k += ridge mean(diag C) I, C their common covariance"""
     features, labels = reference.train.features, reference.train.labels
     means, shares, index = class_means(features, labels)
     D = features.shape[1]
     variance = in_blocks(lambda f, k: np.square(f - means[k]).sum(1), features, index).mean() / D  # mean(diag C)
     log_density = np.full(len(test.features), -np.inf)
-    for mean, share, rows in zip(means, shares, rows_of_each(labels).values(), strict=True):
-        # a class at a time: K x N x D numbers would be 19 GB for CIFAR-100
-        covariance = gram(lambda some, mean=mean: features[some] - mean, rows) / len(rows)
+    for mean, share, rows in zip(means, shares, rows_by_label(labels).values(), strict=True):
+        # one class at a time: K x N x D numbers would be 19 GB for CIFAR-100
+        covariance = gram_matrix(lambda some, mean=mean: features[some] - mean, rows) / len(rows)
         factor = factored(covariance + ridge * variance * np.eye(D))
         log_norm = np.log(np.diag(factor)).sum() + D / 2 * np.log(2 * np.pi)
-        of_class = np.log(share) - nearest_distances(test.features, mean[None], factor) / 2 - log_norm
-        log_density = np.logaddexp(log_density, of_class)
+        log_joint = np.log(share) - nearest_distances(test.features, mean[None], factor) / 2 - log_norm
+        log_density = np.logaddexp(log_density, log_joint)
     return -log_density
 
 
@@ -57,16 +65,17 @@ def tied_gaussians(features: Array, labels: NDArray[np.integer], ridge: float) -
 
 
 def moments(features: Array, labels: NDArray[np.integer]) -> tuple[Array, Array, Array]:
-    """(N, D), (N,) -> (K, D) means of the classes that have an image, (K,) their shares of the images, and (D, D) the
-    covariance of the features about their classes' means
+    """(N, D), (N,) -> (K, D) class means, (K,) shares of the images, (D, D) covariance about the class means
+
+    K: classes that have an image.
     """
     means, shares, index = class_means(features, labels)
-    return means, shares, gram(lambda f, k: f - means[k], features, index) / len(features)
+    return means, shares, gram_matrix(lambda f, k: f - means[k], features, index) / len(features)
 
 
 def class_means(features: Array, labels: NDArray[np.integer]) -> tuple[Array, Array, NDArray[np.intp]]:
-    """(N, D), (N,) -> (K, D) means of the classes that have an image, (K,) their shares, (N,) which is whose"""
-    means = np.stack([mean_of(features, rows) for rows in rows_of_each(labels).values()])
+    """(N, D), (N,) -> (K, D) class means, (K,) shares of the images, (N,) the index of each image's class"""
+    means = np.stack([mean_rows(features, rows) for rows in rows_by_label(labels).values()])
     _, index, counts = np.unique(labels, return_inverse=True, return_counts=True)
     return means, counts / len(labels), index
 
@@ -86,11 +95,11 @@ def factored(covariance: Array) -> Array:
 
 
 def nearest_distances(features: Array, means: Array, factor: Array) -> Array:
-    """(N, D), (K, D), (D, D) -> (N,), min_k |L^-1 (f - m_k)|^2: never negative, by differences, not by |a|^2 - 2ab"""
+    """(N, D), (K, D), (D, D) -> (N,), min_k |L^-1 (f - m_k)|^2, from differences, so never negative"""
     centre = means.mean(0)
 
     def whitened(x: Array) -> Array:
         return solve_triangular(factor, (x - centre).T, lower=True, check_finite=False).T
 
-    own = whitened(means)
-    return in_blocks(lambda x: cdist(whitened(x.astype(np.float64)), own, "sqeuclidean").min(1), features)
+    whitened_means = whitened(means)
+    return in_blocks(lambda x: cdist(whitened(x.astype(np.float64)), whitened_means, "sqeuclidean").min(1), features)

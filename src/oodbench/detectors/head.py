@@ -1,4 +1,4 @@
-"""Scores of the features and the linear head together. c is the predicted class, m the mean training feature."""
+"""Detectors of the features f and the linear head (W, b). c is the predicted class, m the mean training feature."""
 
 from collections.abc import Iterator
 
@@ -13,8 +13,8 @@ from oodbench.detectors.reference import (
     Reference,
     class_logits,
     in_blocks,
-    mean_of,
-    rows_of_each,
+    mean_rows,
+    rows_by_label,
 )
 from oodbench.outputs import Outputs
 
@@ -35,7 +35,8 @@ def dice(test: Outputs, reference: Reference, percentile: float) -> Array:
 def fdbd(test: Outputs, reference: Reference, distance_as_normalizer: bool) -> Array:
     """-1/(K-1) sum_{j != c} |z_c - z_j| / |w_c - w_j| / |f - m|, or / |f|   (Liu & Qin, 2024)
 
-    The mean distance to the decision boundaries. Two classes of one weight vector have none between them.
+    Mean distance to the decision boundaries; |f| with distance_as_normalizer false. Two classes of equal weights have
+    no boundary between them.
     """
     W, _ = reference.weights()
     centre = mean_feature(reference) * distance_as_normalizer
@@ -45,7 +46,7 @@ def fdbd(test: Outputs, reference: Reference, distance_as_normalizer: bool) -> A
     def score(features: Array, z: Array) -> Array:
         z = z.astype(np.float64)
         gaps = np.abs(z.max(1, keepdims=True) - z) * inverse[z.argmax(1)]
-        return -gaps.sum(1) / (len(W) - 1) / length(features - centre)
+        return -gaps.sum(1) / (len(W) - 1) / norm(features - centre)
 
     return in_blocks(score, test.features, class_logits(test))
 
@@ -56,7 +57,7 @@ def nci(test: Outputs, reference: Reference, alpha: float) -> Array:
 
     def score(features: Array, z: Array) -> Array:
         centred = features - centre
-        proximity = (W[z.argmax(1)] * centred).sum(1) / length(centred)
+        proximity = (W[z.argmax(1)] * centred).sum(1) / norm(centred)
         return -proximity - alpha * np.abs(features).sum(1, dtype=np.float64)
 
     return in_blocks(score, test.features, class_logits(test))
@@ -77,17 +78,17 @@ def gradnorm(test: Outputs, reference: Reference, temperature: float) -> Array:
 
 
 def she(test: Outputs, reference: Reference) -> Array:
-    """-f . S_c, S_k the mean feature of the training images that are rightly called k   (Zhang et al., 2023)"""
-    patterns = np.stack([mean_of(reference.train.features, rows) for rows in correctly_classified(reference.train)])
+    """-f . S_c, S_k the mean feature of the training images correctly classified as k   (Zhang et al., 2023)"""
+    patterns = np.stack([mean_rows(reference.train.features, rows) for rows in correctly_classified(reference.train)])
     return in_blocks(lambda f, log_p: -(f * patterns[log_p.argmax(1)]).sum(1), test.features, test.log_probs)
 
 
 def correctly_classified(train: Outputs) -> Iterator[NDArray[np.intp]]:
-    """The rows of each class's images that are rightly called it; of all its images if none is.
+    """Yield, for each class, the rows of its correctly classified images, or of all its images if there are none.
 
-    Raises NotApplicable for a class without any training image.
+    Raises NotApplicable for a class without training images.
     """
-    right, rows = train.log_probs.argmax(1) == train.labels, rows_of_each(train.labels)
+    right, rows = train.log_probs.argmax(1) == train.labels, rows_by_label(train.labels)
     for k in range(train.log_probs.shape[1]):
         if k not in rows:
             raise NotApplicable(f"needs training images of every class; class {k} has none")
@@ -95,9 +96,10 @@ def correctly_classified(train: Outputs) -> Iterator[NDArray[np.intp]]:
 
 
 def mean_feature(reference: Reference) -> Array:
+    """-> (D,), m in float64"""
     return reference.train.features.mean(0, dtype=np.float64)
 
 
-def length(x: Array) -> Array:
+def norm(x: Array) -> Array:
     """(N, D) -> (N,), |x|, positive also at the origin"""
     return np.maximum(np.linalg.norm(x, axis=1), np.finfo(np.float64).tiny)

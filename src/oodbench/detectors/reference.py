@@ -1,4 +1,4 @@
-"""What a detector is given besides the images it scores, what it raises where it has no score, and work in blocks."""
+"""`Reference`, the second argument of a detector; `NotApplicable`; helpers that work in blocks of images."""
 
 from collections.abc import Callable, Iterator
 from functools import reduce
@@ -10,86 +10,92 @@ from numpy.typing import NDArray
 from oodbench.outputs import Outputs
 
 Array = NDArray[np.floating]
-BLOCK = 2048  # images at a time: of 512 features 8 MB in float64, which stay in a cache
+BLOCK = 2048  # images at a time: with 512 features 8 MB in float64, which stay in the cache
 
 
-class NotApplicable(Exception):  # noqa: N818 - a finding about this run, and no error of anybody
-    """This run has no such score; the message says why and stands beneath the table."""
+class NotApplicable(Exception):  # noqa: N818 - a property of the run and not an error
+    """A detector cannot judge this run; the message says why, and tables print it."""
 
 
 class Reference(NamedTuple):
-    """What a detector may know besides the images it scores. Never the test set."""
+    """Everything a detector may use besides the images it scores; never the test set."""
 
-    train: Outputs  # of the training set, images not augmented
-    head: Callable[[Array], Array]  # (N, D) features -> (N, C) logits
-    linear: tuple[Array, Array] | None  # W (K, D), b (K,) where the K classes' logits are f W' + b
-    validation: Outputs | None  # of ID images that were not trained on, where a run keeps some
+    train: Outputs  # of the training set without augmentation
+    head: Callable[[Array], Array] | None  # (N, D) features -> (N, C) logits; None: unknown
+    linear: tuple[Array, Array] | None  # W (K, D), b (K,) if the logits of the K classes are f W' + b
+    validation: Outputs | None  # of ID images held out from training, if the run has some
 
     @property
     def calibration(self) -> Outputs:
-        """What a threshold, a temperature or a template is taken from: held-out images if there are any, else train."""
+        """Outputs from which thresholds, temperatures and templates are estimated: validation, or else train."""
         return self.train if self.validation is None else self.validation
 
     def weights(self) -> tuple[Array, Array]:
-        """-> W (K, D), b (K,) in float64. Raises NotApplicable where the head is not linear."""
+        """-> W (K, D), b (K,) in float64. Raises NotApplicable if the head is not linear."""
         if self.linear is None:
             raise NotApplicable("needs a linear head; this loss has none")
         return self.linear[0].astype(np.float64), self.linear[1].astype(np.float64)
 
+    def apply_head(self, features: Array) -> Array:
+        """(N, D) -> (N, C) logits. Raises NotApplicable if the head is unknown."""
+        if self.head is None:
+            raise NotApplicable("applies the head again; these outputs came without one")
+        return self.head(features)
+
 
 def class_logits(outputs: Outputs) -> NDArray[np.float32]:
-    """-> (N, K), without what a loss keeps beyond the classes."""
+    """-> (N, K), logits of the classes, without further columns of a loss"""
     return outputs.logits[:, : outputs.log_probs.shape[1]]
 
 
 def normalised(log_probs: Array) -> Array:
-    """(N, K) -> (N, K), the loss's own reading of its logits, made to sum to one.
+    """(N, K) -> (N, K), log p_k / sum_j p_j
 
-    A softmax sums to one already. One sigmoid a class does not, and would be called certain where all say no.
+    For a softmax nothing changes. K sigmoids do not sum to one: all near 0 would look as certain as one near 1.
     """
     return log_probs - np.logaddexp.reduce(log_probs, axis=1, keepdims=True)
 
 
-def unit(features: Array) -> Array:
-    """(N, D) -> f / |f|; an image without any feature stays at the origin."""
+def unit_vectors(features: Array) -> Array:
+    """(N, D) -> (N, D), f / |f|; f = 0 stays 0"""
     norm = np.linalg.norm(features, axis=1, keepdims=True)
     return features / np.maximum(norm, np.finfo(norm.dtype).tiny)
 
 
-def rows_of_each(labels: NDArray[np.integer]) -> dict[int, NDArray[np.intp]]:
-    """(N,) -> {label: its rows}, ascending: sorted once, however many labels there are"""
+def rows_by_label(labels: NDArray[np.integer]) -> dict[int, NDArray[np.intp]]:
+    """(N,) -> {label: indices of its rows}, labels and rows ascending"""
     present, counts = np.unique(labels, return_counts=True)
     rows = np.split(np.argsort(labels, kind="stable"), np.cumsum(counts)[:-1])
     return dict(zip(present.tolist(), rows, strict=True))
 
 
 def blocks(*arrays: NDArray) -> Iterator[tuple[NDArray, ...]]:
-    """The same rows of every array, BLOCK at a time: views, whose memory does not grow; of no rows one block, too."""
+    """Yield the same BLOCK rows of every array, as views. Arrays without rows give one empty block."""
     for i in range(0, max(len(arrays[0]), 1), BLOCK):
         yield tuple(array[i : i + BLOCK] for array in arrays)
 
 
 def in_blocks(function: Callable[..., Array], *arrays: NDArray) -> Array:
-    """function(*arrays), rows in and rows out, for a block of rows after the other."""
+    """function(*arrays), computed for one block of rows after the other"""
     return np.concatenate([function(*block) for block in blocks(*arrays)])
 
 
-def of_logits(function: Callable[[Array], Array], outputs: Outputs) -> Array:
-    """-> (N,), of the K classes' logits in float64, a block after the other"""
+def map_logits(function: Callable[[Array], Array], outputs: Outputs) -> Array:
+    """-> (N,), function of the (n, K) class logits in float64, block by block"""
     return in_blocks(lambda z: function(z.astype(np.float64)), class_logits(outputs))
 
 
-def of_log_probs(function: Callable[[Array], Array], outputs: Outputs) -> Array:
-    """-> (N,), of the normalised log-probabilities, a block after the other"""
+def map_log_probs(function: Callable[[Array], Array], outputs: Outputs) -> Array:
+    """-> (N,), function of the (n, K) normalised log-probabilities, block by block"""
     return in_blocks(lambda log_p: function(normalised(log_p)), outputs.log_probs)
 
 
-def mean_of(features: Array, rows: NDArray[np.intp]) -> Array:
-    """(N, D), (n,) -> (D,), the mean of these rows in float64"""
+def mean_rows(features: Array, rows: NDArray[np.intp]) -> Array:
+    """(N, D), (n,) -> (D,), mean of these rows in float64"""
     return sum(features[block].sum(0, dtype=np.float64) for (block,) in blocks(rows)) / len(rows)
 
 
-def gram(function: Callable[..., Array], *arrays: NDArray) -> Array:
-    """(N, ...) arrays -> (D, D), X'X in float64; X = function(*arrays), (N, D), of which few rows exist at a time"""
+def gram_matrix(function: Callable[..., Array], *arrays: NDArray) -> Array:
+    """(N, ...) arrays -> (D, D), X'X in float64; X = function(*arrays), (N, D), exists one block at a time"""
     rows = (function(*block) for block in blocks(*arrays))
     return reduce(np.add, (x.T @ x for x in rows))

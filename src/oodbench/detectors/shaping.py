@@ -1,6 +1,6 @@
-"""The energy of the head's logits after the features have been reshaped: -log sum_k exp head(shape(f))_k.
+"""Energy of the logits after the features have been changed: -log sum_k exp head(shape(f))_k, for any head.
 
-Any head will do. The methods take features as they leave a ReLU, and do not apply where some are negative.
+The methods are made for features after a ReLU, and raise NotApplicable if some are negative.
 """
 
 from collections.abc import Callable, Sequence
@@ -22,7 +22,7 @@ def react(test: Outputs, reference: Reference, percentile: float) -> Array:
 def vra(test: Outputs, reference: Reference, percentile_low: float, percentile_high: float) -> Array:
     """shape(f) = min(max(f, t_low), t_high), percentiles of all calibration features   (Xu et al., 2023)
 
-    As in the public benchmark and pytorch-ood, which raise what is below t_low to it; the paper sets it to 0.
+    As in OpenOOD v1.5 and pytorch-ood, which raise features below t_low to t_low; the paper sets them to 0.
     """
     low, high = thresholds(reference, percentile_low, percentile_high)
     return shaped_energy(lambda f: np.clip(f, low, high), test, reference)
@@ -31,16 +31,16 @@ def vra(test: Outputs, reference: Reference, percentile_low: float, percentile_h
 def ash_p(test: Outputs, reference: Reference, percentile: float) -> Array:
     """shape(f) = f where it is among the image's n largest, else 0   (Djurisic et al., 2023)
 
-    n = D - round(D percentile / 100), here and below.
+    n = D - round(D percentile / 100), at least 1, here and below.
     """
-    return shaped_energy(lambda f: np.where(largest(f, percentile), f, 0), test, reference)
+    return shaped_energy(lambda f: np.where(top_mask(f, percentile), f, 0), test, reference)
 
 
 def ash_b(test: Outputs, reference: Reference, percentile: float) -> Array:
     """shape(f) = sum(f) / n where f is among the image's n largest, else 0   (Djurisic et al., 2023)"""
 
     def binarised(f: Array) -> Array:
-        kept = largest(f, percentile)
+        kept = top_mask(f, percentile)
         return kept * (f.sum(1, keepdims=True) / kept.sum(1, keepdims=True, dtype=f.dtype))
 
     return shaped_energy(binarised, test, reference)
@@ -50,22 +50,22 @@ def ash_s(test: Outputs, reference: Reference, percentile: float) -> Array:
     """shape(f) = f e^r among the image's n largest, else 0; r as in `scale`   (Djurisic et al., 2023)"""
 
     def sharpened(f: Array) -> Array:
-        return np.where(largest(f, percentile), f * np.exp(ratio(f, percentile)), 0)
+        return np.where(top_mask(f, percentile), f * np.exp(top_ratio(f, percentile)), 0)
 
     return shaped_energy(sharpened, test, reference)
 
 
 def scale(test: Outputs, reference: Reference, percentile: float) -> Array:
     """shape(f) = f e^r, r = sum of f / sum of its n largest   (Xu et al., 2024)"""
-    return shaped_energy(lambda f: f * np.exp(ratio(f, percentile)), test, reference)
+    return shaped_energy(lambda f: f * np.exp(top_ratio(f, percentile)), test, reference)
 
 
 def lts(test: Outputs, reference: Reference, percentile: float) -> Array:
-    """-log sum_k exp(r^2 z_k), r as in `scale`: the logits are scaled and not the features   (Djurisic et al., 2024)"""
+    """-log sum_k exp(r^2 z_k), r as in `scale`; logits are scaled instead of features   (Djurisic et al., 2024)"""
     check_signs(test, reference)
 
     def score(features: Array, logits: Array) -> Array:
-        return -logsumexp(logits * np.square(ratio(features, percentile), dtype=np.float64), axis=1)
+        return -logsumexp(logits * np.square(top_ratio(features, percentile), dtype=np.float64), axis=1)
 
     return in_blocks(score, test.features, test.logits[:, : test.log_probs.shape[1]])
 
@@ -76,27 +76,29 @@ def shaped_energy(shape: Callable[[Array], Array], test: Outputs, reference: Ref
     K = test.log_probs.shape[1]
 
     def score(features: Array) -> Array:
-        return -logsumexp(reference.head(shape(features))[:, :K].astype(np.float64), axis=1)
+        return -logsumexp(reference.apply_head(shape(features))[:, :K].astype(np.float64), axis=1)
 
     return in_blocks(score, test.features)
 
 
 def check_signs(test: Outputs, reference: Reference) -> None:
+    """Raise NotApplicable if a feature is negative."""
     least = min(test.features.min(), reference.train.features.min())
     if least < 0:
         raise NotApplicable("takes features as they leave a ReLU; these go below 0")
 
 
 def thresholds(reference: Reference, *percentiles: float) -> Array:
-    """The percentiles of the calibration features, all of all images together."""
+    """-> percentiles of all calibration features of all images together. Raises ValueError outside [0, 100]."""
     if not all(0 <= percentile <= 100 for percentile in percentiles) or list(percentiles) != sorted(percentiles):
         raise ValueError(f"percentiles are {percentiles}; they are in [0, 100], the lower one first")
-    return percentiles_of(reference.calibration.features, percentiles).astype(np.float32)
+    return percentiles_by_counting(reference.calibration.features, percentiles).astype(np.float32)
 
 
-def percentiles_of(x: NDArray[np.float32], percentiles: Sequence[float]) -> Array:
-    """np.percentile of all numbers of x, (N, D), without a copy of them: they are counted by the upper half of their
-    bits, and those of an upper half that holds a percentile by the lower half.
+def percentiles_by_counting(x: NDArray[np.float32], percentiles: Sequence[float]) -> Array:
+    """np.percentile of all numbers of x, (N, D), in float64 and without a sorted copy of them.
+
+    Numbers are counted by the upper half of their bits; where a percentile falls, also by the lower half.
     """
     if any(np.isnan(f).any() for (f,) in blocks(x)):
         return np.full(len(percentiles), np.nan)
@@ -117,28 +119,28 @@ def percentiles_of(x: NDArray[np.float32], percentiles: Sequence[float]) -> Arra
 
 
 def ordered_bits(x: NDArray[np.float32]) -> NDArray[np.uint32]:
-    """(N, D) -> (N D,), whole numbers in the order of x: its bits, where negative the complement, else the sign set"""
+    """(N, D) -> (N D,), integers that sort like x: its bits, complemented if negative, else with the sign bit set"""
     bits = np.ascontiguousarray(x, dtype=np.float32).view(np.uint32).ravel()
     return np.where(bits >> 31, ~bits, bits ^ np.uint32(2**31))
 
 
-def count(D: int, percentile: float) -> int:
-    """How many of D features are in the image's own top (100 - percentile) %, one at least."""
+def top_count(D: int, percentile: float) -> int:
+    """n, the number of features in the top (100 - percentile) % of D, at least 1"""
     if not 0 <= percentile <= 100:
         raise ValueError(f"percentile is {percentile}; it is in [0, 100]")
     return max(1, D - round(D * percentile / 100))
 
 
-def largest(f: Array, percentile: float) -> Array:
-    """(B, D) -> (B, D) bool, exactly n a row whatever ties"""
-    n = count(f.shape[1], percentile)
+def top_mask(f: Array, percentile: float) -> Array:
+    """(B, D) -> (B, D) bool, True for the n largest of a row, exactly n also with ties"""
+    n = top_count(f.shape[1], percentile)
     mask = np.zeros(f.shape, dtype=bool)
     np.put_along_axis(mask, np.argpartition(f, f.shape[1] - n, axis=1)[:, f.shape[1] - n :], True, axis=1)
     return mask
 
 
-def ratio(f: Array, percentile: float) -> Array:
-    """(B, D) -> (B, 1), r = sum of f / sum of its n largest; 1 for an image without any feature"""
-    n = count(f.shape[1], percentile)
+def top_ratio(f: Array, percentile: float) -> Array:
+    """(B, D) -> (B, 1), r = sum of f / sum of its n largest; 1 for f = 0"""
+    n = top_count(f.shape[1], percentile)
     top = np.partition(f, f.shape[1] - n, axis=1)[:, f.shape[1] - n :].sum(1, keepdims=True)
     return np.divide(f.sum(1, keepdims=True), top, out=np.ones_like(top), where=top > 0)

@@ -7,8 +7,8 @@ from oodbench.losses.objective import SoftmaxObjective
 class CrossEntropy(SoftmaxObjective):
     """L = mean_i -sum_k t_ik log softmax(f_i)_k,   t_ik = (1 - ls) [k = y_i] + ls / K
 
-    ls = 0 is plain cross entropy; the smoothing mass ls is spread over all K classes, the true one included
-    (Szegedy et al., 2016, section 7).
+    f = linear head, log_probs = log softmax(f), OOD score = -max_k log p_k. ls = 0 is plain cross entropy; label
+    smoothing spreads ls over all K classes, the true one included (Szegedy et al., 2016, section 7).
     """
 
     def __init__(self, num_features: int, num_classes: int, label_smoothing: float) -> None:

@@ -8,9 +8,9 @@ VARIANTS = ("class_level", "pairwise_global", "pairwise_per_anchor")
 
 
 def pull_and_push(cosine: Tensor, same: Tensor, m: float, gamma: float) -> Tensor:
-    """Exponents of the circle loss: -gamma [1 + m - s]_+ (s - (1 - m)) where `same`, else gamma [s + m]_+ (s - m).
+    """-gamma [1 + m - s]_+ (s - (1 - m)) where `same`, else gamma [s + m]_+ (s - m)   (Sun et al., 2020, eq. 5 to 8)
 
-    cosine and same (bool) of one shape. The brackets are weights without a gradient (Sun et al., 2020, eq. 5 to 8).
+    cosine s and same (bool) of one shape -> that shape. The factors [.]_+ are constants for the gradient.
     """
     alpha = torch.where(same, 1 + m - cosine, cosine + m).relu().detach()
     return gamma * alpha * torch.where(same, (1 - m) - cosine, cosine - m)
@@ -19,18 +19,18 @@ def pull_and_push(cosine: Tensor, same: Tensor, m: float, gamma: float) -> Tenso
 def class_level_loss(cosine: Tensor, labels: Tensor, m: float, gamma: float) -> Tensor:
     """L = mean_i softplus(LSE_{k != y_i} ln_ik + lp_iy)   (Sun et al., 2020, eq. 6 with one positive, the class's)
 
-    cosine (B, K) to the classes' prototypes, labels (B,) -> scalar.
+    cosine (B, K) to the prototypes of the classes, labels (B,) -> scalar.
     """
-    own = F.one_hot(labels, cosine.shape[1]).bool()
-    exponent = pull_and_push(cosine, own, m, gamma)
-    return F.cross_entropy(torch.where(own, -exponent, exponent), labels)  # the same sum, written as a softmax
+    is_true = F.one_hot(labels, cosine.shape[1]).bool()
+    exponent = pull_and_push(cosine, is_true, m, gamma)
+    return F.cross_entropy(torch.where(is_true, -exponent, exponent), labels)  # the same sum, written as a softmax
 
 
 def pairwise_loss(features: Tensor, labels: Tensor, m: float, gamma: float, per_anchor: bool) -> Tensor:
     """L = softplus(LSE_N ln + LSE_P lp) over pairs of the batch   (Sun et al., 2020, eq. 6)
 
-    features (B, D), labels (B,) -> scalar. P pairs of one class, N of two. Batch-global: one sum over all i < j.
-    Per anchor: a sum for each i over all j != i, then the mean of the sums that are > 0. No P or no N: 0, gradient 0.
+    features (B, D), labels (B,) -> scalar. P: pairs of one class, N: pairs of two classes. Over the whole batch: all
+    i < j. Per anchor: for each i all j != i, then the mean of the terms that are > 0. Without P or N: 0, gradient 0.
     """
     unit = F.normalize(features)
     pairs = torch.ones(len(labels), len(labels), dtype=torch.bool, device=labels.device).triu(1)
@@ -47,12 +47,14 @@ def pairwise_loss(features: Tensor, labels: Tensor, m: float, gamma: float, per_
 
 
 class Circle(Objective):
-    """Cosines to class prototypes, pulled and pushed by how far each is from where it should be.
+    """L = softplus(LSE_N gamma [s + m]_+ (s - m) + LSE_P -gamma [1 + m - s]_+ (s - 1 + m))   (Sun et al., 2020, eq. 6)
 
-    `class_level` learns the prototypes with the network. The two pairwise variants compare the batch's images with one
-    another and take the classes' mean directions from the training set afterwards (`settle`); until then they cannot
-    classify and their logits are NaN. Read by softmax(scale * cosine): the scale decides the calibration error, not
-    the prediction. Strangeness -max_k cosine.
+    s is a cosine. class_level: of a feature with learned class prototypes, P the true class, N the others; mean over
+    the batch. pairwise_global: of two features of the batch, P pairs of one class, N of two; one sum over all pairs.
+    pairwise_per_anchor: the same pairs, one sum for each image. The pairwise variants set the prototypes to the mean
+    directions of the classes after training (`finalize`); before that their logits are NaN. logits = cosines to the
+    prototypes, log_probs = log softmax(scale cosine), OOD score = -max_k cosine. The scale decides the calibration
+    error and not the prediction.
     """
 
     prototypes: Tensor
@@ -86,5 +88,5 @@ class Circle(Objective):
     @torch.no_grad()
     def finalize(self, features: Tensor, labels: Tensor) -> None:
         if self.variant != "class_level":
-            member = F.one_hot(labels, len(self.prototypes)).to(features)  # (N, K)
-            self.prototypes.copy_(F.normalize(member.T @ F.normalize(features)))
+            one_hot = F.one_hot(labels, len(self.prototypes)).to(features)  # (N, K)
+            self.prototypes.copy_(F.normalize(one_hot.T @ F.normalize(features)))

@@ -1,32 +1,30 @@
 from torch import Tensor
 
-from oodbench.detectors.reference import NotApplicable
 from oodbench.losses.objective import Objective, SoftmaxObjective
 
-NOTHING_TO_TRAIN = "what was trained elsewhere has outputs and no loss; there is nothing to train here"
+NO_LOSS = "external outputs come without a training loss"
 
 
 class ExternalLinear(SoftmaxObjective):
-    """The linear head of a network that was trained elsewhere, read by a softmax; not to be trained."""
+    """A linear head whose features and logits were computed outside this project, with a softmax; it has no loss."""
 
     def loss(self, features: Tensor, labels: Tensor) -> Tensor:
-        raise NotImplementedError(NOTHING_TO_TRAIN)
+        raise NotImplementedError(NO_LOSS)
 
 
 class ExternalLogits(Objective):
-    """Logits z of a network trained elsewhere, read by a softmax: prediction argmax z, strangeness -max_k log p_k.
+    """Logits z computed outside this project by an unknown head, with a softmax: OOD score -max_k log p_k."""
 
-    Its head is not known: a detector that asks for logits of other features learns that it does not apply.
-    """
+    has_head = False
 
     def __init__(self, num_features: int, num_classes: int) -> None:
         super().__init__()
 
     def loss(self, features: Tensor, labels: Tensor) -> Tensor:
-        raise NotImplementedError(NOTHING_TO_TRAIN)
+        raise NotImplementedError(NO_LOSS)
 
     def logits(self, features: Tensor) -> Tensor:
-        raise NotApplicable("applies the head again; these outputs came without one")
+        raise NotImplementedError("external logits come without the head that computed them")
 
     def log_probs(self, logits: Tensor) -> Tensor:
         return logits.log_softmax(1)

@@ -7,7 +7,7 @@ from oodbench.losses.objective import SoftmaxObjective
 def focal_loss(logits: Tensor, labels: Tensor, gamma: float) -> Tensor:
     """L = mean_i -(1 - p_y)^gamma log p_y,   p = softmax(f)   (Lin et al., 2017, eq. 4, softmax form, no alpha)
 
-    logits (B, K), labels (B,) -> scalar. gamma = 0 is cross entropy.
+    logits (B, K), labels (B,) -> scalar.
     """
     log_p = -F.cross_entropy(logits, labels, reduction="none")  # (B,)
     miss = -log_p.expm1()  # 1 - p_y, exact where p_y is close to 1
@@ -17,7 +17,10 @@ def focal_loss(logits: Tensor, labels: Tensor, gamma: float) -> Tensor:
 
 
 class Focal(SoftmaxObjective):
-    """The focal loss of a linear head: well classified images weigh less. See `focal_loss`."""
+    """L = mean_i -(1 - p_y)^gamma log p_y,   p = softmax(f)   (Lin et al., 2017, eq. 4, softmax form, no alpha)
+
+    f = linear head, log_probs = log softmax(f), OOD score = -max_k log p_k. gamma = 0 is cross entropy.
+    """
 
     def __init__(self, num_features: int, num_classes: int, gamma: float) -> None:
         super().__init__(num_features, num_classes)

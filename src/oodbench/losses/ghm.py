@@ -8,11 +8,13 @@ from oodbench.losses.objective import Objective
 class GHMC(Objective):
     """L = loss_weight / (B K) sum_cells w BCE(f, t),   w = B K / (n R_bin(g)),   g = |sigmoid(f) - t|
 
-    A cell is one (image, class) pair, R counts the cells of each of the equal bins of g over [0, 1], n the bins that
-    are not empty; with a momentum m, R is replaced by acc <- m acc + (1 - m) R. w has no gradient. One sigmoid per
-    class (Li et al., 2019, eq. 8 and 9, and the authors' code; acc starts at 0 without bias correction, as theirs).
-    Read by log sigmoid(f), whose rows do not sum to one; strangeness -max_k f_k, which ranks like the sigmoid but
-    does not saturate.
+    (Li et al., 2019, eq. 8 and 9, and the authors' code)
+
+    A cell is one (image, class) pair, t its one-hot label, R the number of cells in each of `bins` equal bins of g over
+    [0, 1], n the number of bins that are not empty. With momentum m, R is replaced by acc <- m acc + (1 - m) R, which
+    starts at 0 without bias correction, as in the authors' code. w has no gradient. f = linear head, log_probs = log
+    sigmoid(f), so a row's probabilities need not sum to one; OOD score = -max_k f_k, which ranks like the largest
+    sigmoid and does not saturate.
     """
 
     acc: Tensor
@@ -33,7 +35,7 @@ class GHMC(Objective):
 
     @torch.no_grad()
     def weights(self, logits: Tensor, target: Tensor) -> Tensor:
-        """(B, K), (B, K) -> (B, K), the cells' weights, of mean 1 without momentum. Moves `acc` while training."""
+        """(B, K), (B, K) -> (B, K), weights of the cells, of mean 1 without momentum; training updates `acc`"""
         g = (logits.sigmoid() - target).abs()
         inner_edges = torch.arange(1, self.bins, device=g.device, dtype=g.dtype) / self.bins
         cell_bin = torch.bucketize(g, inner_edges, right=True)  # closed below; g = 1, the hardest, is in the last bin

@@ -10,19 +10,19 @@ VARIANTS = ("published", "notes")
 
 
 class Halo(Objective):
-    """Distances to class centroids, an abstain class at the origin, and a shell on which the features shall lie.
+    """L = mean_i CE(T_i, S_i) + rad(|z_i - c_y|^2 / D)   (https://www.pisoni.ai/posts/halo)
 
-    S = [gamma (2 z.c_k - |c_k|^2) / D  for every class,  abstain_bias]          (B, K+1), c centred over the classes
+    S = [gamma (2 z.c_k - |c_k|^2) / D for every class, abstain_bias], (B, K+1): distances -gamma |z - c_k|^2 / D to the
+    centroids c, whose mean is 0, and to an abstain class at the origin, all shifted by gamma |z|^2 / D.
 
-    published: L = mean_i CE(T_i, S_i) + rad(|z_i - c_y|^2 / D),  T the softmax over the K classes of 0 for the true
-        class and of the negatives' -gamma |z - c_k|^2 / (D ls); without `distill`, or with ls = 0, label smoothing
-        over the K classes (the author's listing, https://www.pisoni.ai/posts/halo).
+    published: as the author's listing. T = softmax over the K classes of 0 for the true class and of -gamma |z - c_k|^2
+        / (D ls) for the others; without `distill`, or with ls = 0, label smoothing over the K classes.
     notes: L = mean_i CE(T_i, S_i) + KL_i + rad(|z_i|^2 / D),  T label smoothing over the K+1 columns, KL_i = -log(1 -
-        p_y) with `distill`, else 0. It settles at p_y = T_y / 2: well ranked, badly calibrated.
-    rad(r2) = r2 / 2 - (1/2 - 1/D) log r2, least at r2 = 1 - 2/D.
+        p_y) with `distill`, else 0. Its minimum is at p_y = T_y / 2: well ranked, badly calibrated.
+    rad(r2) = r2 / 2 - (1/2 - 1/D) log r2, which is least at r2 = 1 - 2/D.
 
-    gamma = softplus(raw_gamma), learned, never decayed. Read by the softmax over all K+1 columns: log_probs are its
-    first K, the strangeness is log p(abstain).
+    gamma = softplus(raw_gamma), learned, never decayed; z = linear embedding. log_probs = the first K columns of log
+    softmax(S), OOD score = log p(abstain), its last column.
     """
 
     no_weight_decay = ("raw_gamma",)
@@ -47,7 +47,9 @@ class Halo(Objective):
             raise ValueError(f"label_smoothing is {label_smoothing}; it is a share in [0, 1)")
         self.variant, self.label_smoothing, self.distill = variant, label_smoothing, distill
         self.embed = nn.Linear(num_features, D)
-        self.centroids = nn.Parameter(torch.randn(K, D))  # raw: centred in every forward, see `centres`
+        self.centroids = nn.Parameter(
+            torch.randn(K, D)
+        )  # their mean is subtracted in every forward pass, see `centres`
         gamma = 20 / (1 + 2 / D)  # 2 = expected |z - c|^2 / D of two N(0, I) vectors, 1 - 2/D the target
         raw_gamma = gamma + math.log(-math.expm1(-gamma))  # the inverse of softplus, without overflow
         self.raw_gamma = nn.Parameter(torch.tensor([raw_gamma]), requires_grad=learn_gamma)
@@ -57,18 +59,18 @@ class Halo(Objective):
 
     @property
     def gamma(self) -> Tensor:
-        """(1,), the inverse temperature of the distances."""
+        """(1,), inverse temperature of the distances"""
         return F.softplus(self.raw_gamma)
 
     def centres(self) -> Tensor:
-        """(K, D), the centroids less their mean."""
+        """(K, D), centroids less their mean"""
         return self.centroids - self.centroids.mean(0)
 
     def loss(self, features: Tensor, labels: Tensor) -> Tensor:
         return self.embedded_loss(self.embed(features), labels).mean()
 
     def embedded_loss(self, z: Tensor, labels: Tensor) -> Tensor:
-        """(B, D) embeddings, (B,) -> (B,), each image's own loss."""
+        """(B, D) embeddings, (B,) -> (B,), loss of each image"""
         return self._published(z, labels) if self.variant == "published" else self._notes(z, labels)
 
     def _published(self, z: Tensor, labels: Tensor) -> Tensor:
@@ -79,36 +81,36 @@ class Halo(Objective):
     def _notes(self, z: Tensor, labels: Tensor) -> Tensor:
         S = self.shifted_logits(z)
         loss = F.cross_entropy(S, labels, label_smoothing=self.label_smoothing, reduction="none")
-        if self.distill:  # -log(1 - p_y), with no -inf to meet a zero
-            own = labels[:, None]
-            others = S.scatter(1, own, -torch.inf).logsumexp(1)
-            loss = loss + F.softplus(S.gather(1, own)[:, 0] - others)
+        if self.distill:  # -log(1 - p_y) without 0 times -inf
+            index = labels[:, None]
+            others = S.scatter(1, index, -torch.inf).logsumexp(1)
+            loss = loss + F.softplus(S.gather(1, index)[:, 0] - others)
         return loss + self._radial(z.square().mean(1), eps=1e-8)
 
     @torch.no_grad()
     def targets(self, z: Tensor, labels: Tensor) -> Tensor:
-        """(B, D), (B,) -> (B, K+1), what the published reading trains towards; the abstain column is 0."""
+        """(B, D), (B,) -> (B, K+1), T of the variant `published`; its abstain column is 0."""
         K, ls = len(self.centroids), self.label_smoothing
-        own = F.one_hot(labels, K).to(z)
+        one_hot = F.one_hot(labels, K).to(z)
         if self.distill and ls > 0:
-            target = self.distances(z).div(ls).masked_fill(own.bool(), 0).softmax(1)
+            target = self.distances(z).div(ls).masked_fill(one_hot.bool(), 0).softmax(1)
         else:
-            target = own if self.distill else (1 - ls) * own + ls / K
+            target = one_hot if self.distill else (1 - ls) * one_hot + ls / K
         return F.pad(target, (0, 1))
 
     def _radial(self, r2: Tensor, eps: float = 0.0) -> Tensor:
-        """(B,) -> (B,), minus the log density of a Gaussian's squared radius over D; finite at r2 = 0."""
+        """(B,) -> (B,), rad(r2): -log density of |x|^2 / D for x ~ N(0, I), divided by D; finite at r2 = 0"""
         log_r2 = (r2 + eps).log() if eps else r2.clamp_min(1e-12).log()
         return r2 / 2 - (0.5 - 1 / self.centroids.shape[1]) * log_r2
 
     def shifted_logits(self, z: Tensor) -> Tensor:
-        """(B, D) -> (B, K+1): -gamma |z - c_k|^2 / D plus gamma |z|^2 / D, which the softmax does not see; abstain."""
+        """(B, D) -> (B, K+1), S: -gamma |z - c_k|^2 / D + gamma |z|^2 / D, which no softmax sees, and abstain_bias"""
         c = self.centres()
         s = self.gamma * (2 * z @ c.T - c.square().sum(1)) / c.shape[1]
         return F.pad(s, (0, 1), value=self.abstain_bias)
 
     def distances(self, z: Tensor) -> Tensor:
-        """(B, D) -> (B, K), the listing's returned logits -gamma |z - c_k|^2 / D, never above 0."""
+        """(B, D) -> (B, K), -gamma |z - c_k|^2 / D <= 0, the logits that the author's listing returns"""
         s = self.shifted_logits(z)[:, :-1]
         return (s - self.gamma * z.square().mean(1, keepdim=True)).clamp_max(0)
 
@@ -123,9 +125,9 @@ class Halo(Objective):
 
     @torch.no_grad()
     def diagnostics(self, features: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """gamma; mean r2 to the own centroid, whose target is 1 - 2/D; mean |z|^2 / D; mean p(abstain).
+        """gamma; mean |z - c_y|^2 / D, whose target is 1 - 2/D; mean |z|^2 / D; mean p(abstain)
 
-        A gamma near 0 does not come back: the training has collapsed.
+        A gamma near 0 stays there: the training has collapsed.
         """
         z = self.embed(features)
         return {

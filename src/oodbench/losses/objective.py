@@ -1,4 +1,4 @@
-"""The contract of a loss: head, training loss, reading of the logits, strangeness.
+"""The interface of a loss: head, training loss, predictive probabilities, OOD score.
 
 Letters: B images, D features, K classes, C >= K logits, the K classes first. Everything here is computed with autocast
 off, in float32 at least; float64 stays float64. (A distance from bf16 products is wrong by 33 where it is 516.)
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 
 def in_full_precision(method: Callable[..., Any]) -> Callable[..., Any]:
-    """The method with autocast off and its first tensor in float32 at least, whoever calls it and from where."""
+    """Wrap a method so that autocast is off and its first tensor is float32 or float64."""
 
     @wraps(method)
     def wrapped(self: "Objective", tensor: Tensor, *rest: Tensor) -> Any:
@@ -27,7 +27,8 @@ def in_full_precision(method: Callable[..., Any]) -> Callable[..., Any]:
 class Objective(nn.Module, ABC):
     """A loss with its head. Its parameters are trained with the network's and saved with them."""
 
-    no_weight_decay: Sequence[str] = ()  # names of own parameters that weight decay must leave alone
+    no_weight_decay: Sequence[str] = ()  # names of its parameters that must not decay
+    has_head: bool = True  # False: `logits` raises NotImplementedError, only stored logits are known
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -37,7 +38,7 @@ class Objective(nn.Module, ABC):
 
     @abstractmethod
     def loss(self, features: Tensor, labels: Tensor) -> Tensor:
-        """(B, D), (B,) -> scalar, the batch's training loss. What happens only in training lives here."""
+        """(B, D), (B,) -> scalar, the training loss of the batch. What happens only in training belongs here."""
 
     @abstractmethod
     def logits(self, features: Tensor) -> Tensor:
@@ -45,26 +46,26 @@ class Objective(nn.Module, ABC):
 
     @abstractmethod
     def log_probs(self, logits: Tensor) -> Tensor:
-        """(B, C) -> (B, K), log of the class probabilities; rows need not sum to one. Its argmax is the prediction."""
+        """(B, C) -> (B, K), log class probabilities; a row's need not sum to one. Its argmax is the prediction."""
 
     @abstractmethod
     def ood_score(self, logits: Tensor) -> Tensor:
-        """(B, C) -> (B,), the loss's own strangeness: higher is more likely out-of-distribution."""
+        """(B, C) -> (B,), the OOD score that belongs to the loss: higher = more likely OOD."""
 
     def linear(self) -> tuple[Tensor, Tensor] | None:
-        """W (K, D), b (K,) where the K classes' logits are f W' + b; None where they are something else."""
+        """-> W (K, D), b (K,) if the logits of the K classes are f W' + b, else None."""
         return None
 
     def diagnostics(self, features: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """(B, D), (B,) -> scalars worth watching while it trains; their means stand in every epoch's line."""
+        """(B, D), (B,) -> scalars to log during training; train.csv has their means over each epoch."""
         return {}
 
     def finalize(self, features: Tensor, labels: Tensor) -> None:
-        """(N, D), (N,): called once after training with the training set's features, images not augmented."""
+        """(N, D), (N,) -> None. Called once after training, with features of the training set without augmentation."""
 
 
 class SoftmaxObjective(Objective):
-    """A linear head whose logits are read by a softmax: prediction argmax f, strangeness -max_k log p_k."""
+    """A linear head with a softmax: log_probs = log softmax(f), OOD score -max_k log p_k."""
 
     def __init__(self, num_features: int, num_classes: int) -> None:
         super().__init__()

@@ -1,8 +1,8 @@
-"""Scores that need the images or the network: computed at collect time, once a set, and stored.
+"""Detectors that need the images and the network: computed once for each set, after training, and stored.
 
-detector(network, train, **hyperparameters) -> scorer, and scorer((N, 32, 32, 3) uint8) -> (N,) float64, higher is
-stranger. `train` is the training set, not augmented and by a network in evaluation mode. Raises NotApplicable where a
-network has no such score, ValueError for hyperparameters that no network could have.
+detector(network, train, **hyperparameters) -> scorer;  scorer((N, 32, 32, 3) uint8) -> (N,) float64, an OOD score,
+higher = more likely OOD. `train` is the training set without augmentation; the network is in evaluation mode. A
+detector raises NotApplicable if it cannot judge this network, ValueError for hyperparameters out of range.
 
 Every public function of these modules is an attribute of this package, the address that conf/image_detector uses.
 """

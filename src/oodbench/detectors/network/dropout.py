@@ -11,9 +11,9 @@ DROPOUT = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout
 
 
 def mc_dropout(network: Network, train: Split, passes: int, seed: int) -> Scorer:
-    """-max_k mean_t p_k^(t) over t = 1 .. `passes` with the backbone's dropout on   (Gal & Ghahramani, 2016)
+    """-max_k mean_t p_k^(t), t = 1 .. `passes` forward passes with dropout   (Gal & Ghahramani, 2016)
 
-    p: the loss's own reading. What is dropped is drawn anew, the same, for every batch.
+    p: the predictive probabilities of the loss. The dropout masks are the same for every batch.
     """
     if passes < 1:
         raise ValueError(f"passes is {passes}; at least 1 is needed")

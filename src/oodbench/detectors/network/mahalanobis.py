@@ -15,21 +15,21 @@ def mahalanobis_layers(
     """sum_l w_l M_l(x_l'),  M_l(x) = min_k (f_l - m_lk)' C_l^-1 (f_l - m_lk),  x_l' = x - eps sign(grad_x M_l(x)) / std
     (Lee et al., 2018, section 2.2)
 
-    f_l is stage l's map averaged over the plane, m_lk the training images' class means, C_l their common covariance,
-    C_l += ridge mean(diag C_l) I. The authors fit the w_l to OOD images; without weights all are 1, the plain sum. eps
-    in pixels of [0, 1]; 0 is one forward pass instead of three a stage.
+    f_l is the map of stage l averaged over its pixels, m_lk the class means of the training images, C_l their common
+    covariance, C_l += ridge mean(diag C_l) I. The authors fit w_l to OOD images; weights null: all w_l = 1. eps in
+    units of pixels in [0, 1]; with eps = 0 an image costs one forward pass instead of three per stage.
     """
     stages = len(network.staged().stages())
     w = torch.tensor([1.0] * stages if weights is None else list(weights), dtype=torch.float64)
     if len(w) != stages:
         raise ValueError(f"there are {len(w)} weights; the backbone has {stages} stages")
     if eps < 0:
-        raise ValueError(f"eps is {eps}; it is 0 or a step in pixels of [0, 1]")
+        raise ValueError(f"eps is {eps}; it must be >= 0, in units of pixels in [0, 1]")
 
     def pooled(x: Tensor, last: int = stages) -> list[Tensor]:
         return [network.pool(maps).cpu() for maps in network.maps(x, last)]
 
-    features = [torch.cat(f).numpy() for f in zip(*network.each(train.images, pooled), strict=True)]
+    features = [torch.cat(f).numpy() for f in zip(*network.map_batches(train.images, pooled), strict=True)]
     fitted = (tied_gaussians(f, train.labels, ridge) for f in features)
     gaussians = [(torch.from_numpy(means), torch.from_numpy(factor)) for means, factor in fitted]
 
@@ -41,15 +41,15 @@ def mahalanobis_layers(
         if eps == 0:
             distances = [nearest(f, *gaussian) for f, gaussian in zip(pooled(x), gaussians, strict=True)]
         else:
-            moved = (network.stepped(x, partial(distance, stage=stage), eps) for stage in range(stages))
-            distances = [distance(x, stage) for stage, x in enumerate(moved)]
+            perturbed = (network.perturb(x, partial(distance, stage=stage), eps) for stage in range(stages))
+            distances = [distance(x, stage) for stage, x in enumerate(perturbed)]
         return torch.stack(distances, 1) @ w
 
     return network.scorer(score)
 
 
 def nearest(features: Tensor, means: Tensor, factor: Tensor) -> Tensor:
-    """(B, C), (K, C), (C, C) -> (B,), min_k |L^-1 (f - m_k)|^2 in float64: by differences, never negative"""
+    """(B, C), (K, C), (C, C) -> (B,), min_k |L^-1 (f - m_k)|^2 in float64, from differences, so never negative"""
     centre = means.mean(0)
     f, m = (torch.linalg.solve_triangular(factor, (a - centre).T, upper=False).T for a in (features.double(), means))
     return (f[:, None] - m).square().sum(2).min(1).values

@@ -1,4 +1,4 @@
-"""What an image detector may ask of a trained classifier."""
+"""`Network`, the trained classifier as a detector of images sees it."""
 
 from collections.abc import Callable, Iterator
 from copy import deepcopy
@@ -20,13 +20,13 @@ T = TypeVar("T")
 Images = NDArray[np.uint8]  # (N, 32, 32, 3)
 Scorer = Callable[[Images], Array]
 ImageDetector = Callable[..., Scorer]
-BATCH = 128  # images at a time, as in `features_of`
+BATCH = 128  # images at a time, as in `model.extract_features`
 
 
 class Network:
-    """In evaluation mode and in float32, whatever it was trained in: in bf16 the sign of a gradient is often noise.
+    """A classifier in evaluation mode and in float32, since the sign of a bf16 gradient is often noise.
 
-    The head is a copy on the CPU, where float64 is; gradients flow through it all the same.
+    The head is a copy on the CPU, which has float64; gradients flow through it.
     """
 
     def __init__(self, model: Classifier) -> None:
@@ -34,13 +34,13 @@ class Network:
         self.objective = deepcopy(model.objective).cpu().eval()
 
     def staged(self) -> Staged:
-        """The backbone, with its maps. Raises NotApplicable where it does not show them."""
+        """Return the backbone. Raises NotApplicable if it does not offer its feature maps."""
         if not isinstance(self.backbone, Staged):
             raise NotApplicable("needs feature maps; this backbone has no `stages`")
         return self.backbone
 
-    def each(self, images: Images, function: Callable[[Tensor], T]) -> Iterator[T]:
-        """function(normalised (B, 3, 32, 32) float32), of a batch after the other; without gradients or autocast."""
+    def map_batches(self, images: Images, function: Callable[[Tensor], T]) -> Iterator[T]:
+        """Yield function(normalised (B, 3, 32, 32) float32 images) for each batch, without gradients or autocast."""
         device = self.model.mean.device
         for start in tqdm(range(0, len(images), BATCH), unit="batch", leave=False, disable=None):
             batch = torch.from_numpy(np.array(images[start : start + BATCH])).to(device).permute(0, 3, 1, 2)
@@ -53,39 +53,39 @@ class Network:
             yield result
 
     def scorer(self, function: Callable[[Tensor], Any]) -> Scorer:
-        """Of normalised (B, 3, 32, 32) -> (B,), for a batch after the other."""
-        return lambda images: np.concatenate([np.asarray(s, np.float64) for s in self.each(images, function)])
+        """Turn function, normalised (B, 3, 32, 32) -> (B,), into a scorer of uint8 images."""
+        return lambda images: np.concatenate([np.asarray(s, np.float64) for s in self.map_batches(images, function)])
 
     def features(self, x: Tensor) -> Tensor:
         """(B, 3, 32, 32) -> (B, D), on the CPU"""
         return self.backbone(x).float().cpu()
 
     def maps(self, x: Tensor, last: int | None = None) -> list[Tensor]:
-        """(B, 3, 32, 32) -> the stages' maps (B, C, H, W), up to `last` of them"""
+        """(B, 3, 32, 32) -> maps (B, C, H, W) of all stages, or of the first `last`"""
         stages = self.staged().stages()[:last]
         return list(accumulate(stages, lambda maps, stage: stage(maps), initial=x))[1:]
 
     def pool(self, maps: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, C)"""
+        """(B, C, H, W) -> (B, C), as the backbone pools its last map"""
         return self.staged().pool(maps)
 
     def log_probs(self, features: Tensor) -> Tensor:
-        """(B, D) -> (B, K) float64, the loss's own reading of its logits"""
+        """(B, D) -> (B, K) float64, log of the predictive probabilities"""
         return self.objective.log_probs(self.objective.logits(features.cpu()).double())
 
     def class_logits(self, features: Tensor) -> Tensor:
-        """(B, D) -> (B, K), without what a loss keeps beyond the classes"""
+        """(B, D) -> (B, K), logits of the classes, without further columns of a loss"""
         logits = self.objective.logits(features.cpu())
         return logits[:, : self.objective.log_probs(logits.detach()).shape[1]]
 
-    def stepped(self, x: Tensor, strangeness: Callable[[Tensor], Tensor], eps: float) -> Tensor:
-        """x - eps sign(grad_x strangeness) / std: every pixel, in [0, 1] before normalisation, moves by eps.
+    def perturb(self, x: Tensor, score: Callable[[Tensor], Tensor], eps: float) -> Tensor:
+        """x - eps sign(grad_x score(x)) / std, the input perturbation: pixels, in [0, 1] before normalisation, move by eps
 
-        strangeness: (B, 3, 32, 32) -> (B,), of each image alone.
+        x (B, 3, 32, 32) normalised; score: (B, 3, 32, 32) -> (B,), of each image alone.
         """
         if eps == 0:
             return x
         with torch.enable_grad():
             x = x.detach().requires_grad_()
-            (slope,) = torch.autograd.grad(strangeness(x).sum(), x)
-        return x.detach() - eps * slope.sign() / self.model.std[:, None, None]
+            (gradient,) = torch.autograd.grad(score(x).sum(), x)
+        return x.detach() - eps * gradient.sign() / self.model.std[:, None, None]

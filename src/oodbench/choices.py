@@ -1,0 +1,15 @@
+"""Choices of a configuration group that are made from its files, so that a new file needs no line elsewhere."""
+
+from pathlib import Path
+
+from hydra.core.config_store import ConfigStore
+
+
+def store_all_detectors(conf: Path) -> None:
+    """Store the choice `detector=all`: every file of conf/detector, in alphabetical order.
+
+    A defaults list has no glob of its own. The choice is one like any other: it stands in `--help`, in a list
+    (`detector=[all]`), in a sweep, in an experiment file (`override /detector: all`).
+    """
+    names = sorted(path.stem for path in (conf / "detector").glob("*.yaml"))
+    ConfigStore.instance().store("all", {"defaults": names}, group="detector", package="_global_")
