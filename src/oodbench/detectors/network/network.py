@@ -79,7 +79,7 @@ class Network:
         return logits[:, : self.objective.log_probs(logits.detach()).shape[1]]
 
     def perturb(self, x: Tensor, score: Callable[[Tensor], Tensor], eps: float) -> Tensor:
-        """x - eps sign(grad_x score(x)) / std, the input perturbation: pixels, in [0, 1] before normalisation, move by eps
+        """x - eps sign(grad_x score(x)) / std, the input perturbation: eps in pixels of [0, 1]
 
         x (B, 3, 32, 32) normalised; score: (B, 3, 32, 32) -> (B,), of each image alone.
         """
