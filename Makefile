@@ -1,28 +1,45 @@
-# make demo   every loss on the embedded digits, then the table: nothing is downloaded but Python packages
-# make test   lint, types, tests
 PYTHON ?= python3
 BIN := .venv/bin
 PIP_FLAGS ?= --quiet --disable-pip-version-check
+FAST := -n auto --dist loadfile -m "not slow"
 
-.PHONY: demo test lint clean
+.DEFAULT_GOAL := help
+.PHONY: help demo tables docs test test-all lint format clean
 
-demo: .venv/installed
+help:  ## list the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | expand -t 12
+
+demo: .venv/installed  ## train every loss on the embedded digits, print the table; no download
 	$(BIN)/python train.py -m experiment=demo loss='glob(*)' results_dir=results/demo
 	$(BIN)/python scripts/tables.py --results-dir results/demo
 	@cat results/demo/digits.md
 
-test: lint
-	$(BIN)/python -m pytest
+tables: .venv/installed  ## turn all finished runs below results/ into tables
+	$(BIN)/python scripts/tables.py
 
-lint: .venv/installed
+docs: .venv/installed  ## write the generated parts of docs/ anew
+	$(BIN)/python docs/generate.py
+
+test: lint  ## lint, types, fast tests: 4 minutes on two idle cores
+	$(BIN)/python -m pytest $(FAST)
+
+test-all: lint  ## everything, with coverage: kills, engines, statistics
+	$(BIN)/python -m pytest $(FAST) --cov=oodbench --cov-report=
+	$(BIN)/python -m pytest -m slow --cov=oodbench --cov-append --cov-report=term:skip-covered
+
+lint: .venv/installed  ## ruff and mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+format: .venv/installed  ## let ruff format and sort imports
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
 
 .venv/installed: pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install $(PIP_FLAGS) -e '.[dev]'
 	touch $@
 
-clean:
+clean:  ## remove the environment and the demo
 	rm -rf .venv results/demo
