@@ -26,7 +26,7 @@ def main(cfg: DictConfig) -> float | None:
         print(f"finished already, force=true runs it again: {folder.path}")
     else:
         with cli.exit_codes():
-            cli.experiment().run(config)
+            cli.with_torch("experiment").run(config)
     record = folder.read_record()
     if record is None or not request.validation:
         return None

@@ -16,7 +16,7 @@ from typing import Any
 import yaml
 from omegaconf import OmegaConf
 
-from oodbench.cli import CONF, compose, experiment
+from oodbench.cli import CONF, compose, with_torch
 
 
 def main() -> None:
@@ -61,7 +61,7 @@ def detectors(overrides: list[str]) -> tuple[dict[str, Any], dict[str, Any]]:
 
 def rescored(folder: Path, detector: dict[str, Any], image_detector: dict[str, Any], grids: Any) -> str:
     """Score one run; return a line about it."""
-    record = experiment().rescore(folder, detector, image_detector, grids)
+    record = with_torch("experiment").rescore(folder, detector, image_detector, grids)
     without = [name for name in (*detector, *image_detector) if name in record["not_applicable"]]
     note = f"; not applicable: {', '.join(without)}" if without else ""
     return f"{folder}: {len(detector) + len(image_detector)} detectors, {len(record['ood'])} OOD sets{note}"

@@ -205,14 +205,14 @@ def check_buildable(runs: Sequence[Config]) -> None:
     unfinished = [config for config in runs if not is_finished(config)]
     for config in unfinished:
         try:
-            experiment().check(config)
+            with_torch("build").check(config)
         except (ValueError, TypeError) as error:
             raise UsageError(f"{RunFolder.of(config).run.place}: {error}") from error
 
 
-def experiment() -> Any:
-    """Return oodbench.experiment. torch comes with it: --help and a finished run need not wait for that."""
-    return import_module("oodbench.experiment")
+def with_torch(module: str) -> Any:
+    """Return a module of oodbench that needs torch, which --help and a finished run need not wait for."""
+    return import_module(f"oodbench.{module}")
 
 
 def is_finished(config: Config) -> bool:

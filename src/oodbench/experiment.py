@@ -1,21 +1,18 @@
 """One run from configuration to numbers, read top to bottom: build, open the data, train or load, predict, score."""
 
-import inspect
-import json
 import sys
-from collections.abc import Callable
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 
-from oodbench.data.folder import from_path
-from oodbench.data.split import DataSplits, Split, data_splits
+from oodbench.build import build_detectors, build_model, build_recipe, open_data
+from oodbench.data.split import DataSplits, Split
 from oodbench.detectors.network.network import ImageDetector
 from oodbench.evaluation.evaluate import Detector, report
 from oodbench.losses.objective import Objective
-from oodbench.model import Classifier, compile_backbone, extract_features, load_weights, predict, weights_of
+from oodbench.model import Classifier, extract_features, load_weights, predict, weights_of
 from oodbench.network_scores import network_scores
 from oodbench.outputs import Outputs
 from oodbench.pretrained.weights import load_pretrained
@@ -39,16 +36,13 @@ from oodbench.scoring import (
     usable_outputs,
 )
 from oodbench.storage import Arrays
-from oodbench.targets import make, trusted
+from oodbench.targets import trusted
 from oodbench.training.checkpoint import FileCheckpointer, Source, load_checkpoint
 from oodbench.training.device import (
     PRECISIONS,
     THREADS,
     acquire_devices,
-    disable_malloc_trim,
     pick_device,
-    pick_precision,
-    provenance,
 )
 from oodbench.training.distributed import (
     broadcast_weights,
@@ -87,7 +81,7 @@ def run(config: Config) -> None:
         exit_on_signal(set),
         acquire_devices(config["device"], config["runs_per_gpu"], config["devices"] if trains else 1) as devices,
     ):
-        model, facts = build(config, devices[0])
+        model, facts = build_model(config, devices[0])
         recipe = None if config["weights"] else build_recipe(config)
         detectors, image_detectors = build_detectors(config["detector"]), build_detectors(config["image_detector"])
         if len(devices) > 1:
@@ -103,62 +97,6 @@ def run(config: Config) -> None:
                 numbers = measure(job, detectors, image_detectors)
                 log({name: numbers[name] for name in TRACKED})
             print(report(numbers), folder.path, sep="\n\n")
-
-
-def build(config: Config, device: torch.device) -> tuple[Classifier, dict[str, Any]]:
-    """Return the network as the seed initialises it, on its device, and where it runs, for the provenance."""
-    disable_malloc_trim()
-    torch.set_num_threads(config["threads"] or THREADS)
-    torch.backends.cudnn.benchmark = True  # looks once for the fastest convolution: nearly all batches are of one size
-    precision = pick_precision(config["precision"], device)
-    torch.manual_seed(config["seed"])
-    data = config["dataset"]
-    backbone = make(config["backbone"])
-    objective = make(config["loss"], num_features=backbone.num_features, num_classes=data["num_classes"])
-    model = Classifier(backbone, objective, data["mean"], data["std"], precision)
-    compile_backbone(model, config["compile"])
-    settings = {key: config[key] for key in ("seed", "compile", "devices")}
-    return model.to(device).to(memory_format=torch.channels_last), provenance(device, precision) | settings
-
-
-def check(config: Config) -> None:
-    """Build the loss, backbone, recipe and detectors once: ValueError or TypeError where one refuses its values."""
-    with torch.random.fork_rng(devices=[]):
-        backbone = _checked_backbone(json.dumps(config["backbone"], sort_keys=True))
-        make(config["loss"], num_features=backbone.num_features, num_classes=config["dataset"]["num_classes"])
-    if not config["weights"]:
-        build_recipe(config)
-    build_detectors(config["detector"] | config["image_detector"])
-
-
-@cache
-def _checked_backbone(settings: str) -> Any:
-    return make(json.loads(settings))
-
-
-def build_recipe(config: Config) -> Recipe:
-    """Return the recipe; an option that its optimizer or schedule does not know raises TypeError now, not later."""
-    recipe = Recipe(**make(config["recipe"]))
-    inspect.signature(recipe.optimizer).bind([])
-    inspect.signature(recipe.schedule).bind(0.0)
-    return recipe
-
-
-def build_detectors(settings: Config) -> dict[str, Any]:
-    """Return {name: detector}, each with its hyperparameters; an unknown one raises TypeError now, not later."""
-    detectors = {name: make(node) for name, node in settings.items()}
-    for detector in detectors.values():
-        inspect.signature(detector).bind(None, None)
-    return detectors
-
-
-def open_data(config: Config, read: Callable[[Config], Split] = make) -> DataSplits:
-    """Find, check and open every set that the run needs, before an hour is spent on training."""
-    ood = {name: read(node) if "_target_" in node else from_path(node["path"]) for name, node in config["ood"].items()}
-    data, held_out = config["dataset"], config["validation"]["images"]
-    train, test = read(data["train"]), read(data["test"])
-    val_ood = read(config["validation"]["ood"]) if held_out else None
-    return data_splits(train, test, ood, data["num_classes"], data["limit"], data["limit_test"], held_out, val_ood)
 
 
 def begin(job: Job) -> bool:
@@ -318,7 +256,7 @@ def worker_main(path: str, *place: str) -> None:
         config["threads"] = config["threads"] or max(1, THREADS // world_size())
         config["ood"] = {}  # only the parent looks at these sets
         folder = RunFolder.of(config)
-        model, facts = build(config, device)
+        model, facts = build_model(config, device)
         model.backbone = sync_batch_norm(model.backbone, device)
         broadcast_weights(model)
         recipe = build_recipe(config)

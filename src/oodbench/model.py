@@ -12,7 +12,6 @@ from tqdm import tqdm
 from oodbench.losses.objective import Objective
 from oodbench.outputs import Outputs
 from oodbench.storage import Arrays
-from oodbench.training.batches import normalise
 
 HEAD = "objective."  # prefix of the loss's own weights among a model's
 
@@ -43,6 +42,11 @@ class Classifier(nn.Module):
     def finalize(self, features: Tensor, labels: NDArray[np.int64]) -> None:
         """Give the objective the training set's (N, D) features and (N,) labels, once, after training."""
         self.objective.finalize(features.to(self.mean.device), torch.from_numpy(np.array(labels)).to(self.mean.device))
+
+
+def normalise(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+    """(B, 3, H, W) uint8 -> float32, equal to torchvision's ToTensor and Normalize, bit for bit."""
+    return images.float().div(255).sub(mean[:, None, None]).div(std[:, None, None])
 
 
 def compile_backbone(model: Classifier, mode: bool | str) -> None:

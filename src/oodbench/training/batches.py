@@ -60,8 +60,3 @@ def batches(
     parts = (t[first * batch_size :].to(padded.device).split(batch_size) for t in epoch)
     for index, *crop in zip(*parts, strict=True):
         yield crop_and_flip(padded, index, *crop), labels[index]
-
-
-def normalise(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
-    """(B, 3, H, W) uint8 -> float32, equal to torchvision's ToTensor and Normalize, bit for bit."""
-    return images.float().div(255).sub(mean[:, None, None]).div(std[:, None, None])

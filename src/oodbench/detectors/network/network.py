@@ -13,8 +13,7 @@ from tqdm import tqdm
 
 from oodbench.backbones.staged import Staged
 from oodbench.detectors.reference import Array, NotApplicable
-from oodbench.model import Classifier
-from oodbench.training.batches import normalise
+from oodbench.model import Classifier, normalise
 
 T = TypeVar("T")
 Images = NDArray[np.uint8]  # (N, 32, 32, 3)

@@ -1,0 +1,73 @@
+"""From a resolved configuration to objects: network, recipe, detectors, data."""
+
+import inspect
+import json
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import torch
+
+from oodbench.data.folder import from_path
+from oodbench.data.split import DataSplits, Split, data_splits
+from oodbench.model import Classifier, compile_backbone
+from oodbench.runs.identity import Config
+from oodbench.targets import make
+from oodbench.training.device import THREADS, disable_malloc_trim, pick_precision, provenance
+from oodbench.training.recipe import Recipe
+
+
+def build_model(config: Config, device: torch.device) -> tuple[Classifier, dict[str, Any]]:
+    """Return the network as the seed initialises it, on its device, and where it runs, for the provenance."""
+    disable_malloc_trim()
+    torch.set_num_threads(config["threads"] or THREADS)
+    torch.backends.cudnn.benchmark = True  # looks once for the fastest convolution: nearly all batches are of one size
+    precision = pick_precision(config["precision"], device)
+    torch.manual_seed(config["seed"])
+    data = config["dataset"]
+    backbone = make(config["backbone"])
+    objective = make(config["loss"], num_features=backbone.num_features, num_classes=data["num_classes"])
+    model = Classifier(backbone, objective, data["mean"], data["std"], precision)
+    compile_backbone(model, config["compile"])
+    settings = {key: config[key] for key in ("seed", "compile", "devices")}
+    return model.to(device).to(memory_format=torch.channels_last), provenance(device, precision) | settings
+
+
+def build_recipe(config: Config) -> Recipe:
+    """Return the recipe; an option that its optimizer or schedule does not know raises TypeError now, not later."""
+    recipe = Recipe(**make(config["recipe"]))
+    inspect.signature(recipe.optimizer).bind([])
+    inspect.signature(recipe.schedule).bind(0.0)
+    return recipe
+
+
+def build_detectors(settings: Config) -> dict[str, Any]:
+    """Return {name: detector}, each with its hyperparameters; an unknown one raises TypeError now, not later."""
+    detectors = {name: make(node) for name, node in settings.items()}
+    for detector in detectors.values():
+        inspect.signature(detector).bind(None, None)
+    return detectors
+
+
+def open_data(config: Config, read: Callable[[Config], Split] = make) -> DataSplits:
+    """Find, check and open every set that the run needs, before an hour is spent on training."""
+    ood = {name: read(node) if "_target_" in node else from_path(node["path"]) for name, node in config["ood"].items()}
+    data, held_out = config["dataset"], config["validation"]["images"]
+    train, test = read(data["train"]), read(data["test"])
+    val_ood = read(config["validation"]["ood"]) if held_out else None
+    return data_splits(train, test, ood, data["num_classes"], data["limit"], data["limit_test"], held_out, val_ood)
+
+
+def check(config: Config) -> None:
+    """Build the loss, backbone, recipe and detectors once: ValueError or TypeError where one refuses its values."""
+    with torch.random.fork_rng(devices=[]):
+        backbone = _checked_backbone(json.dumps(config["backbone"], sort_keys=True))
+        make(config["loss"], num_features=backbone.num_features, num_classes=config["dataset"]["num_classes"])
+    if not config["weights"]:
+        build_recipe(config)
+    build_detectors(config["detector"] | config["image_detector"])
+
+
+@cache
+def _checked_backbone(settings: str) -> Any:
+    return make(json.loads(settings))
