@@ -22,7 +22,7 @@ from oodbench.runs.identity import Config
 from oodbench.runs.lock import run_lock
 from oodbench.runs.record import Record, is_complete, requested
 from oodbench.runs.signals import exit_on_signal, stop_signal
-from oodbench.runs.tracking import Log, no_log, track
+from oodbench.runs.tracking import NO_LOG, Log, track
 from oodbench.scoring import (
     RunOutputs,
     Scoring,
@@ -55,8 +55,6 @@ from oodbench.training.distributed import (
 from oodbench.training.loop import fit
 from oodbench.training.means import Row
 from oodbench.training.recipe import Recipe
-
-TRACKED = ("accuracy", "ece", "nll", "brier", "ood")  # numbers of the record that an experiment tracker is given
 
 
 class Job(NamedTuple):
@@ -92,10 +90,10 @@ def run(config: Config) -> None:
                 return
             if len(devices) > 1:  # `train` then finds the last epoch's checkpoint
                 launch_workers([sys.executable, "-m", "oodbench.experiment", str(folder.path)], devices)
-            with track(folder.run, folder.path, config, **config["wandb"]) as log:
+            with track(folder.run, folder.path, config) as log:
                 load_or_train(job, log)
                 numbers = measure(job, detectors, image_detectors)
-                log({name: numbers[name] for name in TRACKED})
+                log.result(numbers)
             print(report(numbers), folder.path, sep="\n\n")
 
 
@@ -163,7 +161,7 @@ def train_epochs(job: Job, recipe: Recipe, log: Log) -> list[Row]:
     def log_epoch(row: Row) -> None:
         rows.append(row)
         folder.write_history(rows)
-        log(row)
+        log.epoch(row)
 
     with stop_signal() as stop:
         share = job.config["checkpoint_share"]
@@ -261,7 +259,7 @@ def worker_main(path: str, *place: str) -> None:
         broadcast_weights(model)
         recipe = build_recipe(config)
         job = Job(config, folder, model, recipe, open_data(config), facts)
-        with track(folder.run, folder.path, config, **config["wandb"]) if rank() == 0 else no_log() as log:
+        with track(folder.run, folder.path, config) if rank() == 0 else nullcontext(NO_LOG) as log:
             train_epochs(job, recipe, log)
 
 

@@ -3,40 +3,56 @@
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from oodbench.runs.identity import Config, RunId
 
-Log = Callable[[Mapping[str, Any]], None]
+RESULT = ("accuracy", "ece", "nll", "brier", "ood")  # numbers of the record that are logged
+
+
+class Log(NamedTuple):
+    """Functions that log the row of an epoch, and the record of a finished run."""
+
+    epoch: Callable[[Mapping[str, float]], None]
+    result: Callable[[Mapping[str, Any]], None]
+
+
+NO_LOG = Log(lambda row: None, lambda record: None)
 
 
 @contextmanager
-def track(run: RunId, folder: Path, config: Config, mode: str, project: str) -> Iterator[Log]:
-    """Give a function that logs an epoch's row or the final numbers; it does nothing when mode is `disabled`.
+def track(run: RunId, folder: Path, config: Config) -> Iterator[Log]:
+    """Give the functions that log; they do nothing when `wandb.mode` is disabled.
 
-    mode: disabled, offline or online. Runs are grouped by dataset and loss; a resumed run continues under its id.
+    Epochs are logged as train/<name> over the axis `epoch`, numbers of the test and OOD sets as test/<name>. Runs are
+    grouped by dataset and loss; a resumed run continues under its id.
     """
-    if mode == "disabled":
-        with no_log() as log:
-            yield log
+    settings = config["wandb"]
+    if settings["mode"] == "disabled":
+        yield NO_LOG
         return
-    import wandb  # slow to import, and off by default
+    import wandb  # takes a second, and is off by default
 
     folder.mkdir(parents=True, exist_ok=True)
     with wandb.init(  # marks a run that ends in an error as failed
-        project=project,
-        mode=mode,  # type: ignore[arg-type]
+        project=settings["project"],
+        entity=settings["entity"],
+        mode=settings["mode"],
         dir=folder,
         config=config,
         group=f"{run.dataset}/{run.loss}",
         name=f"{run.loss} seed {run.seed}",
         id=f"{run.dataset}-{run.backbone}-{run.loss}-{run.hash}-{run.seed}",
-        resume="allow" if mode == "online" else None,
+        resume="allow" if settings["mode"] == "online" else None,
     ) as session:
-        yield lambda numbers: session.log(dict(numbers))
+        session.define_metric("epoch")
+        session.define_metric("train/*", step_metric="epoch")
+        yield Log(
+            lambda row: session.log(epoch_row(row)),
+            lambda record: session.log({"test": {name: record[name] for name in RESULT}}),
+        )
 
 
-@contextmanager
-def no_log() -> Iterator[Log]:
-    """Give a function that logs nothing."""
-    yield lambda numbers: None
+def epoch_row(row: Mapping[str, float]) -> dict[str, float]:
+    """Return the row with `train/` before each name but the axis."""
+    return {name if name == "epoch" else f"train/{name}": value for name, value in row.items()}
