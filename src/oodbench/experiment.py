@@ -1,6 +1,7 @@
 """One run from configuration to numbers, read top to bottom: build, open the data, train or load, predict, score."""
 
 import sys
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
