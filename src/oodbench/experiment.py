@@ -38,6 +38,7 @@ from oodbench.scoring import (
 )
 from oodbench.storage import Arrays
 from oodbench.targets import trusted
+from oodbench.training.batch_norm import estimate_batch_norm
 from oodbench.training.checkpoint import FileCheckpointer, Source, load_checkpoint
 from oodbench.training.device import (
     PRECISIONS,
@@ -142,6 +143,7 @@ def train(job: Job, recipe: Recipe, log: Log) -> Arrays:
     model, folder, split = job.model, job.folder, job.data.train
     history = train_epochs(job, recipe, log)
     folder.write_history(history)
+    estimate_batch_norm(model, split.images, recipe.batch_norm_images)
     features = extract_features(model, split.images)
     model.finalize(features, split.labels)
     weights = weights_of(model)

@@ -59,6 +59,7 @@ def _one_of(*choices: Any) -> Limit:
     return Limit(lambda value: json.dumps(value) in known, "one of " + ", ".join(known).replace('"', ""))
 
 
+SEVERAL_TYPES = ("compile", "recipe.flip")  # true, false, or a text
 LIMITS = {
     "seed": Limit(lambda value: 0 <= value < 2**63, "a whole number from 0 to 2^63 - 1"),
     "device": Limit(
@@ -85,6 +86,9 @@ LIMITS = {
     "recipe.warmup_epochs": _at_least(0),
     "recipe.clip_grad_norm": _above(0),
     "recipe.crop_padding": _at_least(0),
+    "recipe.crop_fill": _one_of("black", "reflect"),
+    "recipe.flip": _one_of(True, False, "alternate"),
+    "recipe.batch_norm_images": _at_least(0),
 }
 
 
@@ -135,8 +139,7 @@ def _check_value(override: Override, default: Any) -> None:
     value, limit = override.value(), LIMITS.get(override.key_or_group)
     if default == "???" or (isinstance(value, str) and "${" in value):
         return  # to be given; known when it is resolved
-    is_of_several_types = override.key_or_group == "compile"
-    if not is_of_several_types and not _fits(value, default):
+    if override.key_or_group not in SEVERAL_TYPES and not _fits(value, default):
         words = limit.words if limit else KINDS[type(default)][0]
         raise UsageError(f"{override.input_line}: {words} is needed; the default is {json.dumps(default)}")
     if limit and value is not None and not limit.allows(value):

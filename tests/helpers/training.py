@@ -29,7 +29,9 @@ RECIPE = Recipe(
     warmup_epochs=1,
     clip_grad_norm=1.0,
     crop_padding=4,
+    crop_fill="black",
     flip=True,
+    batch_norm_images=0,
 )
 LOSSES = [f"loss={name}" for name in names("loss")]
 LOSSES += ["loss=circle loss.variant=pairwise_global", "loss=halo loss.variant=notes"]

@@ -60,7 +60,18 @@ class Watching:
 
 
 def trained(model: Classifier, keeper: Any = None, epochs: int = 1) -> list[Row]:
-    recipe = Recipe(epochs, 32, SGD, partial(cosine, final=0.1), 0.0, 1.0, crop_padding=4, flip=True)
+    recipe = Recipe(
+        epochs,
+        32,
+        SGD,
+        partial(cosine, final=0.1),
+        0.0,
+        1.0,
+        crop_padding=4,
+        crop_fill="black",
+        flip=True,
+        batch_norm_images=0,
+    )
     return fit(model, IMAGES, LABELS, recipe, 0, None, keeper or Unkept())
 
 

@@ -15,3 +15,12 @@ class Staged(Protocol):
     def pool(self, maps: Tensor) -> Tensor:
         """(B, C, H, W) of any stage -> (B, C); for the last stage, the features"""
         ...
+
+
+@runtime_checkable
+class Prepared(Protocol):
+    """A backbone that sets some of its weights from training images before the first step."""
+
+    def prepare(self, images: Tensor) -> None:
+        """(N, 3, 32, 32) normalised training images -> None, the same for the same images."""
+        ...

@@ -14,6 +14,8 @@ from torch.nn import functional as F
 
 from oodbench.data.images import SIDE
 
+ALL_EPOCHS = 2**32 - 1  # in an epoch's place, for what is drawn once in a run
+
 
 class Augmentation(NamedTuple):
     """The random choices of one epoch of N images."""
@@ -29,17 +31,28 @@ def derive_seed(*numbers: int) -> int:
     return int(np.random.SeedSequence(numbers).generate_state(1, np.uint32)[0])
 
 
-def sample_augmentation(seed: int, epoch: int, n: int, padding: int, flip: bool) -> Augmentation:
-    """Sample the order, crops and flips of an epoch, on the CPU: the same on every device."""
+def sample_augmentation(seed: int, epoch: int, n: int, padding: int, flip: bool | str) -> Augmentation:
+    """Sample the order, crops and flips of an epoch, on the CPU: the same on every device.
+
+    flip: half of the images (True), none (False), or "alternate": half of them in the first epoch, then each image in
+    every other epoch (Jordan, 2024, arXiv 2404.00498, section 3.6).
+    """
     generator = torch.Generator().manual_seed(derive_seed(seed, epoch))
     order = torch.randperm(n, generator=generator)
     top, left = torch.randint(2 * padding + 1, (2, n), generator=generator)
-    return Augmentation(order, top, left, (torch.rand(n, generator=generator) < 0.5) & flip)
+    if flip == "alternate":
+        of_run = torch.Generator().manual_seed(derive_seed(seed, ALL_EPOCHS))
+        first = torch.rand(n, generator=of_run) < 0.5  # of each image, whatever the order
+        return Augmentation(order, top, left, first[order] ^ bool(epoch % 2))
+    return Augmentation(order, top, left, (torch.rand(n, generator=generator) < 0.5) & bool(flip))
 
 
-def to_device_padded(images: NDArray[np.uint8], padding: int, device: torch.device) -> Tensor:
-    """(N, 32, 32, 3) -> (N, 32 + 2 padding, 32 + 2 padding, 3) uint8 on the device, with black around."""
-    return F.pad(torch.from_numpy(np.array(images)), (0, 0, padding, padding, padding, padding)).to(device)
+def to_device_padded(images: NDArray[np.uint8], padding: int, device: torch.device, fill: str = "black") -> Tensor:
+    """(N, 32, 32, 3) -> (N, 32 + 2 padding, 32 + 2 padding, 3) uint8 on the device; fill: black or reflect."""
+    if fill == "black":
+        return F.pad(torch.from_numpy(np.array(images)), (0, 0, padding, padding, padding, padding)).to(device)
+    mirrored = np.pad(images, ((0, 0), (padding, padding), (padding, padding), (0, 0)), mode="reflect")
+    return torch.from_numpy(mirrored).to(device)
 
 
 def crop_and_flip(padded: Tensor, index: Tensor, top: Tensor, left: Tensor, flip: Tensor) -> Tensor:

@@ -11,12 +11,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from oodbench.model import Classifier
+from oodbench.backbones.staged import Prepared
+from oodbench.model import Classifier, normalise
 from oodbench.training.batches import batches, derive_seed, sample_augmentation, to_device_padded
 from oodbench.training.distributed import gather, rank, shard, sum_gradients
 from oodbench.training.means import Row, RunningMeans, check_weights
 from oodbench.training.recipe import Recipe, learning_rate_factor
 
+PREPARING = 5000  # images
 FUSED = (torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW)  # have one kernel for all of an update
 
 
@@ -62,6 +64,8 @@ def fit(
     when the loss or a weight is not finite: the checkpointer has not seen it.
     """
     data = TrainingSet(images, labels, recipe, seed, model.mean.device)
+    if resume is None:
+        prepare(model, images)
     optimizer = build_optimizer(model, recipe)
     history, first, earlier = restore(resume, model, optimizer)
 
@@ -92,6 +96,14 @@ def fit(
     return history
 
 
+def prepare(model: Classifier, images: NDArray[np.uint8]) -> None:
+    """Let a backbone that has a `prepare` see PREPARING training images, evenly spaced, before the first step."""
+    if isinstance(model.backbone, Prepared):
+        rows = np.arange(min(PREPARING, len(images))) * len(images) // min(PREPARING, len(images))
+        chosen = torch.from_numpy(np.ascontiguousarray(images[rows])).to(model.mean.device).permute(0, 3, 1, 2)
+        model.backbone.prepare(normalise(chosen, model.mean, model.std))
+
+
 class TrainingSet:
     """Images and labels on the device, and the batches of an epoch."""
 
@@ -99,7 +111,7 @@ class TrainingSet:
         self, images: NDArray[np.uint8], labels: NDArray[np.int64], recipe: Recipe, seed: int, device: torch.device
     ) -> None:
         self.device, self.recipe, self.seed, self.size = device, recipe, seed, len(labels)
-        self.padded = to_device_padded(images, recipe.crop_padding, device)
+        self.padded = to_device_padded(images, recipe.crop_padding, device, recipe.crop_fill)
         self.labels = torch.from_numpy(np.array(labels)).to(device)
         self.steps = math.ceil(self.size / recipe.batch_size)
 

@@ -18,13 +18,20 @@ class Recipe:
     schedule: Callable[[float], float]  # share of the training done, warm-up aside -> factor of the learning rate
     warmup_epochs: float  # the learning rate grows linearly from 0
     clip_grad_norm: float | None
-    crop_padding: int  # black pixels around the image from which it is cropped
-    flip: bool  # horizontally, half of the time
+    crop_padding: int  # pixels around the image from which it is cropped
+    crop_fill: str  # what they show: "black", or "reflect", the image's mirror image
+    flip: bool | str  # horizontally: half of the time, never, or "alternate", see `sample_augmentation`
+    batch_norm_images: int  # training images that batch norm's statistics are estimated from after training; 0: none
 
 
 def cosine(share: float, final: float) -> float:
     """final + (1 - final) (1 + cos(pi share)) / 2   (Loshchilov & Hutter, 2017, eq. 5, without restarts)"""
     return final + (1 - final) * (1 + math.cos(math.pi * share)) / 2
+
+
+def linear(share: float, final: float) -> float:
+    """1 + (final - 1) share"""
+    return 1 + (final - 1) * share
 
 
 def learning_rate_factor(step: int, steps_per_epoch: int, recipe: Recipe) -> float:

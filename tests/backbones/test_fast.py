@@ -1,0 +1,67 @@
+import pytest
+import torch
+from torch.nn import functional as F
+
+from oodbench.backbones import Fast
+from oodbench.backbones.staged import Staged
+
+IMAGES = (
+    torch.randn(64, 3, 8, 8, generator=torch.Generator().manual_seed(0)).cumsum(2).cumsum(3)
+)  # smooth, as photographs
+
+
+def prepared() -> Fast:
+    backbone = Fast([4, 6, 8])
+    backbone.prepare(IMAGES)
+    return backbone
+
+
+def test_whitened_patches_are_uncorrelated() -> None:
+    outputs = F.conv2d(IMAGES, prepared().whitening[:12]).transpose(0, 1).flatten(1)
+    moment = outputs @ outputs.T / outputs.shape[1]
+    torch.testing.assert_close(moment - moment.diag().diag(), torch.zeros(12, 12), atol=1e-3, rtol=0)
+
+
+def test_strong_components_have_unit_mean_square() -> None:
+    outputs = F.conv2d(IMAGES, prepared().whitening[:12]).transpose(0, 1).flatten(1)
+    torch.testing.assert_close(outputs.square().mean(1)[-4:], torch.ones(4), atol=1e-2, rtol=0)
+
+
+def test_the_second_half_of_the_filters_is_the_first_negated() -> None:
+    first, second = prepared().whitening.chunk(2)
+    assert first.equal(-second)
+
+
+def test_whitening_is_saved_and_never_trained() -> None:
+    backbone = prepared()
+    assert "whitening" in backbone.state_dict()
+    assert "whitening" not in dict(backbone.named_parameters())
+
+
+def test_features_are_the_pooled_last_stage() -> None:
+    backbone, images = prepared().eval(), torch.randn(2, 3, 32, 32)
+    x = images
+    for stage in backbone.stages():
+        x = stage(x)
+    assert isinstance(backbone, Staged)
+    assert backbone(images).equal(backbone.pool(x))
+
+
+@pytest.mark.parametrize("side", [32, 40])
+def test_features_are_float32_and_not_negative(side: int) -> None:
+    with torch.autocast("cpu", torch.bfloat16):
+        features = prepared()(torch.randn(2, 3, side, side))
+    assert features.shape == (2, 8)
+    assert features.dtype == torch.float32
+    assert (features >= 0).all()
+
+
+def test_convolutions_begin_by_passing_their_inputs_on() -> None:
+    x = torch.randn(1, 4, 5, 5)
+    convolution = Fast([4, 6, 8]).groups[1].conv1
+    torch.testing.assert_close(convolution(x)[:, :4], x)
+
+
+def test_as_many_parameters_as_the_source() -> None:
+    trained = sum(p.numel() for p in Fast([64, 256, 256]).parameters() if p.requires_grad)
+    assert trained == 9 * (24 * 64 + 64 * 64 + 64 * 256 + 3 * 256 * 256) + 2 * (64 + 256 + 256)

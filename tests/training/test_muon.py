@@ -1,0 +1,88 @@
+from copy import deepcopy
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from oodbench.training.muon import MuonAdam, orthogonal
+
+SETTINGS = {"lr": 0.1, "momentum": 0.6, "newton_schulz_steps": 3, "adam_lr": 0.01, "betas": (0.9, 0.99)}
+
+
+def network() -> nn.Sequential:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(3, 8, 3, bias=False), nn.BatchNorm2d(8), nn.Flatten(), nn.Linear(8 * 4, 5))
+
+
+def trained(scale: float, steps: int = 3) -> dict[str, Tensor]:
+    model = network()
+    optimizer = MuonAdam(model.parameters(), **SETTINGS)
+    for step in range(steps):
+        images = torch.randn(16, 3, 4, 4, generator=torch.Generator().manual_seed(step))
+        optimizer.zero_grad()
+        (scale * model(images).square().sum()).backward()
+        optimizer.step()
+    return model.state_dict()
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(2, 40), st.integers(2, 40), st.integers(0, 1000))
+def test_singular_values_end_near_one(rows: int, columns: int, seed: int) -> None:
+    matrix = torch.randn(rows, columns, generator=torch.Generator().manual_seed(seed))
+    values = torch.linalg.svdvals(matrix)
+    kept = orthogonal(matrix, 5)
+    directions = torch.linalg.svd(matrix, full_matrices=False)
+    diagonal = (directions.U.T @ kept @ directions.Vh.T).diagonal()[values > 0.1 * values[0]]
+    assert diagonal.min() > 0.5
+    assert diagonal.max() < 1.4
+
+
+@pytest.mark.parametrize("scale", [2.0**-10, 2.0**10])  # exact in bf16, where `orthogonal` works
+def test_training_does_not_depend_on_the_scale_of_the_loss(scale: float) -> None:
+    scaled, plain = trained(scale), trained(1.0)
+    for name in plain:
+        torch.testing.assert_close(scaled[name], plain[name], atol=2e-3, rtol=0)  # rounding
+
+
+def test_other_parameters_take_the_steps_of_torchs_adam() -> None:
+    w = nn.Parameter(torch.randn(5, 4))
+    peer = nn.Parameter(w.detach().clone())
+    ours, theirs = MuonAdam([w], **SETTINGS), torch.optim.Adam([peer], lr=0.01, betas=(0.9, 0.99))
+    for step in range(5):
+        w.grad = torch.randn(5, 4, generator=torch.Generator().manual_seed(step))
+        peer.grad = w.grad.clone()
+        ours.step()
+        theirs.step()
+    torch.testing.assert_close(w, peer)
+
+
+def test_a_step_moves_filters_by_the_learning_rate() -> None:
+    w = nn.Parameter(torch.randn(8, 3, 3, 3))
+    w.grad = torch.randn_like(w)
+    before = w.detach() * 8**0.5 / w.detach().norm()
+    MuonAdam([w], **SETTINGS).step()
+    moved = (w.detach() - before).flatten(1)
+    torch.testing.assert_close(torch.linalg.svdvals(moved), torch.full((8,), 0.1), atol=0.05, rtol=0)
+
+
+def test_filters_and_others_have_learning_rates_of_their_own() -> None:
+    groups = MuonAdam(network().parameters(), **SETTINGS).param_groups
+    assert [group["lr"] for group in groups] == [0.1, 0.01]
+
+
+def test_a_loaded_state_goes_on_to_the_bit() -> None:
+    def step(model: nn.Module, optimizer: MuonAdam, seed: int) -> None:
+        for index, p in enumerate(model.parameters()):
+            p.grad = torch.randn(p.shape, generator=torch.Generator().manual_seed(10 * seed + index))
+        optimizer.step()
+
+    model, resumed = network(), network()
+    optimizer, other = (MuonAdam(m.parameters(), **SETTINGS) for m in (model, resumed))
+    step(model, optimizer, 1)
+    resumed.load_state_dict(model.state_dict())
+    other.load_state_dict(deepcopy(optimizer.state_dict()))
+    step(model, optimizer, 2)
+    step(resumed, other, 2)
+    assert all(a.equal(b) for a, b in zip(model.parameters(), resumed.parameters(), strict=True))
