@@ -9,7 +9,8 @@ RUN is a run's folder, results/runs/<dataset>/<backbone>/<loss>/<recipe>-<hash>/
 import argparse
 from pathlib import Path
 
-from oodbench.tables.comparison import lines, load_side, pairs_of, report
+from oodbench.tables.comparison import lines, load_side, pairs_of
+from oodbench.tables.comparison_text import report
 
 
 def main() -> None:

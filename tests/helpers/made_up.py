@@ -6,7 +6,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from oodbench.evaluation.bootstrap import percentile_interval
+from oodbench.evaluation.intervals import percentile_interval
 from oodbench.runs.folder import Run
 from oodbench.storage import save_arrays, write_json
 
