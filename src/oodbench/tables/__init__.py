@@ -117,9 +117,7 @@ def _write(
     for dataset in sorted({run.dataset for run in runs}):
         tables = make([run for run in runs if run.dataset == dataset])
         left_out = [
-            f"{folder.relative_to(results_dir)}: {reason.replace(f'{results_dir}/', '')}"
-            for folder, reason in unreadable
-            if folder.parts[-5] == dataset
+            reason.replace(f"{results_dir}/", "") for folder, reason in unreadable if folder.parts[-5] == dataset
         ]
         if tables:
             texts[f"{dataset}{suffix}.md"] = to_markdown(dataset, tables, options, left_out)

@@ -13,9 +13,10 @@ def report(pairs: list[Pair], detector: str, detector_b: str, found: list[Line],
 
     alone: seeds that one side has and the other has not.
     """
-    head = f"{'OOD set':<{_wide(found)}}  {'metric':<{_name_width(found)}}{'A - B':>8}  {'95 % interval':<19}{'p':>9}{'Holm p':>9}"
-    rows = [head + "  better  images"]
-    rows += [_row(line, _wide(found), _name_width(found)) for line in found]
+    wide, long = (max(map(len, names)) for names in (["OOD set", *(x.ood for x in found)], [x.metric for x in found]))
+    long = max(12, long + 1)
+    head = f"{'OOD set':<{wide}}  {'metric':<{long}}{'A - B':>8}  {'95 % interval':<19}{'p':>9}{'Holm p':>9}"
+    rows = [head + "  better  images", *(_row(line, wide, long) for line in found)]
     n = len(pairs)
     seeds = ", ".join(_seed(*pair) for pair in pairs)
     if n > 1 or pairs[0][0].seed == pairs[0][1].seed:
@@ -45,7 +46,7 @@ def report(pairs: list[Pair], detector: str, detector_b: str, found: list[Line],
     return "\n".join([*sides, f"n = {n}, seeds {seeds}", *sets, "", *rows, "", *notes])
 
 
-def _row(line: Line, wide: int, name_width: int) -> str:
+def _row(line: Line, wide: int, long: int) -> str:
     unit, test = metric_of(line.metric).unit, line.test
     decimals = 2 if unit.factor == 100 else 4
     difference = MISSING if line.difference is None else f"{unit.factor * line.difference:+.{decimals}f}"
@@ -54,7 +55,7 @@ def _row(line: Line, wide: int, name_width: int) -> str:
         interval = f"[{', '.join(f'{unit.factor * end:+.{decimals}f}' for end in test.interval)}]"
         p_values = f"{_p(test.p_value):>9}{_p(line.adjusted):>9}"
     return (
-        f"{line.ood or '-':<{wide}}  {line.metric:<{name_width}}{difference:>8}  {interval or MISSING:<19}"
+        f"{line.ood or '-':<{wide}}  {line.metric:<{long}}{difference:>8}  {interval or MISSING:<19}"
         f"{p_values or f'{MISSING:>9}' * 2}  {line.better or '-':<6}  {line.images}"
     )
 
@@ -74,14 +75,6 @@ def _is_proper(metric: str) -> bool:
 
 def _p(value: float) -> str:
     return f"{value:.4f}" if value >= 0.0001 else "<0.0001"  # far tails rest on a normal law, not on resamples
-
-
-def _wide(found: list[Line]) -> int:
-    return max(len("OOD set"), *(len(line.ood) for line in found))
-
-
-def _name_width(found: list[Line]) -> int:
-    return max(12, *(len(line.metric) + 1 for line in found))
 
 
 def _seed(a: Result, b: Result) -> str:

@@ -54,8 +54,9 @@ def _markdown_row(cells: Iterable[str]) -> str:
 
 def to_latex(dataset: str, tables: Iterable[Table], left_out: Sequence[str] = ()) -> str:
     r"""One table* a table, its notes in \caption; needs the packages named on the first line."""
-    comments = [r"\usepackage{booktabs,adjustbox}", *[f"{NOT_READ}:"] * bool(left_out), *map(ascii, left_out)]
-    return "".join(f"% {line}\n" for line in comments) + "".join(_latex_table(dataset, table) for table in tables)
+    comments = [r"\usepackage{booktabs,adjustbox}", *[f"{NOT_READ}:"] * bool(left_out), *left_out]
+    head = "".join(f"% {line}\n" for line in comments).encode("ascii", "backslashreplace").decode()
+    return head + "".join(_latex_table(dataset, table) for table in tables)
 
 
 def _latex_table(dataset: str, table: Table) -> str:
