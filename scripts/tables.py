@@ -53,7 +53,8 @@ def main() -> None:
 def write(args: argparse.Namespace, found: Found) -> None:
     """Raises ValueError for a detector or a key that no run has."""
     runs, _, unreadable = found
-    detectors = args.detectors or (all_detectors(runs) if args.matrix else FIRST)
+    known = all_detectors(runs)
+    detectors = args.detectors or [name for name in known if args.matrix or name in FIRST] or known
     if args.by:
         write_by(args.results_dir, runs, args.fpr, detectors, args.by, unreadable)
     elif args.matrix:

@@ -1,4 +1,4 @@
-"""What is drawn, resamples against the metrics, and intervals against a known truth."""
+"""Draws, resamples against the metrics, and intervals against a known truth."""
 
 from collections.abc import Iterator
 

@@ -133,7 +133,7 @@ def modules(*, resampled: bool) -> dict[str, str]:
 
 
 def cells(table: str, row: str) -> list[str]:
-    """Of the first row in a Markdown table that begins so"""
+    """The cells of the first row in a Markdown table that begins so"""
     line = next(line for line in table.splitlines() if line.startswith(f"| {row} |"))
     return [cell.strip() for cell in line.strip("| ").split(" | ")]
 

@@ -1,4 +1,4 @@
-"""What stands in a cell, and which are bold: made-up runs, numbers worked by hand."""
+"""Text of cells, and bold: made-up runs, numbers worked by hand."""
 
 import re
 from pathlib import Path

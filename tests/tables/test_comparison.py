@@ -147,7 +147,7 @@ def test_sides_that_cannot_be_paired_say_why(tmp_path: Path) -> None:
         compared(a.parent, b)
     with pytest.raises(FileNotFoundError, match="no finished run"):
         compared(tmp_path, b)
-    with pytest.raises(ValueError, match="the same run read with the same detector"):
+    with pytest.raises(ValueError, match="the same run scored by the same detector"):
         compared(b, b)
 
 

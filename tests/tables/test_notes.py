@@ -1,4 +1,4 @@
-"""What stands beneath a table."""
+"""Notes beneath a table."""
 
 from pathlib import Path
 
@@ -19,23 +19,23 @@ def test_the_caption_says_what_the_numbers_are(tmp_path: Path) -> None:
     text = " ".join([table.title, *table.notes])
     for part in (
         "resnet18 (width=64), recipe short, 10 epochs, 10,000 training images (subset), 2,000 test images (subset)",
-        "FPR@95 (95 % of ID accepted) (`fpr95_idpos`): the share of OOD images accepted when 95 % of the ID images "
-        "are accepted.",
+        "FPR@95 (95 % of ID accepted): the share of OOD images accepted when 95 % of the ID images are accepted "
+        "(`fpr95_idpos`).",
         "epochs=10, batch_size=128, optimizer=SGD, optimizer.lr=0.1, warmup_epochs=0, clip_grad_norm=null.",
         "trained on a class-balanced subset of 10,000 of the training images",
         "tested on a subset of 2,000 of the test images",
         "OOD images: cifar100 100, svhn 100.",
         "15 equal-width bins (lo, hi]",
         "sample standard deviation over n training seeds",
-        "Score: own (`ood_score`, the OOD score that belongs to the loss), msp (`msp`, minus the largest class",
+        "Score: own (`ood_score`, the OOD score that belongs to the loss), msp (minus the largest class",
         "Accuracy and ECE do not depend on it",
         "`plain`: smoothing=0.",
     ):
         assert part in text
     assert "oodpos" not in text
     assert (
-        "FPR@95 (95 % of OOD caught) (`fpr95_oodpos`): the share of ID images flagged when 95 % of the OOD images are "
-        "caught." in notes(only_section(tmp_path, fpr="oodpos"))
+        "FPR@95 (95 % of OOD caught): the share of ID images flagged when 95 % of the OOD images are caught "
+        "(`fpr95_oodpos`)." in notes(only_section(tmp_path, fpr="oodpos"))
     )
 
 

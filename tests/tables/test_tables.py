@@ -3,16 +3,18 @@
 import json
 import re
 import runpy
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from helpers.config import ROOT
-from helpers.made_up import add_run, add_taus
+from helpers.made_up import CALIBRATION, NOISE, add_run, add_taus
 
 from oodbench.evaluation.significance import over_seeds
-from oodbench.tables import load_runs, write_by, write_matrix, write_tables
+from oodbench.tables import load_runs, results, write_by, write_matrix, write_tables
 
 PUBLISHED = ROOT / "results" / "published.csv"
 
@@ -109,6 +111,20 @@ def test_no_cell_of_the_csv_is_a_formula(tmp_path: Path) -> None:
     assert not re.search(r"[,\n\"][=+@-]", csv.replace(",-0.", ",0."))
     assert {line.split(",")[2] for line in csv.splitlines()[1:]} == {"plain"}
     assert len(load_runs(tmp_path).unreadable) == 12
+
+
+def test_every_file_of_a_run_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    times: Counter[Path] = Counter()
+
+    def counting(read: Callable[[Path], Any]) -> Callable[[Path], Any]:
+        return lambda path: [times.update([path]), read(path)][1]
+
+    for name in ("read_json", "load_arrays"):
+        monkeypatch.setattr(results, name, counting(getattr(results, name)))
+    folders = [add_run(tmp_path, seed=seed, noise=NOISE, calibration=CALIBRATION) for seed in (0, 1)]
+    written(tmp_path)
+    files = [folder / name for folder in folders for name in ("metrics.json", "resamples.safetensors")]
+    assert times == dict.fromkeys(files, 1)
 
 
 # ---- the script

@@ -1,4 +1,4 @@
-"""What the numbers of one run would be on other test images: the stratified percentile bootstrap.
+"""The stratified percentile bootstrap: how the numbers of one run vary with the test images.
 
 ID and OOD images are drawn with replacement, each kind from its own (Efron & Tibshirani, 1993, sec. 8.3 and 13.3). A
 resample is how often every image was drawn, a column of counts (see `weighted`), so that scores are sorted once.

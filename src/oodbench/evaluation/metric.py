@@ -19,7 +19,7 @@ MISSING = "—"  # stands where a run has no number
 
 
 class Unit(NamedTuple):
-    """How a number is printed, and its range, 0 to `largest`."""
+    """The printed form of a number, and its range, 0 to `largest`."""
 
     name: str
     factor: float  # printed = factor * value

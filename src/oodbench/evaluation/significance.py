@@ -1,4 +1,4 @@
-"""How far a number can be trusted: intervals, spread over seeds, comparisons and what is not distinguishable.
+"""Statistics over seeds and images: intervals, spread, paired tests and rows that are not distinguishable.
 
 Two things are random: the test images, which all seeds and losses share, and the training, which a seed stands for.
 Resampled values (see `bootstrap`) carry the first, values of several seeds the second. All intervals are 95 %, all
@@ -21,7 +21,7 @@ LOG_SMALLEST_P = -69.0  # p-values stop at 1e-30, where a t quantile is still fa
 
 
 class Spread(NamedTuple):
-    """Of n seeds; deviation and interval are None where one seed cannot say."""
+    """Mean over n seeds; deviation and interval are None for one seed."""
 
     mean: float
     deviation: float | None
@@ -67,8 +67,9 @@ def over_seeds(values: Array, largest: float = math.inf) -> Spread:
 def compare(a: Array, b: Array, a_resampled: Array, b_resampled: Array, *, normal_tail: bool = False) -> Comparison:
     """(S,), (S,), (S, R), (S, R) of two losses or two detectors, seed by seed and image by image the same.
 
-    One seed: `paired_bootstrap`, which speaks of these two networks. More: `paired_over_seeds`, which speaks of the
-    training too; the images' variance is that of the resampled mean over seeds. Raises ValueError for other shapes.
+    One seed: `paired_bootstrap`, which compares these two networks. More: `paired_over_seeds`, which includes the
+    variation between trainings; the images' variance is that of the resampled mean over seeds. Raises ValueError for
+    other shapes.
     `normal_tail`: where no resample of one seed's difference crosses 0, p may be below what R resamples can show.
     """
     if not (a.shape == b.shape == a_resampled.shape[:1] and a_resampled.shape == b_resampled.shape and a.ndim == 1):
@@ -155,7 +156,7 @@ def indistinguishable_from_best(
 ) -> list[Row]:
     """{row: (S,)}, {row: (S, R)} -> the rows, the best first, that differ from the best not at 5 % after Holm.
 
-    The best is the best mean of these data, so it is flattered: were all m rows equal, some row would be called worse
+    The best is selected by these data, so its mean is biased: were all m rows equal, some row would be called worse
     in more than 5 % (simulated: 5 % for m = 2, 8 % for 4, 11 % for 6, 14 % for 10). What holds is what the mark is for:
     the truly best row is missing in less than 5 %, for it goes only if a row in fact worse is found better (simulated:
     2 to 3 %). Rows need the same seeds. Raises ValueError where R is too small for any p-value to survive the

@@ -30,7 +30,7 @@ DEFAULT = "idpos"  # the convention whose tables have no suffix in their file's 
 def tables_of(
     runs: Iterable[Result], published: Iterable[Published], fpr: str, detectors: Sequence[str]
 ) -> list[Table]:
-    """Of one data set's runs a table per protocol, with one of its calibration; the published rows beneath."""
+    """Return a table per protocol of one data set's runs, with one of calibration each; the published rows beneath."""
     runs, tables = list(runs), []
     for group in by_protocol(runs):
         table, calibration = section(group, fpr, detectors), calibration_table(group)

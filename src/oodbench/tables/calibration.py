@@ -29,7 +29,7 @@ Version = tuple[str, str]  # version of the probabilities, metric
 
 
 def calibration_table(runs: Sequence[Result]) -> Table | None:
-    """Of runs of one protocol, a row a configuration; None where no run has such numbers."""
+    """Return the table of runs of one protocol, a row a configuration; None where no run has such numbers."""
     labels = row_labels(runs)
     seeds = Counter(row_of(run) for run in runs)
     cells = _cells(runs)

@@ -1,4 +1,4 @@
-"""What stands in a cell, and which cells of a column are bold."""
+"""Cells of tables: their text, and which of a column are bold."""
 
 from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
 from typing import NamedTuple, TypeVar
@@ -16,7 +16,7 @@ AnyKey = TypeVar("AnyKey", bound=Hashable)
 
 
 class Column(NamedTuple):
-    """Where a column's numbers are in the long format; `ood` is "" for what does not depend on an OOD set."""
+    """A metric on an OOD set; `ood` is "" for a metric that depends on none."""
 
     near: bool
     ood: str
@@ -55,7 +55,7 @@ Cells = dict[tuple[Row, str, Column], Cell]  # by row, detector and column
 
 
 class Bold(NamedTuple):
-    """Of a column: its best cells, the seeds on which they were compared, and why they were not, if they were not."""
+    """The best cells of a column, the seeds on which they were compared, or the reason why they were not."""
 
     keys: Collection[Hashable]
     seeds: tuple[int, ...] = ()
@@ -131,10 +131,10 @@ def text_of(cell: Cell | None, n: int, is_bold: bool, unit: Unit) -> str:
 
 
 def fewer(cell: Cell, n: int) -> str:
-    """What a cell says that has fewer seeds than its row."""
+    """Return " (n=...)" for a cell that has fewer seeds than its row."""
     return f" (n={len(cell.values)})" * (len(cell.values) != n)
 
 
 def interval_of(cell: Cell, unit: Unit) -> Interval | None:
-    """Of several seeds that of their mean, of one that over images, if it has one."""
+    """Return the interval of the mean of several seeds, of one seed that over images, if it has one."""
     return cell.spread(unit).interval or next(iter(cell.intervals.values()), None)

@@ -78,13 +78,13 @@ def _check_images(a: Result, b: Result) -> None:
 
 
 def lines(pairs: list[Pair], detector: str, detector_b: str) -> list[Line]:
-    """Every metric of the OOD sets that both have, A read with `detector` and B with `detector_b`; and, of two runs,
+    """Every metric of the OOD sets that both have, A scored by `detector` and B by `detector_b`; and, of two runs,
     the metrics that depend on no score. ValueError for a detector without numbers and for missing resamples.
     """
     a = pairs[0][0]
     same = all(first.folder == second.folder for first, second in pairs)
     if same and detector == detector_b:
-        raise ValueError("A and B are the same run read with the same detector; name another with --detector-b")
+        raise ValueError("A and B are the same run scored by the same detector; name another with --detector-b")
     for side, name in enumerate((detector, detector_b)):
         for pair in pairs:
             _check_detector(pair[side], name)

@@ -34,9 +34,9 @@ def report(pairs: list[Pair], detector: str, detector_b: str, found: list[Line],
     )
     untested = [f"{MISSING}: a run lacks the metric, or its resamples, so that it is not tested."]
     meaning = (
-        "n = 1: paired bootstrap over the images; it compares these two networks, not their losses' other trainings."
+        "n = 1: paired bootstrap over the images; it compares these two networks, not the losses."
         if n == 1
-        else f"n = {n}: paired over seeds and resampled images; it speaks of other trainings and other images."
+        else f"n = {n}: paired over seeds and resampled images; it includes the variation of trainings and images."
     )
     units = _units(found)
     improper = [name for i, name in enumerate("AB") if any("normalised" in pair[i].calibration for pair in pairs)]

@@ -9,7 +9,7 @@ import oodbench
 
 @cache
 def ood_score_formula(loss_class: str) -> str:
-    """What the docstring of `ood_score` says in this class of oodbench.losses, or in its bases, shapes left out.
+    """Return the docstring of `ood_score` in this class of oodbench.losses, or in its bases, shapes left out.
 
     "" for a class that is not there, and for a method without a docstring.
     """

@@ -9,7 +9,7 @@ from oodbench.tables.results import Result
 
 
 class Row(NamedTuple):
-    """What the runs of one row share: all but the seed. The hash knows no names, so that it alone is not enough."""
+    """The runs of one row share all this, but not the seed. The hash alone is not enough: it holds no names."""
 
     by: tuple[str, ...]  # the values of `by`
     dataset: str
@@ -25,7 +25,7 @@ def row_of(run: Result, by: Sequence[str] = ()) -> Row:
 
 
 def protocol(run: Result, by: Sequence[str] = ()) -> str:
-    """What all rows of a table share, and its title: backbone, recipe, epochs, images, precision; less `by`."""
+    """Return the title of a table, shared by its rows: backbone, recipe, epochs, images, precision; less `by`."""
     train = f"{run.train_images:,} training images" + " (subset)" * bool(run.train_limit)
     train += f", {run.held_out:,} held out" * bool(run.held_out)
     test = f"{run.test_images:,} test images" + " (subset)" * bool(run.test_limit)

@@ -40,7 +40,7 @@ def long_format(runs: Iterable[Result]) -> pd.DataFrame:
 
 
 def _group(run: Result, key: Key) -> tuple[Any, ...]:
-    """What the seeds of one mean share; OOD sets of one name may differ in size"""
+    """-> the key that the seeds of one mean share; OOD sets of one name may differ in size"""
     return row_of(run), run.ood_images.get(key[0]), *key
 
 

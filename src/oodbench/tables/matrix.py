@@ -31,7 +31,7 @@ CellKey = tuple[Row, str, Column]
 
 
 def matrix_tables(runs: Sequence[Result], fpr: str, detectors: Sequence[str]) -> list[Table]:
-    """Of runs of one protocol. Bold is within a column, each metric for itself."""
+    """Return the tables of runs of one protocol. Bold is within a column, each metric for itself."""
     metrics = ood_metrics(fpr)
     cells = cells_of(runs, row_of, detectors, {metric.name for metric in metrics})
     matrix = _Matrix(row_labels(runs), Counter(row_of(run) for run in runs), detectors, cells, _Dashes(runs))

@@ -1,4 +1,4 @@
-"""What a reader must know to compare a table's numbers with another paper's."""
+"""Notes beneath a table: all that is needed to compare its numbers with another paper's."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
@@ -10,7 +10,7 @@ from oodbench.tables.labels import Row, differing, in_brackets, less, listed, on
 from oodbench.tables.results import Result
 
 OWN = "ood_score"  # the detector whose scores are the loss's OOD score
-SCORES = {OWN: "the OOD score that belongs to the loss", "msp": "minus the largest class probability"}
+SCORES = {OWN: f"`{OWN}`, the OOD score that belongs to the loss", "msp": "minus the largest class probability"}
 SPREAD = (
     "Mean ± sample standard deviation over n training seeds; for n = 1 the value and in brackets its 95 % bootstrap "
     "interval over the test images, which does not include the variation between trainings."
@@ -31,7 +31,7 @@ def shown(detector: str) -> str:
 
 
 def trained(run: Result) -> str:
-    """Which weights the numbers are of."""
+    """Name the weights that the numbers are of."""
     return "Weights of the last epoch." if run.epochs else "Trained elsewhere."
 
 
@@ -47,7 +47,7 @@ def caption(
     run = runs[0]
     own = differing(each.recipe_settings for each in runs)
     common = less(by, "recipe.", less(own, "", run.recipe_settings))
-    scores = ", ".join(shown(name) + (f" (`{name}`, {SCORES[name]})" if name in SCORES else "") for name in detectors)
+    scores = ", ".join(f"{shown(name)} ({SCORES[name]})" if name in SCORES else shown(name) for name in detectors)
     notes = [
         *sorted({each.note for each in runs} - {""}),
         f"In percent where not stated otherwise. {SPREAD} {trained(run)}",
@@ -95,7 +95,7 @@ def _independent(metrics: Iterable[Metric]) -> str:
 
 def definitions(metrics: Iterable[Metric]) -> str:
     """One sentence a metric"""
-    return " ".join(f"{metric.heading} (`{metric.name}`): {metric.definition}." for metric in metrics)
+    return " ".join(f"{metric.heading}: {metric.definition} (`{metric.name}`)." for metric in metrics)
 
 
 def marks_by_group(marks: Iterable[tuple[tuple[str, str], Bold]]) -> dict[str, Bold]:
@@ -114,7 +114,7 @@ def marks_by_group(marks: Iterable[tuple[tuple[str, str], Bold]]) -> dict[str, B
 
 
 def bold_notes(marks: Mapping[str, Bold]) -> list[str]:
-    """What bold means in columns of these names, and where it means less."""
+    """Say what bold means in columns of these names, and where it means less."""
     compared = {name: mark for name, mark in marks.items() if mark.keys}
     if not compared:
         return []
@@ -142,7 +142,7 @@ def shared_seeds(marks: Mapping[str, Bold], runs: Iterable[Result]) -> list[str]
 
 
 def without_resamples(runs: Iterable[Result], labels: Mapping[Row, str], by: Sequence[str] = ()) -> list[str]:
-    """Which rows have runs that were scored before there were intervals."""
+    """Name the rows with runs that were scored before there were intervals."""
     rows = {labels[row_of(run, by)] for run in runs if run.numbers and not run.intervals}
     names = ", ".join(f"`{label}`" for label in sorted(rows))
     return [f"No interval and no test where runs were scored without resamples, {AGAIN}: {names}."] if rows else []
@@ -151,7 +151,7 @@ def without_resamples(runs: Iterable[Result], labels: Mapping[Row, str], by: Seq
 def without_metric(
     runs: Iterable[Result], labels: Mapping[Row, str], metrics: Iterable[Metric], by: Sequence[str] = ()
 ) -> list[str]:
-    """Which rows have runs that were scored before there was a metric."""
+    """Name the rows with runs that were scored before there was a metric."""
     runs, notes = list(runs), []
     for metric in metrics:
         rows = {labels[row_of(run, by)] for run in runs if _lacks(run, metric)}

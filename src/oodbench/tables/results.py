@@ -213,7 +213,7 @@ def _numbers(metrics: Mapping[str, Any]) -> dict[Key, float]:
 
 
 def _intervals(metrics: Mapping[str, Any]) -> dict[Key, Interval]:
-    """Of the numbers that have one."""
+    """-> the intervals of the numbers that have one"""
     intervals = metrics.get("intervals", {})
     pairs = {("", "", metric): intervals[metric] for metric in ID_METRICS if metric in intervals}
     for ood, detectors in intervals.get("ood", {}).items():

@@ -1,4 +1,4 @@
-"""What every metric's record must be, a new one's as well."""
+"""The contract of every metric's record, a new one's as well."""
 
 import re
 
