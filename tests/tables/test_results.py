@@ -210,9 +210,10 @@ def test_a_metric_without_a_record_is_left_out(tmp_path: Path) -> None:
 
 def test_resamples_are_kept_of_the_detectors_asked_for(tmp_path: Path) -> None:
     folder = add_run(tmp_path, noise=NOISE)
-    assert "svhn/msp/auroc" in load_run(folder).resampled
-    some = load_run(folder, ["ood_score"]).resampled
-    assert "svhn/msp/auroc" not in some
+    assert load_run(folder).resampled.keys() >= {"svhn/msp/auroc", "svhn/msp/aupr_in", "nll"}
+    assert load_runs(tmp_path).runs[0].resampled.keys() >= {"svhn/msp/auroc", "svhn/ood_score/fpr95_oodpos", "nll"}
+    some = load_runs(tmp_path, ["ood_score"]).runs[0].resampled
+    assert not {"svhn/msp/auroc", "svhn/ood_score/aupr_in"} & some.keys()
     np.testing.assert_array_equal(some["svhn/ood_score/auroc"], 0.9 + NOISE)
     np.testing.assert_array_equal(some["nll"], 0.3 + NOISE)
 

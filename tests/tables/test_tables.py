@@ -41,10 +41,10 @@ def test_an_unknown_detector_is_an_error_and_nothing_is_written(tmp_path: Path) 
 
 def test_files_are_deterministic_and_the_csv_is_long(tmp_path: Path) -> None:
     files = []
-    for results, seeds in {tmp_path / "a": (2, 10), tmp_path / "b": (10, 2)}.items():
+    for folder, seeds in {tmp_path / "a": (2, 10), tmp_path / "b": (10, 2)}.items():
         for seed in seeds:
-            add_run(results, seed=seed, accuracy=seed / 30)
-        files.append(written(results))
+            add_run(folder, seed=seed, accuracy=seed / 30)
+        files.append(written(folder))
     first, second = files
     assert first == second
     assert sorted(first) == ["cifar10.md", "cifar10.tex", "runs.csv"]

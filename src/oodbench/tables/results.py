@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,6 +19,7 @@ VERSIONS = ("own", "normalised", "temperature_scaled")  # of the probabilities
 FILES = ("metrics.json", "config.yaml", "resamples.safetensors")
 LARGEST_CONFIG = 10_000  # nodes of a configuration, aliases expanded; a real one has about 100
 Key = tuple[str, str, str]  # (OOD set, detector, metric); the first two are "" for a metric of ID_METRICS
+Keep = Callable[[str, str], bool]  # detector, metric; the former is "" for a metric of ID_METRICS
 Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the one in C takes an eighth of the time
 
 
@@ -89,16 +90,21 @@ def errors_name(path: Path) -> Iterator[None]:
 def load_runs(results_dir: Path, detectors: Collection[str] | None = None) -> Found:
     """All finished runs, sorted by folder and seed, and those that cannot be read, with the reason.
 
-    detectors: those whose resamples are kept in memory, None for all. Raises FileNotFoundError where no run is
-    finished, ValueError where none of the finished ones can be read.
+    detectors: those whose resamples are kept, None for all; of the metrics that tables show. Raises FileNotFoundError
+    where no run is finished, ValueError where none of the finished ones can be read.
     """
+
+    def keep(detector: str, metric: str) -> bool:
+        is_shown = metric not in OOD_METRICS or OOD_METRICS[metric].in_tables
+        return is_shown and (not detector or detectors is None or detector in detectors)
+
     folders = sorted(folder for folder in results_dir.glob(PATTERN) if folder.is_dir())
     finished = [folder for folder in folders if (folder / "metrics.json").exists()]
     runs: list[Result] = []
     unreadable: list[Unreadable] = []
     for folder in finished:
         try:
-            runs.append(load_run(folder, detectors))
+            runs.append(load_run(folder, keep))
         except ValueError as error:
             unreadable.append(Unreadable(folder, str(error)))
     runs.sort(key=lambda run: (run.folder.parent, run.seed))
@@ -136,8 +142,11 @@ def _scored_alike(runs: Iterable[Result]) -> tuple[list[Result], list[Unreadable
     return alike, others
 
 
-def load_run(folder: Path, detectors: Collection[str] | None = None) -> Result:
-    """The finished run in a folder. ValueError names the file that does not parse, lacks a key or is of another run."""
+def load_run(folder: Path, keep: Keep = lambda detector, metric: True) -> Result:
+    """The finished run in a folder, with the resamples that `keep` wants in memory.
+
+    ValueError names the file that does not parse, lacks a key or is of another run.
+    """
     for file in FILES:
         if (folder / file).exists() and not (folder / file).is_file():
             raise ValueError(f"{folder / file} is no regular file")
@@ -148,7 +157,7 @@ def load_run(folder: Path, detectors: Collection[str] | None = None) -> Result:
         if metrics["config_hash"] != configured["hash"]:
             raise ValueError(f"it is of the configuration {metrics['config_hash']}, the folder is {configured['hash']}")
         measured = _measured(metrics)
-    resampled = _resampled(folder, metrics.get("resamples"), detectors)
+    resampled = _resampled(folder, metrics.get("resamples"), keep)
     return Result(folder=folder, **(configured | measured), resampled=resampled)
 
 
@@ -235,7 +244,7 @@ def _calibration(versions: Mapping[str, Any]) -> dict[str, dict[str, Any] | None
     return found
 
 
-def _resampled(folder: Path, checksum: Any, detectors: Collection[str] | None) -> Arrays:
+def _resampled(folder: Path, checksum: Any, keep: Keep) -> Arrays:
     """The resamples that belong to the metrics.json with this checksum. ValueError names the file that is damaged."""
     file = folder / "resamples.safetensors"
     if checksum is None or not file.exists():
@@ -243,12 +252,7 @@ def _resampled(folder: Path, checksum: Any, detectors: Collection[str] | None) -
     arrays, about = load_arrays(file)
     if about.get("seal") != checksum:
         return {}
-    return {key: values for key, values in arrays.items() if detectors is None or _detector(key) in ("", *detectors)}
-
-
-def _detector(key: str) -> str:
-    """The detector in a key of `arrays_key`, "" in that of a metric of ID_METRICS"""
-    return key.split("/")[1] if key.count("/") == 2 else ""
+    return {key: values for key, values in arrays.items() if keep(*["", *key.split("/")][-2:])}
 
 
 def checked_name(what: str, name: Any) -> str:
