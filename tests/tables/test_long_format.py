@@ -6,6 +6,7 @@ import pytest
 from helpers.made_up import NOISE, add_run
 from scipy import special
 
+from oodbench.evaluation.metrics import ID_METRICS, OOD_METRICS
 from oodbench.tables import load_runs, long_format
 
 
@@ -18,6 +19,11 @@ def test_a_row_has_the_interval_over_images_and_over_seeds(tmp_path: Path) -> No
     low, high = (special.expit(special.logit(0.93) + end) for end in (-half, half))
     assert [row.low, row.high, row.seeds] == pytest.approx([0.901, 0.939, 3])
     assert [row["mean"], row.mean_low, row.mean_high] == pytest.approx([0.93, low, high])
+
+
+def test_metrics_stand_in_the_order_of_their_records(tmp_path: Path) -> None:
+    add_run(tmp_path, ood={"svhn": {"msp": 0.9}})
+    assert [*long_format(load_runs(tmp_path).runs).metric] == [*ID_METRICS, *OOD_METRICS]
 
 
 def test_no_mean_has_an_end_that_is_no_share(tmp_path: Path) -> None:

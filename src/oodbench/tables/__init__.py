@@ -1,6 +1,6 @@
 """The numbers of all finished runs as the tables of a paper: Markdown, LaTeX and one long CSV.
 
-results: folders -> runs. labels, notes, formulas: words. cells: a row's numbers in a column, and what is bold.
+results, fields: folders -> runs. labels, notes, formulas: words. cells: a row's numbers in a column, and what is bold.
 sections, by, matrix, calibration, published: runs -> tables. render: tables -> text. long_format: runs -> runs.csv.
 A run is read from its config.yaml, its metrics.json and its resamples. Differences between runs are found by comparing
 their configurations, and a metric is described by its record, so that a new loss or metric needs no line here.

@@ -9,8 +9,9 @@ from oodbench.evaluation.arrays import Array
 from oodbench.evaluation.intervals import Interval
 from oodbench.evaluation.metric import MISSING, Metric, Unit, arrays_key
 from oodbench.evaluation.significance import Spread, indistinguishable_from_best, over_seeds
+from oodbench.tables.fields import Key
 from oodbench.tables.labels import Row
-from oodbench.tables.results import Key, Result
+from oodbench.tables.results import Result
 
 AnyKey = TypeVar("AnyKey", bound=Hashable)
 

@@ -13,8 +13,9 @@ from oodbench.evaluation.arrays import Array
 from oodbench.evaluation.metric import arrays_key
 from oodbench.evaluation.metrics import ID_METRICS, OOD_METRICS, metric_of
 from oodbench.evaluation.significance import Comparison, compare, holm
+from oodbench.tables.fields import Key
 from oodbench.tables.notes import AGAIN
-from oodbench.tables.results import Key, Result, load_run
+from oodbench.tables.results import Result, load_run
 
 Pair = tuple[Result, Result]
 Keys = tuple[Key, Key]  # of A's number and of B's

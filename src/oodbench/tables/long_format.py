@@ -9,8 +9,9 @@ import pandas as pd
 
 from oodbench.evaluation.metrics import metric_of
 from oodbench.evaluation.significance import Spread, over_seeds
+from oodbench.tables.fields import Key
 from oodbench.tables.labels import row_of
-from oodbench.tables.results import Key, Result
+from oodbench.tables.results import Result
 
 RUN = ["dataset", "backbone", "loss", "recipe", "hash", "seed", "epochs", "train_limit", "test_limit"]
 NUMBER = ["ood", "detector", "metric", "value", "low", "high"]

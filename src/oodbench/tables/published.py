@@ -9,7 +9,7 @@ from typing import NamedTuple
 from oodbench.evaluation.metric import MISSING, SHARE
 from oodbench.evaluation.metrics import ID_METRICS, metric_of
 from oodbench.tables.cells import Column
-from oodbench.tables.results import errors_name
+from oodbench.tables.fields import errors_name
 from oodbench.tables.sections import Table, group, ood_metrics
 
 UNSTATED = "fpr95_unstated"  # of a source that does not name its convention

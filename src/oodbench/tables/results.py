@@ -1,24 +1,31 @@
 """Finished runs, read from their folders and checked. Shares in [0, 1]."""
 
 import json
-import math
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
 
 from oodbench.evaluation.intervals import Interval
-from oodbench.evaluation.metrics import CALIBRATION_METRICS, ID_METRICS, OOD_METRICS
+from oodbench.evaluation.metrics import OOD_METRICS
 from oodbench.runs.folder import Run
 from oodbench.storage import Arrays, load_arrays, read_json
+from oodbench.tables.fields import (
+    Key,
+    calibration,
+    check_size,
+    checked_name,
+    errors_name,
+    flatten,
+    intervals,
+    numbers,
+    whole,
+    whole_or_none,
+)
 
 PATTERN = "runs/*/*/*/*/seed*"  # dataset, backbone, loss, recipe with hash
-VERSIONS = ("own", "normalised", "temperature_scaled")  # of the probabilities
 FILES = ("metrics.json", "config.yaml", "resamples.safetensors")
-LARGEST_CONFIG = 10_000  # nodes of a configuration, aliases expanded; a real one has about 100
-Key = tuple[str, str, str]  # (OOD set, detector, metric); the first two are "" for a metric of ID_METRICS
 Keep = Callable[[str, str], bool]  # detector, metric; the former is "" for a metric of ID_METRICS
 Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the one in C takes an eighth of the time
 
@@ -74,17 +81,6 @@ class Found(NamedTuple):
     runs: list[Result]
     unfinished: int
     unreadable: list[Unreadable]
-
-
-@contextmanager
-def errors_name(path: Path) -> Iterator[None]:
-    """Turn an error in a file's content into a ValueError with the file's name."""
-    try:
-        yield
-    except KeyError as error:
-        raise ValueError(f"{path} lacks the key {error}") from error
-    except (OSError, ValueError, TypeError, AttributeError, OverflowError, RecursionError, yaml.YAMLError) as error:
-        raise ValueError(f"{path} cannot be read: {' '.join(str(error).split())}") from error
 
 
 def load_runs(results_dir: Path, detectors: Collection[str] | None = None) -> Found:
@@ -164,7 +160,7 @@ def load_run(folder: Path, keep: Keep = lambda detector, metric: True) -> Result
 def _configured(folder: Path) -> dict[str, Any]:
     """-> the fields of `Result` that config.yaml has"""
     config = yaml.load((folder / "config.yaml").read_text("utf-8"), Loader)
-    _check_size(config)
+    check_size(config)
     names = {part: checked_name(part, config["name"][part]) for part in ("dataset", "backbone", "loss", "recipe")}
     _check_folder(folder, config)
     return {
@@ -172,11 +168,11 @@ def _configured(folder: Path) -> dict[str, Any]:
         "hash": folder.parent.name.rpartition("-")[2],
         "loss_class": str(config["loss"].get("_target_", "")).rpartition(".")[2],
         **{f"{part}_settings": flatten(config[part]) for part in ("backbone", "loss", "recipe")},
-        "seed": _whole(config["seed"], "seed"),
-        "epochs": _whole_or_none(config["recipe"]["epochs"], "recipe.epochs"),
-        "train_limit": _whole_or_none(config["dataset"]["limit"], "dataset.limit"),
-        "test_limit": _whole_or_none(config["dataset"]["limit_test"], "dataset.limit_test"),
-        "held_out": _whole(config.get("validation", {}).get("images", 0), "validation.images"),
+        "seed": whole(config["seed"], "seed"),
+        "epochs": whole_or_none(config["recipe"]["epochs"], "recipe.epochs"),
+        "train_limit": whole_or_none(config["dataset"]["limit"], "dataset.limit"),
+        "test_limit": whole_or_none(config["dataset"]["limit_test"], "dataset.limit_test"),
+        "held_out": whole(config.get("validation", {}).get("images", 0), "validation.images"),
         "near": frozenset(map(str, config["dataset"]["near"])),
         "note": " ".join(str(config.get("note") or "").split()),
         "settings": flatten(config) | names,
@@ -196,52 +192,18 @@ def _measured(metrics: Mapping[str, Any]) -> dict[str, Any]:
     near = {"near": frozenset(map(str, provenance["near"]))} if "near" in provenance else {}  # of what was measured
     return near | {
         "precision": str(provenance["precision"]),
-        "train_images": _whole(images["train"], "images of train"),
+        "train_images": whole(images["train"], "images of train"),
         "scored_by": {name: json.dumps(how, sort_keys=True) for name, how in provenance.get("detector", {}).items()},
-        "test_images": _whole(images["test"], "images of test"),
-        "ood_images": {checked_name("OOD set", ood): _whole(images[ood], f"images of {ood}") for ood in metrics["ood"]},
-        "numbers": _numbers(metrics),
-        "intervals": _intervals(metrics),
-        "calibration": _calibration(metrics.get("calibration", {})),
+        "test_images": whole(images["test"], "images of test"),
+        "ood_images": {checked_name("OOD set", ood): whole(images[ood], f"images of {ood}") for ood in metrics["ood"]},
+        "numbers": numbers(metrics),
+        "intervals": intervals(metrics),
+        "calibration": calibration(metrics.get("calibration", {})),
         "digests": {name: str(digest) for name, digest in provenance.get("digests", {}).items()},
         "not_applicable": {
             checked_name("detector", name): str(reason) for name, reason in metrics.get("not_applicable", {}).items()
         },
     }
-
-
-def _numbers(metrics: Mapping[str, Any]) -> dict[Key, float]:
-    """Every number of a metric that there is a record of; a metric may be newer than the run."""
-    numbers = {("", "", metric): _number(metrics[metric], metric) for metric in ID_METRICS if metric in metrics}
-    for ood, detectors in metrics["ood"].items():
-        for detector, values in detectors.items():
-            checked_name("detector", detector)
-            for metric in OOD_METRICS.keys() & values.keys():
-                numbers[ood, detector, metric] = _number(values[metric], f"{metric} of {detector} on {ood}")
-    return numbers
-
-
-def _intervals(metrics: Mapping[str, Any]) -> dict[Key, Interval]:
-    """-> the intervals of the numbers that have one"""
-    intervals = metrics.get("intervals", {})
-    pairs = {("", "", metric): intervals[metric] for metric in ID_METRICS if metric in intervals}
-    for ood, detectors in intervals.get("ood", {}).items():
-        for detector, values in detectors.items():
-            pairs |= {(ood, detector, metric): values[metric] for metric in OOD_METRICS if metric in values}
-    what = {key: "interval of " + " ".join(filter(None, key)) for key in pairs}
-    return {key: (_number(low, what[key]), _number(high, what[key])) for key, (low, high) in pairs.items()}
-
-
-def _calibration(versions: Mapping[str, Any]) -> dict[str, dict[str, Any] | None]:
-    """{version of the probabilities: its numbers, None where it has none}"""
-    found: dict[str, dict[str, Any] | None] = {}
-    for version in VERSIONS:
-        if version in versions:
-            values = versions[version]
-            numbers = values and {m: _number(values[m], f"{version} {m}") for m in CALIBRATION_METRICS if m in values}
-            temperatures = [_number(t, "temperature") for t in (values or {}).get("temperatures", [])]
-            found[version] = numbers and numbers | ({"temperatures": temperatures} if temperatures else {})
-    return found
 
 
 def _resampled(folder: Path, checksum: Any, keep: Keep) -> Arrays:
@@ -253,60 +215,3 @@ def _resampled(folder: Path, checksum: Any, keep: Keep) -> Arrays:
     if about.get("seal") != checksum:
         return {}
     return {key: values for key, values in arrays.items() if keep(*["", *key.split("/")][-2:])}
-
-
-def checked_name(what: str, name: Any) -> str:
-    """A name that may become part of a path and a cell of runs.csv.
-
-    Raises ValueError for one that could lead out of a folder (../x), or that a spreadsheet takes for a formula (=x).
-    """
-    good = isinstance(name, str) and name.isprintable() and (name[:1].isalnum() or name[:1] == "_")
-    if not good or set(name) & set("/\\"):
-        raise ValueError(f"{what} {name!r}: a name begins with a letter, a digit or _, and has no / and no \\")
-    return name
-
-
-def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    """{"optimizer": {"_target_": "torch.optim.SGD", "lr": 0.1}} -> {"optimizer": "SGD", "optimizer.lr": "0.1"}"""
-    flat: dict[str, str] = {}
-    for key, value in config.items():
-        if isinstance(value, Mapping):
-            flat |= flatten(value, f"{prefix}{key}.")
-        elif key == "_target_" and prefix:
-            flat[prefix[:-1]] = value.rpartition(".")[2]
-        elif not key.startswith("_"):
-            flat[prefix + key] = _text(value)
-    return flat
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:.10g}"  # 1.0 in a file and 1 on the command line are one setting
-    return " ".join(value.split()) if isinstance(value, str) else json.dumps(value)
-
-
-def _number(value: Any, what: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or math.isnan(value):
-        raise ValueError(f"{what} is {value!r}, not a number")
-    return float(value)
-
-
-def _whole(value: Any, what: str) -> int:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise ValueError(f"{what} is {value!r}, not a whole number")
-    return value
-
-
-def _whole_or_none(value: Any, what: str) -> int | None:
-    return None if value is None else _whole(value, what)
-
-
-def _check_size(config: Any) -> None:
-    """Raise ValueError for a configuration that aliases blow up: a few lines of them can stand for 10^9 nodes."""
-    nodes, waiting = 0, [config]
-    while waiting:
-        node = waiting.pop()
-        nodes += 1
-        if nodes > LARGEST_CONFIG:
-            raise ValueError(f"it has more than {LARGEST_CONFIG:,} nodes")
-        waiting += node.values() if isinstance(node, dict) else node if isinstance(node, list) else []
