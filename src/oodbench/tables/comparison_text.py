@@ -40,9 +40,9 @@ def report(pairs: list[Pair], detector: str, detector_b: str, found: list[Line],
     )
     units = _units(found)
     improper = [name for i, name in enumerate("AB") if any("normalised" in pair[i].calibration for pair in pairs)]
-    proper = f"Probabilities of {' and '.join(improper)} do not sum to one: nll and brier are no proper scores of them."
-    caveat = [proper] if improper and any(_is_proper(line.metric) for line in found) else []
-    notes = [verdict, *untested * (tested < len(found)), meaning, units, *caveat]
+    proper = " and ".join(line.metric for line in found if _is_proper(line.metric))
+    caveat = [f"Probabilities of {' and '.join(improper)} do not sum to one: {proper} are no proper scores of them."]
+    notes = [verdict, *untested * (tested < len(found)), meaning, units, *caveat * bool(improper and proper)]
     return "\n".join([*sides, f"n = {n}, seeds {seeds}", *sets, "", *rows, "", *notes])
 
 
