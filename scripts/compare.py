@@ -9,15 +9,16 @@ RUN is a run's folder, results/runs/<dataset>/<backbone>/<loss>/<recipe>-<hash>/
 import argparse
 from pathlib import Path
 
-from oodbench.tables.comparison import lines, load_side, pairs_of, report
+from oodbench.tables.comparison import lines, load_side, pairs_of
+from oodbench.tables.comparison_text import report
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Compare two finished runs, or two scores of one.")
     parser.add_argument("a", type=Path, metavar="RUN_A", help="a run's folder, or the one above its seeds")
     parser.add_argument("b", type=Path, metavar="RUN_B", nargs="?", help="another; without it the same")
-    parser.add_argument("--detector", default="ood_score", help="the score that A is read with")
-    parser.add_argument("--detector-b", help="the score that B is read with; without it A's")
+    parser.add_argument("--detector", default="ood_score", help="the detector that scores A")
+    parser.add_argument("--detector-b", help="the detector that scores B; without it A's")
     args = parser.parse_args()
     detector_b = args.detector_b or args.detector
     try:

@@ -70,10 +70,17 @@ def write_json(path: Path, content: Content) -> None:
     write_atomic(path, json.dumps({**content, "sha256": checksum(content)}, indent=1) + "\n")
 
 
+def regular(path: Path) -> Path:
+    """Return the path. Raises ValueError where it is no regular file: a FIFO or a device would never end."""
+    if not path.is_file():
+        raise ValueError(f"{path} is {'no regular file' if path.exists() else 'missing'}")
+    return path
+
+
 def read_json(path: Path) -> Content:
     """Read what `write_json` wrote. Raises ValueError naming the file where it is damaged or was edited."""
     try:
-        content = dict(json.loads(path.read_text("utf-8")))
+        content = dict(json.loads(regular(path).read_text("utf-8")))
     except (ValueError, TypeError, OSError) as error:
         raise ValueError(f"{path} is damaged ({error}); repeat the run's command") from error
     if content.pop("sha256", None) != checksum(content):
@@ -96,7 +103,7 @@ def save_arrays(path: Path, arrays: Mapping[str, NDArray[Any]], **metadata: str)
 def load_arrays(path: Path) -> tuple[Arrays, dict[str, str]]:
     """Return the arrays and the metadata. Raises ValueError naming the file when it is cut off or altered."""
     try:
-        with safe_open(path, framework="numpy") as file:
+        with safe_open(regular(path), framework="numpy") as file:
             arrays: Arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
             metadata: dict[str, str] = dict(json.loads((file.metadata() or {}).get("oodbench", "{}")))
     except (SafetensorError, ValueError, TypeError, OSError) as error:

@@ -1,6 +1,4 @@
-"""Calibration errors against their definitions, temperatures against brute force."""
-
-from collections.abc import Callable
+"""Temperatures against brute force, and the three versions of the probabilities."""
 
 import numpy as np
 import pytest
@@ -10,32 +8,20 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
 
-from oodbench.evaluation import metrics
 from oodbench.evaluation.calibration import (
-    METRICS,
     NoTemperatureError,
-    adaptive_ece,
     calibration,
-    classwise_ece,
     cross_fitted,
-    ece,
     halves,
-    mce,
     renormalised,
     scores,
     temperature,
 )
+from oodbench.evaluation.metrics.classification import brier, confidence_ece, nll
 from oodbench.outputs import Outputs
 
 Array = NDArray[np.float64]
 Labels = NDArray[np.int64]
-BINS = 15
-
-
-def answers(confidence: list[float], correct: list[bool]) -> tuple[Array, Labels]:
-    """Two classes' log-probabilities, 0 the larger, and labels that make the answers right or wrong."""
-    c = np.array(confidence)
-    return np.log(np.stack([c, 1 - c], axis=1)), np.where(correct, 0, 1)
 
 
 def classifier(n: int, classes: int, scale: float, seed: int = 0) -> tuple[Array, Labels]:
@@ -51,108 +37,11 @@ def outputs(log_probs: Array, labels: Labels) -> Outputs:
     return Outputs(np.zeros((n, 1), np.float32), log_probs.astype(np.float32), log_probs, np.zeros(n), labels)
 
 
-# ---- errors of calibration
-
-binned = st.lists(st.tuples(st.integers(8, 15).map(lambda i: i / 15) | st.floats(0.51, 1), st.booleans()), min_size=1)
-quiet_log_of_0 = pytest.mark.filterwarnings("ignore:divide by zero encountered in log")
-
-
-@quiet_log_of_0
-@given(binned)
-def test_mce_is_the_largest_gap_of_a_loop_over_bins(images: list[tuple[float, bool]]) -> None:
-    confidence, correct = np.exp(np.log([i[0] for i in images])), np.array([i[1] for i in images])
-    gaps = [0.0]
-    for b in range(BINS):
-        inside = (confidence > b / BINS) & (confidence <= (b + 1) / BINS)
-        if inside.any():
-            gaps.append(abs(correct[inside].mean() - confidence[inside].mean()))
-    assert mce(*answers(list(confidence), list(correct))) == pytest.approx(max(gaps), abs=1e-12)
-
-
-def adaptive_by_loop(confidence: Array, correct: NDArray[np.bool_]) -> float:
-    shared = [correct[confidence == c].mean() for c in confidence]
-    ranked = sorted(zip(confidence, shared, strict=True))
-    n, total, start = len(ranked), 0.0, 0
-    for b in range(BINS):
-        size = n // BINS + (b < n % BINS)
-        total += abs(sum(right - c for c, right in ranked[start : start + size])) / n
-        start += size
-    return total
-
-
-@quiet_log_of_0
-@given(binned, st.randoms(use_true_random=False))
-def test_adaptive_ece_is_its_loop_and_blind_to_the_order_of_the_images(
-    images: list[tuple[float, bool]], random
-) -> None:
-    log_probs, labels = answers([i[0] for i in images], [i[1] for i in images])
-    value = adaptive_ece(log_probs, labels)
-    assert value == pytest.approx(adaptive_by_loop(np.exp(log_probs.max(1)), labels == 0), abs=1e-12)
-    order = random.sample(range(len(images)), len(images))
-    assert adaptive_ece(log_probs[order], labels[order]) == pytest.approx(value, abs=1e-12)
-
-
-def test_adaptive_ece_by_hand() -> None:
-    """30 images, 15 bins of two: the two of a bin cancel, then they do not."""
-    confidence = np.repeat(np.linspace(0.6, 0.88, 15), 2) + np.tile([0, 0.001], 15)
-    correct = np.tile([True, False], 15)
-    expected = np.mean([abs(1 - (a + b)) / 2 for a, b in confidence.reshape(15, 2)])
-    assert adaptive_ece(*answers(list(confidence), list(correct))) == pytest.approx(expected)
-
-
-def test_adaptive_ece_of_equal_bins_is_ece() -> None:
-    """One image in the middle of every bin that the larger of two probabilities can be in"""
-    confidence = (np.arange(8, 15) + 0.5) / 15
-    right = [True, False, True, True, False, True, True]
-    assert adaptive_ece(*answers(list(confidence), right)) == pytest.approx(ece(*answers(list(confidence), right)))
-
-
-def test_classwise_ece_is_a_loop_over_classes_and_bins() -> None:
-    z, labels = classifier(400, 5, 2.0)
-    log_probs, total = log_softmax(z, axis=1), 0.0
-    p = np.exp(log_probs)
-    for k in range(5):
-        for b in range(BINS):
-            inside = (p[:, k] > b / BINS) & (p[:, k] <= (b + 1) / BINS)
-            if inside.any():
-                total += inside.mean() * abs((labels[inside] == k).mean() - p[inside, k].mean()) / 5
-    assert classwise_ece(log_probs, labels) == pytest.approx(total, abs=1e-12)
-
-
-def test_classwise_ece_of_two_classes_by_hand() -> None:
-    """0.9 for class 0, right in 3 of 4: both classes miss by .15"""
-    assert classwise_ece(*answers([0.9] * 4, [True, True, True, False])) == pytest.approx(0.15)
-
-
-def test_mce_is_at_least_ece_and_both_are_the_gap_of_one_bin() -> None:
-    log_probs, labels = answers([0.9] * 4, [True, True, False, False])
-    assert mce(log_probs, labels) == pytest.approx(0.4)
-    assert ece(log_probs, labels) == pytest.approx(0.4)
-    assert adaptive_ece(log_probs, labels) == pytest.approx(0.4)
-
-
-def test_errors_are_small_for_a_calibrated_model_and_large_for_a_sure_one() -> None:
-    z, labels = classifier(20_000, 5, 1.0)
-    calibrated, sure = scores(log_softmax(z, axis=1), labels), scores(log_softmax(4 * z, axis=1), labels)
-    assert calibrated["ece"] < 0.01
-    assert calibrated["adaptive_ece"] < 0.015
-    assert calibrated["classwise_ece"] < 0.01
-    assert all(sure[name] > calibrated[name] + 0.04 for name in METRICS)
-
-
-@pytest.mark.parametrize("metric", METRICS.values(), ids=METRICS)
-@pytest.mark.parametrize("bad", [np.full((2, 3), np.nan), np.zeros((0, 3)), np.zeros((2, 3)) - 1])
-def test_calibration_metric_refuses_nan_no_image_and_too_few_labels(metric: Callable[..., float], bad: Array) -> None:
-    labels = np.zeros(len(bad) + (bad == -1).all(), dtype=np.int64) if len(bad) else np.zeros(0, dtype=np.int64)
-    with pytest.raises(ValueError, match="log_probs"):
-        metric(bad, labels)
-
-
 # ---- temperature
 
 
 def nll_at(log_t: float, z: Array, labels: Labels) -> float:
-    return metrics.nll(log_softmax(z * np.exp(-log_t), axis=1), labels)
+    return nll(log_softmax(z * np.exp(-log_t), axis=1), labels)
 
 
 def brute_force(z: Array, labels: Labels, around: float) -> float:
@@ -184,7 +73,7 @@ def test_temperature_of_logits_of_norm_1() -> None:
 
 
 @given(st.floats(1e-3, 1e3), st.integers(0, 2**32 - 1))
-def test_temperature_goes_with_the_scale_and_not_with_a_constant_of_the_row(scale: float, seed: int) -> None:
+def test_temperature_follows_the_scale_and_no_constant_of_a_row(scale: float, seed: int) -> None:
     z, labels = classifier(60, 3, 1.0, seed)
     found = temperature(z, labels)
     assert temperature(scale * z, labels) == pytest.approx(scale * found, rel=1e-6)
@@ -213,7 +102,7 @@ def test_temperature_refuses_what_is_not_finite(bad: float) -> None:
         temperature(np.array([[0, bad], [1, 0]]), np.array([0, 0]))
 
 
-# ---- halves and readings
+# ---- halves and versions of the probabilities
 
 
 @given(st.lists(st.integers(0, 4), min_size=1, max_size=80), st.integers(0, 100))
@@ -230,7 +119,7 @@ def test_halves_are_drawn_by_the_seed() -> None:
     assert (halves(labels, 0) != halves(labels, 1)).any()
 
 
-def test_each_half_is_read_with_the_temperature_of_the_other() -> None:
+def test_each_half_is_scaled_by_the_temperature_of_the_other() -> None:
     z, labels = classifier(500, 4, 3.0)
     log_probs, half = log_softmax(z, axis=1), halves(labels, 5)
     scaled, temperatures = cross_fitted(log_probs, labels, 5)
@@ -240,7 +129,7 @@ def test_each_half_is_read_with_the_temperature_of_the_other() -> None:
         np.testing.assert_allclose(scaled[half != h], expected, rtol=1e-8, atol=1e-10)
 
 
-def test_a_label_does_not_move_the_probabilities_of_its_own_half() -> None:
+def test_a_label_does_not_move_its_own_half() -> None:
     z, labels = classifier(500, 4, 3.0)
     half = halves(labels, 1)
     swapped = labels.copy()
@@ -251,7 +140,7 @@ def test_a_label_does_not_move_the_probabilities_of_its_own_half() -> None:
     assert temperature(z[half == 0], labels[half == 0]) != temperature(z[half == 0], swapped[half == 0])
 
 
-def test_calibration_of_a_softmax_has_no_second_reading_and_is_mended_by_a_temperature() -> None:
+def test_a_temperature_calibrates_a_softmax() -> None:
     z, labels = classifier(4000, 10, 0.03)
     found = calibration(outputs(log_softmax(z, axis=1), labels), 0)
     assert found.keys() == {"own", "temperature_scaled"}
@@ -265,7 +154,7 @@ def test_calibration_of_a_softmax_has_no_second_reading_and_is_mended_by_a_tempe
     assert {type(v) for row in (own, scaled) for v in row.values()} == {float, list}
 
 
-def test_calibration_of_a_softmax_with_one_more_class_and_of_sigmoids() -> None:
+def test_an_abstain_class_and_sigmoids_have_three_versions() -> None:
     z, labels = classifier(3000, 4, 2.0)
     abstain = np.full((3000, 1), 1.0)
     with_one_more = log_softmax(np.concatenate([z, abstain], axis=1), axis=1)[:, :4]
@@ -293,5 +182,5 @@ def test_calibration_without_a_mistake_has_no_temperature() -> None:
 def test_own_numbers_are_those_of_the_metrics() -> None:
     z, labels = classifier(200, 4, 2.0)
     p = log_softmax(z, axis=1)
-    assert scores(p, labels)["ece"] == metrics.ece(np.exp(p.max(1)), p.argmax(1) == labels)
-    assert scores(p, labels)["brier"] == metrics.brier(p, labels)
+    assert scores(p, labels)["ece"] == confidence_ece(p, labels)
+    assert scores(p, labels)["brier"] == brier(p, labels)

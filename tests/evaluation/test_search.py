@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 
 from oodbench import detectors
 from oodbench.detectors.reference import Array, NotApplicable, Reference
-from oodbench.evaluation import metrics
+from oodbench.evaluation.metrics.detection import auroc
 from oodbench.evaluation.search import Chosen, select
 from oodbench.outputs import Outputs
 
@@ -20,7 +20,7 @@ def test_the_best_of_a_grid_is_that_of_trying_each() -> None:
     test, ood, reference = blobs()
     grid = {"gamma": [0.1, 1, 5], "M": [2, 4]}
     values = {
-        (gamma, M): metrics.auroc(*(detectors.gen(outputs, reference, gamma, M) for outputs in (test, ood)))
+        (gamma, M): auroc(*(detectors.gen(outputs, reference, gamma, M) for outputs in (test, ood)))
         for gamma in grid["gamma"]
         for M in grid["M"]
     }
@@ -59,7 +59,7 @@ def test_a_grid_without_a_value_is_an_error(grid: dict[str, Any]) -> None:
         select(sign, grid, reference, test, ood)
 
 
-def test_it_takes_validation_images_only_and_a_score_that_is_no_number_is_an_error() -> None:
+def test_only_validation_images_are_taken_and_scores_checked() -> None:
     assert list(inspect.signature(select).parameters)[2:] == ["reference", "id_validation", "ood_validation"]
     test, ood, reference = validation()
     ood.ood_score[0] = np.nan
@@ -68,7 +68,7 @@ def test_it_takes_validation_images_only_and_a_score_that_is_no_number_is_an_err
 
 
 @pytest.mark.parametrize("name", names("select"))
-def test_every_grid_is_of_hyperparameters_that_its_detector_has(name: str) -> None:
+def test_every_grid_has_hyperparameters_of_its_detector(name: str) -> None:
     grid: Any = OmegaConf.to_container(OmegaConf.load(ROOT / f"conf/select/{name}.yaml"))
     assert grid
     assert (ROOT / f"conf/select/{name}.yaml").read_text().startswith(f"# @package select.{name}\n")

@@ -1,16 +1,29 @@
-"""Folders of made-up runs, as a training leaves them."""
+"""Folders of made-up runs, as a training leaves them, and what their tables say."""
 
+from collections.abc import Callable
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
-from oodbench.evaluation.bootstrap import percentile_interval
-from oodbench.runs.folder import Run
-from oodbench.storage import save_arrays, write_json
+from oodbench.evaluation.intervals import percentile_interval
+from oodbench.runs.folder import RunFolder
+from oodbench.storage import read_json, save_arrays, write_json
+from oodbench.tables.sections import Table
 
 Array = NDArray[Any]
+RESAMPLES = "resamples-made-up.safetensors"
+NOISE = np.linspace(-0.02, 0.02, 1000)  # 95 % of it are within .019
+FPR = "FPR@95 (95 % of ID accepted) ↓"
+CALIBRATION: dict[str, Any] = {
+    "own": {"ece": 0.05, "adaptive_ece": 0.04, "classwise_ece": 0.01, "mce": 0.2, "nll": 0.3, "brier": 0.1},
+    "temperature_scaled": {
+        **{"ece": 0.02, "adaptive_ece": 0.02, "classwise_ece": 0.01, "mce": 0.1, "nll": 0.25, "brier": 0.09},
+        "temperatures": [1.5, 1.7],
+    },
+}
 
 CONFIG: dict[str, Any] = {
     "name": {"dataset": "cifar10", "backbone": "resnet18", "loss": "plain", "recipe": "short"},
@@ -56,12 +69,13 @@ def add_run(
     resolved["name"]["loss"], resolved["loss"]["_target_"] = loss, f"oodbench.losses.{loss}"
     for block, values in (config or {}).items():
         resolved[block] |= values
-    run = Run(resolved | {"results_dir": str(results)})
-    folder = run.folder
+    files = RunFolder.of(resolved | {"results_dir": str(results)})
+    folder, run = files.path, files.run
     folder.mkdir(parents=True)
-    run.write_config()
+    files.write_config(resolved | {"results_dir": str(results)})
     ood = ood or {"cifar100": {"ood_score": 0.8, "msp": 0.8}, "svhn": {"ood_score": 0.9, "msp": 0.9}}
     metrics = {
+        "run": str(run),
         "config_hash": run.hash,
         **{"accuracy": accuracy, "ece": 0.05, "nll": 0.3, "brier": 0.1},
         "ood": {set_: {detector: score(auroc) for detector, auroc in each.items()} for set_, each in ood.items()},
@@ -79,7 +93,7 @@ def add_run(
     if calibration is not None:
         metrics["calibration"] = calibration
     if noise is not None:
-        metrics["resamples"] = "made up"
+        metrics["resamples"] = {"file": RESAMPLES, "numbers": "made up"}
         metrics["intervals"] = write_resamples(folder, metrics, noise if isinstance(noise, dict) else {"": noise})
     if finished:
         write_json(folder / "metrics.json", metrics)
@@ -96,7 +110,7 @@ def write_resamples(folder: Path, metrics: dict[str, Any], noise: dict[str, Arra
         name: value + noise[max((key for key in noise if name.startswith(key)), key=len)]
         for name, value in numbers.items()
     }
-    save_arrays(folder / "resamples.safetensors", resampled, seal="made up")
+    save_arrays(folder / RESAMPLES, resampled, run=metrics["run"], numbers="made up")
     intervals: dict[str, Any] = {"ood": {}}
     for name, values in resampled.items():
         *where, metric = name.split("/")
@@ -105,3 +119,38 @@ def write_resamples(folder: Path, metrics: dict[str, Any], noise: dict[str, Arra
             at = at.setdefault(key, {})
         at[metric] = list(percentile_interval(values))
     return intervals
+
+
+def several(results: Path, seeds: dict[str, dict[int, float]]) -> dict[str, dict[int, Array]]:
+    """Runs of accuracies by loss and seed -> their resamples"""
+    random, resampled = np.random.default_rng(0), {}
+    for loss, values in seeds.items():
+        noises = {seed: 0.001 * random.normal(size=1000) for seed in values}
+        resampled[loss] = {seed: value + noises[seed] for seed, value in values.items()}
+        for seed, value in values.items():
+            add_run(results, loss, seed, value, noise=noises[seed])
+    return resampled
+
+
+def add_taus(results: Path) -> None:
+    """Three runs that differ in loss.tau and one without it."""
+    for tau in (0.1, 1, 0.04):
+        add_run(results, "logitnorm", config={"loss": {"tau": tau}}, accuracy=0.9 - tau / 10)
+    add_run(results, "ce")
+
+
+def column(table: Table, *header: str) -> list[str]:
+    """The cells under (group, name) or (name)."""
+    where = table.columns.index((header[0], header[1]) if len(header) == 2 else ("", header[0]))
+    return [row[where] for row in table.rows]
+
+
+def notes(table: Table) -> str:
+    return " ".join(table.notes)
+
+
+def alter_metrics(folder: Path, change: Callable[[dict[str, Any]], None]) -> None:
+    """Change a run's metrics.json, checksum included: as another version of the code would have written it."""
+    content = read_json(folder / "metrics.json")
+    change(content)
+    write_json(folder / "metrics.json", content)

@@ -1,19 +1,18 @@
 """Two runs number by number, against hand-worked differences and oodbench.evaluation.significance."""
 
-import importlib.util
 import re
+import runpy
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from helpers.config import ROOT
-from helpers.made_up import Array, add_run
+from helpers.made_up import NOISE, Array, add_run, alter_metrics
 
 from oodbench.evaluation.significance import compare, holm
-from oodbench.tables.comparison import Line, lines, load_side, pairs_of, report
-
-NOISE = np.linspace(-0.02, 0.02, 1000)
+from oodbench.tables.comparison import Line, lines, load_side, pairs_of
+from oodbench.tables.comparison_text import report
 
 
 def compared(
@@ -70,7 +69,7 @@ def test_seeds_are_paired_and_p_is_holms_over_all_lines(tmp_path: Path) -> None:
     assert [line.adjusted for line in found.values()] == pytest.approx(list(holm(p_values)))
 
 
-def test_two_detectors_of_one_run_are_compared_on_its_ood_sets_alone(tmp_path: Path) -> None:
+def test_two_detectors_of_one_run_have_its_ood_sets_alone(tmp_path: Path) -> None:
     run = add_run(tmp_path, ood={"svhn": {"ood_score": 0.8, "energy": 0.9}}, noise=NOISE)
     found = compared(run, run, "ood_score", "energy")
     assert {ood for ood, _ in found} == {"svhn"}
@@ -105,7 +104,7 @@ def test_the_report_says_what_is_better_and_what_was_left_out(tmp_path: Path) ->
     assert "it compares these two networks" in printed
 
 
-def test_the_report_warns_of_nll_where_probabilities_do_not_sum_to_one(tmp_path: Path) -> None:
+def test_the_report_warns_of_nll_that_is_no_proper_score(tmp_path: Path) -> None:
     a = add_run(tmp_path, "a", noise=NOISE)
     b = add_run(tmp_path, "b", noise=NOISE, calibration={"own": {}, "normalised": {}, "temperature_scaled": None})
     pairs = pairs_of(load_side(a), load_side(b))
@@ -130,9 +129,7 @@ def test_the_report_warns_of_nll_where_probabilities_do_not_sum_to_one(tmp_path:
         ({"not_applicable": {"ood_score": "needs a linear head"}}, "ood_score needs a linear head"),
     ],
 )
-def test_what_cannot_be_compared_is_an_error_that_says_why(
-    tmp_path: Path, other: dict[str, Any], complaint: str
-) -> None:
+def test_what_cannot_be_compared_says_why(tmp_path: Path, other: dict[str, Any], complaint: str) -> None:
     usual = {"ood": {"svhn": {"ood_score": 0.9}}, "noise": NOISE, "digests": {"test": "t", "svhn": "s"}}
     a, b = add_run(tmp_path, "a", **usual), add_run(tmp_path, "b", **(usual | other))
     if complaint:
@@ -142,7 +139,7 @@ def test_what_cannot_be_compared_is_an_error_that_says_why(
         assert {ood for ood, _ in compared(a, b)} == {""}
 
 
-def test_seeds_that_are_not_shared_a_folder_without_a_run_and_a_run_with_itself(tmp_path: Path) -> None:
+def test_sides_that_cannot_be_paired_say_why(tmp_path: Path) -> None:
     for seed in (0, 1):
         a = add_run(tmp_path, "a", seed, noise=NOISE)
     b = add_run(tmp_path, "b", 2, noise=NOISE)
@@ -150,20 +147,41 @@ def test_seeds_that_are_not_shared_a_folder_without_a_run_and_a_run_with_itself(
         compared(a.parent, b)
     with pytest.raises(FileNotFoundError, match="no finished run"):
         compared(tmp_path, b)
-    with pytest.raises(ValueError, match="the same run read with the same detector"):
+    with pytest.raises(ValueError, match="the same run scored by the same detector"):
         compared(b, b)
 
 
+def test_an_older_run_has_a_dash_for_a_new_metric(tmp_path: Path) -> None:
+    a, b = (add_run(tmp_path, loss, ood={"svhn": {"ood_score": 0.9}}, noise=NOISE) for loss in "ab")
+    alter_metrics(b, lambda content: [content.pop("brier"), content["ood"]["svhn"]["ood_score"].pop("aupr_in")])
+    found = compared(a, b)
+    assert len(found) == 4 + 5
+    for lacking in (("", "brier"), ("svhn", "aupr_in")):
+        assert (found[lacking].difference, found[lacking].test, found[lacking].better) == (None, None, "")
+    pairs = pairs_of(load_side(a), load_side(b))
+    printed = report(pairs, "ood_score", "ood_score", list(found.values()), [])
+    row = next(line for line in printed.splitlines() if "brier" in line)
+    assert row.split() == ["-", "brier", "—", "—", "—", "—", "-", "10,000"]
+    assert "Of 7 numbers A is better in 0, B in 0; 7 are not" in printed
+    assert "—: a run lacks the metric, or its resamples, so that it is not tested." in printed
+
+
+def test_a_difference_of_shares_is_within_minus_one_and_one(tmp_path: Path) -> None:
+    for seed, accuracy in enumerate((0.2, 0.9)):
+        a = add_run(tmp_path, "a", seed, accuracy, noise=NOISE)
+        b = add_run(tmp_path, "b", seed, 0.5, noise=NOISE)
+    test = compared(a.parent, b.parent)["", "accuracy"].test
+    assert test is not None
+    assert test.interval == (-1, 1)
+    assert test.difference == pytest.approx(0.05)
+
+
 def test_the_script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    spec = importlib.util.spec_from_file_location("compare_script", ROOT / "scripts" / "compare.py")
-    assert spec is not None
-    assert spec.loader is not None
-    script = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
+    main = runpy.run_path(str(ROOT / "scripts" / "compare.py"))["main"]
     run = add_run(tmp_path, ood={"svhn": {"ood_score": 0.8, "energy": 0.9}}, noise=NOISE)
     monkeypatch.setattr("sys.argv", ["compare.py", str(run), "--detector-b", "energy"])
-    script.main()
+    main()
     assert "B: cifar10/resnet18/plain" in capsys.readouterr().out
     monkeypatch.setattr("sys.argv", ["compare.py", str(run)])
     with pytest.raises(SystemExit, match="compare: A and B are the same run"):
-        script.main()
+        main()

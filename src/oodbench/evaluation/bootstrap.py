@@ -1,4 +1,4 @@
-"""What the numbers of one run would be on other test images: the stratified percentile bootstrap.
+"""The stratified percentile bootstrap: how the numbers of one run vary with the test images.
 
 ID and OOD images are drawn with replacement, each kind from its own (Efron & Tibshirani, 1993, sec. 8.3 and 13.3). A
 resample is how often every image was drawn, a column of counts (see `weighted`), so that scores are sorted once.
@@ -6,54 +6,38 @@ resample is how often every image was drawn, a column of counts (see `weighted`)
 The seed and the number of images fix what is drawn: every detector, OOD set and run meets the same ID images, and every
 detector and run the same images of an OOD set, if all hold the images in one order. So differences of resampled values
 are paired, and their mean over OOD sets is a resample of the mean. An interval is about the images; it says
-nothing of another training seed.
+nothing of another training seed. A metric without a form for resampled images is left out.
 """
 
 from collections.abc import Iterator, Mapping
+from itertools import groupby
 
 import numpy as np
 
-from oodbench.evaluation import metrics
-from oodbench.evaluation.metrics import Array, Labels
-from oodbench.evaluation.weighted import Counts, Merged, merge, metrics_of_counts
+from oodbench.evaluation.arrays import Array, Labels
+from oodbench.evaluation.intervals import Interval
+from oodbench.evaluation.metric import IDMetric
+from oodbench.evaluation.metrics import ID_METRICS, OOD_METRICS
+from oodbench.evaluation.weighted import Counts, Merged, counted, merge, narrowed
 
-Interval = tuple[float, float]
 RESAMPLES = 1000
 BLOCK = 250  # resamples at once: their counts of 26,032 images are 13 MB
-
-
-def percentile_interval(values: Array, level: float = 0.95) -> Interval:
-    """(R,) -> the central share `level` of the resampled values (Efron & Tibshirani, 1993, sec. 13.3)."""
-    low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
-
-
-def basic_interval(value: float, values: Array, level: float = 0.95) -> Interval:
-    """(R,) -> 2 value - the percentile interval's ends: what resampling added to the value is taken off it."""
-    low, high = percentile_interval(values, level)
-    return 2 * value - high, 2 * value - low
-
-
-def interval(metric: str, value: float, resampled: Array) -> Interval:
-    """The 95 % interval of a metric from its (R,) resampled values: percentiles, but for ECE `basic_interval`.
-
-    A sum of absolute values is biased upwards by noise, and resampling adds the noise a second time: the percentile
-    interval lies too high where a model is nearly calibrated. Simulated coverage, 10,000 images, true ECE .01, .03,
-    .08: percentile 72, 94, 96 %, basic 92, 94, 95 %. At a true ECE of 0, the edge of what is possible, no bootstrap is
-    right (0 % and 67 %); the basic interval's upper end can then be below the value itself.
-    """
-    if metric != "ece":
-        return percentile_interval(resampled)
-    low, high = basic_interval(value, resampled)
-    return max(0.0, low), max(0.0, high)
 
 
 def bootstrap_ood(
     id_scores: Mapping[str, Array], ood_scores: Mapping[str, Array], resamples: int = RESAMPLES, seed: int = 0
 ) -> dict[str, dict[str, Interval]]:
     """{detector: (N,)}, {detector: (M,)} of one OOD set -> {detector: {metric: 95 % interval}}."""
-    values = resampled_ood(id_scores, ood_scores, resamples, seed)
-    return {detector: {name: percentile_interval(v) for name, v in row.items()} for detector, row in values.items()}
+
+    def interval(detector: str, name: str, values: Array) -> Interval:
+        metric = OOD_METRICS[name]
+        return metric.interval(metric(id_scores[detector], ood_scores[detector]), values)
+
+    resampled = resampled_ood(id_scores, ood_scores, resamples, seed)
+    return {
+        detector: {name: interval(detector, name, values) for name, values in row.items()}
+        for detector, row in resampled.items()
+    }
 
 
 def resampled_ood(
@@ -70,39 +54,60 @@ def resampled_ood(
         for detector, values in metrics_of_counts(merged, id_counts, ood_counts).items():
             blocks[detector].append(values)
     return {
-        detector: {name: np.concatenate([block[name] for block in parts]) for name in metrics.OOD_METRICS}
+        detector: {name: np.concatenate([block[name] for block in parts]) for name in parts[0]}
         for detector, parts in blocks.items()
     }
 
 
+def metrics_of_counts(
+    orders: Mapping[str, Merged], id_counts: Counts, ood_counts: Counts
+) -> dict[str, dict[str, Array]]:
+    """{detector: order}, (N, R), (M, R) counts -> {detector: {metric of OOD_METRICS that can be resampled: (R,)}}.
+
+    Raises ValueError for a column that counts no image of one kind.
+    """
+    forms = {name: metric.resampled for name, metric in OOD_METRICS.items() if metric.resampled}
+    counts = narrowed(id_counts, ood_counts)
+    values = {}
+    for detector, order in orders.items():
+        of = counted(order, *counts)
+        values[detector] = {name: form(of) for name, form in forms.items()}
+    return values
+
+
 def bootstrap_id(log_probs: Array, labels: Labels, resamples: int = RESAMPLES, seed: int = 0) -> dict[str, Interval]:
-    """(N, K), (N,) -> {"accuracy", "ece", "nll", "brier": 95 % `interval`}"""
+    """(N, K), (N,) -> {metric of ID_METRICS that can be resampled: 95 % interval}"""
     resampled = resampled_id(log_probs, labels, resamples, seed)
-    return {name: interval(name, _ece(log_probs, labels), values) for name, values in resampled.items()}
+    return {
+        name: ID_METRICS[name].interval(ID_METRICS[name](log_probs, labels), values)
+        for name, values in resampled.items()
+    }
 
 
 def resampled_id(log_probs: Array, labels: Labels, resamples: int = RESAMPLES, seed: int = 0) -> dict[str, Array]:
-    """(N, K), (N,) -> {"accuracy", "ece", "nll", "brier": (R,) values}.
+    """(N, K), (N,) -> {metric of ID_METRICS that can be resampled: (R,) values}"""
+    found: dict[str, Array] = {}
+    some = [metric for metric in ID_METRICS.values() if metric.resampled]
+    for _, group in groupby(some, key=lambda metric: metric.function.__module__):
+        found |= _resampled_together(list(group), log_probs, labels, resamples, seed)
+    return {metric.name: found[metric.name] for metric in some}
 
-    Three are means over images, ECE is sum_b |mean of the images' gap in bin b|.
+
+def _resampled_together(
+    some: list[IDMetric], log_probs: Array, labels: Labels, resamples: int, seed: int
+) -> dict[str, Array]:
+    """-> {metric: (R,)}, all means by one matrix product.
+
+    The product's last bit depends on which rows stand in it, and in which order. So the metrics of a module share one,
+    the narrow ones first, and a metric in a file of its own leaves the others' values as they are.
     """
-    accuracy, nll = log_probs.argmax(1) == labels, metrics.nll_of_each(log_probs, labels)
-    each = np.stack([accuracy, nll, metrics.brier_of_each(log_probs, labels), *_gaps(log_probs, labels)])
-    n = len(labels)
+    forms = {metric.name: metric.resampled for metric in some if metric.resampled}
+    parts = {name: form.of_images(log_probs, labels) for name, form in forms.items()}
+    parts = dict(sorted(parts.items(), key=lambda part: len(part[1])))
+    each, n = np.concatenate(list(parts.values())), len(labels)
     means = np.concatenate([each @ counts for counts in _draws(n, resamples, [seed, 0])], axis=1) / n
-    return {"accuracy": means[0], "ece": np.abs(means[3:]).sum(0), "nll": means[1], "brier": means[2]}
-
-
-def _ece(log_probs: Array, labels: Labels) -> float:
-    return metrics.ece(np.exp(log_probs.max(1)), log_probs.argmax(1) == labels)
-
-
-def _gaps(log_probs: Array, labels: Labels) -> Array:
-    """(N, K), (N,) -> (bins, N), correct - confidence of an image in its bin, 0 elsewhere"""
-    confidence = np.exp(log_probs.max(1))
-    gaps = np.zeros((metrics.ECE_BINS, len(labels)))
-    gaps[metrics.equal_width_bin(confidence), np.arange(len(labels))] = (log_probs.argmax(1) == labels) - confidence
-    return gaps
+    ends = np.cumsum([len(part) for part in parts.values()])[:-1]
+    return {name: forms[name].of_means(rows) for name, rows in zip(parts, np.split(means, ends), strict=True)}
 
 
 def _merged(detector: str, id_scores: Array, ood_scores: Array) -> Merged:
@@ -121,7 +126,7 @@ def _common(scores: Mapping[str, Array]) -> int:
 
 
 def _draws(images: int, resamples: int, seed: list[int]) -> Iterator[Counts]:
-    """-> blocks (images, R) of how often each image is drawn in `images` draws; what is drawn is blind to BLOCK."""
+    """-> blocks (images, R) of how often each image is drawn in `images` draws; BLOCK changes none"""
     random = np.random.default_rng(seed)
     dtype = np.min_scalar_type(images)
     for start in range(0, resamples, BLOCK):

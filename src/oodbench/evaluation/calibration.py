@@ -1,25 +1,22 @@
-"""Whether the probabilities are meant: calibration errors, and what one temperature mends.
+"""Calibration metrics of three versions of the probabilities, and temperature scaling.
 
-Every number is a function of log-probabilities, (N, K), and labels, (N,); lower is better. Three readings of them:
+Every number is a function of log-probabilities, (N, K), and labels, (N,). The versions:
 
-own                 as the loss reads its logits. Rows need not sum to one: a (K+1)-softmax leaves out the abstain
-                    class, K sigmoids stand each for itself.
+own                 the predictive probabilities of the loss. Rows need not sum to one: a (K+1)-softmax leaves out the
+                    abstain class, each of K sigmoids stands for itself.
 normalised          softmax over the K classes of log p. A (K+1)-softmax becomes the K-softmax of the same logits,
-                    sigmoids become shares of their sum; a K-softmax stays what it is, and is then not given twice.
-temperature_scaled  softmax over the K classes of log p / T, each half of the images read with the T of the other.
+                    sigmoids are divided by their sum; a K-softmax does not change, and is then not given twice.
+temperature_scaled  softmax over the K classes of log p / T, each half of the images with the T fitted to the other.
                     For any softmax this is softmax(logits / T), as log p differs from the logits by a constant of the
-                    row. Its T = 1 is the normalised reading.
+                    row. With T = 1 it is the normalised version.
 """
 
-from collections.abc import Callable
-
 import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize import brentq
 from scipy.special import log_softmax, logsumexp
 
-from oodbench.evaluation import metrics
-from oodbench.evaluation.metrics import ECE_BINS, Array, Labels
+from oodbench.evaluation.arrays import Array, Labels, checked_log_probs
+from oodbench.evaluation.metrics import CALIBRATION_METRICS
 from oodbench.outputs import Outputs
 
 LARGEST = 1e6  # temperatures are sought from its inverse to it
@@ -30,9 +27,10 @@ class NoTemperatureError(ValueError):
 
 
 def calibration(outputs: Outputs, seed: int) -> dict[str, dict | None]:
-    """-> {"own", "normalised" where rows do not sum to one, "temperature_scaled"}, each {metric of METRICS: value}.
+    """-> {"own", "normalised" where rows do not sum to one, "temperature_scaled"}, see the module.
 
-    "temperature_scaled" has the two "temperatures" besides, and is None where a half has none (`temperature`).
+    Each is {metric of CALIBRATION_METRICS: value}. "temperature_scaled" has also the two "temperatures", and is None
+    where a half has none (`temperature`).
     """
     log_probs, labels = outputs.log_probs, outputs.labels
     numbers: dict[str, dict | None] = {"own": scores(log_probs, labels)}
@@ -48,55 +46,8 @@ def calibration(outputs: Outputs, seed: int) -> dict[str, dict | None]:
 
 
 def scores(log_probs: Array, labels: Labels) -> dict[str, float]:
-    """(N, K), (N,) -> {metric of METRICS: value}"""
-    return {name: metric(log_probs, labels) for name, metric in METRICS.items()}
-
-
-def ece(log_probs: Array, labels: Labels) -> float:
-    """(N, K), (N,) -> oodbench.evaluation.metrics.ece of the largest probability."""
-    return metrics.ece(*_answers(log_probs, labels))
-
-
-def adaptive_ece(log_probs: Array, labels: Labels, bins: int = ECE_BINS) -> float:
-    """sum_b n_b / N |accuracy_b - mean confidence_b| over bins of equally many images (Nguyen & O'Connor, 2015).
-
-    By ascending confidence, sizes differ by one at most. Images of one confidence share their accuracy, so that none
-    depends on the order of the images where a bin ends among them.
-    """
-    confidence, correct = _answers(log_probs, labels)
-    _, value, count = np.unique(metrics.checked("confidences", confidence), return_inverse=True, return_counts=True)
-    gap = (np.bincount(value, weights=correct) / count)[value] - confidence
-    ordered = gap[np.argsort(confidence, kind="stable")]
-    return float(sum(abs(part.sum()) for part in np.array_split(ordered, bins)) / len(gap))
-
-
-def classwise_ece(log_probs: Array, labels: Labels, bins: int = ECE_BINS) -> float:
-    """1/K sum_k sum_b n_kb / N |share of class k in bin b of p_k - mean p_k in it|: every probability is checked, not
-    the largest alone (Kull et al., 2019; "static calibration error" of Nixon et al., 2019).
-    """
-    p = np.exp(metrics.checked_log_probs(log_probs, labels))
-    return float(np.mean([metrics.ece(p[:, k], labels == k, bins) for k in range(p.shape[1])]))
-
-
-def mce(log_probs: Array, labels: Labels, bins: int = ECE_BINS) -> float:
-    """max over the bins of ECE that are not empty, of |accuracy_b - mean confidence_b| (Guo et al., 2017, sec. 2).
-
-    One image alone in a bin can make it; no number of this module is noisier.
-    """
-    confidence, correct = _answers(log_probs, labels)
-    bin_of = metrics.equal_width_bin(confidence, bins)
-    gap, count = np.bincount(bin_of, weights=correct - confidence), np.bincount(bin_of)
-    return float((np.abs(gap) / np.maximum(count, 1)).max())
-
-
-METRICS: dict[str, Callable[[Array, Labels], float]] = {
-    "ece": ece,
-    "adaptive_ece": adaptive_ece,
-    "classwise_ece": classwise_ece,
-    "mce": mce,
-    "nll": metrics.nll,
-    "brier": metrics.brier,
-}
+    """(N, K), (N,) -> {metric of CALIBRATION_METRICS: value}"""
+    return {name: metric(log_probs, labels) for name, metric in CALIBRATION_METRICS.items()}
 
 
 def renormalised(log_probs: Array) -> Array:
@@ -112,7 +63,7 @@ def temperature(logits: Array, labels: Labels) -> float:
     largest logit of its image (T -> 0 is best), where labels' logits are no larger than the image's average one
     (T -> infinity), and where T would be outside 1e-6 to 1e6.
     """
-    z = metrics.checked_log_probs(np.asarray(logits, dtype=np.float64), labels)
+    z = checked_log_probs(np.asarray(logits, dtype=np.float64), labels)
     if not np.isfinite(z).all():
         raise ValueError("logits are not finite; a temperature cannot be fitted to them")
     z = z - z.max(1, keepdims=True)
@@ -134,8 +85,8 @@ def temperature(logits: Array, labels: Labels) -> float:
 def cross_fitted(log_probs: Array, labels: Labels, seed: int) -> tuple[Array, tuple[float, float]]:
     """(N, K), (N,) -> (N, K) temperature-scaled log-probabilities, and the two temperatures.
 
-    Each half of the images is read with the temperature fitted on the other, so none is judged by what it was fitted
-    to. temperatures[h] was fitted on the half h and read on the other. Raises NoTemperatureError as `temperature` does.
+    Each half of the images is scaled by the temperature fitted to the other half, so that no image is evaluated with a
+    temperature fitted to it. temperatures[h] was fitted to half h. Raises NoTemperatureError as `temperature` does.
     """
     half = halves(labels, seed)
     fitted = temperature(log_probs[half == 0], labels[half == 0]), temperature(log_probs[half == 1], labels[half == 1])
@@ -150,9 +101,3 @@ def halves(labels: Labels, seed: int) -> Labels:
     half = np.empty(len(labels), dtype=np.int64)
     half[by_class] = np.arange(len(labels)) % 2
     return half
-
-
-def _answers(log_probs: Array, labels: Labels) -> tuple[Array, NDArray[np.bool_]]:
-    """(N, K), (N,) -> (N,) largest probability, (N,) whether its class is the label"""
-    log_probs = metrics.checked_log_probs(log_probs, labels)
-    return np.exp(log_probs.max(1)), log_probs.argmax(1) == labels

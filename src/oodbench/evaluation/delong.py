@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from oodbench.evaluation.bootstrap import Interval
-from oodbench.evaluation.metrics import Array, checked
+from oodbench.evaluation.arrays import Array, checked
+from oodbench.evaluation.intervals import Interval
 from oodbench.evaluation.significance import Comparison
 
 

@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 
 from oodbench.detectors.reference import Array, NotApplicable, Reference
-from oodbench.evaluation import metrics
-from oodbench.evaluation.bootstrap import interval, resampled_id, resampled_ood
+from oodbench.evaluation.bootstrap import resampled_id, resampled_ood
 from oodbench.evaluation.calibration import calibration
+from oodbench.evaluation.metric import MISSING, Metric, arrays_key
+from oodbench.evaluation.metrics import ID_METRICS, OOD_METRICS
 from oodbench.outputs import Outputs, concatenate
 
 Detector = Callable[[Outputs, Reference], Array]
@@ -19,23 +20,16 @@ def evaluate(
 ) -> tuple[dict[str, Any], dict[str, Array]]:
     """-> the numbers and their bootstrap resamples.
 
-    {"accuracy", "ece", "nll", "brier", "calibration": see `oodbench.evaluation.calibration`,
-    "ood": {set: {detector: {metric: value}}}, "not_applicable": {detector: why it has none}}, plain numbers; and
-    {"accuracy", ... or "<set>/<detector>/<metric>": (R,) values on resampled images}.
+    {metric of ID_METRICS: value, "calibration": see `oodbench.evaluation.calibration`,
+    "ood": {set: {detector: {metric of OOD_METRICS: value}}}, "not_applicable": {detector: why it has none}}, plain
+    numbers; and {"accuracy", ... or "<set>/<detector>/<metric>": (R,) values on resampled images}.
 
-    Units and directions: oodbench.evaluation.metrics. Raises ValueError naming the detector whose score is not finite.
+    Units and directions: the metrics' records. Raises ValueError naming the detector whose score is not finite.
     """
     scores, not_applicable = all_scores(test, ood, detectors, reference)
-    correct = test.log_probs.argmax(1) == test.labels
-    numbers: dict[str, Any] = {
-        "accuracy": metrics.accuracy(test.log_probs, test.labels),
-        "ece": metrics.ece(np.exp(test.log_probs.max(1)), correct),
-        "nll": metrics.nll(test.log_probs, test.labels),
-        "brier": metrics.brier(test.log_probs, test.labels),
-        "calibration": calibration(test, seed=0),
-        "ood": {name: {} for name in ood},
-        "not_applicable": not_applicable,
-    }
+    numbers: dict[str, Any] = {name: metric(test.log_probs, test.labels) for name, metric in ID_METRICS.items()}
+    numbers |= {"calibration": calibration(test, seed=0), "ood": {name: {} for name in ood}}
+    numbers["not_applicable"] = not_applicable
     resamples = resampled_id(test.log_probs, test.labels)
     for set_name in ood:
         id_scores = {detector: of["test"] for detector, of in scores.items()}
@@ -43,32 +37,34 @@ def evaluate(
         for detector in scores:
             numbers["ood"][set_name][detector] = _numbers(detector, set_name, id_scores[detector], ood_scores[detector])
         for detector, values in (resampled_ood(id_scores, ood_scores) if scores else {}).items():
-            resamples |= {f"{set_name}/{detector}/{metric}": resampled for metric, resampled in values.items()}
+            resamples |= {arrays_key(set_name, detector, metric): of_it for metric, of_it in values.items()}
     return numbers, resamples
 
 
 def _numbers(detector: str, set_name: str, id_scores: Array, ood_scores: Array) -> dict[str, float]:
     try:
-        return {name: metric(id_scores, ood_scores) for name, metric in metrics.OOD_METRICS.items()}
+        return {name: metric(id_scores, ood_scores) for name, metric in OOD_METRICS.items()}
     except ValueError as error:
         raise ValueError(f"detector {detector} on {set_name}: {error}") from error
 
 
 def intervals(numbers: Mapping[str, Any], resamples: Mapping[str, Array]) -> dict[str, Any]:
     """-> {"accuracy", ...: [low, high], "ood": {set: {detector: {metric: [low, high]}}}}, 95 %, where resampled."""
-    found: dict[str, Any] = {name: list(interval(name, numbers[name], resamples[name])) for name in metrics.ID_METRICS}
-    found["ood"] = {
-        set_name: {
-            detector: {
-                metric: list(interval(metric, value, resamples[f"{set_name}/{detector}/{metric}"]))
-                for metric, value in values.items()
-            }
-            for detector, values in scores.items()
-            if f"{set_name}/{detector}/auroc" in resamples
+
+    def found(metrics: Mapping[str, Metric], values: Mapping[str, float], ood: str = "", detector: str = "") -> Any:
+        keys = {name: arrays_key(ood, detector, name) for name in metrics if name in values}
+        return {
+            name: list(metrics[name].interval(values[name], resamples[key]))
+            for name, key in keys.items()
+            if key in resamples
         }
-        for set_name, scores in numbers["ood"].items()
+
+    of_sets = {
+        ood: {detector: found(OOD_METRICS, values, ood, detector) for detector, values in scores.items()}
+        for ood, scores in numbers["ood"].items()
     }
-    return found
+    of_sets = {ood: {d: some for d, some in scores.items() if some} for ood, scores in of_sets.items()}
+    return found(ID_METRICS, numbers) | {"ood": of_sets}
 
 
 def all_scores(
@@ -104,16 +100,26 @@ def scores_of(detector: Detector, images: Outputs, reference: Reference) -> Arra
 
 
 def report(numbers: Mapping[str, Any]) -> str:
-    """One run's numbers for the terminal: shares in percent, both FPR@95 conventions named."""
-    head = "  ".join(f"{name} {100 * numbers[name]:.2f} %" for name in ("accuracy", "ece"))
-    lines = [f"{head}  nll {numbers['nll']:.3f} nats  brier {numbers['brier']:.3f}", ""]
-    names = list(metrics.OOD_METRICS)
+    """Return one run's numbers for the terminal: shares in percent, both FPR@95 conventions named, a dash for none."""
+    of_run = [_named(metric, numbers) for name, metric in ID_METRICS.items() if name in numbers]
     wide = max(map(len, ["OOD set", *numbers["ood"]]))
     long = max(map(len, ["score", *(detector for scores in numbers["ood"].values() for detector in scores)]))
-    lines.append(f"{'OOD set':<{wide}}  {'score':<{long}}" + "".join(f"{name:>14}" for name in names))
+    head = f"{'OOD set':<{wide}}  {'score':<{long}}" + "".join(f"{name:>{_width(name)}}" for name in OOD_METRICS)
+    lines = ["  ".join(of_run), "", head]
     for set_name, scores in numbers["ood"].items():
         for detector, values in scores.items():
-            cells = "".join(f"{100 * values[name]:>14.2f}" for name in names)
-            lines.append(f"{set_name:<{wide}}  {detector:<{long}}{cells}")
+            cells = (
+                f"{metric.unit.text(values[name]) if name in values else MISSING:>{_width(name)}}"
+                for name, metric in OOD_METRICS.items()
+            )
+            lines.append(f"{set_name:<{wide}}  {detector:<{long}}" + "".join(cells))
     lines += [f"{detector} has no numbers: {reason}" for detector, reason in numbers["not_applicable"].items()]
     return "\n".join(lines)
+
+
+def _named(metric: Metric, numbers: Mapping[str, Any]) -> str:
+    return f"{metric.name} {metric.unit.text(numbers[metric.name])} {metric.unit.name}".rstrip()
+
+
+def _width(name: str) -> int:
+    return max(14, len(name) + 2)

@@ -9,7 +9,7 @@ import numpy as np
 
 from oodbench.detectors.reference import Array, NotApplicable, Reference
 from oodbench.evaluation.evaluate import scores_of
-from oodbench.evaluation.metrics import auroc
+from oodbench.evaluation.metrics.detection import auroc
 from oodbench.outputs import Outputs, concatenate
 
 

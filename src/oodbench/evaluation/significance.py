@@ -1,10 +1,11 @@
-"""How far a number can be trusted: intervals, spread over seeds, comparisons and what is not distinguishable.
+"""Statistics over seeds and images: intervals, spread, paired tests and rows that are not distinguishable.
 
 Two things are random: the test images, which all seeds and losses share, and the training, which a seed stands for.
 Resampled values (see `bootstrap`) carry the first, values of several seeds the second. All intervals are 95 %, all
 p-values two-sided; shares in [0, 1].
 """
 
+import math
 from collections.abc import Hashable, Mapping
 from typing import NamedTuple, TypeVar
 
@@ -12,15 +13,15 @@ import numpy as np
 from scipy import special  # scipy.stats takes seconds to import
 from scipy.optimize import brentq
 
-from oodbench.evaluation.bootstrap import Interval, percentile_interval
-from oodbench.evaluation.metrics import Array
+from oodbench.evaluation.arrays import Array
+from oodbench.evaluation.intervals import Interval, percentile_interval
 
 Row = TypeVar("Row", bound=Hashable)
 LOG_SMALLEST_P = -69.0  # p-values stop at 1e-30, where a t quantile is still far from overflow
 
 
 class Spread(NamedTuple):
-    """Of n seeds; deviation and interval are None where one seed cannot say."""
+    """Mean over n seeds; deviation and interval are None for one seed."""
 
     mean: float
     deviation: float | None
@@ -37,21 +38,38 @@ class Comparison(NamedTuple):
     n: int
 
 
-def over_seeds(values: Array) -> Spread:
-    """(S,) -> mean, sample standard deviation (ddof 1), and mean +- t_{.975, S-1} deviation / sqrt(S)."""
+def over_seeds(values: Array, largest: float = math.inf) -> Spread:
+    """(S,) of numbers from 0 to `largest` -> mean m, sample standard deviation s (ddof 1), interval of the mean.
+
+    g^-1(g(m) -+ t_{.975, S-1} g'(m) s / sqrt(S)) with g(m) = log(m / (largest - m)), or log m where `largest` is
+    infinite: the t-interval on a scale without ends, so that it stays in the range, as m -+ t s / sqrt(S) does not
+    (AUROC .93 -+ .12 of two seeds). Where the seeds do not vary, at 0 and at `largest`, it is a point.
+
+    Simulated, shares of a beta law with mean .99 and deviation .01, of 2, 3, 5 seeds: m -+ t s / sqrt(S) leaves [0, 1]
+    in 92, 87, 55 % and holds the truth in 91, 89, 88 %, this interval in 95, 95, 94 %. With mean .93 and deviation .01
+    both hold 95 %. Where one training in ten collapses to .5, three seeds hold the truth in 27 % by either.
+    """
     n, mean = len(values), float(np.mean(values))
     if n == 1:
         return Spread(mean, None, n, None)
     deviation = float(np.std(values, ddof=1))
+    if not deviation or not 0 < mean < largest:
+        return Spread(mean, deviation, n, (mean, mean))
     half = float(special.stdtrit(n - 1, 0.975)) * deviation / n**0.5
-    return Spread(mean, deviation, n, (mean - half, mean + half))
+    if math.isinf(largest):
+        low, high = (mean * math.exp(end / mean) for end in (-half, half))
+        return Spread(mean, deviation, n, (low, high))
+    centre, half = float(special.logit(mean / largest)), half * (1 / mean + 1 / (largest - mean))
+    low, high = (largest * float(special.expit(centre + end)) for end in (-half, half))
+    return Spread(mean, deviation, n, (low, high))
 
 
 def compare(a: Array, b: Array, a_resampled: Array, b_resampled: Array, *, normal_tail: bool = False) -> Comparison:
     """(S,), (S,), (S, R), (S, R) of two losses or two detectors, seed by seed and image by image the same.
 
-    One seed: `paired_bootstrap`, which speaks of these two networks. More: `paired_over_seeds`, which speaks of the
-    training too; the images' variance is that of the resampled mean over seeds. Raises ValueError for other shapes.
+    One seed: `paired_bootstrap`, which compares these two networks. More: `paired_over_seeds`, which includes the
+    variation between trainings; the images' variance is that of the resampled mean over seeds. Raises ValueError for
+    other shapes.
     `normal_tail`: where no resample of one seed's difference crosses 0, p may be below what R resamples can show.
     """
     if not (a.shape == b.shape == a_resampled.shape[:1] and a_resampled.shape == b_resampled.shape and a.ndim == 1):
@@ -138,7 +156,7 @@ def indistinguishable_from_best(
 ) -> list[Row]:
     """{row: (S,)}, {row: (S, R)} -> the rows, the best first, that differ from the best not at 5 % after Holm.
 
-    The best is the best mean of these data, so it is flattered: were all m rows equal, some row would be called worse
+    The best is selected by these data, so its mean is biased: were all m rows equal, some row would be called worse
     in more than 5 % (simulated: 5 % for m = 2, 8 % for 4, 11 % for 6, 14 % for 10). What holds is what the mark is for:
     the truly best row is missing in less than 5 %, for it goes only if a row in fact worse is found better (simulated:
     2 to 3 %). Rows need the same seeds. Raises ValueError where R is too small for any p-value to survive the

@@ -1,16 +1,15 @@
-"""The OOD metrics of images that count more than once, for many columns of counts together.
+"""Images that count more than once, for many columns of counts together: what resampled OOD metrics are made of.
 
-Nothing is approximated: a metric of counts is the metric of `metrics` of the scores repeated so often, ties and
-the ceiling of the 95 % included. Sorting is paid once for all columns; what is left are running sums down the columns.
+Nothing is approximated: a metric of counts is the metric of the scores repeated so often, ties and the ceiling of the
+95 % included. Sorting is paid once for all columns; what is left are running sums down the columns.
 """
 
-from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from oodbench.evaluation.metrics import Array, checked
+from oodbench.evaluation.arrays import Array, checked
 
 Counts = NDArray[np.integer]
 Positions = NDArray[np.intp]
@@ -33,6 +32,29 @@ class Merged(NamedTuple):
     ood_below_ood: Positions  # (M,), OOD images <
 
 
+class Counted(NamedTuple):
+    """R resamples of N ID and M OOD images: an order, and in it running sums of how often each image counts."""
+
+    order: Merged
+    ids: Counts  # (N + 1, R), of the first 0, 1, ... N ID images
+    oods: Counts  # (M + 1, R)
+
+    @property
+    def id_images(self) -> NDArray[np.int64]:
+        """(R,), ID images in a resample, repeated ones included"""
+        return self.ids[-1].astype(np.int64)
+
+    @property
+    def ood_images(self) -> NDArray[np.int64]:
+        """(R,), OOD images"""
+        return self.oods[-1].astype(np.int64)
+
+    @property
+    def columns(self) -> Positions:
+        """(R,), 0, 1, ... R - 1"""
+        return np.arange(self.ids.shape[1])
+
+
 def merge(id_scores: Array, ood_scores: Array) -> Merged:
     """(N,), (M,) -> their order. Raises ValueError for scores that are not finite."""
     id_scores, ood_scores = checked("ID scores", id_scores), checked("OOD scores", ood_scores)
@@ -49,22 +71,21 @@ def merge(id_scores: Array, ood_scores: Array) -> Merged:
     )
 
 
-def metrics_of_counts(
-    orders: Mapping[str, Merged], id_counts: Counts, ood_counts: Counts
-) -> dict[str, dict[str, Array]]:
-    """{detector: order}, (N, R), (M, R) counts -> {detector: {metric of OOD_METRICS: (R,)}}.
+def narrowed(id_counts: Counts, ood_counts: Counts) -> tuple[Counts, Counts]:
+    """(N, R), (M, R) -> the same in the narrowest type that holds every sum: much of the time is the memory's.
 
     Raises ValueError for a column that counts no image of one kind.
     """
     n, m = (np.einsum("nr->r", counts, dtype=np.int64) for counts in (id_counts, ood_counts))
     if min(n.min(), m.min()) < 1:
         raise ValueError("a column counts no image of one kind; its metrics are not defined")
-    narrowest = np.min_scalar_type(int((n + m).max()))  # that holds every sum: much of the time is the memory's
-    id_counts, ood_counts = id_counts.astype(narrowest, copy=False), ood_counts.astype(narrowest, copy=False)
-    return {
-        detector: _metrics(order, running_sums(id_counts, order.id_order), running_sums(ood_counts, order.ood_order))
-        for detector, order in orders.items()
-    }
+    narrowest = np.min_scalar_type(int((n + m).max()))
+    return id_counts.astype(narrowest, copy=False), ood_counts.astype(narrowest, copy=False)
+
+
+def counted(order: Merged, id_counts: Counts, ood_counts: Counts) -> Counted:
+    """(N, R), (M, R) -> their running sums in this order"""
+    return Counted(order, running_sums(id_counts, order.id_order), running_sums(ood_counts, order.ood_order))
 
 
 def running_sums(counts: Counts, order: Positions) -> Counts:
@@ -79,21 +100,7 @@ def running_sums(counts: Counts, order: Positions) -> Counts:
     return sums[: n + 1]
 
 
-def _metrics(order: Merged, ids: Counts, oods: Counts) -> dict[str, Array]:
-    """(N + 1, R), (M + 1, R) running sums of the counts in the order of the scores -> {metric: (R,)}"""
-    n, m, columns = ids[-1].astype(np.int64), oods[-1].astype(np.int64), np.arange(ids.shape[1])
-    last_id = _rank_of(ids, -(-95 * n // 100))  # the ID image at the lowest threshold that accepts 95 % of ID
-    first_ood = _rank_of(oods, m - -(-95 * m // 100) + 1)  # the OOD image at the highest that flags 95 % of OOD
-    return {
-        "auroc": _auroc(order, ids, oods),
-        "fpr95_idpos": oods[order.ood_upto_id[last_id], columns] / m,
-        "fpr95_oodpos": (n - ids[order.id_below_ood[first_ood], columns]) / n,
-        "aupr_in": _aupr_in(order, ids, oods),
-        "aupr_out": _aupr_out(order, ids, oods),
-    }
-
-
-def _rank_of(sums: Counts, k: NDArray[np.int64]) -> Positions:
+def rank_of(sums: Counts, k: NDArray[np.int64]) -> Positions:
     """(N + 1, R), (R,) -> (R,), the rank of the k-th smallest of the repeated scores: bisection, all columns at once"""
     low, high = np.zeros(len(k), np.intp), np.full(len(k), len(sums) - 2)
     while (low < high).any():
@@ -103,49 +110,22 @@ def _rank_of(sums: Counts, k: NDArray[np.int64]) -> Positions:
     return low
 
 
-def _auroc(order: Merged, ids: Counts, oods: Counts) -> Array:
-    """1 - sum_i count_i (OOD below i + OOD at or below i) / 2NM over the ID images i"""
-    under = np.zeros(ids.shape[1])
-    for rows in _row_blocks(len(ids) - 1):
-        upto, below = oods.take(order.ood_upto_id[rows], axis=0), oods.take(order.ood_below_id[rows], axis=0)
-        under += _dot(_counts(ids, rows), np.add(upto, below, dtype=np.float64))
-    return 1 - under / (2.0 * ids[-1] * oods[-1])
-
-
-def _aupr_in(order: Merged, ids: Counts, oods: Counts) -> Array:
-    """sum_i count_i / N precision at i, over the ID images i; at i all images are accepted that score <= i"""
-    area = np.zeros(ids.shape[1])
-    for rows in _row_blocks(len(ids) - 1):
-        true, false = ids.take(order.id_upto_id[rows], axis=0), oods.take(order.ood_upto_id[rows], axis=0)
-        area += _dot(_counts(ids, rows), _precision(true, false))
-    return area / ids[-1]
-
-
-def _aupr_out(order: Merged, ids: Counts, oods: Counts) -> Array:
-    """sum_j count_j / M precision at j, over the OOD images j; at j all images are flagged that score >= j"""
-    area = np.zeros(oods.shape[1])
-    for rows in _row_blocks(len(oods) - 1):
-        true = oods[-1] - oods.take(order.ood_below_ood[rows], axis=0)
-        false = ids[-1] - ids.take(order.id_below_ood[rows], axis=0)
-        area += _dot(_counts(oods, rows), _precision(true, false))
-    return area / oods[-1]
-
-
-def _row_blocks(n: int) -> list[slice]:
+def row_blocks(n: int) -> list[slice]:
+    """-> slices of ROWS rows that together are 0 to n"""
     return [slice(start, min(start + ROWS, n)) for start in range(0, n, ROWS)]
 
 
-def _counts(sums: Counts, rows: slice) -> Counts:
+def counts_of(sums: Counts, rows: slice) -> Counts:
+    """(N + 1, R) -> (n, R), how often the images at these ranks count"""
     return sums[rows.start + 1 : rows.stop + 1] - sums[rows]
 
 
-def _precision(true: Counts, false: Counts) -> Array:
-    one = np.ones(
-        true.shape[1], true.dtype
-    )  # 0 / 0 is at an image that counts 0 times; a scalar 1 takes 5 times as long
+def precision(true: Counts, false: Counts) -> Array:
+    """(n, R), (n, R) -> (n, R), true / (true + false); 0 for an image that counts 0 times among others that do"""
+    one = np.ones(true.shape[1], true.dtype)  # a scalar 1 takes 5 times as long
     return true / np.maximum(true + false, one)
 
 
-def _dot(counts: Counts, values: Array) -> Array:
-    """(n, R), (n, R) -> (R,), the products' sum down the columns"""
+def sum_of_products(counts: Counts, values: Array) -> Array:
+    """(n, R), (n, R) -> (R,), down the columns"""
     return np.einsum("nr,nr->r", counts.astype(np.float64), values)

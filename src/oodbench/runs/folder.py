@@ -15,6 +15,7 @@ results/runs/<dataset>/<backbone>/<loss>/<recipe>-<hash>/seed<n>/
 """
 
 import contextlib
+import re
 import shutil
 import traceback
 import warnings
@@ -44,6 +45,7 @@ from oodbench.storage import (
 )
 
 LOCK_FILES = ("lock.json", ".lock")
+RESAMPLES = r"resamples-[\w-]+\.safetensors"
 GLOB = "runs/*/*/*/*/seed*"  # every run's folder below a results folder
 
 
@@ -196,12 +198,16 @@ class RunFolder:
 
     # the record
 
+    def load_record(self) -> Record:
+        """Return metrics.json. Raises ValueError naming the file where it is missing, damaged or another run's."""
+        return dict(self._belonging(self.metrics, read_json(self.metrics)))
+
     def read_record(self) -> Record | None:
         """Return metrics.json; None where the run is not finished, and, with a warning, where it cannot be used."""
         if not self.metrics.exists():
             return None
         try:
-            return dict(self._belonging(self.metrics, read_json(self.metrics)))
+            return self.load_record()
         except ValueError as error:
             warnings.warn(f"numbers are computed again: {error}", stacklevel=2)
             return None
@@ -218,17 +224,28 @@ class RunFolder:
             if other != file:
                 other.unlink()
 
-    def read_resamples(self, record: Record) -> Arrays:
-        """Return {number: (R,)} that belong to the record; empty, with a warning, where they cannot be used."""
+    def load_resamples(self, record: Record) -> Arrays:
+        """Return {number: (R,)} that belong to the record; empty where it has none.
+
+        Raises ValueError naming the file where it is damaged, another run's, or of other numbers.
+        """
         named = record.get("resamples")
-        file = self.path / named["file"] if named else self.path
-        if not named or not file.exists():
+        if named is None:
             return {}
+        if not isinstance(named, dict) or not re.fullmatch(RESAMPLES, str(named.get("file"))):
+            raise ValueError(f"{self.metrics} names its resamples {named!r}, not a file of this folder")
+        file = self.path / named["file"]
+        if not file.exists():
+            return {}
+        arrays, about = load_arrays(file)
+        if self._belonging(file, about).get("numbers") != named["numbers"]:
+            raise ForeignFileError(f"{file} holds the resamples of other numbers than {self.metrics}")
+        return arrays
+
+    def read_resamples(self, record: Record) -> Arrays:
+        """Return what `load_resamples` does; empty, with a warning, where it cannot be used."""
         try:
-            arrays, about = load_arrays(file)
-            if self._belonging(file, about).get("numbers") != named["numbers"]:
-                raise ForeignFileError(f"{file} holds the resamples of other numbers than {self.metrics}")
-            return arrays
+            return self.load_resamples(record)
         except ValueError as error:
             warnings.warn(f"resamples not used: {error}", stacklevel=2)
             return {}

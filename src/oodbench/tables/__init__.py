@@ -1,32 +1,36 @@
 """The numbers of all finished runs as the tables of a paper: Markdown, LaTeX and one long CSV.
 
-load: folders -> runs. cells: a row's numbers in a column, and what is bold. sections, by, matrix, calibration,
-published: runs -> tables. labels, captions: their words. render: tables -> text.
-A run is read from its config.yaml, its metrics.json and its resamples. What sets two runs apart is found by comparing
-their configurations, so a loss that is added tomorrow has its row and its caption without a line here.
+results, fields: folders -> runs. labels, notes, formulas: words. cells: a row's numbers in a column, and what is bold.
+sections, by, matrix, calibration, published: runs -> tables. render: tables -> text. long_format: runs -> runs.csv.
+A run is read from its config.yaml, its metrics.json and its resamples. Differences between runs are found by comparing
+their configurations, and a metric is described by its record, so that a new loss or metric needs no line here.
 Shares in [0, 1] in files and in code; percent only where a cell is printed.
 """
 
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+from oodbench.evaluation.metrics import OOD_METRICS
 from oodbench.storage import write_atomic
 from oodbench.tables.by import check_keys, tables_by
 from oodbench.tables.calibration import calibration_table
+from oodbench.tables.long_format import FIELDS, long_format
 from oodbench.tables.matrix import matrix_tables
-from oodbench.tables.notes import AGAIN, FPR
+from oodbench.tables.notes import AGAIN, OWN
 from oodbench.tables.published import Published, load_published, published_table
 from oodbench.tables.render import to_latex, to_markdown
-from oodbench.tables.results import FIELDS, Result, load_runs, long_format
+from oodbench.tables.results import Found, Result, Unreadable, load_runs
 from oodbench.tables.sections import Table, by_protocol, section
 
-FIRST = ("ood_score", "msp")  # of the scores; the others follow by name
+FIRST = (OWN, "msp")  # of the scores; the others follow by name
+CONVENTIONS = sorted({metric.convention for metric in OOD_METRICS.values()} - {""})
+DEFAULT = "idpos"  # the convention whose tables have no suffix in their file's name
 
 
 def tables_of(
     runs: Iterable[Result], published: Iterable[Published], fpr: str, detectors: Sequence[str]
 ) -> list[Table]:
-    """Of one data set's runs a table per protocol, with one of its calibration; the published rows beneath."""
+    """Return a table per protocol of one data set's runs, with one of calibration each; the published rows beneath."""
     runs, tables = list(runs), []
     for group in by_protocol(runs):
         table, calibration = section(group, fpr, detectors), calibration_table(group)
@@ -37,36 +41,54 @@ def tables_of(
 
 
 def write_tables(
-    results_dir: Path, runs: Sequence[Result], published: Path, fpr: str, detectors: Sequence[str]
+    results_dir: Path,
+    runs: Sequence[Result],
+    published: Path,
+    fpr: str,
+    detectors: Sequence[str],
+    unreadable: Sequence[Unreadable] = (),
 ) -> None:
     """<dataset>.md, <dataset>.tex and runs.csv in `results_dir`; none is written before all are made.
 
-    ValueError for a detector that no run has, or published rows that cannot be read.
+    With fpr="oodpos" <dataset>.oodpos.md and .tex, as in the functions below; runs.csv has both conventions. The runs
+    that cannot be read are named above the tables. Raises ValueError for a detector that no run has, or published rows
+    that cannot be read.
     """
     check_detectors(runs, detectors)
     rows, csv = load_published(published), long_format(runs).to_csv(index=False, lineterminator="\n")
-    _write(results_dir, runs, "", "", lambda own: tables_of(own, rows, fpr, detectors))
+    _write(results_dir, runs, unreadable, fpr, "", "", lambda own: tables_of(own, rows, fpr, detectors))
     write_atomic(results_dir / "runs.csv", csv)
 
 
 def write_by(
-    results_dir: Path, runs: Sequence[Result], fpr: str, detectors: Sequence[str], keys: Sequence[str]
+    results_dir: Path,
+    runs: Sequence[Result],
+    fpr: str,
+    detectors: Sequence[str],
+    keys: Sequence[str],
+    unreadable: Sequence[Unreadable] = (),
 ) -> None:
     """<dataset>.by-<keys>.md and .tex, for the data sets of which a run has the keys. ValueError where none has."""
     check_detectors(runs, detectors)
     check_keys(runs, keys)
-    options = f" --by {' '.join(keys)}"
-    _write(results_dir, runs, f".by-{'+'.join(keys)}", options, lambda own: tables_by(own, fpr, detectors, keys))
+    suffix, options = f".by-{'+'.join(keys)}", f" --by {' '.join(keys)}"
+    _write(results_dir, runs, unreadable, fpr, suffix, options, lambda own: tables_by(own, fpr, detectors, keys))
 
 
-def write_matrix(results_dir: Path, runs: Sequence[Result], fpr: str, detectors: Sequence[str]) -> None:
+def write_matrix(
+    results_dir: Path,
+    runs: Sequence[Result],
+    fpr: str,
+    detectors: Sequence[str],
+    unreadable: Sequence[Unreadable] = (),
+) -> None:
     """<dataset>.matrix.md and .tex: every loss with every detector."""
     check_detectors(runs, detectors)
 
     def tables(own: Sequence[Result]) -> list[Table]:
         return [table for group in by_protocol(own) for table in matrix_tables(group, fpr, detectors)]
 
-    _write(results_dir, runs, ".matrix", " --matrix", tables)
+    _write(results_dir, runs, unreadable, fpr, ".matrix", " --matrix", tables)
 
 
 def all_detectors(runs: Iterable[Result]) -> list[str]:
@@ -83,15 +105,22 @@ def check_detectors(runs: Sequence[Result], detectors: Sequence[str]) -> None:
 def _write(
     results_dir: Path,
     runs: Sequence[Result],
+    unreadable: Sequence[Unreadable],
+    fpr: str,
     suffix: str,
     options: str,
     make: Callable[[Sequence[Result]], list[Table]],
 ) -> None:
+    if fpr != DEFAULT:
+        suffix, options = f".{fpr}{suffix}", f"{options} --fpr {fpr}"
     texts = {}
     for dataset in sorted({run.dataset for run in runs}):
         tables = make([run for run in runs if run.dataset == dataset])
+        left_out = [
+            reason.replace(f"{results_dir}/", "") for folder, reason in unreadable if folder.parts[-5] == dataset
+        ]
         if tables:
-            texts[f"{dataset}{suffix}.md"] = to_markdown(dataset, tables, options)
-            texts[f"{dataset}{suffix}.tex"] = to_latex(dataset, tables)
+            texts[f"{dataset}{suffix}.md"] = to_markdown(dataset, tables, options, left_out)
+            texts[f"{dataset}{suffix}.tex"] = to_latex(dataset, tables, left_out)
     for name, text in texts.items():
         write_atomic(results_dir / name, text)

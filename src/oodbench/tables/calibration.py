@@ -1,4 +1,4 @@
-"""Runs -> the table of how their probabilities are meant: as the loss reads them, and with a temperature."""
+"""Runs -> the table of calibration metrics, of three versions of the probabilities."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -7,113 +7,120 @@ from typing import Any
 
 import numpy as np
 
-from oodbench.tables.cells import MISSING, Bold, Cell, bold, text_of
+from oodbench.evaluation.metric import MISSING
+from oodbench.evaluation.metrics import CALIBRATION_METRICS, ID_METRICS
+from oodbench.tables.cells import Bold, Cell, bold, no_cell, text_of
 from oodbench.tables.labels import Row, protocol, row_labels, row_of
-from oodbench.tables.notes import AGAIN, SPREAD, bold_notes, shared_seeds
-from oodbench.tables.results import Result, resamples
+from oodbench.tables.notes import AGAIN, SPREAD, bold_notes, definitions, shared_seeds
+from oodbench.tables.results import Result
 from oodbench.tables.sections import Table
 
-READINGS = {"own": "own", "normalised": "normalised", "temperature_scaled": "temperature-scaled"}
-NAMES = {
-    "ece": "ECE ↓",
-    "adaptive_ece": "adaptive ECE ↓",
-    "classwise_ece": "class-wise ECE ↓",
-    "mce": "MCE ↓",
-    "nll": "NLL ↓",
-    "brier": "Brier ↓",
-}
-RESAMPLED = ("ece", "nll", "brier")  # of the own reading
-NOT_SHARES = ("nll", "brier")  # nats, and a sum of squares in [0, 2]
+VERSIONS = {"own": "predictive", "normalised": "normalised", "temperature_scaled": "temperature-scaled"}
 NO_TEMPERATURE = "no finite temperature is the best one for a half of the images"
 MEANING = [
-    "Calibration errors in percent, NLL in nats, Brier in [0, 2]; of three readings of the same outputs.",
-    "own: the probabilities as the loss reads its logits, whose rows need not sum to one. "
-    "normalised: shares of their sum, the same as own for a loss whose rows sum to one. Where they do not, own NLL and "
-    "Brier are no proper scores: they take no part in bold. "
-    "temperature-scaled: softmax of log p / T, each half of the test images with the T that has the smallest NLL on "
-    "the other half (T: mean of the two); its T = 1 is the normalised reading.",
+    "Calibration errors in percent; three versions of the probabilities of the same outputs.",
+    "predictive: the predictive probabilities of the loss, which need not sum to one. normalised: divided by their "
+    "sum, the same as predictive for a loss whose probabilities sum to one. Where they do not, predictive NLL and "
+    "Brier are no proper scores and take no part in bold. temperature-scaled: softmax of log p / T, each half of the "
+    "test images with the T of the smallest NLL on the other half (T: mean of the two); with T = 1 it is the "
+    "normalised version.",
 ]
+Version = tuple[str, str]  # version of the probabilities, metric
 
 
 def calibration_table(runs: Sequence[Result]) -> Table | None:
-    """Of runs of one protocol, a row a configuration; None where no run has such numbers."""
+    """Return the table of runs of one protocol, a row a configuration; None where no run has such numbers."""
     labels = row_labels(runs)
     seeds = Counter(row_of(run) for run in runs)
     cells = _cells(runs)
-    readings = [reading for reading in READINGS if any(key[1] == reading for key in cells)]
-    if not readings:
+    versions = [version for version in VERSIONS if any(key[1] == version for key in cells)]
+    if not versions:
         return None
-    columns = list(product(readings, NAMES))
+    columns = list(product(versions, CALIBRATION_METRICS))
     improper = {row_of(run) for run in runs if "normalised" in run.calibration}
 
-    def compared(reading: str, metric: str) -> dict[Row, Cell]:
-        left_out = improper if reading == "own" and metric in NOT_SHARES else set()
-        return {row: cells[row, reading, metric] for row in labels.keys() - left_out if (row, reading, metric) in cells}
+    def compared(version: str, metric: str) -> dict[Row, Cell]:
+        left_out = improper if version == "own" and CALIBRATION_METRICS[metric].proper_score else set()
+        return {row: cells[row, version, metric] for row in labels.keys() - left_out if (row, version, metric) in cells}
 
-    best = {(reading, metric): bold(compared(reading, metric), metric) for reading, metric in columns}
+    best = {
+        (version, metric): bold(compared(version, metric), CALIBRATION_METRICS[metric]) for version, metric in columns
+    }
     rows = [
         [
             label,
             str(seeds[row]),
             *(
-                text_of(cells.get((row, *column)), seeds[row], row in best[column].keys, column[1] not in NOT_SHARES)
+                text_of(
+                    cells.get((row, *column)), seeds[row], row in best[column].keys, CALIBRATION_METRICS[column[1]].unit
+                )
                 for column in columns
             ),
             _temperature([run for run in runs if row_of(run) == row]),
         ]
         for row, label in labels.items()
     ]
-    header = [(READINGS[reading], NAMES[metric]) for reading, metric in columns]
-    without = ", ".join(f"`{label}`" for row, label in labels.items() if (row, "own", "ece") not in cells)
-    notes = [*MEANING, SPREAD, *_bold_notes(best), *shared_seeds(_named(best), runs)]
-    notes += [f"{MISSING} scored without these numbers, {AGAIN}: {without}."] if without else []
-    none = {
-        f"`{labels[row_of(run)]}`" for run in runs if run.calibration and not run.calibration.get("temperature_scaled")
-    }
-    notes += [f"{MISSING} under temperature-scaled: {NO_TEMPERATURE}: {', '.join(sorted(none))}."] if none else []
-    header = [("", "Loss"), ("", "n"), *header, (READINGS["temperature_scaled"], "T")]
+    header = [(VERSIONS[version], CALIBRATION_METRICS[metric].title) for version, metric in columns]
+    header = [("", "Loss"), ("", "n"), *header, (VERSIONS["temperature_scaled"], "T")]
+    notes = [*MEANING, definitions(CALIBRATION_METRICS.values()), SPREAD, *_bold_notes(best)]
+    notes += [*shared_seeds(_named(best), runs), *_dashes(runs, labels, cells)]
     return Table(f"Calibration: {protocol(runs[0])}", header, rows, notes, 1)
 
 
 def _cells(runs: Sequence[Result]) -> dict[tuple[Row, str, str], Cell]:
-    """By row, reading and metric; only the own ECE, NLL and Brier score have resamples."""
+    """By row, version and metric; only of the predictive probabilities are there resamples."""
     cells: dict[tuple[Row, str, str], Cell] = {}
-    readings = READINGS if any("normalised" in run.calibration for run in runs) else READINGS.keys() - {"normalised"}
+    versions = VERSIONS if any("normalised" in run.calibration for run in runs) else VERSIONS.keys() - {"normalised"}
     for run in runs:
-        resampled = resamples(run.folder) if run.calibration else {}
         own: Mapping[str, Any] = run.calibration.get("own") or {}
-        for reading, metric in product(readings, NAMES):
-            numbers = run.calibration.get(reading, own if reading == "normalised" else None) or {}
-            if metric not in numbers:
-                continue
-            cell = cells.setdefault((row_of(run), reading, metric), Cell({}, {}, {}, set()))
-            cell.values[run.seed] = numbers[metric]
-            if _is_resampled((reading, metric)) and ("", "", metric) in run.intervals:
-                cell.intervals[run.seed] = run.intervals["", "", metric]
-            if _is_resampled((reading, metric)) and metric in resampled:
-                cell.resampled[run.seed] = resampled[metric]
-            if digest := run.digests.get("test"):
-                cell.digests.add((digest,))
+        for version, metric in product(versions, CALIBRATION_METRICS):
+            numbers = run.calibration.get(version, own if version == "normalised" else None) or {}
+            if metric in numbers:
+                cell = cells.setdefault((row_of(run), version, metric), no_cell())
+                cell.add(run, ("", "", metric), numbers[metric], resampled=_is_resampled((version, metric)))
     return cells
 
 
 def _temperature(runs: Sequence[Result]) -> str:
     """Mean over seeds of the mean of each run's two"""
-    scaled = [run.calibration.get("temperature_scaled") for run in runs]
-    values = [float(np.mean(numbers["temperatures"])) for numbers in scaled if numbers]
+    scaled = [run.calibration.get("temperature_scaled") or {} for run in runs]
+    values = [float(np.mean(numbers["temperatures"])) for numbers in scaled if "temperatures" in numbers]
     return f"{np.mean(values):.3g}" if values else MISSING
 
 
-def _bold_notes(best: Mapping[tuple[str, str], Bold]) -> list[str]:
-    return [
-        *bold_notes(_named({column: mark for column, mark in best.items() if _is_resampled(column)})),
-        "Only own ECE, NLL and Brier have resamples, so an interval and a test; elsewhere bold is the best mean alone.",
+def _bold_notes(best: Mapping[Version, Bold]) -> list[str]:
+    resampled = {version: mark for version, mark in best.items() if _is_resampled(version)}
+    names = [CALIBRATION_METRICS[metric].heading for _, metric in resampled]
+    tested = ", ".join(names[:-1]) + " and " * (len(names) > 1) + "".join(names[-1:])
+    only = f"Only predictive {tested} have resamples, so an interval and a test; elsewhere bold is the best mean alone."
+    return [*bold_notes(_named(resampled)), only]
+
+
+def _named(best: Mapping[Version, Bold]) -> dict[str, Bold]:
+    return {
+        f"{VERSIONS[version]} {CALIBRATION_METRICS[metric].title}": mark for (version, metric), mark in best.items()
+    }
+
+
+def _dashes(runs: Sequence[Result], labels: Mapping[Row, str], cells: Mapping[tuple[Row, str, str], Cell]) -> list[str]:
+    """Why cells are empty."""
+    present = {(row, metric) for row, version, metric in cells if version == "own"}
+    lacking: dict[str, list[str]] = {}
+    for metric in CALIBRATION_METRICS.values():
+        rows = ", ".join(f"`{label}`" for row, label in labels.items() if (row, metric.name) not in present)
+        lacking.setdefault(rows, []).append(metric.heading)
+    notes = [
+        f"{MISSING} scored without {', '.join(names) if len(names) < len(CALIBRATION_METRICS) else 'these numbers'}, "
+        f"{AGAIN}: {rows}."
+        for rows, names in lacking.items()
+        if rows
     ]
+    none = {
+        f"`{labels[row_of(run)]}`" for run in runs if run.calibration and not run.calibration.get("temperature_scaled")
+    }
+    notes += [f"{MISSING} under temperature-scaled: {NO_TEMPERATURE}: {', '.join(sorted(none))}."] if none else []
+    return notes
 
 
-def _named(best: Mapping[tuple[str, str], Bold]) -> dict[str, Bold]:
-    return {f"{READINGS[reading]} {NAMES[metric]}": mark for (reading, metric), mark in best.items()}
-
-
-def _is_resampled(column: tuple[str, str]) -> bool:
-    return column[0] == "own" and column[1] in RESAMPLED
+def _is_resampled(version: Version) -> bool:
+    return version[0] == "own" and version[1] in ID_METRICS and ID_METRICS[version[1]].resampled is not None

@@ -1,27 +1,23 @@
-"""What stands in a cell, and which cells of a column are bold."""
+"""Cells of tables: their text, and which of a column are bold."""
 
 from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
 from typing import NamedTuple, TypeVar
 
 import numpy as np
 
-from oodbench.evaluation.bootstrap import Interval
-from oodbench.evaluation.metrics import Array
-from oodbench.evaluation.significance import indistinguishable_from_best, over_seeds
+from oodbench.evaluation.arrays import Array
+from oodbench.evaluation.intervals import Interval
+from oodbench.evaluation.metric import MISSING, Metric, Unit, arrays_key
+from oodbench.evaluation.significance import Spread, indistinguishable_from_best, over_seeds
+from oodbench.tables.fields import Key
 from oodbench.tables.labels import Row
-from oodbench.tables.results import Result, resamples
+from oodbench.tables.results import Result
 
-MISSING = "—"
-LARGER_IS_BETTER = {  # every metric stands here: none is taken for the wrong direction because it is new
-    **dict.fromkeys(("accuracy", "auroc", "aupr_in", "aupr_out"), True),
-    **dict.fromkeys(("ece", "adaptive_ece", "classwise_ece", "mce", "nll", "brier"), False),
-    **dict.fromkeys(("fpr95_idpos", "fpr95_oodpos"), False),
-}
-Key = TypeVar("Key", bound=Hashable)
+AnyKey = TypeVar("AnyKey", bound=Hashable)
 
 
 class Column(NamedTuple):
-    """Where a column's numbers are in the long format; `ood` is "" for what does not depend on an OOD set."""
+    """A metric on an OOD set; `ood` is "" for a metric that depends on none."""
 
     near: bool
     ood: str
@@ -41,16 +37,34 @@ class Cell(NamedTuple):
     def mean(self) -> float:
         return float(np.mean(list(self.values.values())))
 
+    def spread(self, unit: Unit) -> Spread:
+        return over_seeds(np.array(list(self.values.values())), unit.largest)
+
+    def add(self, run: Result, key: Key, value: float, *, resampled: bool = True) -> None:
+        """A run's number; resampled: take its interval and its resamples, too."""
+        self.values[run.seed] = value
+        if resampled and key in run.intervals:
+            self.intervals[run.seed] = run.intervals[key]
+        if resampled and (name := arrays_key(*key)) in run.resampled:
+            self.resampled[run.seed] = run.resampled[name]
+        digests = [run.digests.get(name, "") for name in ("test", key[0]) if name]
+        if all(digests):  # early runs do not say
+            self.digests.add(tuple(digests))
+
 
 Cells = dict[tuple[Row, str, Column], Cell]  # by row, detector and column
 
 
 class Bold(NamedTuple):
-    """Of a column: its best cells, the seeds on which they were compared, and why they were not, if they were not."""
+    """The best cells of a column, the seeds on which they were compared, or the reason why they were not."""
 
     keys: Collection[Hashable]
     seeds: tuple[int, ...] = ()
     untested: str = ""
+
+
+def no_cell() -> Cell:
+    return Cell({}, {}, {}, set())
 
 
 def cells_of(
@@ -59,75 +73,69 @@ def cells_of(
     """The numbers of these detectors and metrics, and those that depend on no detector."""
     cells: Cells = {}
     for run in runs:
-        resampled = resamples(run.folder)
         for key, value in run.numbers.items():
             ood, detector, metric = key
-            if metric not in metrics or (detector and detector not in detectors):
-                continue
-            column = Column(ood in run.near, ood, run.ood_images.get(ood, 0), metric)
-            cell = cells.setdefault((row_of(run), detector, column), Cell({}, {}, {}, set()))
-            cell.values[run.seed] = value
-            if key in run.intervals:
-                cell.intervals[run.seed] = run.intervals[key]
-            if (name := "/".join(filter(None, key))) in resampled:
-                cell.resampled[run.seed] = resampled[name]
-            digests = [run.digests.get(name, "") for name in ("test", ood) if name]
-            if all(digests):  # early runs do not say
-                cell.digests.add(tuple(digests))
+            if metric in metrics and (not detector or detector in detectors):
+                column = Column(ood in run.near, ood, run.ood_images.get(ood, 0), metric)
+                cells.setdefault((row_of(run), detector, column), no_cell()).add(run, key, value)
     return cells
 
 
-def bold(column: Mapping[Key, Cell], metric: str) -> Bold:
+def bold(column: Mapping[AnyKey, Cell], metric: Metric) -> Bold:
     """The best mean, all equal to it, and all that are not distinguishable from the best on the seeds all share.
 
     The best on the shared seeds may be another than the best mean; both are in. A cell alone is not compared.
     """
     if len(column) < 2:
         return Bold([])
-    larger = LARGER_IS_BETTER[metric]
+    larger = metric.higher_is_better
     best = (max if larger else min)(cell.mean for cell in column.values())
     ties = [key for key, cell in column.items() if abs(cell.mean - best) < 1e-12]  # thrice .05 has not the mean .05
     seeds = sorted(set[int].intersection(*(set(cell.values) for cell in column.values())))
-    if not seeds:
-        return Bold(ties, untested="the rows share no seed")
-    if any(seed not in cell.resampled for cell in column.values() for seed in seeds):
-        return Bold(ties, untested="resamples are missing")
-    if len(set[tuple[str, ...]].union(*(cell.digests for cell in column.values()))) > 1:
-        return Bold(ties, untested="the rows' images differ")
+    if reason := _untested(metric, column.values(), seeds):
+        return Bold(ties, untested=reason)
     values = {key: np.array([cell.values[seed] for seed in seeds]) for key, cell in column.items()}
-    resampled = {key: [cell.resampled[seed] for seed in seeds] for key, cell in column.items()}
-    if len({len(each) for rows in resampled.values() for each in rows}) > 1:
-        return Bold(ties, untested="the rows' numbers of resamples differ")
-    stacked = {key: np.stack(rows) for key, rows in resampled.items()}
+    stacked = {key: np.stack([cell.resampled[seed] for seed in seeds]) for key, cell in column.items()}
     found = indistinguishable_from_best(values, stacked, larger, normal_tail=True)
     return Bold({*ties, *found}, tuple(seeds))
 
 
-def text_of(cell: Cell | None, n: int, is_bold: bool, percent: bool = True) -> str:
+def _untested(metric: Metric, cells: Collection[Cell], seeds: Collection[int]) -> str:
+    """Why these cells cannot be compared on these seeds; "" where they can"""
+    if metric.resampled is None:
+        return "this metric has no form for resampled images"
+    if not seeds:
+        return "the rows share no seed"
+    if any(seed not in cell.resampled for cell in cells for seed in seeds):
+        return "resamples are missing"
+    if len(set[tuple[str, ...]].union(*(cell.digests for cell in cells))) > 1:
+        return "the rows' images differ"
+    if len({len(cell.resampled[seed]) for cell in cells for seed in seeds}) > 1:
+        return "the rows' numbers of resamples differ"
+    return ""
+
+
+def text_of(cell: Cell | None, n: int, is_bold: bool, unit: Unit) -> str:
     """Mean ± sample deviation, or of one seed the value [interval over images]. `n` is the row's number of seeds, and a
     cell with fewer says so.
     """
     if cell is None:
         return MISSING
-    mean, deviation, seeds, _ = over_seeds(np.array(list(cell.values.values())))
-    text = _number(mean, percent, 2)
-    if deviation is not None:
-        text += f" ± {_number(deviation, percent, 2)}"
+    spread = cell.spread(unit)
+    text = unit.text(spread.mean)
+    if spread.deviation is not None:
+        text += f" ± {unit.text(spread.deviation)}"
     elif cell.intervals:
-        text += " " + interval_text(next(iter(cell.intervals.values())), percent)
-    text += f" (n={seeds})" * (seeds != n)
+        text += " " + unit.ends(next(iter(cell.intervals.values())))
+    text += fewer(cell, n)
     return f"**{text}**" if is_bold else text
 
 
-def interval_text(interval: Interval, percent: bool = True) -> str:
-    return f"[{_number(interval[0], percent, 1)}, {_number(interval[1], percent, 1)}]"
+def fewer(cell: Cell, n: int) -> str:
+    """Return " (n=...)" for a cell that has fewer seeds than its row."""
+    return f" (n={len(cell.values)})" * (len(cell.values) != n)
 
 
-def interval_of(cell: Cell) -> Interval | None:
-    """Of several seeds the t-interval of their mean, of one that over images, if it has one."""
-    return over_seeds(np.array(list(cell.values.values()))).interval or next(iter(cell.intervals.values()), None)
-
-
-def _number(value: float, percent: bool, decimals: int) -> str:
-    """What is no share has three decimals"""
-    return f"{100 * value:.{decimals}f}" if percent else f"{value:.3f}"
+def interval_of(cell: Cell, unit: Unit) -> Interval | None:
+    """Return the interval of the mean of several seeds, of one seed that over images, if it has one."""
+    return cell.spread(unit).interval or next(iter(cell.intervals.values()), None)

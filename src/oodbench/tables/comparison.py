@@ -3,38 +3,40 @@
 A side is a run's folder, or the folder above its seeds. Seeds are paired, images are resampled alike in both.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from oodbench.evaluation.metrics import OOD_METRICS
+from oodbench.evaluation.arrays import Array
+from oodbench.evaluation.metric import arrays_key
+from oodbench.evaluation.metrics import ID_METRICS, OOD_METRICS, metric_of
 from oodbench.evaluation.significance import Comparison, compare, holm
-from oodbench.storage import Arrays
-from oodbench.tables.cells import LARGER_IS_BETTER
+from oodbench.tables.fields import Key
 from oodbench.tables.notes import AGAIN
-from oodbench.tables.results import OF_A_RUN, Key, Result, load_run, resamples
+from oodbench.tables.results import Result, load_run
 
-NOT_SHARES = ("nll", "brier")  # of all others the difference is shown in percentage points
 Pair = tuple[Result, Result]
+Keys = tuple[Key, Key]  # of A's number and of B's
 
 
 class Line(NamedTuple):
-    """A minus B in one metric; `adjusted` is Holm's p over all lines."""
+    """A minus B in one metric. A side may lack the metric, and a metric without resamples has no test."""
 
     ood: str  # "" for a metric of no OOD set
     metric: str
     images: str
-    test: Comparison
-    adjusted: float
+    difference: float | None
+    test: Comparison | None
+    adjusted: float  # Holm's p over all tests
 
     @property
     def better(self) -> str:
-        """ "A", "B", or "" where they are not distinguishable at 5 %"""
-        if self.adjusted > 0.05 or self.test.difference == 0:
+        """ "A", "B", or "" where they are not distinguishable at 5 %, or not tested"""
+        if not self.test or self.adjusted > 0.05 or self.test.difference == 0:
             return ""
-        return "A" if (self.test.difference > 0) == LARGER_IS_BETTER[self.metric] else "B"
+        return "A" if (self.test.difference > 0) == metric_of(self.metric).higher_is_better else "B"
 
 
 def load_side(folder: Path) -> dict[int, Result]:
@@ -77,37 +79,36 @@ def _check_images(a: Result, b: Result) -> None:
 
 
 def lines(pairs: list[Pair], detector: str, detector_b: str) -> list[Line]:
-    """Every metric of the OOD sets that both have, A read with `detector` and B with `detector_b`; and, of two runs,
+    """Every metric of the OOD sets that both have, A scored by `detector` and B by `detector_b`; and, of two runs,
     the metrics that depend on no score. ValueError for a detector without numbers and for missing resamples.
     """
     a = pairs[0][0]
     same = all(first.folder == second.folder for first, second in pairs)
     if same and detector == detector_b:
-        raise ValueError("A and B are the same run read with the same detector; name another with --detector-b")
+        raise ValueError("A and B are the same run scored by the same detector; name another with --detector-b")
     for side, name in enumerate((detector, detector_b)):
         for pair in pairs:
             _check_detector(pair[side], name)
-    rows: list[tuple[Key, Key, str]] = []
+    rows: list[tuple[Keys, str]] = []
     if not same:
-        rows += [(("", "", m), ("", "", m), f"{a.test_images:,}") for m in OF_A_RUN]
+        rows += [((("", "", m), ("", "", m)), f"{a.test_images:,}") for m in ID_METRICS]
     for ood in sorted(a.ood_images, key=lambda ood: (ood not in a.near, ood)):
-        if not all(_has(first, ood, detector) and _has(second, ood, detector_b) for first, second in pairs):
-            continue
-        images = f"{a.test_images:,} + {a.ood_images[ood]:,}"
-        rows += [((ood, detector, m), (ood, detector_b, m), images) for m in OOD_METRICS]
+        if all(_has(first, ood, detector) and _has(second, ood, detector_b) for first, second in pairs):
+            images = f"{a.test_images:,} + {a.ood_images[ood]:,}"
+            rows += [(((ood, detector, m), (ood, detector_b, m)), images) for m in OOD_METRICS]
     if not rows:
         raise ValueError(f"A with {detector} and B with {detector_b} have no OOD set in common")
-    loaded = [(resamples(first.folder), resamples(second.folder)) for first, second in pairs]
-    tests = [_test(pairs, loaded, key_a, key_b) for key_a, key_b, _ in rows]
-    adjusted = holm(np.array([test.p_value for test in tests]))
+    tests = [_test(pairs, keys) for keys, _ in rows]
+    adjusted = iter(holm(np.array([test.p_value for test in tests if test])))
     return [
-        Line(key[0], key[2], images, test, float(p))
-        for (key, _, images), test, p in zip(rows, tests, adjusted, strict=True)
+        Line(keys[0][0], keys[0][2], images, _difference(pairs, keys), test, float(next(adjusted)) if test else 1.0)
+        for (keys, images), test in zip(rows, tests, strict=True)
     ]
 
 
 def _has(run: Result, ood: str, detector: str) -> bool:
-    return all((ood, detector, metric) in run.numbers for metric in OOD_METRICS)
+    """True where some metric was computed"""
+    return any((ood, detector, metric) in run.numbers for metric in OOD_METRICS)
 
 
 def _check_detector(run: Result, detector: str) -> None:
@@ -117,79 +118,36 @@ def _check_detector(run: Result, detector: str) -> None:
         raise ValueError(f"{run.folder} has no detector {detector}; it has {', '.join(sorted(run.detectors))}")
 
 
-def _test(pairs: list[Pair], loaded: list[tuple[Arrays, Arrays]], key_a: Key, key_b: Key) -> Comparison:
-    values = np.array([[first.numbers[key_a], second.numbers[key_b]] for first, second in pairs])
-    resampled = [
-        [_resampled(run, arrays, key) for run, arrays, key in zip(pair, both, (key_a, key_b), strict=True)]
-        for pair, both in zip(pairs, loaded, strict=True)
-    ]
-    if len(sizes := {len(each) for pair in resampled for each in pair}) > 1:
+def _values(pairs: list[Pair], keys: Keys) -> Array | None:
+    """(S, 2), or None where a run lacks the metric"""
+    if all(key in run.numbers for pair in pairs for run, key in zip(pair, keys, strict=True)):
+        return np.array([[run.numbers[key] for run, key in zip(pair, keys, strict=True)] for pair in pairs])
+    return None
+
+
+def _difference(pairs: list[Pair], keys: Keys) -> float | None:
+    values = _values(pairs, keys)
+    return None if values is None else float(np.mean(values[:, 0] - values[:, 1]))
+
+
+def _test(pairs: list[Pair], keys: Keys) -> Comparison | None:
+    """None where a run lacks the metric or has no resamples of it; a difference of shares is cut to [-1, 1]."""
+    metric, values = metric_of(keys[0][2]), _values(pairs, keys)
+    if values is None or metric.resampled is None:
+        return None
+    resampled = [[_resampled(run, key) for run, key in zip(pair, keys, strict=True)] for pair in pairs]
+    if any(each is None for pair in resampled for each in pair):
+        return None
+    if len(sizes := {len(each) for pair in resampled for each in pair if each is not None}) > 1:
         raise ValueError(f"the runs have {' and '.join(map(str, sorted(sizes)))} resamples; {AGAIN}")
     both = np.array(resampled)  # (S, 2, R)
-    return compare(values[:, 0], values[:, 1], both[:, 0], both[:, 1], normal_tail=True)
+    test = compare(values[:, 0], values[:, 1], both[:, 0], both[:, 1], normal_tail=True)
+    low, high = test.interval
+    return test._replace(interval=(max(low, -metric.unit.largest), min(high, metric.unit.largest)))
 
 
-def _resampled(run: Result, arrays: Arrays, key: Key) -> np.ndarray:
-    name = "/".join(filter(None, key))
-    if name not in arrays:
-        raise ValueError(f"{run.folder} has no resamples of {name}; {AGAIN.replace('them', 'it')}")
-    return arrays[name]
-
-
-def report(pairs: list[Pair], detector: str, detector_b: str, found: list[Line], alone: Collection[int]) -> str:
-    """For the terminal: a line a metric, then who is better in how many, and what that means.
-
-    alone: seeds that one side has and the other has not.
-    """
-    head = f"{'OOD set':<{_wide(found)}}  {'metric':<12}{'A - B':>8}  {'95 % interval':<19}{'p':>9}{'Holm p':>9}"
-    rows = [head + "  better  images"]
-    for line in found:
-        scale, decimals = (1, 4) if line.metric in NOT_SHARES else (100, 2)
-        low, high = (f"{scale * end:+.{decimals}f}" for end in line.test.interval)
-        rows.append(
-            f"{line.ood or '-':<{_wide(found)}}  {line.metric:<12}{scale * line.test.difference:>+8.{decimals}f}  "
-            f"{f'[{low}, {high}]':<19}{_p(line.test.p_value):>9}{_p(line.adjusted):>9}  {line.better or '-':<6}  "
-            f"{line.images}"
-        )
-    n = len(pairs)
-    seeds = ", ".join(_seed(*pair) for pair in pairs)
-    if n > 1 or pairs[0][0].seed == pairs[0][1].seed:
-        seeds += f"; of one side alone, left out: {', '.join(map(str, sorted(alone)))}" if alone else ""
-    left = sorted({ood for pair in pairs for run in pair for ood in run.ood_images} - {line.ood for line in found})
-    sets = [f"OOD sets without numbers on both sides, left out: {', '.join(left)}"] if left else []
-    sides = [
-        f"{name}: {_name(run, n)}, {d}" for name, run, d in zip("AB", pairs[0], (detector, detector_b), strict=True)
-    ]
-    ahead = [sum(line.better == side for line in found) for side in "AB"]
-    verdict = (
-        f"Of {len(found)} numbers A is better in {ahead[0]}, B in {ahead[1]}; {len(found) - sum(ahead)} are not "
-        "distinguishable (5 %, Holm's correction over all lines)."
-    )
-    meaning = (
-        "n = 1: paired bootstrap over the images; it compares these two networks, not their losses' other trainings."
-        if n == 1
-        else f"n = {n}: paired over seeds and resampled images; it speaks of other trainings and other images."
-    )
-    units = (
-        "A - B in percentage points, nll in nats, brier in [0, 2]; better: higher accuracy, auroc, aupr; else lower."
-    )
-    improper = [name for i, name in enumerate("AB") if any("normalised" in pair[i].calibration for pair in pairs)]
-    proper = f"Probabilities of {' and '.join(improper)} do not sum to one: nll and brier are no proper scores of them."
-    caveat = [proper] if improper and any(line.metric in NOT_SHARES for line in found) else []
-    return "\n".join([*sides, f"n = {n}, seeds {seeds}", *sets, "", *rows, "", verdict, meaning, units, *caveat])
-
-
-def _p(value: float) -> str:
-    return f"{value:.4f}" if value >= 0.0001 else "<0.0001"  # far tails rest on a normal law, not on resamples
-
-
-def _wide(found: list[Line]) -> int:
-    return max(len("OOD set"), *(len(line.ood) for line in found))
-
-
-def _seed(a: Result, b: Result) -> str:
-    return str(a.seed) if a.seed == b.seed else f"{a.seed} against {b.seed}"
-
-
-def _name(run: Result, n: int) -> str:
-    return "/".join((run.folder if n == 1 else run.folder.parent).parts[-5 if n == 1 else -4 :])
+def _resampled(run: Result, key: Key) -> Array | None:
+    """(R,); None for a metric that is newer than the run's resamples. Raises ValueError for a run without any."""
+    if not run.resampled:
+        raise ValueError(f"{run.folder} has no resamples of {arrays_key(*key)}; {AGAIN.replace('them', 'it')}")
+    return run.resampled.get(arrays_key(*key))

@@ -1,20 +1,31 @@
-"""Names of rows and tables, found by comparing configurations. `by`: dotted keys that have columns of their own."""
+"""Names of rows and tables, found by comparing configurations. `by`: dotted keys that have columns."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
+from typing import NamedTuple
 
 from oodbench.tables.results import Result
 
-Row = tuple[str, ...]  # the values of `by`, then the configuration's hash
+
+class Row(NamedTuple):
+    """The runs of one row share all this, but not the seed. The hash alone is not enough: it holds no names."""
+
+    by: tuple[str, ...]  # the values of `by`
+    dataset: str
+    backbone: str
+    loss: str
+    recipe: str
+    hash: str
 
 
 def row_of(run: Result, by: Sequence[str] = ()) -> Row:
-    return (*(run.settings[key] for key in by), run.hash)
+    values = tuple(run.settings[key] for key in by)
+    return Row(values, run.dataset, run.backbone, run.loss, run.recipe, run.hash)
 
 
 def protocol(run: Result, by: Sequence[str] = ()) -> str:
-    """What all rows of a table share, and its title: backbone, recipe, epochs, images, precision; less `by`."""
+    """Return the title of a table, shared by its rows: backbone, recipe, epochs, images, precision; less `by`."""
     train = f"{run.train_images:,} training images" + " (subset)" * bool(run.train_limit)
     train += f", {run.held_out:,} held out" * bool(run.held_out)
     test = f"{run.test_images:,} test images" + " (subset)" * bool(run.test_limit)
@@ -41,11 +52,9 @@ def row_labels(runs: Iterable[Result], by: Sequence[str] = ()) -> dict[Row, str]
         }
         keys = differing(settings.values())
         labels |= {row: loss + in_brackets(only(keys, each)) for row, each in settings.items()}
-    times = Counter((row[:-1], label) for row, label in labels.items())  # twice: neither loss nor recipe differs
-    unique = {
-        row: label if times[row[:-1], label] == 1 else f"{label} [{row[-1][:8]}]" for row, label in labels.items()
-    }
-    return dict(sorted(unique.items(), key=lambda item: (*map(numerically, item[0][:-1]), item[1])))
+    times = Counter((row.by, label) for row, label in labels.items())  # twice: neither loss nor recipe differs
+    unique = {row: label if times[row.by, label] == 1 else f"{label} [{row.hash}]" for row, label in labels.items()}
+    return dict(sorted(unique.items(), key=lambda item: (*map(numerically, item[0].by), item[1])))
 
 
 def numerically(value: str) -> tuple[bool, float, str]:

@@ -1,90 +1,132 @@
 """Runs -> losses x detectors: of every OOD set a table with losses as columns, and one of its intervals."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import NamedTuple
 
-from oodbench.tables.cells import MISSING, Bold, Cells, Column, bold, cells_of, interval_of, interval_text
+from oodbench.evaluation.metric import MISSING
+from oodbench.evaluation.metrics import OOD_METRICS
+from oodbench.tables.cells import Bold, Cells, Column, bold, cells_of, fewer, interval_of
 from oodbench.tables.labels import Row, protocol, row_labels, row_of
-from oodbench.tables.notes import FPR, bold_notes, shared_seeds, trained, without_resamples
+from oodbench.tables.notes import (
+    bold_notes,
+    definitions,
+    marks_by_group,
+    shared_seeds,
+    shown,
+    trained,
+    without_metric,
+    without_resamples,
+)
 from oodbench.tables.results import Result
-from oodbench.tables.sections import HEADER, Table, ood_sets
+from oodbench.tables.sections import Table, ood_metrics, ood_sets
 
 SUPERSCRIPT = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 INTERVALS = (
-    "95 % intervals, in percent: n = 1: bootstrap over the test images, of this one network; n > 1: t-interval of the "
-    "mean over training seeds, whose ends may lie beyond 0 and 100."
+    "95 % intervals, in percent; n = 1: bootstrap over the test images, of this one network; n > 1: of the mean over "
+    "training seeds, a t-interval on the logit scale."
 )
+CellKey = tuple[Row, str, Column]
 
 
 def matrix_tables(runs: Sequence[Result], fpr: str, detectors: Sequence[str]) -> list[Table]:
-    """Of runs of one protocol. Bold is within a column, AUROC and FPR@95 each for itself."""
-    labels, metrics = row_labels(runs), ("auroc", f"fpr95_{fpr}")
-    cells, why = cells_of(runs, row_of, detectors, metrics), _reasons(runs)
-    numbers = {reason: i + 1 for i, reason in enumerate(sorted(set(why.values())))}
-    seeds = Counter(row_of(run) for run in runs)
-    header = [("", "Score"), *((label, f"n = {seeds[row]}") for row, label in labels.items())]
+    """Return the tables of runs of one protocol. Bold is within a column, each metric for itself."""
+    metrics = ood_metrics(fpr)
+    cells = cells_of(runs, row_of, detectors, {metric.name for metric in metrics})
+    matrix = _Matrix(row_labels(runs), Counter(row_of(run) for run in runs), detectors, cells, _Dashes(runs))
+    header = [("", "Score"), *((label, f"n = {matrix.seeds[row]}") for row, label in matrix.labels.items())]
     tables = []
     for near, ood, images in ood_sets(runs):
-        columns = [Column(near, ood, images, metric) for metric in metrics]
-        best = {(row, column): _best(cells, row, detectors, column) for row in labels for column in columns}
-        values, intervals, used = [], [], set()
-        for detector in detectors:
-            pairs = {row: [(row, detector, column) for column in columns] for row in labels}
-            dashes = {row: why.get((row, detector), "") for row in labels}
-            used |= {reason for row, reason in dashes.items() if reason and pairs[row][0] not in cells}
-            dash = {
-                row: MISSING + str(numbers.get(reason, "")).translate(SUPERSCRIPT) for row, reason in dashes.items()
-            }
-            values.append([_pair([_value(cells, best, key) for key in pairs[row]], dash[row]) for row in labels])
-            intervals.append([_pair([_interval(cells, key) for key in pairs[row]], dash[row]) for row in labels])
+        columns = [Column(near, ood, images, metric.name) for metric in metrics]
+        best = {(row, column): matrix.best(row, column) for row in matrix.labels for column in columns}
+        values, intervals = (
+            matrix.rows(columns, partial(_value, cells, best)),
+            matrix.rows(columns, partial(_ends, cells)),
+        )
         title = f"{ood} ({'near' if near else 'far'}, {images:,} images); {protocol(runs[0])}"
-        name = f"{HEADER['auroc']} / {HEADER[metrics[1]]}"
-        marks = {labels[row]: mark for (row, _), mark in best.items()}  # alike for both metrics in what is noted
-        footnotes = [f"{str(numbers[reason]).translate(SUPERSCRIPT)} {reason}." for reason in sorted(used)]
+        name = " / ".join(metric.title for metric in metrics)
+        footnotes = matrix.dashes.notes(values)
         notes = [
-            f"{name} in percent, mean over n training seeds. Bold is within a column, for each of the two: "
-            f"which scores a loss is read best with. {trained(runs[0])}",
-            f"FPR@95 is `fpr95_{fpr}`: {FPR[fpr]}.",
-            *bold_notes(marks),
-            *shared_seeds(marks, runs),
-            *without_resamples(runs, labels),
+            f"{name} in percent, mean over n training seeds. Bold is within a column, for each of them: the best "
+            f"scores for a loss. {trained(runs[0])}",
+            definitions(metrics),
+            *_notes_on_bold(runs, matrix.labels, best),
+            *without_resamples(runs, matrix.labels),
             *footnotes,
+            *without_metric(runs, matrix.labels, metrics),
             *[f"{MISSING} without a mark: not scored in these runs."] * any(MISSING in row for row in values),
             *sorted({run.note for run in runs} - {""}),
         ]
-        tables.append(Table(f"{name}, {title}", header, _rows(detectors, values), notes, 1))
-        if any("[" in cell for row in intervals for cell in row):
-            rows = _rows(detectors, intervals)
-            tables.append(Table(f"Intervals of {name}, {title}", header, rows, [INTERVALS, *footnotes], 1))
+        tables.append(Table(f"{name}, {title}", header, values, notes, 1))
+        if any("[" in cell for row in intervals for cell in row[1:]):
+            tables.append(Table(f"Intervals of {name}, {title}", header, intervals, [INTERVALS, *footnotes], 1))
     return tables
 
 
-def _reasons(runs: Sequence[Result]) -> dict[tuple[Row, str], str]:
-    """{(row, detector): why it has no numbers}"""
-    return {(row_of(run), detector): reason for run in runs for detector, reason in run.not_applicable.items()}
+def _notes_on_bold(
+    runs: Sequence[Result], labels: Mapping[Row, str], best: Mapping[tuple[Row, Column], Bold]
+) -> list[str]:
+    columns = list(dict.fromkeys(column for _, column in best))
+    names = {column: OOD_METRICS[column.metric].heading for column in columns}
+    marks = marks_by_group([((labels[row], names[column]), mark) for (row, column), mark in best.items()])
+    return [*bold_notes(marks), *shared_seeds(marks, runs)]
 
 
-def _best(cells: Cells, row: Row, detectors: Sequence[str], column: Column) -> Bold:
-    keys = [(row, detector, column) for detector in detectors]
-    return bold({key: cells[key] for key in keys if key in cells}, column.metric)
+class _Matrix(NamedTuple):
+    labels: Mapping[Row, str]
+    seeds: Mapping[Row, int]
+    detectors: Sequence[str]
+    cells: Cells
+    dashes: "_Dashes"
+
+    def best(self, row: Row, column: Column) -> Bold:
+        keys = [(row, detector, column) for detector in self.detectors]
+        return bold({key: self.cells[key] for key in keys if key in self.cells}, OOD_METRICS[column.metric])
+
+    def rows(self, columns: Sequence[Column], text: Callable[[CellKey], str]) -> list[list[str]]:
+        """A row a detector, in each cell the metrics of one loss."""
+        return [
+            [shown(detector), *(self._cell([(row, detector, c) for c in columns], text) for row in self.labels)]
+            for detector in self.detectors
+        ]
+
+    def _cell(self, keys: Sequence[CellKey], text: Callable[[CellKey], str]) -> str:
+        """ "90.00 / 10.00", with n where it is not the column's; a dash for what is missing"""
+        row, detector, _ = keys[0]
+        present = [key for key in keys if key in self.cells]
+        texts = {key: text(key) for key in present}
+        if not any(texts.values()):
+            return self.dashes.text(row, detector)
+        less = next(filter(None, (fewer(self.cells[key], self.seeds[row]) for key in present)), "")
+        return " / ".join(texts.get(key) or MISSING for key in keys) + less
 
 
-def _value(cells: Cells, best: Mapping[tuple[Row, Column], Bold], key: tuple[Row, str, Column]) -> str:
-    if key not in cells:
-        return ""
+class _Dashes:
+    """Reasons why a detector has no numbers, as numbered footnotes."""
+
+    def __init__(self, runs: Sequence[Result]) -> None:
+        self.why = {(row_of(run), d): reason for run in runs for d, reason in run.not_applicable.items()}
+        self.marks = {
+            reason: str(i + 1).translate(SUPERSCRIPT) for i, reason in enumerate(sorted(set(self.why.values())))
+        }
+
+    def text(self, row: Row, detector: str) -> str:
+        return MISSING + self.marks.get(self.why.get((row, detector), ""), "")
+
+    def notes(self, rows: Sequence[Sequence[str]]) -> list[str]:
+        """Those whose marks stand in these rows."""
+        used = {cell for row in rows for cell in row}
+        return [f"{mark} {reason}." for reason, mark in self.marks.items() if MISSING + mark in used]
+
+
+def _value(cells: Cells, best: Mapping[tuple[Row, Column], Bold], key: CellKey) -> str:
     row, _, column = key
-    text = f"{100 * cells[key].mean:.2f}"
+    text = OOD_METRICS[column.metric].unit.text(cells[key].mean)
     return f"**{text}**" if key in best[row, column].keys else text
 
 
-def _interval(cells: Cells, key: tuple[Row, str, Column]) -> str:
-    interval = interval_of(cells[key]) if key in cells else None
-    return interval_text(interval) if interval else ""
-
-
-def _pair(texts: Sequence[str], dash: str) -> str:
-    return " / ".join(texts) if all(texts) else dash
-
-
-def _rows(detectors: Sequence[str], cells: Sequence[list[str]]) -> list[list[str]]:
-    return [[detector, *row] for detector, row in zip(detectors, cells, strict=True)]
+def _ends(cells: Cells, key: CellKey) -> str:
+    unit = OOD_METRICS[key[2].metric].unit
+    interval = interval_of(cells[key], unit)
+    return unit.ends(interval) if interval else ""

@@ -1,84 +1,120 @@
-"""What a reader must know to compare a table's numbers with another paper's."""
+"""Notes beneath a table: all that is needed to compare its numbers with another paper's."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 
-from oodbench.tables.cells import MISSING, Bold
+from oodbench.evaluation.metric import MISSING, IDMetric, Metric
+from oodbench.tables.cells import Bold
+from oodbench.tables.formulas import ood_score_formula
 from oodbench.tables.labels import Row, differing, in_brackets, less, listed, only, row_of
 from oodbench.tables.results import Result
 
-FPR = {
-    "idpos": "the share of OOD images accepted when 95 % of the ID images are accepted",
-    "oodpos": "the share of ID images flagged when 95 % of the OOD images are caught",
-}
-SCORES = {"ood_score": "the loss's own", "msp": "minus the largest class probability"}
+OWN = "ood_score"  # the detector whose scores are the loss's OOD score
+SCORES = {OWN: f"`{OWN}`, the OOD score that belongs to the loss", "msp": "minus the largest class probability"}
 SPREAD = (
-    "Mean ± sample standard deviation over n training seeds; n = 1: the value and in brackets its 95 % bootstrap "
-    "interval over the test images, which says nothing of another training."
+    "Mean ± sample standard deviation over n training seeds; for n = 1 the value and in brackets its 95 % bootstrap "
+    "interval over the test images, which does not include the variation between trainings."
 )
 BOLD = (
     "Bold: the best mean of a column, and every row that is not distinguishable from it at 5 % (paired tests on the "
-    "same seeds and resampled images, Holm's correction over the rows; of one seed, p-values smaller than resamples "
-    "can show are the normal law's). The best is picked by these very numbers, so it is flattered: a row that is as "
-    "good may lack the mark, the truly best row does in less than 5 % of columns. n = 1 compares these networks, not "
-    "the losses; few seeds tell little apart, so that much is bold."
+    "same seeds and resampled images, Holm's correction over the rows; for n = 1, p-values below what the resamples "
+    "can resolve are those of the normal law). The best row is selected by the same numbers: an equally good row may "
+    "lack the mark, the truly best row does in less than 5 % of columns. For n = 1 the networks are compared, not the "
+    "losses; with few seeds few differences are significant, so that much is bold."
 )
 AGAIN = "score them again with `scripts/evaluate.py`"
 
 
+def shown(detector: str) -> str:
+    """The name of a detector in tables."""
+    return "own" if detector == OWN else detector
+
+
 def trained(run: Result) -> str:
-    """Which weights the numbers are of."""
+    """Name the weights that the numbers are of."""
     return "Weights of the last epoch." if run.epochs else "Trained elsewhere."
 
 
 def caption(
     runs: Sequence[Result],
     labels: Mapping[Row, str],
-    fpr: str,
+    metrics: Sequence[Metric],
     detectors: Sequence[str],
     marks: Mapping[str, Bold],
     by: Sequence[str],
 ) -> list[str]:
-    """marks: {name of a column: what is bold in it}"""
+    """metrics: those of the columns; marks: {name of a column: what is bold in it}"""
     run = runs[0]
     own = differing(each.recipe_settings for each in runs)
     common = less(by, "recipe.", less(own, "", run.recipe_settings))
+    scores = ", ".join(f"{shown(name)} ({SCORES[name]})" if name in SCORES else shown(name) for name in detectors)
+    notes = [
+        *sorted({each.note for each in runs} - {""}),
+        f"In percent where not stated otherwise. {SPREAD} {trained(run)}",
+        *bold_notes(marks),
+        *shared_seeds(marks, runs),
+        *without_resamples(runs, labels, by),
+        definitions(metrics),
+        f"Score: {scores}. {_independent(metrics)}",
+        f"Protocol: {run.backbone}{in_brackets(less(by, 'backbone.', run.backbone_settings))}, "
+        f"precision {run.precision}; recipe {run.recipe}: {listed(common)}.",
+        _data(runs, by),
+        *_dashes(runs, labels, detectors, by),
+        *without_metric(runs, labels, metrics, by),
+    ]
+    of = {row_of(each, by): each for each in runs}
+    for row, label in labels.items():
+        recipe = only(own, less(by, "recipe.", of[row].recipe_settings))
+        hyperparameters = listed(less(by, "loss.", of[row].loss_settings)) or "no hyperparameters"
+        formula = ood_score_formula(of[row].loss_class) if OWN in detectors else ""
+        about = [hyperparameters, *[f"recipe: {listed(recipe)}"] * bool(recipe), *[f"own: {formula}"] * bool(formula)]
+        notes.append(f"`{label}`: {'; '.join(about)}.")
+    return list(dict.fromkeys(notes))
+
+
+def _data(runs: Sequence[Result], by: Sequence[str]) -> str:
+    run = runs[0]
     train = (
         f"a class-balanced subset of {run.train_images:,} of the" if run.train_limit else f"all {run.train_images:,}"
     )
     train = f"{run.train_images:,} of the" if run.held_out and not run.train_limit else train
     test = f"a subset of {run.test_images:,} of the" if run.test_limit else f"all {run.test_images:,}"
     sets = sorted({(ood, n) for each in runs for ood, n in each.ood_images.items()})
-    scores = ", ".join(f"`{name}`" + (f" ({SCORES[name]})" if name in SCORES else "") for name in detectors)
     held_out = f" ({run.held_out:,} held out to choose hyperparameters by)" * bool(run.held_out)
     used = "trained on" if run.epochs else "detectors that learn saw"
     data = [f"{used} {train} training images{held_out}"] * ("dataset.limit" not in by)
     data += [f"tested on {test} test images"] * ("dataset.limit_test" not in by)
     data += [f"OOD images: {', '.join(f'{ood} {n:,}' for ood, n in sets)}"]
-    notes = [
-        *sorted({each.note for each in runs} - {""}),
-        f"In percent, ECE too. {SPREAD} {trained(run)}",
-        *bold_notes(marks),
-        *shared_seeds(marks, runs),
-        *without_resamples(runs, labels, by),
-        f"FPR@95 is `fpr95_{fpr}`: {FPR[fpr]}.",
-        "ECE: 15 equal-width bins (lo, hi] of the largest class probability. "
-        f"Score: {scores}; accuracy and ECE do not depend on it and stand on a loss's first row.",
-        f"Protocol: {run.backbone}{in_brackets(less(by, 'backbone.', run.backbone_settings))}, "
-        f"precision {run.precision}; recipe {run.recipe}: {listed(common)}.",
-        "Data: " + (", ".join(data[:-1]) + ". ") * (len(data) > 1) + data[-1] + ".",
-        *_dashes(runs, labels, detectors, by),
-    ]
-    of = {row_of(each, by): each for each in runs}
-    for row, label in labels.items():
-        recipe = only(own, less(by, "recipe.", of[row].recipe_settings))
-        hyperparameters = listed(less(by, "loss.", of[row].loss_settings)) or "no hyperparameters"
-        notes.append(f"`{label}`: {hyperparameters}" + f"; recipe: {listed(recipe)}" * bool(recipe) + ".")
-    return list(dict.fromkeys(notes))
+    return "Data: " + (", ".join(data[:-1]) + ". ") * (len(data) > 1) + data[-1] + "."
+
+
+def _independent(metrics: Iterable[Metric]) -> str:
+    names = [metric.heading for metric in metrics if isinstance(metric, IDMetric)]
+    return f"{' and '.join(names)} do not depend on it and stand in the first row of a loss."
+
+
+def definitions(metrics: Iterable[Metric]) -> str:
+    """One sentence a metric"""
+    return " ".join(f"{metric.heading}: {metric.definition} (`{metric.name}`)." for metric in metrics)
+
+
+def marks_by_group(marks: Iterable[tuple[tuple[str, str], Bold]]) -> dict[str, Bold]:
+    """((group, name) of a column, its mark) -> {group: mark} where all marks of a group say the same in a note,
+    else {"group name": mark}.
+    """
+    found: dict[str, Bold] = {}
+    for group, members in groupby(sorted(marks, key=lambda mark: mark[0][0]), key=lambda mark: mark[0][0]):
+        columns = list(members)
+        said = {(mark.seeds, mark.untested) for _, mark in columns if mark.keys}
+        for (_, name), mark in columns:
+            key = f"{group} {name}".strip() if not group or len(said) > 1 else group
+            if key not in found or mark.keys:
+                found[key] = mark
+    return found
 
 
 def bold_notes(marks: Mapping[str, Bold]) -> list[str]:
-    """What bold means in columns of these names, and where it means less."""
+    """Say what bold means in columns of these names, and where it means less."""
     compared = {name: mark for name, mark in marks.items() if mark.keys}
     if not compared:
         return []
@@ -99,17 +135,36 @@ def shared_seeds(marks: Mapping[str, Bold], runs: Iterable[Result]) -> list[str]
         if mark.seeds and set(mark.seeds) != seeds:
             found.setdefault(mark.seeds, []).append(name)
     return [
-        f"Rows have different seeds: compared for bold on those that all rows share, {', '.join(map(str, shared))}, "
-        f"the means are of all n; in {', '.join(names)}."
+        f"Rows have different seeds: means are over all n, the tests for bold use those that all rows share, "
+        f"seed{'s' * (len(shared) > 1)} {', '.join(map(str, shared))}; in {', '.join(names)}."
         for shared, names in found.items()
     ]
 
 
 def without_resamples(runs: Iterable[Result], labels: Mapping[Row, str], by: Sequence[str] = ()) -> list[str]:
-    """Which rows have runs that were scored before intervals were."""
-    rows = {labels[row_of(run, by)] for run in runs if run.numbers.keys() - run.intervals.keys()}
+    """Name the rows with runs that were scored before there were intervals."""
+    rows = {labels[row_of(run, by)] for run in runs if run.numbers and not run.intervals}
     names = ", ".join(f"`{label}`" for label in sorted(rows))
     return [f"No interval and no test where runs were scored without resamples, {AGAIN}: {names}."] if rows else []
+
+
+def without_metric(
+    runs: Iterable[Result], labels: Mapping[Row, str], metrics: Iterable[Metric], by: Sequence[str] = ()
+) -> list[str]:
+    """Name the rows with runs that were scored before there was a metric."""
+    runs, notes = list(runs), []
+    for metric in metrics:
+        rows = {labels[row_of(run, by)] for run in runs if _lacks(run, metric)}
+        names = ", ".join(f"`{label}`" for label in sorted(rows))
+        notes += [f"{MISSING} under {metric.heading}: scored without this metric, {AGAIN}: {names}."] * bool(rows)
+    return notes
+
+
+def _lacks(run: Result, metric: Metric) -> bool:
+    """True for a run that has other numbers where this one would stand"""
+    of_id = isinstance(metric, IDMetric)
+    places = {(ood, detector) for ood, detector, _ in run.numbers if (not ood) == of_id}
+    return any((*place, metric.name) not in run.numbers for place in places)
 
 
 def _dashes(

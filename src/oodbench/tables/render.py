@@ -6,6 +6,7 @@ from itertools import groupby
 
 from oodbench.tables.sections import Table
 
+NOT_READ = "Finished runs that cannot be read and are left out"
 ESCAPED = str.maketrans(
     {
         **{character: f"\\{character}" for character in "{}$&%#_"},
@@ -25,9 +26,14 @@ ESCAPED = str.maketrans(
 )
 
 
-def to_markdown(dataset: str, tables: Iterable[Table], options: str = "") -> str:
-    """One section a table, its notes beneath; `options`: those of the command that made it."""
+def to_markdown(dataset: str, tables: Iterable[Table], options: str = "", left_out: Sequence[str] = ()) -> str:
+    """One section a table, its notes beneath.
+
+    options: those of the command that made it; left_out: a line a run that no table has.
+    """
     parts = [f"# {dataset}", f"Made from all finished runs by `python scripts/tables.py{options}`."]
+    if left_out:
+        parts.append("\n".join([f"{NOT_READ}:", "", *(f"- `{line.replace('`', '')}`" for line in left_out)]))
     for table in tables:
         header = [f"{group}<br>{name}" if group else name for group, name in table.columns]
         parts.append(f"## {table.title}")
@@ -46,9 +52,11 @@ def _markdown_row(cells: Iterable[str]) -> str:
     return "| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |"
 
 
-def to_latex(dataset: str, tables: Iterable[Table]) -> str:
+def to_latex(dataset: str, tables: Iterable[Table], left_out: Sequence[str] = ()) -> str:
     r"""One table* a table, its notes in \caption; needs the packages named on the first line."""
-    return "% \\usepackage{booktabs,adjustbox}\n" + "".join(_latex_table(dataset, table) for table in tables)
+    comments = [r"\usepackage{booktabs,adjustbox}", *[f"{NOT_READ}:"] * bool(left_out), *left_out]
+    head = "".join(f"% {line}\n" for line in comments).encode("ascii", "backslashreplace").decode()
+    return head + "".join(_latex_table(dataset, table) for table in tables)
 
 
 def _latex_table(dataset: str, table: Table) -> str:

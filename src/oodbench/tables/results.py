@@ -1,31 +1,29 @@
-"""Run folders, read and checked. Shares in [0, 1]."""
+"""Finished runs, read from their folders and checked. Shares in [0, 1]."""
 
 import json
-import math
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-import pandas as pd
-import yaml
-
-from oodbench.evaluation.bootstrap import Interval
-from oodbench.evaluation.metrics import ID_METRICS, OOD_METRICS
-from oodbench.evaluation.significance import over_seeds
+from oodbench.evaluation.intervals import Interval
+from oodbench.evaluation.metrics import OOD_METRICS
 from oodbench.runs.folder import open_run
-from oodbench.storage import Arrays, read_json
+from oodbench.runs.identity import Config
+from oodbench.storage import Arrays
+from oodbench.tables.fields import (
+    Key,
+    calibration,
+    checked_name,
+    errors_name,
+    flatten,
+    intervals,
+    numbers,
+    whole,
+    whole_or_none,
+)
 
-OF_A_RUN = ID_METRICS
-OF_A_DETECTOR = tuple(OOD_METRICS)
-FIELDS = ["dataset", "backbone", "loss", "recipe", "hash", "seed", "epochs", "train_limit", "test_limit"]
-FIELDS += ["ood", "detector", "metric", "value", "low", "high"]
-FIELDS += ["seeds", "mean", "deviation", "mean_low", "mean_high"]
-
-
-Key = tuple[str, str, str]  # (OOD set, detector, metric); the first two are "" for OF_A_RUN
+PATTERN = "runs/*/*/*/*/seed*"  # dataset, backbone, loss, recipe with hash
+Keep = Callable[[str, str], bool]  # detector, metric; the former is "" for a metric of ID_METRICS
 
 
 class Result(NamedTuple):
@@ -36,6 +34,7 @@ class Result(NamedTuple):
     backbone: str
     loss: str
     recipe: str
+    loss_class: str  # of oodbench.losses
     backbone_settings: dict[str, str]
     loss_settings: dict[str, str]
     recipe_settings: dict[str, str]
@@ -58,171 +57,131 @@ class Result(NamedTuple):
     digests: dict[str, str]  # {"test" or OOD set: of its images}
     settings: dict[str, str]  # {dotted key of the whole configuration: printed value}
     not_applicable: dict[str, str]  # {detector: why it has no numbers}
+    resampled: Arrays  # {see `arrays_key`: (R,)}; {} where there are none that belong to the numbers
 
     @property
     def detectors(self) -> set[str]:
         return {detector for _, detector, _ in self.numbers if detector} | self.not_applicable.keys()
 
 
-@contextmanager
-def errors_name(path: Path) -> Iterator[None]:
-    """An error in a file's content names the file; a run skipped silently would be a gap in a table."""
-    try:
-        yield
-    except KeyError as error:
-        raise ValueError(f"{path} lacks the key {error}") from error
-    except (OSError, ValueError, TypeError, AttributeError, yaml.YAMLError) as error:
-        raise ValueError(f"{path} cannot be read: {error}") from error
+class Unreadable(NamedTuple):
+    """A finished run that no table has, and the reason."""
+
+    folder: Path
+    reason: str
 
 
-def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    """{"optimizer": {"_target_": "torch.optim.SGD", "lr": 0.1}} -> {"optimizer": "SGD", "optimizer.lr": "0.1"}"""
-    flat: dict[str, str] = {}
-    for key, value in config.items():
-        if isinstance(value, Mapping):
-            flat |= flatten(value, f"{prefix}{key}.")
-        elif key == "_target_" and prefix:
-            flat[prefix[:-1]] = value.rpartition(".")[2]
-        elif not key.startswith("_"):
-            flat[prefix + key] = _text(value)
-    return flat
+class Found(NamedTuple):
+    """The runs of a results folder; `unfinished`: how many have no metrics.json, which is written last."""
+
+    runs: list[Result]
+    unfinished: int
+    unreadable: list[Unreadable]
 
 
-def _text(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:.10g}"  # 1.0 in a file and 1 on the command line are one setting
-    return value if isinstance(value, str) else json.dumps(value)
+def load_runs(results_dir: Path, detectors: Collection[str] | None = None) -> Found:
+    """All finished runs, sorted by folder and seed, and those that cannot be read, with the reason.
 
-
-def _number(value: Any, what: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or math.isnan(value):
-        raise ValueError(f"{what} is {value!r}, not a number")
-    return float(value)
-
-
-def _numbers(metrics: Mapping[str, Any]) -> dict[Key, float]:
-    numbers = {("", "", metric): _number(metrics[metric], metric) for metric in OF_A_RUN}
-    for ood, detectors in metrics["ood"].items():
-        for detector, values in detectors.items():
-            for metric in OF_A_DETECTOR:
-                numbers[ood, detector, metric] = _number(values[metric], f"{metric} of {detector} on {ood}")
-    return numbers
-
-
-def _intervals(metrics: Mapping[str, Any]) -> dict[Key, Interval]:
-    """Of the numbers that have one."""
-    intervals = metrics.get("intervals", {})
-    pairs = {("", "", metric): intervals[metric] for metric in OF_A_RUN if metric in intervals}
-    for ood, detectors in intervals.get("ood", {}).items():
-        for detector, values in detectors.items():
-            pairs |= {(ood, detector, metric): values[metric] for metric in OF_A_DETECTOR if metric in values}
-    what = {key: "interval of " + " ".join(filter(None, key)) for key in pairs}
-    return {key: (_number(low, what[key]), _number(high, what[key])) for key, (low, high) in pairs.items()}
-
-
-def resamples(folder: Path) -> Arrays:
-    """{"accuracy" or "<ood set>/<detector>/<metric>": (R,)} of a run; {} where metrics.json has none that belong to it.
-
-    Raises ValueError naming the file that is damaged.
+    detectors: those whose resamples are kept, None for all; of the metrics that tables show. Raises FileNotFoundError
+    where no run is finished, ValueError where none of the finished ones can be read.
     """
-    run, _ = open_run(folder)
-    record = run.read_record()
-    return run.read_resamples(record) if record else {}
 
+    def keep(detector: str, metric: str) -> bool:
+        is_shown = metric not in OOD_METRICS or OOD_METRICS[metric].in_tables
+        return is_shown and (not detector or detectors is None or detector in detectors)
 
-def load_run(folder: Path) -> Result:
-    """The finished run in a folder. ValueError names the file that does not parse or lacks a key."""
-    with errors_name(folder / "metrics.json"):
-        metrics = read_json(folder / "metrics.json")
-        provenance, images = metrics["provenance"], metrics["provenance"]["images"]
-        measured = {
-            "hash": metrics["config_hash"],
-            "precision": provenance["precision"],
-            "train_images": images["train"],
-            "scored_by": {
-                name: json.dumps(how, sort_keys=True) for name, how in provenance.get("detector", {}).items()
-            },
-            "test_images": images["test"],
-            "ood_images": {ood: images[ood] for ood in metrics["ood"]},
-            "numbers": _numbers(metrics),
-            "intervals": _intervals(metrics),
-            "calibration": metrics.get("calibration", {}),
-            "digests": provenance.get("digests", {}),
-            "not_applicable": metrics.get("not_applicable", {}),
-        }
-    with errors_name(folder / "config.yaml"):
-        _, config = open_run(folder)
-        names: dict[str, Any] = {part: config["name"][part] for part in ("dataset", "backbone", "loss", "recipe")}
-        return Result(
-            folder=folder,
-            **names,
-            backbone_settings=flatten(config["backbone"]),
-            loss_settings=flatten(config["loss"]),
-            recipe_settings=flatten(config["recipe"]),
-            seed=config["seed"],
-            epochs=config["recipe"]["epochs"],
-            train_limit=config["dataset"]["limit"],
-            test_limit=config["dataset"]["limit_test"],
-            held_out=config.get("validation", {}).get("images", 0),
-            near=frozenset(provenance.get("near", config["dataset"]["near"])),  # the numbers are sealed
-            note=config.get("note") or "",
-            settings=flatten(config) | names,
-            **measured,
-        )
-
-
-def _check_detectors(runs: Iterable[Result]) -> None:
-    """Raise ValueError where seeds of one configuration were scored by one detector set in two ways.
-
-    Values that were selected on each seed's own held-out images may differ.
-    """
-    first: dict[tuple[str, str], Result] = {}
-    for run in runs:
-        for name, how in run.scored_by.items():
-            twin = first.setdefault((run.hash, name), run)
-            if how != twin.scored_by[name] and not name.endswith("_selected"):
-                raise ValueError(
-                    f"{twin.folder} was scored with {name} {twin.scored_by[name]} and {run.folder} with {how}; "
-                    f"score them alike: python scripts/evaluate.py {run.folder.parent} detector=[{name}]"
-                )
-
-
-def load_runs(results_dir: Path) -> tuple[list[Result], int]:
-    """All finished runs, and how many are unfinished (no metrics.json, which is written last).
-
-    FileNotFoundError where no run is finished; ValueError for a finished run that cannot be read, or whose detectors
-    are set otherwise than another seed's.
-    """
-    pattern = "runs/*/*/*/*/seed*"  # dataset, backbone, loss, recipe with hash
-    folders = [folder for folder in results_dir.glob(pattern) if folder.is_dir()]
-    runs = [load_run(folder) for folder in sorted(folders) if (folder / "metrics.json").exists()]
-    if not runs:
-        raise FileNotFoundError(
-            f"no finished run: of {len(folders)} folders {results_dir / pattern} none has a metrics.json"
-        )
+    folders = sorted(folder for folder in results_dir.glob(PATTERN) if folder.is_dir())
+    finished = [folder for folder in folders if (folder / "metrics.json").exists()]
+    runs: list[Result] = []
+    unreadable: list[Unreadable] = []
+    for folder in finished:
+        try:
+            runs.append(load_run(folder, keep))
+        except ValueError as error:
+            unreadable.append(Unreadable(folder, str(error)))
     runs.sort(key=lambda run: (run.folder.parent, run.seed))
-    _check_detectors(runs)
-    return runs, len(folders) - len(runs)
+    runs, unlike = _scored_alike(runs)
+    unreadable += unlike
+    if not finished:
+        raise FileNotFoundError(
+            f"no finished run: none of {len(folders)} folders {results_dir / PATTERN} has a metrics.json"
+        )
+    if not runs:
+        raise ValueError(f"none of {len(finished)} finished runs can be read: {unreadable[0].reason}")
+    return Found(runs, len(folders) - len(finished), unreadable)
 
 
-def long_format(runs: Iterable[Result]) -> pd.DataFrame:
-    """FIELDS: one row a number of one run, with its 95 % interval over images (low, high), and, the same in every row
-    of a configuration, mean, sample deviation and 95 % t-interval (mean_low, mean_high) over its seeds.
+def _scored_alike(runs: Iterable[Result]) -> tuple[list[Result], list[Unreadable]]:
+    """Leave out the runs in which a detector is configured otherwise than in another seed of the same configuration.
+
+    Hyperparameters that were selected on each seed's own held-out images may differ.
     """
-    rows: list[tuple[Any, dict[str, Any]]] = []
-    over: dict[Any, dict[int, float]] = defaultdict(dict)  # by seed
+    first: dict[tuple[Path, str], Result] = {}
+    alike: list[Result] = []
+    others: list[Unreadable] = []
     for run in runs:
-        for (ood, detector, metric), value in run.numbers.items():
-            low, high = run.intervals.get((ood, detector, metric), (None, None))
-            row = {field: getattr(run, field) for field in FIELDS[: FIELDS.index("ood")]}
-            row |= {"ood": ood, "detector": detector, "metric": metric, "value": value, "low": low, "high": high}
-            group = (run.hash, ood, run.ood_images.get(ood), detector, metric)  # sets of one name differ in size
-            over[group][run.seed] = value
-            rows.append((group, row))
-    spreads = {group: over_seeds(np.array(list(values.values()))) for group, values in over.items()}
-    for group, row in rows:
-        mean, deviation, n, interval = spreads[group]
-        low, high = interval or (None, None)
-        row |= {"seeds": n, "mean": mean, "deviation": deviation, "mean_low": low, "mean_high": high}
-    frame = pd.DataFrame([row for _, row in rows], columns=FIELDS)
-    return frame.astype({"epochs": "Int64", "train_limit": "Int64", "test_limit": "Int64"})
+        twins = {name: first.setdefault((run.folder.parent, name), run) for name in run.scored_by}
+        unlike = [
+            f"{run.folder} was scored with {name} {run.scored_by[name]} and {twin.folder} with {twin.scored_by[name]}; "
+            f"score them alike: python scripts/evaluate.py {run.folder.parent} detector=[{name}]"
+            for name, twin in twins.items()
+            if run.scored_by[name] != twin.scored_by[name] and not name.endswith("_selected")
+        ]
+        if unlike:
+            others.append(Unreadable(run.folder, unlike[0]))
+        else:
+            alike.append(run)
+    return alike, others
+
+
+def load_run(folder: Path, keep: Keep = lambda detector, metric: True) -> Result:
+    """The finished run in a folder, with the resamples that `keep` wants in memory.
+
+    ValueError names the file that does not parse, lacks a key or is of another run.
+    """
+    with errors_name(folder / "config.yaml"):
+        run, config = open_run(folder)
+        configured = _configured(config)
+    with errors_name(folder / "metrics.json"):
+        record = run.load_record()
+        measured = _measured(record)
+    resampled = {key: values for key, values in run.load_resamples(record).items() if keep(*["", *key.split("/")][-2:])}
+    return Result(folder=folder, hash=run.run.hash, **(configured | measured), resampled=resampled)
+
+
+def _configured(config: Config) -> dict[str, Any]:
+    """-> the fields of `Result` that config.yaml has"""
+    names = {part: checked_name(part, config["name"][part]) for part in ("dataset", "backbone", "loss", "recipe")}
+    return {
+        **names,
+        "loss_class": str(config["loss"].get("_target_", "")).rpartition(".")[2],
+        **{f"{part}_settings": flatten(config[part]) for part in ("backbone", "loss", "recipe")},
+        "seed": whole(config["seed"], "seed"),
+        "epochs": whole_or_none(config["recipe"]["epochs"], "recipe.epochs"),
+        "train_limit": whole_or_none(config["dataset"]["limit"], "dataset.limit"),
+        "test_limit": whole_or_none(config["dataset"]["limit_test"], "dataset.limit_test"),
+        "held_out": whole(config.get("validation", {}).get("images", 0), "validation.images"),
+        "near": frozenset(map(str, config["dataset"]["near"])),
+        "note": " ".join(str(config.get("note") or "").split()),
+        "settings": flatten(config) | names,
+    }
+
+
+def _measured(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """-> the fields of `Result` that metrics.json has"""
+    provenance, images = metrics["provenance"], metrics["provenance"]["images"]
+    near = {"near": frozenset(map(str, provenance["near"]))} if "near" in provenance else {}  # of what was measured
+    return near | {
+        "precision": str(provenance["precision"]),
+        "train_images": whole(images["train"], "images of train"),
+        "scored_by": {name: json.dumps(how, sort_keys=True) for name, how in provenance.get("detector", {}).items()},
+        "test_images": whole(images["test"], "images of test"),
+        "ood_images": {checked_name("OOD set", ood): whole(images[ood], f"images of {ood}") for ood in metrics["ood"]},
+        "numbers": numbers(metrics),
+        "intervals": intervals(metrics),
+        "calibration": calibration(metrics.get("calibration", {})),
+        "digests": {name: str(digest) for name, digest in provenance.get("digests", {}).items()},
+        "not_applicable": {
+            checked_name("detector", name): str(reason) for name, reason in metrics.get("not_applicable", {}).items()
+        },
+    }

@@ -4,19 +4,12 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from oodbench.evaluation.metric import Metric
+from oodbench.evaluation.metrics import ID_METRICS, OOD_METRICS, metric_of
 from oodbench.tables.cells import Bold, Column, bold, cells_of, text_of
-from oodbench.tables.labels import protocol, row_labels, row_of
-from oodbench.tables.notes import caption
+from oodbench.tables.labels import Row, protocol, row_labels, row_of
+from oodbench.tables.notes import caption, marks_by_group, shown
 from oodbench.tables.results import Result
-
-HEADER = {  # of a metric; the arrow points to better
-    "accuracy": "Accuracy ↑",
-    "ece": "ECE ↓",
-    "auroc": "AUROC ↑",
-    "fpr95_idpos": "FPR@95 idpos ↓",
-    "fpr95_oodpos": "FPR@95 oodpos ↓",
-    "fpr95_unstated": "FPR@95† ↓",
-}
 
 
 class Table(NamedTuple):
@@ -34,32 +27,38 @@ def section(runs: Sequence[Result], fpr: str, detectors: Sequence[str], by: Sequ
     labels = row_labels(runs, by)
     seeds = Counter(row_of(run, by) for run in runs)
     sets = ood_sets(runs)
-    metrics = ["accuracy", "ece"]
-    columns = [Column(False, "", 0, metric) for metric in metrics]
-    columns += [Column(near, ood, n, metric) for near, ood, n in sets for metric in ("auroc", f"fpr95_{fpr}")]
+    columns = [Column(False, "", 0, name) for name, metric in ID_METRICS.items() if metric.in_tables]
+    columns += [Column(near, ood, n, metric.name) for near, ood, n in sets for metric in ood_metrics(fpr)]
     cells = cells_of(runs, lambda run: row_of(run, by), detectors, {column.metric for column in columns})
 
     best: dict[Column, Bold] = {}
     for column in columns:
         keys = [(row, detector if column.ood else "", column) for row in labels for detector in detectors]
-        best[column] = bold({key: cells[key] for key in dict.fromkeys(keys) if key in cells}, column.metric)
+        best[column] = bold({key: cells[key] for key in dict.fromkeys(keys) if key in cells}, metric_of(column.metric))
 
-    def text(row: tuple[str, ...], detector: str, column: Column) -> str:
+    def text(row: Row, detector: str, column: Column) -> str:
         if not column.ood and detector != detectors[0]:
             return ""  # stands on the first row of the loss, whatever the detector
         key = row, detector if column.ood else "", column
-        return text_of(cells.get(key), seeds[row], key in best[column].keys)
+        return text_of(cells.get(key), seeds[row], key in best[column].keys, metric_of(column.metric).unit)
 
     rows = [
-        [*row[:-1], label, detector, str(seeds[row]), *(text(row, detector, column) for column in columns)]
+        [*row.by, label, shown(detector), str(seeds[row]), *(text(row, detector, column) for column in columns)]
         for row, label in labels.items()
         for detector in detectors
     ]
     twice = {ood for ood, times in Counter(ood for _, ood, _ in sets).items() if times > 1}
-    header = [(group(c) + f", {c.images:,} images" * (c.ood in twice), HEADER[c.metric]) for c in columns]
+    header = [(group(c) + f", {c.images:,} images" * (c.ood in twice), metric_of(c.metric).title) for c in columns]
     words = [("", f"`{key}`") for key in by] + [("", "Loss"), ("", "Score")]
-    notes = caption(runs, labels, fpr, detectors, {group(c) or HEADER[c.metric]: best[c] for c in columns}, by)
+    marks = marks_by_group([((group(c), metric_of(c.metric).title), best[c]) for c in columns])
+    metrics = [metric_of(name) for name in dict.fromkeys(column.metric for column in columns)]
+    notes = caption(runs, labels, metrics, detectors, marks, by)
     return Table(protocol(runs[0], by), [*words, ("", "n"), *header], rows, notes, len(words))
+
+
+def ood_metrics(fpr: str) -> list[Metric]:
+    """Those that the tables show, with FPR@95 of the convention `fpr`."""
+    return [metric for metric in OOD_METRICS.values() if metric.in_tables and metric.convention in ("", fpr)]
 
 
 def ood_sets(runs: Iterable[Result]) -> list[tuple[bool, str, int]]:

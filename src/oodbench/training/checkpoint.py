@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import torch
 
 from oodbench.runs.folder import check_same_images
-from oodbench.storage import write_atomic
+from oodbench.storage import regular, write_atomic
 from oodbench.training.distributed import all_reduce_max, rank
 from oodbench.training.loop import TrainState
 from oodbench.training.means import Row
@@ -127,7 +127,7 @@ def read_checkpoint(path: Path) -> tuple[Source, TrainState]:
 def _content(path: Path) -> bytes:
     """Return what follows the header. Raises ValueError naming the file when it is not whole."""
     try:
-        data = path.read_bytes()
+        data = regular(path).read_bytes()
     except OSError as error:
         raise ValueError(f"{path} cannot be read: {error.strerror}") from error
     if not data.startswith(FORMAT):

@@ -1,0 +1,94 @@
+"""A metric as one record: evaluation, bootstrap, calibration, tables and comparison read it and nothing else.
+
+To add a metric, write its function and a record at the top level of a module in oodbench/evaluation/metrics/, a new
+file or one that is there. Runs that were scored before show a dash for it.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from numpy.typing import NDArray
+
+from oodbench.evaluation.arrays import Array, Labels
+from oodbench.evaluation.intervals import Interval, percentile
+from oodbench.evaluation.weighted import Counted
+
+MISSING = "—"  # stands where a run has no number
+
+
+class Unit(NamedTuple):
+    """The printed form of a number, and its range, 0 to `largest`."""
+
+    name: str
+    factor: float  # printed = factor * value
+    decimals: int
+    largest: float
+
+    def text(self, value: float, decimals: int | None = None) -> str:
+        return f"{self.factor * value:.{self.decimals if decimals is None else decimals}f}"
+
+    def ends(self, interval: Interval) -> str:
+        """[low, high], of percentages with one decimal"""
+        decimals = 1 if self.factor == 100 else self.decimals
+        return f"[{self.text(interval[0], decimals)}, {self.text(interval[1], decimals)}]"
+
+
+SHARE = Unit("%", 100, 2, 1)  # in [0, 1]; percent where it is printed
+NATS = Unit("nats", 1, 3, math.inf)
+SQUARED_ERROR = Unit("", 1, 3, math.inf)
+
+
+class Means(NamedTuple):
+    """A metric of N images as a function of means over them, which is what is needed to resample it."""
+
+    of_images: Callable[[Array, Labels], Array]  # (N, K), (N,) -> (r, N)
+    of_means: Callable[[Array], Array]  # (r, R) -> (R,)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metric:
+    """`resampled` None: the metric has no interval and takes part in no test."""
+
+    name: str  # its key in metrics.json and runs.csv
+    function: Callable[..., float]
+    resampled: Any  # its form for resampled images
+    higher_is_better: bool
+    unit: Unit
+    heading: str  # of its column, without the arrow
+    definition: str  # for captions
+    source: str
+    interval: Callable[[float, Array], Interval] = percentile  # value, (R,) resampled values -> 95 %
+    in_tables: bool = True  # a column of the main tables; runs.csv has every metric
+
+    def __call__(self, first: NDArray[Any], second: NDArray[Any]) -> float:
+        return self.function(first, second)
+
+    @property
+    def title(self) -> str:
+        """The heading with an arrow that points to better."""
+        return f"{self.heading} {'↑' if self.higher_is_better else '↓'}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class IDMetric(Metric):
+    """A number of the ID test images: function((N, K) log-probabilities, (N,) labels)."""
+
+    resampled: Means | None
+    calibration: bool = False  # also given of the normalised and the temperature-scaled probabilities
+    top_level: bool = True  # False: a calibration metric that is given in that block of metrics.json alone
+    proper_score: bool = False  # of probabilities that sum to one: of others it means nothing
+
+
+@dataclass(frozen=True, kw_only=True)
+class OODMetric(Metric):
+    """A number of one detector on one OOD set: function((N,) ID scores, (M,) OOD scores), higher = more likely OOD."""
+
+    resampled: Callable[[Counted], Array] | None  # R resamples -> (R,)
+    convention: str = ""  # "idpos" or "oodpos" where the tables show one of the two
+
+
+def arrays_key(ood: str, detector: str, metric: str) -> str:
+    """The name of a number's resamples in their file: "accuracy" or "svhn/msp/auroc"."""
+    return "/".join(filter(None, (ood, detector, metric)))

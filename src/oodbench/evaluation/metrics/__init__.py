@@ -1,0 +1,56 @@
+"""The metrics: pure functions of arrays, each described by one record (`oodbench.evaluation.metric`).
+
+ID_METRICS           {name: record} of the ID test images, at the top level of metrics.json
+CALIBRATION_METRICS  {name: record} of three versions of the probabilities, see `oodbench.evaluation.calibration`
+OOD_METRICS          {name: record} of a detector's scores of the ID test images and of an OOD set
+
+The records are found at the top level of this package's modules, so that a new one needs no line elsewhere. Every
+public function of the modules is an attribute of this package.
+"""
+
+from collections.abc import Iterable
+from importlib import import_module
+from pkgutil import iter_modules
+from typing import TYPE_CHECKING, Any
+
+from oodbench.evaluation.arrays import Array, Labels, checked, checked_log_probs
+from oodbench.evaluation.metric import IDMetric, Metric, OODMetric
+from oodbench.evaluation.metrics.classification import ECE_BINS
+from oodbench.exports import exports
+
+FIRST = ("classification", "detection")  # their metrics stand before those of other files
+
+
+def records(package: str, path: Iterable[str]) -> dict[str, Metric]:
+    """Return {name: record} of the package's modules.
+
+    Raises ImportError where two records have one name, or a name is no identifier, such as files and commands need.
+    """
+    modules = [info.name for info in iter_modules(path)]
+    found: dict[str, Metric] = {}
+    for module in sorted(modules, key=lambda name: (name not in FIRST, name)):
+        for record in vars(import_module(f"{package}.{module}")).values():
+            if not isinstance(record, Metric) or found.get(record.name) is record:
+                continue
+            if record.name in found or not record.name.isidentifier():
+                raise ImportError(f"{package}.{module}: the metric's name {record.name!r} is taken or no identifier")
+            found[record.name] = record
+    return found
+
+
+globals().update(exports(__name__, __path__))
+_ALL = records(__name__, __path__)
+_OF_ID = {name: metric for name, metric in _ALL.items() if isinstance(metric, IDMetric)}
+ID_METRICS = {name: metric for name, metric in _OF_ID.items() if metric.top_level}
+CALIBRATION_METRICS = {name: metric for name, metric in _OF_ID.items() if metric.calibration}
+OOD_METRICS = {name: metric for name, metric in _ALL.items() if isinstance(metric, OODMetric)}
+
+
+def metric_of(name: str) -> Metric:
+    """Return the record of this name."""
+    return (ID_METRICS | CALIBRATION_METRICS | OOD_METRICS)[name]
+
+
+if TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any: ...

@@ -1,0 +1,108 @@
+"""Values in a run's files, checked where they are read."""
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from oodbench.evaluation.intervals import Interval
+from oodbench.evaluation.metrics import CALIBRATION_METRICS, ID_METRICS, OOD_METRICS
+
+VERSIONS = ("own", "normalised", "temperature_scaled")  # of the probabilities
+Key = tuple[str, str, str]  # (OOD set, detector, metric); the first two are "" for a metric of ID_METRICS
+
+
+@contextmanager
+def errors_name(path: Path) -> Iterator[None]:
+    """Turn an error in a file's content into a ValueError with the file's name."""
+    try:
+        yield
+    except KeyError as error:
+        raise ValueError(f"{path} lacks the key {error}") from error
+    except (OSError, ValueError, TypeError, AttributeError, OverflowError, RecursionError, yaml.YAMLError) as error:
+        raise ValueError(f"{path} cannot be read: {' '.join(str(error).split())}") from error
+
+
+def checked_name(what: str, name: Any) -> str:
+    """A name that may become part of a path and a cell of runs.csv.
+
+    Raises ValueError for one that could lead out of a folder (../x), or that a spreadsheet takes for a formula (=x).
+    """
+    good = isinstance(name, str) and name.isprintable() and (name[:1].isalnum() or name[:1] == "_")
+    if not good or set(name) & set("/\\"):
+        raise ValueError(f"{what} {name!r}: a name begins with a letter, a digit or _, and has no / and no \\")
+    return name
+
+
+def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """{"optimizer": {"_target_": "torch.optim.SGD", "lr": 0.1}} -> {"optimizer": "SGD", "optimizer.lr": "0.1"}"""
+    flat: dict[str, str] = {}
+    for key, value in config.items():
+        if isinstance(value, Mapping):
+            flat |= flatten(value, f"{prefix}{key}.")
+        elif key == "_target_" and prefix:
+            flat[prefix[:-1]] = value.rpartition(".")[2]
+        elif not key.startswith("_"):
+            flat[prefix + key] = _text(value)
+    return flat
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.10g}"  # 1.0 in a file and 1 on the command line are one setting
+    return " ".join(value.split()) if isinstance(value, str) else json.dumps(value)
+
+
+def number(value: Any, what: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or math.isnan(value):
+        raise ValueError(f"{what} is {value!r}, not a number")
+    return float(value)
+
+
+def whole(value: Any, what: str) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ValueError(f"{what} is {value!r}, not a whole number")
+    return value
+
+
+def whole_or_none(value: Any, what: str) -> int | None:
+    return None if value is None else whole(value, what)
+
+
+def numbers(metrics: Mapping[str, Any]) -> dict[Key, float]:
+    """Every number of metrics.json that there is a record of; a metric may be newer than the run."""
+    found = {("", "", metric): number(metrics[metric], metric) for metric in ID_METRICS if metric in metrics}
+    for ood, detectors in metrics["ood"].items():
+        for detector, values in detectors.items():
+            checked_name("detector", detector)
+            for metric in OOD_METRICS:
+                if metric in values:
+                    found[ood, detector, metric] = number(values[metric], f"{metric} of {detector} on {ood}")
+    return found
+
+
+def intervals(metrics: Mapping[str, Any]) -> dict[Key, Interval]:
+    """-> the intervals of the numbers that have one"""
+    ends = metrics.get("intervals", {})
+    pairs = {("", "", metric): ends[metric] for metric in ID_METRICS if metric in ends}
+    for ood, detectors in ends.get("ood", {}).items():
+        for detector, values in detectors.items():
+            pairs |= {(ood, detector, metric): values[metric] for metric in OOD_METRICS if metric in values}
+    what = {key: "interval of " + " ".join(filter(None, key)) for key in pairs}
+    return {key: (number(low, what[key]), number(high, what[key])) for key, (low, high) in pairs.items()}
+
+
+def calibration(versions: Mapping[str, Any]) -> dict[str, dict[str, Any] | None]:
+    """{version of the probabilities: its numbers, None where it has none}"""
+    found: dict[str, dict[str, Any] | None] = {}
+    for version in VERSIONS:
+        if version in versions:
+            values = versions[version]
+            known = values and {m: number(values[m], f"{version} {m}") for m in CALIBRATION_METRICS if m in values}
+            temperatures = [number(t, "temperature") for t in (values or {}).get("temperatures", [])]
+            found[version] = known and known | ({"temperatures": temperatures} if temperatures else {})
+    return found

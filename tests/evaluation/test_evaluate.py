@@ -1,0 +1,53 @@
+"""The numbers of a run, their intervals and their text."""
+
+import subprocess
+import sys
+
+import pytest
+from helpers.toy import blobs
+
+from oodbench import detectors
+from oodbench.evaluation.evaluate import evaluate, intervals, report
+
+DETECTORS = {"ood_score": detectors.ood_score, "msp": detectors.msp}
+
+
+@pytest.fixture
+def evaluated() -> tuple[dict, dict]:
+    test, ood, reference = blobs()
+    return evaluate(test, {"svhn": ood}, DETECTORS, reference)
+
+
+def test_the_package_does_without_torch() -> None:
+    modules = "arrays bootstrap calibration delong evaluate intervals metric metrics search significance weighted"
+    code = "; ".join(f"import oodbench.evaluation.{module}" for module in modules.split())
+    code += "; import sys; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_every_number_that_can_be_resampled_has_an_interval(evaluated: tuple[dict, dict]) -> None:
+    numbers, resamples = evaluated
+    found = intervals(numbers, resamples)
+    assert found.keys() == {"accuracy", "ece", "nll", "brier", "ood"}
+    for detector in DETECTORS:
+        assert found["ood"]["svhn"][detector].keys() == numbers["ood"]["svhn"][detector].keys()
+
+
+def test_numbers_that_a_run_lacks_have_none(evaluated: tuple[dict, dict]) -> None:
+    numbers, resamples = evaluated
+    del numbers["brier"], numbers["ood"]["svhn"]["msp"]["auroc"], resamples["nll"]
+    resamples = {key: values for key, values in resamples.items() if "ood_score" not in key}
+    found = intervals(numbers, resamples)
+    assert found.keys() == {"accuracy", "ece", "ood"}
+    assert found["ood"]["svhn"].keys() == {"msp"}
+    assert "auroc" not in found["ood"]["svhn"]["msp"]
+
+
+def test_the_report_has_a_dash_for_what_is_missing(evaluated: tuple[dict, dict]) -> None:
+    numbers, _ = evaluated
+    del numbers["ece"], numbers["ood"]["svhn"]["msp"]["auroc"]
+    text = report(numbers).splitlines()
+    assert text[0].startswith(f"accuracy {100 * numbers['accuracy']:.2f} %  nll {numbers['nll']:.3f} nats  brier ")
+    (row,) = (line.split() for line in text if line.startswith("svhn") and " msp " in line)
+    assert row[2] == "—"
+    assert row[3] == f"{100 * numbers['ood']['svhn']['msp']['fpr95_idpos']:.2f}"

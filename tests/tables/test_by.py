@@ -1,0 +1,66 @@
+"""Tables over any keys of the configurations."""
+
+import re
+from pathlib import Path
+
+import pytest
+from helpers.made_up import add_run, add_taus, column, notes
+
+from oodbench.tables import load_runs, tables_by, write_by
+
+
+def test_rows_are_sorted_as_numbers_and_others_are_named(tmp_path: Path) -> None:
+    add_taus(tmp_path)
+    add_run(tmp_path, "digits", config={"name": {"dataset": "digits"}})
+    write_by(tmp_path, load_runs(tmp_path).runs, "idpos", ["ood_score"], ["loss.tau"])
+    names = ["cifar10.by-loss.tau.md", "cifar10.by-loss.tau.tex", "runs"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == names
+    written = (tmp_path / "cifar10.by-loss.tau.md").read_text()
+    rows = [line.split(" | ")[:5] for line in written.splitlines() if "own |" in line]
+    assert rows == [
+        ["| 0.04", "logitnorm", "own", "1", "**89.60**"],
+        ["| 0.1", "logitnorm", "own", "1", "89.00"],
+        ["| 1", "logitnorm", "own", "1", "80.00"],
+    ]
+    assert "`python scripts/tables.py --by loss.tau`" in written
+    assert "| `loss.tau` | Loss | Score | n |" in written
+    assert "- Left out, their configuration has no `loss.tau`: `ce`." in written
+    assert "- `logitnorm`: smoothing=0." in written
+
+
+def test_by_a_key_of_the_protocol_there_is_one_table(tmp_path: Path) -> None:
+    for epochs in (100, 20):
+        add_run(tmp_path, config={"recipe": {"epochs": epochs}})
+        add_run(tmp_path, config={"recipe": {"epochs": epochs}, "dataset": {"limit": 1000}})
+    (all_images, subset) = tables_by(load_runs(tmp_path).runs, "idpos", ["ood_score"], ["recipe.epochs"])
+    assert all_images.title == "resnet18 (width=64), recipe short, 50,000 training images, 10,000 test images, bf16"
+    assert column(all_images, "`recipe.epochs`") == column(subset, "`recipe.epochs`") == ["20", "100"]
+    assert column(all_images, "Loss") == ["plain", "plain"]
+    assert "recipe short: batch_size=128" in notes(all_images)
+    (table,) = tables_by(load_runs(tmp_path).runs, "idpos", ["ood_score"], ["dataset.limit", "recipe.epochs"])
+    assert [row[:2] for row in table.rows] == [["1000", "20"], ["1000", "100"], ["null", "20"], ["null", "100"]]
+    assert "training images" not in table.title
+
+
+def test_by_the_seed_every_run_is_a_row(tmp_path: Path) -> None:
+    for seed in (10, 2):
+        add_run(tmp_path, seed=seed, accuracy=0.9)
+    (table,) = tables_by(load_runs(tmp_path).runs, "idpos", ["ood_score"], ["seed"])
+    assert [row[:4] for row in table.rows] == [["2", "plain", "own", "1"], ["10", "plain", "own", "1"]]
+
+
+@pytest.mark.parametrize(
+    ("keys", "complaint"),
+    [
+        (["tau"], "no run's configuration has the key tau; near to it: loss.tau"),
+        (["loss.taus"], "the key loss.taus; near to it: loss.tau"),
+        (["qqq"], "no run's configuration has the key qqq; a key is named as on the command line"),
+        (["loss.tau", "loss.gamma"], "no run's configuration has all the keys loss.tau, loss.gamma"),
+    ],
+)
+def test_an_unknown_key_names_those_near_it(tmp_path: Path, keys: list[str], complaint: str) -> None:
+    add_taus(tmp_path)
+    add_run(tmp_path, "focal", config={"loss": {"gamma": 2}})
+    with pytest.raises(ValueError, match=re.escape(complaint)):
+        write_by(tmp_path, load_runs(tmp_path).runs, "idpos", ["ood_score"], keys)
+    assert [path.name for path in tmp_path.iterdir()] == ["runs"]

@@ -1,0 +1,147 @@
+"""Text of cells, and bold: made-up runs, numbers worked by hand."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+from helpers.made_up import FPR, NOISE, add_run, column, notes, several
+
+from oodbench.evaluation.metric import NATS, SHARE
+from oodbench.evaluation.significance import indistinguishable_from_best, over_seeds
+from oodbench.tables import Table, load_runs, section, to_markdown
+from oodbench.tables.cells import Cell, interval_of, text_of
+
+
+def only_section(results: Path) -> Table:
+    return section(load_runs(results).runs, "idpos", ["ood_score"])
+
+
+def cell(*values: float, interval: tuple[float, float] | None = None) -> Cell:
+    return Cell(dict(enumerate(values)), {0: interval} if interval else {}, {}, set())
+
+
+# ---- text
+
+
+def test_a_cell_is_mean_and_sample_deviation_in_its_unit() -> None:
+    assert text_of(cell(0.90, 0.92, 0.97), 3, False, SHARE) == "93.00 ± 3.61"
+    assert text_of(cell(0.3, 0.5), 2, False, NATS) == "0.400 ± 0.141"
+    assert text_of(cell(0.9), 1, True, SHARE) == "**90.00**"
+    assert text_of(None, 1, True, SHARE) == "—"
+
+
+def test_one_seed_shows_its_interval_over_images() -> None:
+    assert text_of(cell(0.7, interval=(0.681, 0.719)), 1, False, SHARE) == "70.00 [68.1, 71.9]"
+    assert text_of(cell(0.3, interval=(0.281, 0.319)), 1, False, NATS) == "0.300 [0.281, 0.319]"
+
+
+def test_a_cell_with_fewer_seeds_than_its_row_says_so() -> None:
+    assert text_of(cell(0.9), 2, False, SHARE) == "90.00 (n=1)"
+    assert text_of(cell(0.9, 0.9), 3, True, SHARE) == "**90.00 ± 0.00 (n=2)**"
+
+
+def test_the_interval_is_over_seeds_where_there_are_several() -> None:
+    values = np.array([0.9, 0.92, 0.97])
+    assert interval_of(cell(*values, interval=(0, 1)), SHARE) == over_seeds(values, 1).interval
+    assert interval_of(cell(0.9, interval=(0.8, 0.95)), SHARE) == (0.8, 0.95)
+    assert interval_of(cell(0.9), SHARE) is None
+
+
+def test_deviation_of_seeds_beside_interval_of_one(tmp_path: Path) -> None:
+    add_run(tmp_path, "one", accuracy=0.7, noise=NOISE)
+    for seed, accuracy in enumerate((0.90, 0.92, 0.97)):
+        add_run(tmp_path, "three", seed, accuracy, noise=NOISE)
+    table = only_section(tmp_path)
+    assert column(table, "Accuracy ↑")[0] == "70.00 [68.1, 71.9]"
+    assert re.fullmatch(r"\**93.00 ± 3.61\**", column(table, "Accuracy ↑")[1])
+    assert "for n = 1 the value and in brackets its 95 % bootstrap interval" in notes(table)
+
+
+# ---- bold
+
+
+def test_best_is_by_unrounded_mean_and_ties_are_all_bold(tmp_path: Path) -> None:
+    for loss, auroc in {"a": 0.900001, "b": 0.900002, "c": 0.900002}.items():
+        add_run(tmp_path, loss, ood={"svhn": {"ood_score": auroc}})
+    table = only_section(tmp_path)
+    assert column(table, "svhn (far)", "AUROC ↑") == ["90.00", "**90.00**", "**90.00**"]
+    assert column(table, "svhn (far)", FPR) == ["10.00", "**10.00**", "**10.00**"]
+
+
+def test_equal_seeds_tie_with_a_single_one(tmp_path: Path) -> None:
+    for seed in range(3):
+        add_run(tmp_path, seed=seed)  # the mean of three times .05 is not .05 in floating point
+    add_run(tmp_path, "other")
+    assert column(only_section(tmp_path), "ECE ↓") == ["**5.00**", "**5.00 ± 0.00**"]
+
+
+def test_a_single_row_is_not_bold(tmp_path: Path) -> None:
+    add_run(tmp_path)
+    assert "**" not in to_markdown("cifar10", [only_section(tmp_path)])
+
+
+def test_bold_are_the_best_and_what_cannot_be_told_from_it(tmp_path: Path) -> None:
+    """b - a is .01 and its resamples go from -.03 to .05: p = .75. c moves with b, so that .002 below is below."""
+    for loss, accuracy, sign in (("a", 0.89, -1), ("b", 0.9, 1), ("c", 0.898, 1)):
+        add_run(tmp_path, loss, accuracy=accuracy, noise=sign * NOISE)
+    table = only_section(tmp_path)
+    assert [text.startswith("**") for text in column(table, "Accuracy ↑")] == [True, True, False]
+    assert "not distinguishable from it at 5 %" in notes(table)
+    assert "not tested" not in notes(table)
+
+
+def test_a_lower_number_is_better_where_it_is(tmp_path: Path) -> None:
+    """FPR@95 is 1 - AUROC here: b's is .1, c's .12 and moves with it."""
+    for loss, auroc in (("b", 0.9), ("c", 0.88)):
+        add_run(tmp_path, loss, ood={"svhn": {"ood_score": auroc}}, noise=NOISE)
+    assert column(only_section(tmp_path), "svhn (far)", FPR) == ["**10.00 [8.1, 11.9]**", "12.00 [10.1, 13.9]"]
+
+
+def test_without_resamples_only_the_best_is_bold(tmp_path: Path) -> None:
+    add_run(tmp_path, "a", accuracy=0.89, noise=-NOISE)
+    add_run(tmp_path, "b", accuracy=0.9)
+    table = only_section(tmp_path)
+    assert column(table, "Accuracy ↑") == ["89.00 [87.1, 90.9]", "**90.00**"]
+    assert "Bold: the best mean alone, not tested against the others, because resamples are missing." in table.notes
+    assert any("score them again with `scripts/evaluate.py`: `b`." in note for note in table.notes)
+    assert "not distinguishable" not in notes(table)
+
+
+def test_rows_are_compared_on_the_seeds_they_share(tmp_path: Path) -> None:
+    """On seeds 0 and 1 a is best and b, always .0001 below, is told apart by neither; c is, on any."""
+    seeds = {"a": {0: 0.9, 1: 0.91, 2: 0.7}, "b": {0: 0.899, 1: 0.909}, "c": {0: 0.5, 1: 0.511, 3: 0.51}}
+    resampled = several(tmp_path, seeds)
+    table = only_section(tmp_path)
+    shared = {loss: np.array([values[0], values[1]]) for loss, values in seeds.items()}
+    stacked = {loss: np.stack([values[0], values[1]]) for loss, values in resampled.items()}
+    expected = {*indistinguishable_from_best(shared, stacked, True), "b"}  # b has the best mean of those shown
+    assert {row[0] for row in table.rows if "**" in row[3]} == expected
+    assert "c" not in expected
+    assert any("those that all rows share, seeds 0, 1; in Accuracy ↑" in note for note in table.notes)
+
+
+def test_one_shared_seed_is_called_a_seed(tmp_path: Path) -> None:
+    several(tmp_path, {"a": {0: 0.9, 1: 0.91}, "b": {0: 0.899}})
+    assert "those that all rows share, seed 0; in Accuracy ↑" in notes(only_section(tmp_path))
+
+
+def test_rows_that_share_no_seed_are_not_tested(tmp_path: Path) -> None:
+    several(tmp_path, {"a": {0: 0.9}, "b": {1: 0.9001}})
+    table = only_section(tmp_path)
+    assert ["**" in text for text in column(table, "Accuracy ↑")] == [False, True]
+    assert "not tested against the others, because the rows share no seed" in notes(table)
+
+
+def test_rows_of_other_images_are_not_tested(tmp_path: Path) -> None:
+    """Only svhn's images differ; the accuracies are of the same."""
+    for loss, accuracy, digest, sign in (("a", 0.89, "x", -1), ("b", 0.9, "y", 1)):
+        digests = {"test": "t", "svhn": digest}
+        ood = {"svhn": {"ood_score": accuracy}}
+        add_run(tmp_path, loss, accuracy=accuracy, noise=sign * NOISE, digests=digests, ood=ood)
+    table = only_section(tmp_path)
+    assert ["**" in text for text in column(table, "Accuracy ↑")] == [True, True]
+    assert ["**" in text for text in column(table, "svhn (far)", "AUROC ↑")] == [False, True]
+    assert (
+        "Bold in svhn (far): the best mean alone, not tested against the others, because the rows' images differ"
+        in notes(table)
+    )

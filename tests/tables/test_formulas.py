@@ -1,0 +1,53 @@
+"""The formula of a loss's own OOD score, without importing the loss."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from oodbench.tables import formulas
+from oodbench.tables.formulas import ood_score_formula
+
+LOSSES = '''
+class Objective:
+    def ood_score(self, logits):
+        """(B, C) -> (B,), the OOD score; higher = more likely OOD."""
+
+class Softmax(Objective):
+    def ood_score(self, logits):
+        """(B, C) -> (B,), -max_k log p_k."""
+
+class Focal(Softmax):
+    pass
+
+class Silent(Softmax):
+    def ood_score(self, logits):
+        return logits
+'''
+
+
+@pytest.fixture
+def made_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "losses").mkdir()
+    (tmp_path / "losses" / "some.py").write_text(LOSSES)
+    monkeypatch.setattr(formulas, "_folder", lambda: tmp_path / "losses")
+    formulas._classes.cache_clear()
+    ood_score_formula.cache_clear()
+
+
+@pytest.mark.usefixtures("made_up")
+@pytest.mark.parametrize(
+    ("loss_class", "formula"),
+    [("Softmax", "-max_k log p_k"), ("Focal", "-max_k log p_k"), ("Silent", ""), ("Unknown", ""), ("", "")],
+)
+def test_the_formula_is_the_methods_docstring(loss_class: str, formula: str) -> None:
+    assert ood_score_formula(loss_class) == formula
+
+
+def test_tables_do_without_torch() -> None:
+    code = (
+        "import sys, oodbench.tables; from oodbench.tables.formulas import _classes; "
+        "assert _classes(); assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,0 +1,63 @@
+"""Tables as Markdown and LaTeX."""
+
+import re
+from pathlib import Path
+
+from helpers.config import ROOT
+from helpers.made_up import add_run
+
+from oodbench.tables import Table, load_published, load_runs, tables_of, to_latex, to_markdown
+from oodbench.tables.render import latex
+
+PUBLISHED = ROOT / "results" / "published.csv"
+
+
+def test_markdown_has_as_many_cells_in_every_row(tmp_path: Path) -> None:
+    add_run(tmp_path, config={"loss": {"form": "a|b"}})
+    add_run(tmp_path, config={"loss": {"form": "c"}})
+    text = to_markdown(
+        "cifar10", tables_of(load_runs(tmp_path).runs, load_published(PUBLISHED), "idpos", ["ood_score", "msp"])
+    )
+    blocks = [block.splitlines() for block in text.split("\n\n") if block.startswith("|")]
+    assert [len({len(re.findall(r"(?<!\\)\|", line)) for line in block}) for block in blocks] == [1, 1]
+    assert r"a\|b" in text
+
+
+def test_latex_escapes() -> None:
+    assert latex(r"a_b & 5 % {x} #1 $ ^ ~ \n") == (
+        r"a\_b \& 5 \% \{x\} \#1 \$ \textasciicircum{} \textasciitilde{} \textbackslash{}n"
+    )
+    assert latex("**91.00 ± 0.10** `fpr95_idpos` ↑ †") == (
+        r"\textbf{91.00 $\pm$ 0.10} \texttt{fpr95\_idpos} $\uparrow$ $^\dagger$"
+    )
+
+
+def test_latex_is_balanced_ascii_with_equal_rows(tmp_path: Path) -> None:
+    ood = {"tiny_imagenet": {"ood_score": 0.9}, "cifar100": {"ood_score": 0.8}}
+    add_run(tmp_path, ood=ood, config={"loss": {"form": "odd_{name&"}})
+    add_run(tmp_path, config={"loss": {"form": "plain"}})
+    text = to_latex("cifar10", tables_of(load_runs(tmp_path).runs, load_published(PUBLISHED), "idpos", ["ood_score"]))
+    assert text.isascii()
+    bare = re.sub(r"\\[{}&%$#_\\]", "", text)
+    depth = 0
+    for brace in re.findall("[{}]", bare):
+        depth += 1 if brace == "{" else -1
+        assert depth >= 0
+    assert depth == 0
+    assert text.count("addlinespace") == 0  # a row a loss
+    assert bare.count("$") % 2 == 0
+    assert re.findall(r"\\begin{(.+?)}", text) == ["table*", "adjustbox", "tabular"] * 2
+    assert re.findall(r"\\end{(.+?)}", text) == ["tabular", "adjustbox", "table*"] * 2
+    labels = re.findall(r"\\label{(.+?)}", text)
+    assert len(set(labels)) == 2
+    for tabular in re.findall(r"\\begin{tabular}{([lr]+)}(.+?)\\end{tabular}", text, re.DOTALL):
+        for line in tabular[1].splitlines():
+            if line.endswith(r" \\"):
+                spanned = sum(int(width) - 1 for width in re.findall(r"\\multicolumn{(\d+)}", line))
+                assert len(re.findall(r"(?<!\\)&", line)) + 1 + spanned == len(tabular[0])
+
+
+def test_latex_separates_losses_of_several_rows() -> None:
+    rows = [["a", "own"], ["a", "msp"], ["b", "own"], ["b", "msp"]]
+    text = to_latex("cifar10", [Table("t", [("", "Loss"), ("", "Score")], rows, [])])
+    assert text.count("addlinespace") == 1

@@ -1,0 +1,107 @@
+"""Tables of small, made-up runs: rows, columns and which runs stand together."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from helpers.made_up import FPR, add_run, column
+
+from oodbench.tables import Table, load_runs, tables_of
+
+
+def sections(results: Path, fpr: str = "idpos", detectors: tuple[str, ...] = ("ood_score",)) -> list[Table]:
+    return tables_of(load_runs(results).runs, [], fpr, detectors)
+
+
+def test_mean_sample_deviation_and_n(tmp_path: Path) -> None:
+    """.90, .92, .97: mean .93; deviations -.03 -.01 .04 -> sqrt(.0026 / 2) = .03606"""
+    for seed, accuracy in enumerate((0.90, 0.92, 0.97)):
+        add_run(tmp_path, seed=seed, accuracy=accuracy)
+    add_run(tmp_path, "other", accuracy=0.91)
+    (table,) = sections(tmp_path)
+    assert column(table, "Loss") == ["other", "plain"]
+    assert column(table, "n") == ["1", "3"]
+    assert column(table, "Accuracy ↑") == ["91.00", "**93.00 ± 3.61**"]
+
+
+def test_rows_are_losses_with_their_scores(tmp_path: Path) -> None:
+    add_run(tmp_path, ood={"cifar100": {"ood_score": 0.8, "msp": 0.7}})
+    (table,) = sections(tmp_path, detectors=("ood_score", "msp"))
+    assert column(table, "Score") == ["own", "msp"]
+    assert column(table, "Accuracy ↑") == ["90.00", ""]
+    assert column(table, "cifar100 (near)", "AUROC ↑") == ["**80.00**", "70.00"]
+
+
+def test_columns_are_near_sets_first_and_one_fpr_convention(tmp_path: Path) -> None:
+    add_run(tmp_path, ood={"a_far": {"ood_score": 0.9}, "cifar100": {"ood_score": 0.8}})
+    (table,) = sections(tmp_path, fpr="oodpos")
+    assert table.columns[5:] == [
+        ("cifar100 (near)", "AUROC ↑"),
+        ("cifar100 (near)", "FPR@95 (95 % of OOD caught) ↓"),
+        ("a_far (far)", "AUROC ↑"),
+        ("a_far (far)", "FPR@95 (95 % of OOD caught) ↓"),
+    ]
+    assert column(table, "a_far (far)", "FPR@95 (95 % of OOD caught) ↓") == ["50.00"]
+    (table,) = sections(tmp_path)
+    assert column(table, "a_far (far)", FPR) == ["10.00"]
+
+
+def test_missing_numbers_are_a_dash_and_missing_seeds_shown(tmp_path: Path) -> None:
+    add_run(tmp_path, seed=0, ood={"svhn": {"ood_score": 0.9}, "cifar100": {"ood_score": 0.8}})
+    add_run(tmp_path, seed=1, ood={"svhn": {"ood_score": 0.9}})
+    add_run(tmp_path, "other", ood={"svhn": {"ood_score": 0.9}})
+    (table,) = sections(tmp_path)
+    assert column(table, "cifar100 (near)", "AUROC ↑") == ["—", "80.00 (n=1)"]
+    assert column(table, "svhn (far)", "AUROC ↑") == ["**90.00**", "**90.00 ± 0.00**"]
+
+
+def test_ood_sets_of_different_size_are_different_columns(tmp_path: Path) -> None:
+    add_run(tmp_path, seed=0, ood={"svhn": {"ood_score": 0.9}}, images=26_032)
+    add_run(tmp_path, seed=1, ood={"svhn": {"ood_score": 0.5}}, images=1_580)
+    (table,) = sections(tmp_path)
+    assert column(table, "svhn (far), 26,032 images", "AUROC ↑") == ["90.00 (n=1)"]
+    assert column(table, "svhn (far), 1,580 images", "AUROC ↑") == ["50.00 (n=1)"]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"dataset": {"limit": 1000}},
+        {"dataset": {"limit_test": 1000}},
+        {"recipe": {"epochs": 2}},
+        {"backbone": {"width": 8}},
+    ],
+)
+def test_another_protocol_is_another_section(tmp_path: Path, other: dict[str, dict[str, Any]]) -> None:
+    add_run(tmp_path)
+    add_run(tmp_path, config=other)
+    assert [len(table.rows) for table in sections(tmp_path)] == [1, 1]
+
+
+def test_configurations_that_differ_elsewhere_are_two_rows(tmp_path: Path) -> None:
+    add_run(tmp_path)
+    add_run(tmp_path, config={"dataset": {"crop": False}})
+    (table,) = sections(tmp_path)
+    labels = column(table, "Loss")
+    assert len(set(labels)) == 2
+    assert all(re.fullmatch(r"plain \[[0-9a-f]{8}\]", label) for label in labels)
+
+
+def test_runs_of_other_names_are_two_rows(tmp_path: Path) -> None:
+    """Runs imported as pixmix and as autoaug differ in nothing but their names."""
+    for name, seed, accuracy in (("pixmix", 0, 0.9), ("autoaug", 0, 0.8), ("autoaug", 1, 0.6)):
+        add_run(tmp_path, seed=seed, accuracy=accuracy, config={"name": {"loss": name}})
+    runs = load_runs(tmp_path).runs
+    assert len({run.hash for run in runs}) == 2
+    (table,) = sections(tmp_path)
+    assert column(table, "Loss") == ["autoaug", "pixmix"]
+    assert column(table, "n") == ["2", "1"]
+    assert column(table, "Accuracy ↑") == ["70.00 ± 14.14", "**90.00**"]
+
+
+def test_recipes_and_backbones_of_other_names_stay_apart(tmp_path: Path) -> None:
+    for part in ("recipe", "backbone"):
+        add_run(tmp_path, seed=0, config={"name": {part: "another"}})
+    add_run(tmp_path)
+    assert [len(table.rows) for table in sections(tmp_path)] == [1, 1, 1]
