@@ -34,7 +34,8 @@ class Section(NamedTuple):
     words: int = 1  # columns of words, which are aligned to the left
 
     def __str__(self) -> str:
-        return f"## {self.title}\n\n{self.text}\n\n{table(self.header, self.rows, self.words)}"
+        parts = [f"## {self.title}", self.text, table(self.header, self.rows, self.words)]
+        return "\n\n".join(part for part in parts if part)
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]], words: int = 1) -> str:
@@ -61,7 +62,7 @@ def measured_where() -> str:
     command = " ".join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *sys.argv[1:]])
     return (
         f"Measured on {datetime.now(UTC):%Y-%m-%d} at commit {git_commit() or 'unknown'} by `{command}` on "
-        f"{processor()}, {torch.get_num_threads()} threads, {gpu}, torch {torch.__version__}."
+        f"{processor()}, {torch.get_num_threads()} thread(s), {gpu}, torch {torch.__version__}."
     )
 
 
