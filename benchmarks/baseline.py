@@ -1,4 +1,4 @@
-"""The usual way: a DataLoader over PIL images, float32, NCHW, a pass over the images for every score, scikit-learn."""
+"""The baseline: a DataLoader over PIL images, float32, NCHW, a pass over the images for every score, scikit-learn."""
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -6,20 +6,23 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-import project
 import torch
+from hydra.utils import instantiate
 from numpy.typing import NDArray
+from oodbench.build import build_recipe
 from PIL import Image
-from project import Images, Labels, Overrides
 from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
-from timing import Action
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
+import project
 from oodbench.model import Classifier, predict
+from oodbench.training.device import pick_device
 from oodbench.training.loop import parameter_groups
 from oodbench.training.recipe import Recipe, learning_rate_factor
+from project import Images, Labels, Overrides
+from timing import Action
 
 Batches = Iterable[tuple[Tensor, Tensor]]  # (B, 3, 32, 32), (B,)
 Array = NDArray[np.floating]
@@ -39,8 +42,13 @@ class PilImages(Dataset[tuple[Tensor, int]]):
 
 
 def build(overrides: Overrides) -> tuple[Classifier, Recipe]:
-    model, recipe = project.build([*overrides, "precision=fp32", "compile=false"])
-    return model.to(memory_format=torch.contiguous_format), recipe  # type: ignore[call-overload]
+    """Build the network that `project.build` builds, with the same weights, in float32 and NCHW, and nothing else."""
+    config = project.configuration(overrides)
+    torch.manual_seed(config["seed"])
+    backbone, data = instantiate(config["backbone"]), config["dataset"]
+    objective = instantiate(config["loss"], num_features=backbone.num_features, num_classes=data["num_classes"])
+    model = Classifier(backbone, objective, data["mean"], data["std"], torch.float32)
+    return model.to(pick_device(config["device"])), build_recipe(config)
 
 
 def workers() -> int:

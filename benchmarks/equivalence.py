@@ -1,4 +1,4 @@
-"""Compare the networks that the plain training loop and this project's train -> benchmarks/results/equivalence.md
+"""Compare the networks that the baseline's training loop and this project's train -> benchmarks/results/equivalence.md
 
 python benchmarks/equivalence.py                           a quarter of an hour on two cores; CIFAR-10 is needed
 python benchmarks/equivalence.py --variants precision=bf16 "precision=bf16 compile=true"
@@ -12,28 +12,29 @@ import os
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-import baseline
 import numpy as np
-import project
 import torch
-from baseline import Batches, PilImages
-from page import Section, argument_parser, write_page
+from oodbench.build import open_data
 from PIL import Image
-from project import Overrides
 from scipy.stats import ttest_ind
 from torchvision.transforms import functional as crops
 
+import baseline
+import project
+from baseline import Batches, PilImages
 from oodbench.data.split import DataSplits
 from oodbench.evaluation.metrics import accuracy
 from oodbench.model import Classifier, extract_features, predict
 from oodbench.training.batches import sample_augmentation
 from oodbench.training.device import PRECISIONS, disable_malloc_trim
 from oodbench.training.recipe import Recipe
+from page import Section, argument_parser, write_page
+from project import Overrides
 
-TRAINING = ["dataset=cifar10", "dataset.limit=2560", "dataset.limit_test=5000", "backbone.width=16"]
+TRAINING = ["dataset=cifar10", "dataset.limit=2560", "dataset.limit_test=5000", "backbone.width=16", "ood=[]"]
 TRAINING += ["recipe=short", "recipe.epochs=4", "recipe.optimizer.lr=0.05"]
 SMALL = ["dataset=digits", "dataset.limit=128", "dataset.limit_test=64", "backbone.width=4", "recipe=smoke"]
-SMALL += ["recipe.epochs=2", "recipe.batch_size=64"]
+SMALL += ["ood=[]", "recipe.epochs=2", "recipe.batch_size=64"]
 
 
 class Trained(NamedTuple):
@@ -41,8 +42,8 @@ class Trained(NamedTuple):
     accuracy: float
 
 
-class Plain(NamedTuple):
-    """The plain loop's training of one configuration."""
+class Baseline(NamedTuple):
+    """The baseline's training of one configuration."""
 
     overrides: Overrides
     sets: DataSplits
@@ -50,7 +51,7 @@ class Plain(NamedTuple):
     def train(self, seed: int, same_draws: bool, nudge: float = 0.0) -> Trained:
         """nudge: every weight is multiplied by 1 +- so much before the first step."""
         model, recipe = baseline.build([*self.overrides, f"seed={seed}"])
-        images, labels, *_ = self.sets.train
+        images, labels = self.sets.train.images, self.sets.train.labels
         with torch.no_grad():
             for weight in model.parameters():
                 weight.mul_(1 + nudge * torch.randn_like(weight).sign())
@@ -92,16 +93,16 @@ def drawn(model: Classifier, recipe: Recipe, sets: DataSplits, seed: int, epoch:
         yield torch.stack(batch), torch.from_numpy(labels[order[rows].numpy()])
 
 
-def losses(plain: Plain, variants: Sequence[str], spread: float) -> Section:
+def losses(loop: Baseline, variants: Sequence[str], spread: float) -> Section:
     """spread: standard deviation of the last epoch's mean loss over seeds"""
-    reference = plain.train(0, same_draws=True).losses
+    reference = loop.train(0, same_draws=True).losses
     others = {
-        "plain, every weight moved by 1e-7 of itself": plain.train(0, same_draws=True, nudge=1e-7).losses,
-        "plain, every weight moved by 1/512 of itself": plain.train(0, same_draws=True, nudge=2**-9).losses,
-        "plain, another seed": plain.train(1, same_draws=True).losses,
+        "baseline, every weight moved by 1e-7 of itself": loop.train(0, same_draws=True, nudge=1e-7).losses,
+        "baseline, every weight moved by 1/512 of itself": loop.train(0, same_draws=True, nudge=2**-9).losses,
+        "baseline, another seed": loop.train(1, same_draws=True).losses,
     }
     for variant in variants:
-        others[variant] = project_train([*plain.overrides, *variant.split()], plain.sets, 0).losses
+        others[variant] = project_train([*loop.overrides, *variant.split()], loop.sets, 0).losses
     rows = []
     for name, curve in others.items():
         gaps = np.subtract(curve, reference)
@@ -109,35 +110,35 @@ def losses(plain: Plain, variants: Sequence[str], spread: float) -> Section:
         rows.append([name, *(f"{gap:+.4f}" for gap in gaps), within])
     return Section(
         "The loss",
-        "One seed; the same weights, order, crops and flips. Difference of each epoch's mean loss from the plain loop's, "
-        f"in nats. The last epoch's deviates by {spread:.4f} over the plain loop's seeds below, so the difference of two "
+        "One seed; the same weights, order, crops and flips. Difference of each epoch's mean loss from the baseline's, "
+        f"in nats. The last epoch's deviates by {spread:.4f} over the baseline's seeds below, so the difference of two "
         f"trainings by {np.sqrt(2) * spread:.4f}. Training is chaotic: the first two rows show what rounding as of "
-        "float32 and of bf16 does to the plain loop itself.",
+        "float32 and of bf16 does to the baseline itself.",
         ["", *(f"epoch {i + 1}" for i in range(len(reference))), "last within 2 deviations"],
         rows,
     )
 
 
-def accuracies(plain: Plain, variants: Sequence[str], seeds: int) -> tuple[Section, float]:
-    """Everything drawn anew; also the deviation of the plain loop's last mean loss over the seeds"""
-    plain_runs = [plain.train(100 + seed, same_draws=False) for seed in range(seeds)]
-    of_plain = 100 * np.array([run.accuracy for run in plain_runs])
-    rows = [["plain", f"{of_plain.mean():.2f} ± {of_plain.std(ddof=1):.2f}", "", ""]]
+def accuracies(loop: Baseline, variants: Sequence[str], seeds: int) -> tuple[Section, float]:
+    """Everything drawn anew; also the deviation of the baseline's last mean loss over the seeds"""
+    runs = [loop.train(100 + seed, same_draws=False) for seed in range(seeds)]
+    of_baseline = 100 * np.array([run.accuracy for run in runs])
+    rows = [["baseline", f"{of_baseline.mean():.2f} ± {of_baseline.std(ddof=1):.2f}", "", ""]]
     for variant in variants:
-        overrides = [*plain.overrides, *variant.split()]
-        values = [100 * project_train(overrides, plain.sets, 200 + seed).accuracy for seed in range(seeds)]
-        low, high = ttest_ind(values, of_plain, equal_var=False).confidence_interval(0.95)
-        difference = f"{np.mean(values) - of_plain.mean():+.2f} ({low:+.2f} to {high:+.2f})"
+        overrides = [*loop.overrides, *variant.split()]
+        values = [100 * project_train(overrides, loop.sets, 200 + seed).accuracy for seed in range(seeds)]
+        low, high = ttest_ind(values, of_baseline, equal_var=False).confidence_interval(0.95)
+        difference = f"{np.mean(values) - of_baseline.mean():+.2f} ({low:+.2f} to {high:+.2f})"
         within = "yes" if low <= 0 <= high else "no"
         rows.append([variant, f"{np.mean(values):.2f} ± {np.std(values, ddof=1):.2f}", difference, within])
     section = Section(
         "The accuracy",
         f"Of {seeds} seeds each, none of them shared, everything drawn anew; mean and standard deviation in percent, "
-        "the difference from the plain loop with its 95 % interval (Welch's t).",
+        "the difference from the baseline with its 95 % interval (Welch's t).",
         ["", "accuracy", "difference", "0 within the interval"],
         rows,
     )
-    return section, float(np.std([run.losses[-1] for run in plain_runs], ddof=1))
+    return section, float(np.std([run.losses[-1] for run in runs], ddof=1))
 
 
 def main() -> None:
@@ -150,15 +151,15 @@ def main() -> None:
     disable_malloc_trim()
     overrides = args.training or (SMALL if args.small else TRAINING)
     variants = args.variants or [f"precision={name}" for name in PRECISIONS]
-    plain = Plain(overrides, project.open_data(overrides))
-    of_accuracy, spread = accuracies(plain, variants, 2 if args.small else args.seeds)
+    loop = Baseline(overrides, open_data(project.configuration(overrides)))
+    of_accuracy, spread = accuracies(loop, variants, 2 if args.small else args.seeds)
     introduction = (
-        f"`{' '.join(overrides)}`: {len(plain.sets.train.labels):,} training images, {len(plain.sets.test.labels):,} "
-        "test images. Plain: float32, NCHW, a DataLoader over PIL images. The other rows: this project's loop, with "
+        f"`{' '.join(overrides)}`: {len(loop.sets.train.labels):,} training images, {len(loop.sets.test.labels):,} "
+        "test images. Baseline: float32, NCHW, a DataLoader over PIL images. The other rows: this project's loop, with "
         "these overrides."
     )
     title = "What makes training fast leaves the networks as they are"
-    write_page(args.output, title, introduction, [losses(plain, variants, spread), of_accuracy])
+    write_page(args.output, title, introduction, [losses(loop, variants, spread), of_accuracy])
 
 
 if __name__ == "__main__":

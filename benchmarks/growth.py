@@ -12,17 +12,17 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from hydra.utils import instantiate
+
 from growth_plot import draw
 from growth_theory import DETECTORS, EVALUATION, LOSSES, Growth
-from hydra.utils import instantiate
+from oodbench.cli import compose
+from oodbench.evaluation.evaluate import Detector, evaluate
+from oodbench.outputs import concatenate
 from page import Section, argument_parser, write_page
 from project import all_detectors, names
 from synthetic import Problem, forward_and_backward, problem
 from timing import Action, Cost, measure
-
-from oodbench.cli import compose
-from oodbench.evaluation.evaluate import Detector, evaluate
-from oodbench.outputs import concatenate
 
 Series = dict[int, Cost | str]  # {size: cost, or why there is none}
 Rows = dict[str, Cost | str]
@@ -66,17 +66,17 @@ def all_losses() -> dict[str, Any]:
     return {line: compose(f"loss={line}".split()).loss for line in [*names("loss"), *variants]}
 
 
-def of_detectors(made: Problem, little: Problem, detectors: Mapping[str, Detector], measure: Measure) -> Rows:
+def of_detectors(full: Problem, few: Problem, detectors: Mapping[str, Detector], measure: Measure) -> Rows:
     """{detector: cost of scoring the judged images}"""
-    images, few = (concatenate([each.test, each.ood]) for each in (made, little))
+    images, some = (concatenate([each.test, each.ood]) for each in (full, few))
     return {
-        name: measure(partial(score, images, made.reference), partial(score, few, little.reference))
+        name: measure(partial(score, images, full.reference), partial(score, some, few.reference))
         for name, score in detectors.items()
     }
 
 
-def of_evaluate(made: Problem, little: Problem, detectors: Mapping[str, Detector], measure: Measure) -> Cost | str:
-    return measure(*(partial(evaluate, p.test, {"ood": p.ood}, detectors, p.reference) for p in (made, little)))
+def of_evaluate(full: Problem, few: Problem, detectors: Mapping[str, Detector], measure: Measure) -> Cost | str:
+    return measure(*(partial(evaluate, p.test, {"ood": p.ood}, detectors, p.reference) for p in (full, few)))
 
 
 def of_losses(B: int, K: int, D: int, losses: Mapping[str, Any], measure: Measure) -> Rows:
@@ -85,7 +85,7 @@ def of_losses(B: int, K: int, D: int, losses: Mapping[str, Any], measure: Measur
     features, labels = np.maximum(rng.standard_normal((B, D), dtype="f4"), 0), rng.integers(K, size=B)
 
     def cost(loss: Any) -> Cost | str:
-        objective = cache(lambda: instantiate(loss, num_features=D, num_classes=K))  # made by the warm-up
+        objective = cache(lambda: instantiate(loss, num_features=D, num_classes=K))  # built by the warm-up
         step, warm_up = (lambda n=n: forward_and_backward(objective(), features[:n], labels[:n]) for n in (B, 16))
         return measure(step, warm_up)
 
@@ -95,25 +95,25 @@ def of_losses(B: int, K: int, D: int, losses: Mapping[str, Any], measure: Measur
 def sweep(sizes: Sizes, D: int, measure: Measure) -> Iterator[tuple[str, int, Rows]]:
     """Yield (axis, size, {what: cost})."""
     detectors, losses = all_detectors(), all_losses()
-    (N, K, B), M, little = sizes.held, sizes.judged, problem(300, 5, D, 100)
+    (N, K, B), M, few = sizes.held, sizes.judged, problem(300, 5, D, 100)
     every, none, own = EVALUATION
     for size in sizes.classes:
-        yield "classes", size, of_detectors(problem(N, size, D, M), little, detectors, measure)
+        yield "classes", size, of_detectors(problem(N, size, D, M), few, detectors, measure)
         yield "classes of a loss", size, of_losses(B, size, D, losses, measure)
     for size in sizes.batch:
         yield "batch", size, of_losses(size, K, D, losses, measure)
-    made = problem(N, K, D, M)
+    full = problem(N, K, D, M)
     for size in sizes.detectors:
         some = dict(list(detectors.items())[:size])
-        yield "detectors", size, {every: of_evaluate(made, little, some, measure)}
+        yield "detectors", size, {every: of_evaluate(full, few, some, measure)}
     for size in sizes.images:
-        made = problem(K, K, D, 2 * size)
+        full = problem(K, K, D, 2 * size)
         stored: dict[str, Detector] = {"stored": lambda images, reference: images.ood_score}
-        rows = {none: of_evaluate(made, little, {}, measure), own: of_evaluate(made, little, stored, measure)}
+        rows = {none: of_evaluate(full, few, {}, measure), own: of_evaluate(full, few, stored, measure)}
         yield "images", size, rows
-    del made
+    del full
     for size in sizes.features:
-        yield "features", size, of_detectors(problem(size, K, D, M), little, detectors, measure)
+        yield "features", size, of_detectors(problem(size, K, D, M), few, detectors, measure)
 
 
 def exponent(series: Series, field: str) -> str:
@@ -135,7 +135,7 @@ def section(axis: str, rows: Mapping[str, Series]) -> Section:
     for what, series in rows.items():
         s = [f"{c.seconds:.2g}" if isinstance(c, Cost) else c for c in series.values()]
         mb = [f"{c.memory / 1e6:.0f}" if isinstance(c, Cost) else c for c in list(series.values())[-2:]]
-        expected = theory.get(what, Growth("–", "–"))
+        expected = theory.get(what, Growth("—", "—"))
         lines.append([what, *expected, *s, exponent(series, "seconds"), *mb, exponent(series, "memory")])
     sums = {n: sum(c.seconds for series in rows.values() if isinstance(c := series[n], Cost)) for n in sizes}
     total = "All rows one by one: " + ", ".join(f"{seconds:.3g} s at {n:,}" for n, seconds in sums.items()) + "."
@@ -147,7 +147,7 @@ def introduction(sizes: Sizes, D: int, limit: float, memory: float, plot: Path) 
     return (
         f"Held where another size grows: N {N} training images, K {K} classes, D {D} features, B {B} of a batch, M "
         f"{sizes.judged:,} judged images; {limit:.0f} s and {memory:.0f} GB are the most that a figure may take.\n\n"
-        "- Each figure is of a process of its own, after a warm-up on little data: seconds of the fastest of up to five "
+        "- Each figure is of a process of its own, after a warm-up on few data: seconds of the fastest of up to five "
         "runs; MB = 10⁶ bytes, highest resident memory less that before the first run, so without the inputs.\n"
         "- `^` is the exponent p of size^p between the two largest sizes. `·`: one of the two figures is below "
         f"{1000 * LEAST['seconds']:.0f} ms or {LEAST['memory'] / 1e6:.0f} MB, which is noise. It is smaller than "

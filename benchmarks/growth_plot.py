@@ -6,6 +6,7 @@ from pathlib import Path
 import matplotlib
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
+
 from timing import Cost
 
 Rows = Mapping[str, Mapping[int, Cost | str]]  # {what: {size: cost}}
@@ -17,8 +18,12 @@ def draw(axes: Mapping[str, Rows], path: Path) -> None:
     matplotlib.use("Agg")
     figure, panels = plt.subplots(2, len(axes), figsize=(3.6 * len(axes), 8), layout="constrained", squeeze=False)
     for column, (label, rows) in zip(panels.T, axes.items(), strict=True):
-        curves(column[0], {k: {n: c.seconds for n, c in v.items() if isinstance(c, Cost)} for k, v in rows.items()})
-        curves(column[1], {k: {n: c.memory / 1e6 for n, c in v.items() if isinstance(c, Cost)} for k, v in rows.items()})
+        for panel, field, unit in zip(column, ("seconds", "memory"), (1, 1e-6), strict=True):
+            values = {
+                what: {n: unit * getattr(cost, field) for n, cost in series.items() if isinstance(cost, Cost)}
+                for what, series in rows.items()
+            }
+            curves(panel, values)
         column[1].set_xlabel(label)
     panels[0, 0].set_ylabel("seconds")
     panels[1, 0].set_ylabel("extra memory, MB")

@@ -1,4 +1,4 @@
-"""This project's side of a comparison, built from the overrides that train.py takes; nothing else here knows its parts."""
+"""This project's side of a comparison, built from the overrides that train.py takes."""
 
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -6,24 +6,24 @@ from typing import Any
 
 import numpy as np
 import torch
-from hydra.utils import instantiate
 from numpy.typing import NDArray
+from oodbench.build import build_detectors, build_model, build_recipe
+
+from oodbench.cli import CONF, compose, resolve
+from oodbench.detectors.reference import NotApplicable, Reference
+from oodbench.evaluation.evaluate import Detector, evaluate
+from oodbench.model import Classifier, extract_features, head_fn, linear_weights, predict
+from oodbench.outputs import Outputs, concatenate
+from oodbench.training.batches import batches, normalise, sample_augmentation, to_device_padded
+from oodbench.training.device import disable_malloc_trim, pick_device
+from oodbench.training.loop import TrainState, fit
+from oodbench.training.recipe import Recipe
 from synthetic import problem
 from timing import Action
 
-from oodbench.cli import CONF, compose
-from oodbench.data.split import DataSplits, data_splits
-from oodbench.detectors.reference import NotApplicable, Reference
-from oodbench.evaluation.evaluate import Detector, evaluate
-from oodbench.model import Classifier, compile_backbone, extract_features, head_fn, linear_weights, predict
-from oodbench.outputs import Outputs, concatenate
-from oodbench.training.batches import batches, normalise, sample_augmentation, to_device_padded
-from oodbench.training.device import disable_malloc_trim, pick_device, pick_precision
-from oodbench.training.loop import TrainState, fit
-from oodbench.training.recipe import Recipe
-
 Overrides = Sequence[str]
-Images, Labels = NDArray[np.uint8], NDArray[np.int64]  # (N, 32, 32, 3), (N,)
+Images = NDArray[np.uint8]  # (N, 32, 32, 3)
+Labels = NDArray[np.int64]  # (N,)
 
 
 class NoCheckpointer:
@@ -38,13 +38,16 @@ class NoCheckpointer:
 
 
 def names(group: str) -> list[str]:
-    """Return the choices of a configuration group, less the one that stands for all."""
-    return sorted(path.stem for path in (CONF / group).glob("*.yaml") if path.stem != "all")
+    """Return the choices of a configuration group."""
+    return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+
+
+def configuration(overrides: Overrides) -> dict[str, Any]:
+    return resolve(compose(overrides))
 
 
 def all_detectors() -> dict[str, Detector]:
-    nodes = compose([f"detector=[{','.join(names('detector'))}]"]).detector
-    return {name: instantiate(node) for name, node in nodes.items()}
+    return build_detectors(configuration(["detector=all"])["detector"])
 
 
 def random_images(n: int) -> tuple[Images, Labels]:
@@ -53,24 +56,9 @@ def random_images(n: int) -> tuple[Images, Labels]:
     return random.integers(0, 256, (n, 32, 32, 3), dtype=np.uint8), random.integers(0, 10, n)
 
 
-def open_data(overrides: Overrides) -> DataSplits:
-    data = compose(overrides).dataset
-    train, test = instantiate(data.train), instantiate(data.test)
-    return data_splits(train, test, {}, data.num_classes, data.limit, data.limit_test)
-
-
 def build(overrides: Overrides) -> tuple[Classifier, Recipe]:
-    cfg = compose(overrides)
-    device = pick_device(cfg.device)
-    torch.backends.cudnn.benchmark = True
-    torch.manual_seed(cfg.seed)
-    backbone = instantiate(cfg.backbone)
-    objective = instantiate(cfg.loss, num_features=backbone.num_features, num_classes=cfg.dataset.num_classes)
-    precision = pick_precision(cfg.precision, device)
-    model = Classifier(backbone, objective, list(cfg.dataset.mean), list(cfg.dataset.std), precision)
-    compile_backbone(model, cfg.compile)
-    recipe = Recipe(**instantiate(cfg.recipe, _convert_="all"))
-    return model.to(device).to(memory_format=torch.channels_last), recipe  # type: ignore[call-overload]
+    config = configuration(overrides)
+    return build_model(config, pick_device(config["device"]))[0], build_recipe(config)
 
 
 def train(model: Classifier, recipe: Recipe, images: Images, labels: Labels, seed: int) -> list[float]:
@@ -79,17 +67,14 @@ def train(model: Classifier, recipe: Recipe, images: Images, labels: Labels, see
 
 
 def training(overrides: Overrides, n: int) -> Action:
-    disable_malloc_trim()
     return partial(train, *build(overrides), *random_images(n), seed=0)
 
 
 def inference(overrides: Overrides, n: int) -> Action:
-    disable_malloc_trim()
     return partial(extract_features, build(overrides)[0], random_images(n)[0])
 
 
 def augmentation(overrides: Overrides, n: int) -> Action:
-    disable_malloc_trim()
     model, recipe = build(overrides)
     images, labels = random_images(n)
     device = model.mean.device
@@ -119,7 +104,6 @@ def score_all(
 
 def evaluation(overrides: Overrides, sizes: Mapping[str, int], stored: bool) -> Action:
     """One pass over every set, then all detectors; stored: the pass was made before."""
-    disable_malloc_trim()
     model, detectors = build(overrides)[0], all_detectors()
 
     def collect() -> list[Outputs]:
@@ -138,7 +122,7 @@ def evaluation(overrides: Overrides, sizes: Mapping[str, int], stored: bool) -> 
 def run_numbers(images: int, detectors: int) -> Action:
     """All numbers, calibration and resamples of a run with so many detectors, whose scores are there."""
     disable_malloc_trim()
-    made = problem(N=100, K=10, D=16, M=2 * images)
+    outputs = problem(N=100, K=10, D=16, M=2 * images)
     scores = np.random.default_rng(0).normal(size=(detectors, 2 * images))
     known = {f"detector {i}": (lambda judged, reference, i=i: scores[i]) for i in range(detectors)}
-    return lambda: evaluate(made.test, {"ood": made.ood}, known, made.reference)
+    return lambda: evaluate(outputs.test, {"ood": outputs.ood}, known, outputs.reference)

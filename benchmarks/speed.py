@@ -1,4 +1,4 @@
-"""Measure how fast this project is, beside the usual way and beside the machine's limit -> benchmarks/results/speed.md
+"""Measure how fast this project is, beside the baseline and beside the machine's limit -> benchmarks/results/speed.md
 
 python benchmarks/speed.py                        a quarter of an hour on two idle cores
 python benchmarks/speed.py --compile true         with torch.compile, too; a compiler is needed
@@ -14,24 +14,23 @@ import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from functools import partial
-from pathlib import Path
 from typing import NamedTuple
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 import baseline
 import project
-import torch
+from oodbench.cli import CONF, compose
+from oodbench.training.device import PRECISIONS, pick_device, pick_precision
 from page import Section, Target, argument_parser, number, write_page
 from project import Overrides
 from timing import Action, Ratio, ratio, time_interleaved
-from torch.utils.flop_counter import FlopCounterMode
-
-from oodbench.cli import CONF, compose
-from oodbench.training.device import PRECISIONS, pick_device, pick_precision
 
 ROOT = CONF.parent
 TRAINING = ["recipe=smoke", "recipe.optimizer.lr=0.001"]  # one epoch; the labels are noise
 PRODUCTS, COPIES = 20, 20  # in one action
-DETECTORS, SAMPLES, RESAMPLES = 4, 10, 1000  # of the bootstrap: that the usual way draws, and that are reported
+DETECTORS, SAMPLES, RESAMPLES = 4, 10, 1000  # of the bootstrap: that the baseline draws, and that are reported
 
 
 class Sizes(NamedTuple):
@@ -103,7 +102,7 @@ def shown(r: Ratio) -> str:
     return f"{number(r.median)} ({number(r.low)} to {number(r.high)})"
 
 
-HEADER = ["images/s", "usual way", "this project", "ratio (range)", "limit", "share of it"]
+HEADER = ["images/s", "baseline", "this project", "ratio (range)", "limit", "share of it"]
 
 
 def augmentation(overrides: Overrides, sizes: Sizes) -> Section:
@@ -125,7 +124,9 @@ def augmentation(overrides: Overrides, sizes: Sizes) -> Section:
     )
 
 
-def network(kind: str, text: str, cases: Sequence[Overrides], wanted: float, common: Overrides, sizes: Sizes) -> Section:
+def network(
+    kind: str, text: str, cases: Sequence[Overrides], target: float, common: Overrides, sizes: Sizes
+) -> Section:
     """kind: the function of both modules, `training` or `inference`"""
     rows, ratios, n = [], [], sizes.images
     for case in cases:
@@ -141,7 +142,7 @@ def network(kind: str, text: str, cases: Sequence[Overrides], wanted: float, com
         rows.append(rates(" ".join(case), n, seconds["baseline"], seconds["project"], limit))
         ratios.append(ratio(seconds["baseline"], seconds["project"]).median)
         print(kind, *rows[-1], flush=True)
-    targets = {f"{kind}, {rows[0][0]}: times the usual way": Target(ratios[0], wanted)}
+    targets = {f"{kind}, {rows[0][0]}: times the baseline": Target(ratios[0], target)}
     return Section(kind.capitalize(), text, HEADER, rows, targets)
 
 
@@ -161,11 +162,11 @@ def evaluation(overrides: Overrides, sizes: Sizes) -> Section:
     ]
     return Section(
         f"Scores of {len(project.names('detector'))} detectors",
-        f"Images: {', '.join(f'{name} {n:,}' for name, n in sizes.sets.items())}. The usual way: a pass over test and "
+        f"Images: {', '.join(f'{name} {n:,}' for name, n in sizes.sets.items())}. The baseline: a pass over test and "
         "OOD images for each detector, one over the training set. This project: one pass over each set.",
-        ["seconds", "usual way", "this project", "ratio (range)"],
+        ["seconds", "baseline", "this project", "ratio (range)"],
         rows,
-        {"evaluation from the images: times the usual way": Target(ratio(slow, seconds["from the images"]).median, 100)},
+        {"evaluation from the images: times the baseline": Target(ratio(slow, seconds["from the images"]).median, 100)},
     )
 
 
@@ -181,10 +182,10 @@ def run_numbers(sizes: Sizes) -> Section:
     medians = [number(scale * statistics.median(slow)), number(statistics.median(fast))]
     return Section(
         "Numbers with intervals",
-        f"{RESAMPLES:,} resamples of {sizes.scores:,} ID and as many OOD images, {DETECTORS} detectors. The usual way: "
+        f"{RESAMPLES:,} resamples of {sizes.scores:,} ID and as many OOD images, {DETECTORS} detectors. The baseline: "
         f"five OOD metrics by scikit-learn; {SAMPLES} resamples were timed and count {scale:.0f}-fold. This project: "
         "all numbers of a run, so accuracy and calibration, too.",
-        ["seconds", "usual way", "this project", "ratio (range)"],
+        ["seconds", "baseline", "this project", "ratio (range)"],
         [["all resamples", *medians, shown(ratio(slow, fast, scale))]],
     )
 
@@ -243,8 +244,8 @@ def main() -> None:
         print(sections[-1], flush=True)
     introduction = (
         f"Variants are interleaved, {sizes.repeats} times after a first round that is not counted, each in a process "
-        "of its own. Figures are medians; a ratio is the median of the repeats' ratios, with their range. The usual way: "
-        f"a DataLoader (num_workers={baseline.workers()}) over PIL images, float32, NCHW, a pass over the images for "
+        "of its own. Figures are medians; a ratio is the median of the repeats' ratios, with their range. The baseline: a "
+        f"DataLoader (num_workers={baseline.workers()}) over PIL images, float32, NCHW, a pass over the images for "
         "every score, scikit-learn."
     )
     write_page(args.output, "How fast", introduction, sections)
