@@ -12,9 +12,9 @@ from oodbench.build import build_detectors, build_model, build_recipe
 from oodbench.cli import CONF, compose, resolve
 from oodbench.detectors.reference import NotApplicable, Reference
 from oodbench.evaluation.evaluate import Detector, evaluate
-from oodbench.model import Classifier, extract_features, head_fn, linear_weights, predict
+from oodbench.model import Classifier, extract_features, head_fn, linear_weights, normalise, predict
 from oodbench.outputs import Outputs, concatenate
-from oodbench.training.batches import batches, normalise, sample_augmentation, to_device_padded
+from oodbench.training.batches import batches, sample_augmentation, to_device_padded
 from oodbench.training.device import disable_malloc_trim, pick_device
 from oodbench.training.loop import TrainState, fit
 from oodbench.training.recipe import Recipe

@@ -243,9 +243,9 @@ def main() -> None:
         sections.append(measured())
         print(sections[-1], flush=True)
     introduction = (
-        f"Variants are interleaved, {sizes.repeats} times after a first round that is not counted, each in a process "
-        "of its own. Figures are medians; a ratio is the median of the repeats' ratios, with their range. The baseline: a "
-        f"DataLoader (num_workers={baseline.workers()}) over PIL images, float32, NCHW, a pass over the images for "
+        f"Variants are interleaved, {sizes.repeats} times after a first round that is not counted, each in its own "
+        "process. Figures are medians, a ratio is the median of the repeats' ratios, with their range. The baseline: "
+        f"a DataLoader (num_workers={baseline.workers()}) over PIL images, float32, NCHW, a pass over the images for "
         "every score, scikit-learn."
     )
     write_page(args.output, "How fast", introduction, sections)

@@ -119,8 +119,8 @@ class Cost(NamedTuple):
 def measure(action: Action, warm_up: Action, limit: float, memory: float) -> Cost | str:
     """Return the cost of `action`, or why there is none: above `limit` s or `memory` bytes, or an error's name.
 
-    warm_up, called first: the same on little data, so that imports, threads and the libraries' buffers are there before. The process
-    is forked, so inputs are shared and not measured; Linux only.
+    warm_up, called first: the same on little data, so that imports, threads and the libraries' buffers are there. The
+    process is forked, so inputs are shared and not measured; Linux only.
     """
     with Child("fork", _measure, action, warm_up, memory) as child:
         try:
