@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from benchmarks.network import Unkept
 from helpers.config import ROOT, composed, names
-from helpers.training import Told
 from hydra.utils import instantiate
 
 from oodbench.backbones.resnet18 import ResNet18
@@ -61,7 +61,7 @@ class Watching:
 
 def trained(model: Classifier, keeper: Any = None, epochs: int = 1) -> list[Row]:
     recipe = Recipe(epochs, 32, SGD, partial(cosine, final=0.1), 0.0, 1.0, crop_padding=4, flip=True)
-    return fit(model, IMAGES, LABELS, recipe, 0, None, keeper or Told(save=lambda state: None))
+    return fit(model, IMAGES, LABELS, recipe, 0, None, keeper or Unkept())
 
 
 @pytest.mark.parametrize("loss", LOSSES)
