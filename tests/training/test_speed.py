@@ -1,33 +1,37 @@
-"""What makes it fast leaves the numbers as they are; and what is measured is what the words beside it say."""
+"""What makes training fast leaves the numbers as they are."""
 
+import math
 import os
 import platform
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from benchmarks import plain
-from benchmarks.contest import contest, number, ratio
-from benchmarks.network import Unkept
-from benchmarks.sections import Section, Target, written
-from equivalence import ours, plainly
-from helpers.training import RECIPE, Small, classifier
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from helpers.training import RECIPE, SGD, Small, Told, classifier
+from PIL import Image
+from torch import Tensor
+from torchvision.transforms import functional as F
 
 from oodbench.backbones.resnet18 import ResNet18
 from oodbench.data.digits import digits
 from oodbench.data.split import Split
-from oodbench.evaluation.metrics import OOD_METRICS
 from oodbench.losses.ce import CrossEntropy
 from oodbench.model import Classifier, compile_backbone, extract_features
+from oodbench.training.batches import sample_augmentation
 from oodbench.training.loop import fit
+from oodbench.training.recipe import learning_rate_factor
+
+MEAN, STD = [0.4914, 0.4822, 0.4465], [0.2470, 0.2435, 0.2616]
+LR = 0.05
+FOUR = replace(RECIPE, epochs=4, batch_size=128, optimizer=partial(SGD, lr=LR), clip_grad_norm=None)
+UNSAVED = Told(save=lambda state: None)
 
 
 @pytest.fixture(scope="module")
@@ -36,23 +40,73 @@ def few() -> Split:
     return split._replace(images=split.images[:192], labels=split.labels[:192])
 
 
-@pytest.mark.parametrize(("precision", "first", "epoch"), [(torch.float32, 1e-4, 5e-3), (torch.bfloat16, 5e-3, 0.05)])
-def test_the_loss_begins_as_the_plain_loops_does(
-    few: Split, monkeypatch: pytest.MonkeyPatch, precision: torch.dtype, first: float, epoch: float
-) -> None:
-    """One seed, the same draws: DataLoader's PIL images, NCHW and float32 against everything that is fast.
+class Recorded(CrossEntropy):
+    """Cross entropy that remembers its values."""
 
-    Only at its beginning: rounding grows, and after some steps at this learning rate the plain loop does not follow
-    itself (results/equivalence.md).
-    """
-    monkeypatch.setattr("equivalence.WIDTH", 4)
-    plain_curve = plainly(few, few, seed=3, same_draws=True).curve
-    curve = ours(few, few, seed=3, precision=precision).curve
-    assert len(curve) == len(plain_curve) == 8
-    assert abs(curve[0] - plain_curve[0]) < first
-    assert np.abs(curve - plain_curve)[:2].max() < epoch
-    other = plainly(few, few, seed=4, same_draws=True).curve
-    assert abs(other[0] - plain_curve[0]) > first
+    curve: list[float]
+
+    def loss(self, features: Tensor, labels: Tensor) -> Tensor:
+        loss = super().loss(features, labels)
+        self.curve.append(loss.item())
+        return loss
+
+
+def network(seed: int, precision: torch.dtype) -> tuple[Classifier, Recorded]:
+    torch.manual_seed(seed)
+    backbone, objective = ResNet18(4), Recorded(32, 10, label_smoothing=0.0)
+    objective.curve = []
+    return Classifier(backbone, objective, MEAN, STD, precision), objective
+
+
+def to_tensor(image: Image.Image) -> Tensor:
+    return F.normalize(F.to_tensor(image), MEAN, STD)
+
+
+def pil_batches(train: Split, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield the batches of `fit`, by PIL and torchvision, one image after the other."""
+    for epoch in range(FOUR.epochs):
+        order, top, left, flip = sample_augmentation(seed, epoch, len(train.labels), FOUR.crop_padding, FOUR.flip)
+        for rows in torch.arange(len(order)).split(FOUR.batch_size):
+            images = []
+            for i in rows.tolist():
+                image = F.pad(Image.fromarray(train.images[order[i]]), [FOUR.crop_padding])
+                image = F.crop(image, int(top[i]), int(left[i]), 32, 32)
+                images.append(to_tensor(F.hflip(image) if flip[i] else image))
+            yield torch.stack(images), torch.from_numpy(train.labels[order[rows].numpy()])
+
+
+def plain_curve(train: Split, seed: int) -> list[float]:
+    """Return the loss of every step of a loop in float32 and NCHW, as a PyTorch tutorial writes it."""
+    model, objective = network(seed, torch.float32)
+    optimizer = FOUR.optimizer([{"params": [*model.parameters()]}])
+    steps = math.ceil(len(train.labels) / FOUR.batch_size)
+    for step, (x, y) in enumerate(pil_batches(train, seed)):
+        optimizer.param_groups[0]["lr"] = LR * learning_rate_factor(step, steps, FOUR)
+        optimizer.zero_grad()
+        objective.loss(model.backbone(x), y).backward()
+        optimizer.step()
+    return objective.curve
+
+
+@pytest.mark.parametrize(("precision", "first", "epoch"), [(torch.float32, 1e-4, 5e-3), (torch.bfloat16, 5e-3, 0.05)])
+def test_the_loss_begins_as_a_plain_loops_does(few: Split, precision: torch.dtype, first: float, epoch: float) -> None:
+    """One seed, the same draws. Only at the beginning: rounding grows, and soon a loop does not follow itself."""
+    curve = plain_curve(few, seed=3)
+    model, objective = network(3, precision)
+    fit(model.to(memory_format=torch.channels_last), few.images, few.labels, FOUR, 3, None, UNSAVED)
+    gaps = np.abs(np.subtract(objective.curve, curve))
+    assert len(gaps) == 8
+    assert gaps[0] < first
+    assert gaps[:2].max() < epoch
+    assert abs(plain_curve(few, seed=4)[0] - curve[0]) > first
+
+
+def test_features_equal_a_pass_over_pil_images(few: Split) -> None:
+    model, _ = network(0, torch.float32)
+    features = extract_features(model.to(memory_format=torch.channels_last), few.images)
+    with torch.no_grad():  # in evaluation mode since the line above
+        expected = model.backbone(torch.stack([to_tensor(Image.fromarray(image)) for image in few.images]))
+    torch.testing.assert_close(features, expected, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
@@ -77,9 +131,9 @@ def test_a_compiled_backbone_gives_the_same_features_and_gradients(few: Split) -
 
 FAULTS = """
 import resource, sys, torch
-from oodbench.training.device import keep_memory
+from oodbench.training.device import disable_malloc_trim
 if sys.argv[1] == "kept":
-    keep_memory()
+    disable_malloc_trim()
 for i in range(41):
     torch.ones(2**22)  # 16 MB, freed at once
     if i == 0:
@@ -90,7 +144,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 
 @pytest.mark.skipif("glibc" not in platform.libc_ver(), reason="only glibc can be told to keep memory")
 def test_freed_memory_is_not_asked_for_again() -> None:
-    """Pages that the system had to find while a tensor came and went 40 times."""
+    """Count pages that the system has to find while a tensor comes and goes 40 times."""
     threshold = {"MALLOC_MMAP_THRESHOLD_": str(2**20)}  # glibc's own would adapt itself to one tensor alone
     faults = {}
     for how in ("handed back", "kept"):
@@ -100,9 +154,7 @@ def test_freed_memory_is_not_asked_for_again() -> None:
 
 
 @pytest.mark.parametrize("kind", [torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW, torch.optim.Adagrad])
-def test_an_optimizers_pass_is_fused_where_it_can_be_unless_it_was_told(
-    few: Split, kind: type[torch.optim.Optimizer]
-) -> None:
+def test_an_update_is_fused_where_possible_unless_told(few: Split, kind: type[torch.optim.Optimizer]) -> None:
     weights = []
     for told in (None, False):
         made: list[torch.optim.Optimizer] = []
@@ -113,59 +165,9 @@ def test_an_optimizers_pass_is_fused_where_it_can_be_unless_it_was_told(
 
         model = classifier()
         recipe = replace(RECIPE, epochs=1, optimizer=optimizer)
-        fit(model, few.images[:64], few.labels[:64] % 5, recipe, 0, None, Unkept())
+        fit(model, few.images[:64], few.labels[:64] % 5, recipe, 0, None, UNSAVED)
         fused = None if kind is torch.optim.Adagrad else True
         assert {group["fused"] for group in made[0].param_groups} == {fused if told is None else False}
         weights.append(torch.cat([p.detach().flatten() for p in model.parameters()]))
     gaps = (weights[0] - weights[1]).abs()
     assert gaps.quantile(0.9) < 1e-5  # Adam moves by the sign of a gradient, which may be rounding
-
-
-scores = st.lists(st.integers(-5, 5).map(float), min_size=1, max_size=40).map(np.array)
-
-
-@given(scores, scores)
-@settings(deadline=None, max_examples=300)
-def test_the_plain_way_computes_the_same_metrics(id_scores: Any, ood_scores: Any) -> None:
-    theirs = plain.ood_metrics(id_scores, ood_scores)
-    for name, metric in OOD_METRICS.items():
-        assert theirs[name] == pytest.approx(metric(id_scores, ood_scores), abs=1e-12), name
-
-
-def test_the_plain_way_computes_the_same_features(few: Split) -> None:
-    torch.manual_seed(0)
-    network = ResNet18(4)
-    model = Classifier(network, CrossEntropy(32, 10, label_smoothing=0.0), plain.MEAN, plain.STD, torch.float32)
-    ours = extract_features(model, few.images)
-    torch.testing.assert_close(plain.features(network, few.images), ours, rtol=1e-4, atol=1e-5)
-
-
-def counted(log: Any, name: str) -> dict[str, Callable[[], None]]:
-    def note() -> None:
-        with open(log, "a") as file:  # noqa: PTH123
-            file.write(f"{name} ")
-
-    return {"work": note}
-
-
-def test_ways_take_turns_and_the_warm_up_is_not_counted(tmp_path: Any) -> None:
-    log = tmp_path / "log"
-    ways = {"a": (counted, log, "a"), "b": (counted, log, "b")}
-    spent = contest(ways, [("a", "work"), ("b", "work")], repeats=2, warm=True)
-    assert log.read_text().split() == ["a", "b"] * 3
-    assert {turn: len(seconds) for turn, seconds in spent.items()} == {("a", "work"): 2, ("b", "work"): 2}
-
-
-def test_a_ratio_is_of_neighbours_in_time() -> None:
-    assert ratio([2.0, 40.0, 6.0], [1.0, 10.0, 2.0]) == (3.0, 2.0, 4.0)  # not the ratio of the medians, 6 / 2
-    assert ratio([1.0], [4.0], per=100) == (25.0, 25.0, 25.0)
-    assert [number(value) for value in (0.1234, 12.34, 1234.5)] == ["0.12", "12.3", "1,234"]
-
-
-def test_a_target_that_is_missed_is_said_to_be() -> None:
-    targets = {"fast": Target(4.0, 4.5), "small": Target(0.5, 1.0, most=True), "large": Target(2.0, 1.0, most=True)}
-    page = written("", "a machine", 5, 0, [Section("(x) Part", "Words.", ["", "value"], [["row", "1"]], targets)])
-    assert "| fast | at least 4.5 | 4 | no |" in page
-    assert "| small | at most 1 | 0.5 | yes |" in page
-    assert "| large | at most 1 | 2 | no |" in page
-    assert "## (x) Part" in page

@@ -1,1 +1,0 @@
-"""What scripts/bench.py, growth.py and equivalence.py are made of."""
