@@ -21,8 +21,6 @@ from oodbench.data import cache
 from oodbench.data.files import file_sha256
 from oodbench.data.split import Split
 
-CONF = ROOT / "conf"
-
 pytestmark = pytest.mark.usefixtures("cache_folder")
 
 

@@ -4,6 +4,7 @@ import logging
 import multiprocessing
 import os
 import resource
+import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -13,15 +14,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers.config import ROOT
 from helpers.image_files import IMAGES, LABELS, NAMES, entries
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from oodbench.data import cache
 from oodbench.data.cache import Decoded, cached
 from oodbench.data.files import STALE
-
-CONF = ROOT / "conf"
 
 pytestmark = pytest.mark.usefixtures("cache_folder")
 
@@ -71,6 +71,21 @@ def replace(path: Path, content: str) -> None:
     path.write_text(content)
 
 
+def fold(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+def pipe(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+def loop(path: Path) -> None:
+    path.unlink()
+    path.symlink_to(path.name)
+
+
 DAMAGES: dict[str, tuple[str, Callable[[Path], None]]] = {
     "images truncated": ("images.npy", truncate),
     "images too few": ("images.npy", shorten),
@@ -81,6 +96,14 @@ DAMAGES: dict[str, tuple[str, Callable[[Path], None]]] = {
     "meta truncated": ("meta.json", truncate),
     "meta of another kind": ("meta.json", partial(replace, content="[]")),
     "meta without a key": ("meta.json", partial(replace, content="{}")),
+    "checksums missing": ("crc32.json", Path.unlink),
+    "checksums truncated": ("crc32.json", truncate),
+    "checksums of another kind": ("crc32.json", partial(replace, content="[]")),
+    "checksums without a file": ("crc32.json", partial(replace, content="{}")),
+    "images a folder": ("images.npy", fold),
+    "images a FIFO": ("images.npy", pipe),
+    "labels a FIFO": ("labels.npy", pipe),
+    "meta a link to itself": ("meta.json", loop),
 }
 
 
@@ -98,6 +121,45 @@ def test_cache_rebuilds_what_is_damaged(damage: str, cache_folder: Path, caplog:
     assert entries(cache_folder) == [entry.name]
 
 
+@pytest.mark.parametrize("name", ["images.npy", "labels.npy", "meta.json"])
+@given(seed=st.integers(0, 2**32 - 1))
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_every_flipped_bit_is_noticed(name: str, cache_folder: Path, seed: int) -> None:
+    cached("d" * 64, decoded)
+    (entry,) = cache_folder.iterdir()
+    content = bytearray((entry / name).read_bytes())
+    position = int(np.random.default_rng(seed).integers(8 * len(content)))
+    content[position // 8] ^= 1 << position % 8
+    (entry / name).write_bytes(content)
+    with pytest.raises(AssertionError, match="decoded although"):
+        cached("d" * 64, never)
+    split = cached("d" * 64, decoded)
+    assert np.array_equal(split.images, IMAGES)
+    assert np.array_equal(split.labels, LABELS)
+    assert split.classes == NAMES
+
+
+def test_entries_that_are_swapped_are_noticed(cache_folder: Path) -> None:
+    cached("d" * 64, decoded)
+    cached("e" * 64, lambda: decoded(IMAGES[::-1]))
+    first, second = sorted(cache_folder.iterdir())
+    shutil.copy(second / "images.npy", first / "images.npy")
+    assert np.array_equal(cached("d" * 64, decoded).images, IMAGES)
+
+
+@pytest.mark.parametrize("kind", ["file", "link to nothing", "link to itself"])
+def test_an_entry_that_is_no_folder_is_replaced(kind: str, cache_folder: Path) -> None:
+    cache_folder.mkdir()
+    entry = cache_folder / f"{'d' * 64}-{cache.FORMAT}"
+    if kind == "file":
+        entry.write_text("no entry")
+    else:
+        entry.symlink_to(entry if kind == "link to itself" else cache_folder / "nothing")
+    assert np.array_equal(cached("d" * 64, decoded).images, IMAGES)
+    assert np.array_equal(cached("d" * 64, never).images, IMAGES)
+    assert entries(cache_folder) == [entry.name]
+
+
 def test_cache_takes_nothing_from_a_source_that_fails(cache_folder: Path) -> None:
     def failing() -> Iterator[tuple[NDArray[np.uint8], NDArray[np.int64]]]:
         yield IMAGES[:10], LABELS[:10]
@@ -107,7 +169,7 @@ def test_cache_takes_nothing_from_a_source_that_fails(cache_folder: Path) -> Non
         cached("d" * 64, lambda: Decoded(20, (), failing()))
     assert entries(cache_folder) == []
     short = Decoded(21, (), iter([(IMAGES, LABELS)]))
-    with pytest.raises(ValueError, match=r"mmap|21 images"):
+    with pytest.raises(ValueError, match=r"announces 21 images and holds 20"):
         cached("d" * 64, lambda: short)
     assert entries(cache_folder) == []
 

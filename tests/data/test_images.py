@@ -6,15 +6,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers.config import ROOT
 from helpers.image_files import IMAGES, encoded, picture, write_parquet
 from PIL import Image
 from torchvision import transforms
 
 from oodbench import data
 from oodbench.data.images import resize_and_crop
-
-CONF = ROOT / "conf"
 
 pytestmark = pytest.mark.usefixtures("cache_folder")
 

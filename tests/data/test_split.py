@@ -4,15 +4,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers.config import ROOT
 from helpers.image_files import rows_of, split_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from oodbench import data
 from oodbench.data.split import Split
-
-CONF = ROOT / "conf"
 
 pytestmark = pytest.mark.usefixtures("cache_folder")
 

@@ -20,9 +20,11 @@ def source_path(path: str | Path, root: str | Path = "") -> Path:
     if not str(path):
         raise ValueError("the path to a data set is empty; give one, for example ood.<name>.path=/data/leaves")
     try:
-        return Path(root).expanduser() / Path(path).expanduser()
-    except RuntimeError as error:  # ~name of a user that does not exist
-        raise ValueError(f"{path}: {error}") from error
+        full = Path(root).expanduser() / Path(path).expanduser()
+        full.exists()  # raises OSError for a name that is too long and a folder that may not be entered
+    except (RuntimeError, OSError) as error:  # RuntimeError: ~name of a user that does not exist
+        raise ValueError(f"{printable(Path(path))} cannot be opened: {error}") from error
+    return full
 
 
 def printable(path: Path) -> str:

@@ -2,9 +2,10 @@
 
 import os
 from collections.abc import Iterator
+from errno import ELOOP, ENOENT
 from hashlib import sha256
 from pathlib import Path
-from stat import S_ISREG
+from stat import S_ISDIR, S_ISREG
 
 from oodbench.data.cache import Decoded, cached
 from oodbench.data.files import file_sha256, printable, source_path
@@ -54,18 +55,16 @@ def _line(name: str, digest: str) -> bytes:
 
 
 def _images(path: Path) -> Iterator[str]:
-    """Yield the images' paths below `path`."""
+    """Yield the images' paths relative to `path`."""
     seen = {_identity(parent) for parent in path.resolve().parents}
     folders = [path]
     while folders:
-        parent = folders.pop(0)
-        if _identity(parent) in seen:
+        folder = folders.pop(0)
+        if _identity(folder) in seen:
             continue
-        seen.add(_identity(parent))
-        entries = _entries(parent)
-        yield from (file.relative_to(path).as_posix() for file in _image_files(entries))
-        inside = [Path(entry.path) for entry in entries if entry.is_dir() and not entry.is_symlink()]
-        links = [Path(entry.path) for entry in entries if entry.is_dir() and entry.is_symlink()]
+        seen.add(_identity(folder))
+        images, inside, links = _contents(folder)
+        yield from (image.relative_to(path).as_posix() for image in images)
         folders = inside + folders + links  # links last: an image is listed under its own path, not under a link's
 
 
@@ -75,28 +74,33 @@ def _identity(folder: Path) -> tuple[int, int]:
     return status.st_dev, status.st_ino
 
 
-def _entries(parent: Path) -> list[os.DirEntry[str]]:
-    try:
-        with os.scandir(parent) as entries:
-            return sorted(entries, key=lambda entry: entry.name)
-    except OSError as error:
-        raise ValueError(f"{printable(parent)}: the folder cannot be read: {error.strerror}") from error
+def _contents(folder: Path) -> tuple[list[Path], list[Path], list[Path]]:
+    """Return the images in a folder, its subfolders, and its links to folders; each sorted by name.
 
-
-def _image_files(entries: list[os.DirEntry[str]]) -> Iterator[Path]:
-    """Yield the regular files with an image's suffix: reading a FIFO or a device would never end.
-
-    Raises ValueError for a link to nothing, and for a file larger than any image.
+    Raises ValueError for an image that is a link to nothing or larger than MAX_BYTES, and for what may not be read.
     """
-    for entry in entries:
-        file = Path(entry.path)
-        if file.suffix.lower() not in SUFFIXES or file.name.startswith("."):
-            continue
+    images: list[Path] = []
+    inside: list[Path] = []
+    links: list[Path] = []
+    for path in _sorted(folder):
+        is_wanted = path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
         try:
-            status = entry.stat()
+            status = path.stat()
         except OSError as error:
-            raise ValueError(f"{printable(file)} cannot be read: {error.strerror}; remove it or mend it") from error
-        if S_ISREG(status.st_mode):
+            if not is_wanted and error.errno in (ENOENT, ELOOP):  # a link to nothing that is no image
+                continue
+            raise ValueError(f"{printable(path)} cannot be read: {error.strerror}; remove it or mend it") from error
+        if S_ISDIR(status.st_mode):
+            (links if path.is_symlink() else inside).append(path)
+        elif is_wanted and S_ISREG(status.st_mode):  # reading a FIFO or a device would never end
             if status.st_size > MAX_BYTES:
-                raise ValueError(f"{printable(file)}: {status.st_size} bytes are no image; remove the file")
-            yield file
+                raise ValueError(f"{printable(path)}: {status.st_size} bytes are no image; remove the file")
+            images.append(path)
+    return images, inside, links
+
+
+def _sorted(folder: Path) -> list[Path]:
+    try:
+        return sorted(folder.iterdir())
+    except OSError as error:
+        raise ValueError(f"{printable(folder)} cannot be read: {error.strerror}; remove it or mend it") from error

@@ -103,7 +103,7 @@ def decode(encoded: Encoded) -> NDArray[np.uint8]:
         with Image.open(io.BytesIO(content), formats=FORMATS) as image:
             return resize_and_crop(image)
     except UnidentifiedImageError as error:  # its own text names an address in memory
-        reason = f"its {len(content)} bytes are none of {', '.join(FORMATS)}"
+        reason = f"its {len(content)} bytes are no image of a known kind: {', '.join(FORMATS)}"
         raise ValueError(f"{encoded.where}: the image does not decode ({reason})") from error
     except Exception as error:  # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error, ...
         reason = str(error) or type(error).__name__

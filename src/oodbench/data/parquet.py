@@ -44,6 +44,8 @@ def parquet(path: str | Path, root: str | Path = "") -> Split:
             "of a struct column, as in the Hugging Face mirrors. No command of this project fetches it: put it there, "
             "or name another file or folder, +ood.<name>.path=..."
         )
+    if printable(path) != str(path):
+        raise ValueError(f"{printable(path)}: pyarrow opens only paths in UTF-8; rename the file or its folder")
     digest = file_sha256(path)
     check_listed(path, digest)
     return cached(digest, lambda: _decode(path, digest))
@@ -55,7 +57,7 @@ def _decode(path: Path, digest: str) -> Decoded:
     with _readable(path):
         file = pq.ParquetFile(path)
         schema, count = file.schema_arrow, file.metadata.num_rows
-        image, label = _columns(path, schema)
+    image, label = _columns(path, schema)
     if count == 0:
         raise ValueError(f"{printable(path)}: no rows")
     rows = _rows(path, file, image, label, digest)
@@ -121,12 +123,13 @@ def _classes(path: Path, schema: "pa.Schema", label: str | None) -> tuple[str, .
     """Read them from the metadata: `classes`, separated by commas, or the features that the datasets library writes."""
     metadata = schema.metadata or {}
     try:
-        if b"classes" in metadata:
-            return tuple(metadata[b"classes"].decode().split(","))
+        if listed := metadata.get(b"classes"):
+            return tuple(listed.decode().split(","))
         features = json.loads(metadata.get(b"huggingface", b"{}")).get("info", {}).get("features", {})
         names = features.get(label, {}).get("names", [])
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
             raise TypeError("the names are no list of texts")
+        "".join(names).encode()  # raises for half a surrogate pair, which no file and no terminal accepts
     except (ValueError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(
             f"{printable(path)}: the class names in its metadata cannot be read ({error}); write the file again "
@@ -142,6 +145,7 @@ def _readable(path: Path) -> Iterator[None]:
 
     try:
         yield
-    except (pa.ArrowException, OSError, UnicodeDecodeError, LookupError) as error:
-        size = path.stat().st_size
-        raise ValueError(f"{printable(path)} ({size} bytes) is not a whole parquet file: {error}") from error
+    except (pa.ArrowException, OSError, ValueError, LookupError) as error:
+        raise ValueError(
+            f"{printable(path)} ({path.stat().st_size} bytes) is not a whole parquet file: {error}; fetch it again"
+        ) from error
