@@ -1,6 +1,7 @@
 """CIFAR and SVHN in the official layouts."""
 
 import io
+import os
 import pickle
 import runpy
 import sys
@@ -207,3 +208,65 @@ def test_prepare_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: p
     runpy.run_path(str(ROOT / "scripts/prepare_data.py"), run_name="__main__")
     assert capsys.readouterr().out.startswith(f"cifar10 test: 20 images, decoded in {tmp_path / 'cache'}, source ")
     assert entries(tmp_path / "cache") == [f"{file_sha256(path)}-{cache.FORMAT}"]
+
+
+# --- what else can lie in an archive's place -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE, tarfile.DIRTYPE])
+def test_a_link_in_the_archive_is_no_file(cifar: Cifar, tmp_path: Path, kind: bytes) -> None:
+    path = cifar.archive(tmp_path)
+    part = cifar.test[0]
+    with tarfile.open(path, "w:gz") as tar:
+        for name, content in (cifar.files | {"other": cifar.files[part]}).items():
+            member = tarfile.TarInfo(f"{cifar.source.base_folder}/{name}")
+            if name == part:
+                member.type, member.linkname = kind, f"{cifar.source.base_folder}/other"
+            member.size = len(content) if member.isfile() else 0
+            tar.addfile(member, io.BytesIO(content) if member.isfile() else None)
+    cifar.monkeypatch.setattr(cifar.source, "tgz_md5", md5(path.read_bytes()))
+    with pytest.raises(ValueError, match=rf"no file {part} in the archive's folder"):
+        cifar.read(tmp_path, "test")
+
+
+@pytest.mark.parametrize("folder", ["/{}", "../{}", "x/{}", "{}/.."])
+def test_members_outside_the_archive_s_folder_are_no_files(cifar: Cifar, tmp_path: Path, folder: str) -> None:
+    original = cifar.source.base_folder
+    cifar.monkeypatch.setattr(cifar.source, "base_folder", folder.format(original))
+    path = cifar.archive(tmp_path)
+    cifar.monkeypatch.setattr(cifar.source, "base_folder", original)
+    with pytest.raises(ValueError, match=r"no file .* in the archive's folder"):
+        cifar.read(tmp_path, "test")
+    assert entries(tmp_path) == [path.name]  # nothing is extracted
+
+
+def test_what_is_no_tar_is_refused(cifar: Cifar, tmp_path: Path) -> None:
+    path = cifar.archive(tmp_path)
+    path.write_bytes(b"no archive" * 100)
+    cifar.monkeypatch.setattr(cifar.source, "tgz_md5", md5(path.read_bytes()))
+    with pytest.raises(ValueError, match=r"tar\.gz is no whole tar archive"):
+        cifar.read(tmp_path, "test")
+
+
+def test_a_fifo_in_the_place_of_an_archive_is_refused(cifar: Cifar, svhn_file: Path, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / cifar.source.filename)
+    os.mkfifo(tmp_path / svhn_file.name)
+    for read in (cifar.read, data.svhn):
+        with pytest.raises(ValueError, match="is neither a file nor a folder; remove it"):
+            read(tmp_path, "test")
+
+
+def test_a_folder_in_the_place_of_an_archive_is_refused(cifar: Cifar, svhn_file: Path, tmp_path: Path) -> None:
+    (tmp_path / cifar.source.filename).mkdir()
+    (tmp_path / svhn_file.name).mkdir()
+    with pytest.raises(FileNotFoundError, match=r"is not a whole extracted archive: .* is missing; remove the folder"):
+        cifar.read(tmp_path, "test")
+    with pytest.raises(ValueError, match=r"is a folder where the archive .* is expected; remove it"):
+        data.svhn(tmp_path, "test")
+
+
+@pytest.mark.parametrize("reader", [data.cifar10, data.cifar100, data.svhn])
+@pytest.mark.parametrize("split", ["val", "../x", None])
+def test_a_split_that_does_not_exist_is_named(tmp_path: Path, reader: Any, split: Any) -> None:
+    with pytest.raises(ValueError, match=rf"has no split {split}; available: train, test"):
+        reader(tmp_path, split)

@@ -3,7 +3,9 @@
 import hashlib
 import io
 import json
+import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -20,10 +22,14 @@ from helpers.image_files import (
     real,
     write_parquet,
 )
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from omegaconf import OmegaConf
 from PIL import Image
 
 from oodbench import data
+from oodbench.data.cache import cached
+from oodbench.data.parquet import _decode
 
 CONF = ROOT / "conf"
 
@@ -143,3 +149,135 @@ def test_parquet_must_agree_with_a_list_of_digests(tmp_path: Path, above: int) -
 def test_parquet_missing(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"no parquet file at .*none\.parquet"):
         data.from_path(tmp_path / "none.parquet")
+
+
+# --- files that others made ------------------------------------------------------------------------------------------
+
+FEATURES = [
+    "{not json",
+    "[]",
+    "null",
+    "5",
+    "[" * 100_000,
+    '{"info": 5}',
+    '{"info": {"features": null}}',
+    '{"info": {"features": {"label": null}}}',
+    '{"info": {"features": {"label": {"names": "abc"}}}}',
+    '{"info": {"features": {"label": {"names": [1, 2]}}}}',
+    '{"info": {"features": {"label": {"names": ["\\ud800"]}}}}',
+]
+
+
+@pytest.mark.parametrize("features", FEATURES)
+def test_class_names_that_cannot_be_read_are_named(tmp_path: Path, features: str) -> None:
+    path = write_parquet(tmp_path / "a.parquet", pngs(), {"label": LABELS}, metadata={"huggingface": features})
+    with pytest.raises(ValueError, match=r"a\.parquet: the class names in its metadata cannot be read .*write"):
+        data.parquet(path)
+
+
+def test_class_names_that_are_not_utf8_are_named(tmp_path: Path) -> None:
+    path = write_parquet(tmp_path / "a.parquet", pngs(), {"label": LABELS}, metadata={b"classes": b"a,\xff"})
+    with pytest.raises(ValueError, match=r"a\.parquet: the class names"):
+        data.parquet(path)
+
+
+@pytest.mark.parametrize(("label", "kind"), [(2**64 - 1, pa.uint64()), (2**63, pa.uint64()), (-2, pa.int64())])
+def test_a_label_that_is_no_class_is_named_with_its_row(tmp_path: Path, label: int, kind: pa.DataType) -> None:
+    path = write_parquet(tmp_path / "a.parquet", pngs(), {"label": pa.array([0] * 7 + [label] + [0] * 12, kind)})
+    with pytest.raises(ValueError, match=rf"a\.parquet, row 7: the label {label} is none: classes count from 0 up"):
+        data.parquet(path)
+
+
+@pytest.mark.parametrize("labels", [pa.array([None] * 20, pa.int64()), pa.array([None] * 20), pa.array(["a"] * 20)])
+def test_labels_without_a_number_are_unknown(tmp_path: Path, labels: pa.Array) -> None:
+    path = write_parquet(tmp_path / "a.parquet", pngs(), {"label": labels})
+    assert set(data.parquet(path).labels.tolist()) == {data.UNKNOWN}
+
+
+def test_the_largest_label_of_int64_is_read(tmp_path: Path) -> None:
+    path = write_parquet(tmp_path / "a.parquet", pngs(), {"label": pa.array([2**63 - 1] * 20, pa.uint64())})
+    assert set(data.parquet(path).labels.tolist()) == {2**63 - 1}
+
+
+@pytest.mark.parametrize("kind", [pa.string(), pa.int64(), pa.list_(pa.uint8()), pa.binary(3)])
+def test_bytes_of_another_type_are_no_image_column(tmp_path: Path, kind: pa.DataType) -> None:
+    value: Any = {pa.string(): "abc", pa.int64(): 1}.get(kind, b"abc")
+    column = pa.array([{"bytes": list(value) if kind == pa.list_(pa.uint8()) else value}], pa.struct({"bytes": kind}))
+    pq.write_table(pa.table({"img": column}), tmp_path / "a.parquet")
+    with pytest.raises(ValueError, match=r"a\.parquet: no struct column with a binary field `bytes`"):
+        data.parquet(tmp_path / "a.parquet")
+
+
+@pytest.mark.parametrize("names", [["img", "img"], ["img", "label", "label"]])
+def test_two_columns_of_one_name_are_refused(tmp_path: Path, names: list[str]) -> None:
+    column = pa.array([{"bytes": b} for b in pngs()])
+    columns = [column if name == "img" else pa.array(LABELS) for name in names]
+    pq.write_table(pa.table(columns, names=names), tmp_path / "a.parquet")
+    with pytest.raises(ValueError, match=rf"a\.parquet: more than one column is called {names[-1]}"):
+        data.parquet(tmp_path / "a.parquet")
+
+
+def test_two_fields_of_one_name_are_refused(tmp_path: Path) -> None:
+    column = pa.StructArray.from_arrays([pa.array(pngs())] * 2, names=["bytes", "bytes"])
+    pq.write_table(pa.table({"img": column}), tmp_path / "a.parquet")
+    with pytest.raises(ValueError, match=r"a\.parquet .*duplicate field"):
+        data.parquet(tmp_path / "a.parquet")
+
+
+def test_a_file_without_rows_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"a\.parquet: no rows"):
+        data.parquet(write_parquet(tmp_path / "a.parquet", []))
+
+
+@pytest.mark.parametrize("content", [b"", b"PAR1", b"PAR1" * 3, b"no parquet file" * 10])
+def test_a_file_of_another_kind_is_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "a.parquet").write_bytes(content)
+    with pytest.raises(ValueError, match=rf"a\.parquet \({len(content)} bytes\) is not a whole parquet file"):
+        data.parquet(tmp_path / "a.parquet")
+
+
+def test_a_folder_or_a_fifo_is_no_parquet_file(tmp_path: Path) -> None:
+    (tmp_path / "folder.parquet").mkdir()
+    os.mkfifo(tmp_path / "fifo.parquet")
+    for name in ("folder.parquet", "fifo.parquet", "/dev/zero"):
+        with pytest.raises(ValueError, match=f"{name} is a folder or a special file, not a parquet file"):
+            data.parquet(tmp_path / name)
+
+
+def test_a_path_that_is_not_utf8_is_refused_in_words(tmp_path: Path) -> None:
+    path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff.parquet"))
+    path.write_bytes(write_parquet(tmp_path / "a.parquet", pngs()).read_bytes())
+    with pytest.raises(ValueError, match=r"\\xff\.parquet: pyarrow opens only paths in UTF-8; rename") as raised:
+        data.parquet(path)
+    str(raised.value).encode()
+
+
+def test_a_list_of_digests_that_is_not_text_is_passed_over(tmp_path: Path) -> None:
+    path = write_parquet(tmp_path / "a.parquet", pngs())
+    (tmp_path / "SHA256SUMS").write_bytes(b"\xff\xfe\0 no list\n\n  \n")
+    assert len(data.parquet(path).images) == 20
+
+
+def test_a_file_that_changes_while_it_is_read_is_not_cached(tmp_path: Path, cache_folder: Path) -> None:
+    path = write_parquet(tmp_path / "a.parquet", pngs())
+    source = _decode(path, "0" * 64)  # the digest that the file had before
+    with pytest.raises(ValueError, match=r"a\.parquet changed while it was read; start again"):
+        cached("0" * 64, lambda: source)
+    assert entries(cache_folder) == []
+
+
+@given(seed=st.integers(0, 2**32 - 1))
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_damage_is_a_value_error_with_the_file(tmp_path: Path, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    path = write_parquet(tmp_path / "a.parquet", pngs(IMAGES[:3]), {"label": [0, 1, 2]}, compression="gzip")
+    content = bytearray(path.read_bytes())
+    for position in rng.integers(len(content), size=3):
+        content[position] ^= 1 << rng.integers(8)
+    path.write_bytes(content[: rng.integers(len(content))] if seed % 2 else content)
+    said = ""
+    try:
+        images = data.parquet(path).images
+    except ValueError as error:
+        said = str(error)
+    assert "a.parquet" in said if said else images.shape == (3, 32, 32, 3)
