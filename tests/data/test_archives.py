@@ -210,6 +210,12 @@ def test_prepare_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: p
     assert entries(tmp_path / "cache") == [f"{file_sha256(path)}-{cache.FORMAT}"]
 
 
+def test_prepare_data_ends_with_a_sentence(cifar: Cifar, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["prepare_data.py", cifar.name, "--data-root", str(tmp_path / "root")])
+    with pytest.raises(SystemExit, match=f"{cifar.name} train: {cifar.name} .train. is not under .*root and could not"):
+        runpy.run_path(str(ROOT / "scripts/prepare_data.py"), run_name="__main__")
+
+
 # --- what else can lie in an archive's place -------------------------------------------------------------------------
 
 

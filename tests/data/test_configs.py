@@ -75,7 +75,7 @@ def test_ood_sets_are_chosen_on_the_command_line(configured: Callable[..., Any])
     assert configured("ood=[svhn,parquet]", "ood.parquet.path=/x.parquet").ood.parquet.path == "/x.parquet"
 
 
-def test_ood_sets_of_one_s_own_have_names(configured: Callable[..., Any]) -> None:
+def test_custom_ood_sets_have_names(configured: Callable[..., Any]) -> None:
     typed = configured("+ood@ood.leaves=folder", "ood.leaves.path=/leaves").ood
     assert list(typed) == ["svhn", "cifar100", "leaves"]
     assert typed.leaves == {"_target_": "oodbench.data.folder", "path": "/leaves"}
@@ -85,7 +85,7 @@ def test_ood_sets_of_one_s_own_have_names(configured: Callable[..., Any]) -> Non
     assert list(configured("ood=[]", "+ood.leaves.path=/leaves").ood) == ["leaves"]
 
 
-def test_digits_from_configuration_to_benchmark(configured: Callable[..., Any]) -> None:
+def test_digits_from_configuration_to_data_splits(configured: Callable[..., Any]) -> None:
     config = configured("dataset=digits", "dataset.limit=100", "dataset.limit_test=80")
     sets = data.data_splits(
         instantiate(config.dataset.train),
@@ -101,3 +101,10 @@ def test_digits_from_configuration_to_benchmark(configured: Callable[..., Any]) 
         "photo_patches": 80,
         "noise": 80,
     }
+
+
+def test_readers_alone_have_an_address() -> None:
+    """A configuration could otherwise name the function that removes stale files."""
+    functions = {name for name, value in vars(data).items() if inspect.isfunction(value) and not name.startswith("_")}
+    assert {"cifar10", "digits", "folder", "from_path", "noise", "parquet", "svhn"} <= functions
+    assert not functions & {"remove", "remove_stale", "locate", "check_md5", "directory"}

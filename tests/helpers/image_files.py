@@ -21,7 +21,7 @@ NAMES = tuple("abcdefghij")
 
 
 def real(name: str) -> Path:
-    """The folder of real sets, where it holds this one."""
+    """Return the folder of real sets; skip the test where it does not hold this one."""
     root = os.environ.get("OODBENCH_DATA", "")
     if not root or not Path(root, name, "test.parquet").is_file():
         pytest.skip(f"OODBENCH_DATA names no folder with {name}/test.parquet")
@@ -69,7 +69,7 @@ def entries(folder: Path) -> list[str]:
 
 
 def split_of(labels: list[int], digest: str = "d") -> Split:
-    """A set whose images hold their row, so that a subset tells which rows it took, and their set's digest."""
+    """Make a set whose images hold their row and their set's digest, so that a subset tells which rows it took."""
     images = np.zeros((len(labels), 32, 32, 3), np.uint8)
     images[:, 0, 0, 0] = np.arange(len(labels))
     images[:, 1, 0] = np.frombuffer(hashlib.sha256(digest.encode()).digest()[:3], np.uint8)
