@@ -7,6 +7,7 @@ What is already there is checked and not fetched again.
 
 import argparse
 import os
+import sys
 from pathlib import Path
 
 from oodbench.data.archives import cifar10, cifar100, svhn
@@ -23,7 +24,10 @@ def main() -> None:
     chosen = parser.parse_args()
     for name in chosen.names:
         for part in chosen.split:
-            split = READERS[name](chosen.data_root, part)
+            try:
+                split = READERS[name](chosen.data_root, part)
+            except (OSError, ValueError) as error:  # each says which file, and the way out
+                sys.exit(f"{name} {part}: {error}")
             print(f"{name} {part}: {len(split.images)} images, decoded in {directory()}, source {split.digest[:12]}")
 
 

@@ -1,13 +1,21 @@
 """Sets of images, each read by one function into one `Split`.
 
-Every public function of these modules is an attribute of this package, the address that conf/dataset and conf/ood use.
+A reader is a public function of these modules that returns a `Split`. Readers alone are attributes of this package, the
+address that conf/dataset and conf/ood use, besides what a notebook needs to put the sets of a run together. Machinery
+such as the function that removes stale files has no address that a configuration could name.
 """
 
+from inspect import isfunction, signature
 from typing import TYPE_CHECKING, Any
 
+from oodbench.data.split import UNKNOWN, DataSplits, Split, data_splits
 from oodbench.exports import exports
 
-globals().update(exports(__name__, __path__))
+globals().update(
+    (name, value)
+    for name, value in exports(__name__, __path__).items()
+    if isfunction(value) and signature(value).return_annotation in (Split, "Split")
+)
 
 if TYPE_CHECKING:
 

@@ -1,4 +1,7 @@
-"""Sets that need no download: scikit-learn's digits and photographs, and noise."""
+"""Sets that need no download: scikit-learn's digits and photographs, and noise.
+
+scikit-learn is imported inside the functions: it takes seconds, which other sets do not have to wait for.
+"""
 
 from hashlib import sha256
 
@@ -9,31 +12,35 @@ from PIL import Image
 from oodbench.data.images import SIDE, resize_and_crop
 from oodbench.data.split import UNKNOWN, Split
 
-LEARNT = 8  # classes 0..7 are learnt; 8 and 9 are held out as near OOD
+ID_CLASSES = 8  # the classes 0..7 are in-distribution; 8 and 9 are near OOD
 TEST_SHARE = 0.3
 PATCH = 40  # pixels: 160 patches of each 427x640 photograph, large enough to show structure
-NOISE = 500  # images
+NOISE_IMAGES = 500
 
 
 def digits(split: str) -> Split:
-    """The 8x8 handwritten digits 0..7 (Alpaydin and Kaynak, 1998), stratified into "train" (70 %) and "test"."""
+    """Read the 8x8 handwritten digits 0..7 (Alpaydin and Kaynak, 1998), stratified into "train" (70 %) and "test"."""
     from sklearn.model_selection import train_test_split
 
+    if split not in ("train", "test"):
+        raise ValueError(f"digits has no split {split}; available: train, test")
     images, labels = _digits()
-    learnt = np.flatnonzero(labels < LEARNT)
-    train, test = train_test_split(learnt, test_size=TEST_SHARE, random_state=0, stratify=labels[learnt])
+    in_distribution = np.flatnonzero(labels < ID_CLASSES)
+    train, test = train_test_split(
+        in_distribution, test_size=TEST_SHARE, random_state=0, stratify=labels[in_distribution]
+    )
     rows = np.sort({"train": train, "test": test}[split])
-    return _split(images[rows], labels[rows], tuple(str(k) for k in range(LEARNT)))
+    return _split(images[rows], labels[rows], tuple(str(k) for k in range(ID_CLASSES)))
 
 
 def unseen_digits() -> Split:
-    """The digits 8 and 9, which no class of `digits` holds."""
+    """Read the digits 8 and 9, which no class of `digits` holds."""
     images, labels = _digits()
-    return _split(images[labels >= LEARNT])
+    return _split(images[labels >= ID_CLASSES])
 
 
 def photo_patches() -> Split:
-    """Patches of scikit-learn's two photographs, a temple and a flower, that do not overlap."""
+    """Cut scikit-learn's two photographs, a temple and a flower, into patches that do not overlap."""
     from sklearn.datasets import load_sample_images
 
     patches = [
@@ -46,12 +53,12 @@ def photo_patches() -> Split:
 
 
 def noise() -> Split:
-    """Every value of every pixel uniform in 0..255, independently."""
-    return _split(np.random.default_rng(0).integers(256, size=(NOISE, SIDE, SIDE, 3), dtype=np.uint8))
+    """Draw every value of every pixel uniformly from 0..255, independently, always the same."""
+    return _split(np.random.default_rng(0).integers(256, size=(NOISE_IMAGES, SIDE, SIDE, 3), dtype=np.uint8))
 
 
 def _digits() -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """All 1797 digits: (N, 32, 32, 3), (N,)"""
+    """Read all 1797 digits: (N, 32, 32, 3), (N,)."""
     from sklearn.datasets import load_digits
 
     source = load_digits()

@@ -1,15 +1,31 @@
-"""Encoded images of any size and mode -> (32, 32, 3) uint8 RGB, by the field's rule."""
+"""Encoded images of any size -> (32, 32, 3) uint8 RGB, as torchvision's ImageFolder and OpenOOD convert them.
+
+First to 8-bit RGB:
+- 8 bits per channel stay as they are. Grey and palette images become RGB. Alpha and transparent colours are dropped,
+  not blended. CMYK, YCbCr and HSV are converted by Pillow's formulas, without colour profiles.
+- 1, 2 and 4 bits per channel are scaled to 0..255.
+- 16 bits per channel (PNG, TIFF, PGM, PPM, JPEG 2000) keep the upper 8 bits: value // 256.
+- Anything else is refused, because nothing says which value is white: floating point, 32-bit and signed integers,
+  12-bit TIFF, 16-bit TIFF whose zero is white.
+- The first frame or page is read.
+- EXIF orientation is ignored, but TIFF's own orientation is applied, which Pillow does while it loads.
+
+Then the shorter side to 32 pixels (bilinear with antialias), then the centre crop.
+"""
 
 import io
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from hashlib import sha256
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
+from PIL.ExifTags import Base as Tag
+from PIL.TiffImagePlugin import TiffImageFile
 from tqdm import tqdm
 
 SIDE = 32
@@ -17,43 +33,98 @@ BATCH = 500
 # Threads pay only for large images: on two cores they decode 480x640 JPEG 2.0 times faster than one thread,
 # but 32x32 WebP 1.6 times slower, because each image then mostly waits for the interpreter lock.
 LARGE = 16 * 1024  # bytes of an encoded image
+# No others: Pillow runs a foreign program for some (Ghostscript for EPS) and knows others by a guess.
+FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
+MAX_PIXELS = 89_478_485  # from here on Pillow warns of a decompression bomb
+SAVE_AS = "save it as RGB or grey with 8 bits per channel"
 
 
 class Encoded(NamedTuple):
-    data: bytes | Path | None  # a PNG, JPEG, WebP, ... file: what is in it, or where it is
+    data: bytes | Path | None  # a PNG, JPEG, WebP, ... file: its content, or its path
     label: int
     where: str  # for the error message: the file, and the row in it
+    digest: str = ""  # sha256 that the file at the path must have
 
 
 def resize_and_crop(image: Image.Image) -> NDArray[np.uint8]:
-    """RGB, shorter side to 32 (bilinear with antialias), centre crop: (32, 32, 3).
+    """Convert to RGB, resize the shorter side to 32 (bilinear with antialias), crop the centre: (32, 32, 3).
 
-    OpenOOD's order: the conversion comes first, so that a palette is never interpolated. An image that is 32x32 keeps
-    every pixel.
+    In OpenOOD's order: the conversion comes first, so that a palette is never interpolated. An image that is 32x32
+    keeps every pixel. Raises ValueError for a depth or a size that is refused.
     """
-    if image.mode.startswith("I"):  # 16-bit grey; PIL's own conversion would clip it to white
-        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-    image = image.convert("RGB")
+    _check_size(image)
+    image = to_rgb(image)
     if image.size != (SIDE, SIDE):
+        # Inside the function: it takes seconds to import, and cached sets and 32x32 images do not need it.
         from torchvision.transforms import InterpolationMode, functional
 
         image = functional.center_crop(functional.resize(image, SIDE, InterpolationMode.BILINEAR), [SIDE, SIDE])
     return np.asarray(image)
 
 
+def to_rgb(image: Image.Image) -> Image.Image:
+    """Convert to 8-bit RGB by the rules at the top. Raises ValueError for a depth that is refused."""
+    if isinstance(image, TiffImageFile):
+        _check_tiff(image)
+    # Pillow holds 16-bit grey as I;16, as I where it reads PGM, and in older versions PNG; clips it in convert().
+    if image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM")):
+        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    elif image.mode in ("I", "F"):
+        kind = "32-bit integers" if image.mode == "I" else "floating-point numbers"
+        raise ValueError(f"its pixels are {kind}, and nothing says which one is white; {SAVE_AS}")
+    image.info.pop("transparency", None)  # dropped in any case; Pillow warns of it for palettes
+    return image.convert("RGB")
+
+
+def _check_tiff(image: TiffImageFile) -> None:
+    bits = {int(n) for n in image.tag_v2.get(Tag.BitsPerSample, (1,))}
+    if not bits <= {1, 2, 4, 8, 16}:
+        raise ValueError(f"TIFF with {max(bits)} bits per channel, and nothing says which value is white; {SAVE_AS}")
+    if {int(kind) for kind in image.tag_v2.get(Tag.SampleFormat, (1,))} != {1}:
+        raise ValueError(f"TIFF of signed or floating-point numbers, and nothing says which one is white; {SAVE_AS}")
+    if bits == {16} and image.tag_v2.get(Tag.PhotometricInterpretation) == 0:
+        raise ValueError(f"TIFF with 16 bits per channel whose zero is white; {SAVE_AS}")
+
+
+def _check_size(image: Image.Image) -> None:
+    """Refuse what would fill the memory: large images, and narrow ones, which grow when the shorter side is resized."""
+    shorter, longer = sorted(image.size)
+    if longer * shorter > MAX_PIXELS or longer * SIDE * SIDE > MAX_PIXELS * shorter:
+        raise ValueError(
+            f"{image.width} x {image.height} pixels are more than {MAX_PIXELS:,}, as they are or with the shorter side "
+            f"resized to {SIDE}; make the image smaller or crop it"
+        )
+
+
 def decode(encoded: Encoded) -> NDArray[np.uint8]:
-    """-> (32, 32, 3). Raises ValueError, with the place, if the image does not decode."""
-    if encoded.data is None:
-        raise ValueError(f"{encoded.where}: no image bytes")
+    """Decode one image: (32, 32, 3). Raises ValueError, with the place, if it does not decode or is refused."""
+    content = _content(encoded)
     try:
-        with Image.open(io.BytesIO(encoded.data) if isinstance(encoded.data, bytes) else encoded.data) as image:
+        with Image.open(io.BytesIO(content), formats=FORMATS) as image:
             return resize_and_crop(image)
-    except Exception as error:  # PIL's decoders raise OSError, SyntaxError, ValueError, struct.error, ...
-        raise ValueError(f"{encoded.where}: the image does not decode ({error})") from error
+    except UnidentifiedImageError as error:  # its own text names an address in memory
+        reason = f"its {len(content)} bytes are no image of a known kind: {', '.join(FORMATS)}"
+        raise ValueError(f"{encoded.where}: the image does not decode ({reason})") from error
+    except Exception as error:  # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error, ...
+        reason = str(error) or type(error).__name__
+        raise ValueError(f"{encoded.where}: the image does not decode ({reason})") from error
 
 
-def decoded(encoded: Iterable[Encoded], count: int, name: str) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.int64]]]:
-    """Batches of images (B, 32, 32, 3) and labels (B,), in order, with a progress bar of `count` images."""
+def _content(encoded: Encoded) -> bytes:
+    if encoded.data is None:
+        raise ValueError(f"{encoded.where}: no image bytes; remove the row or fill it")
+    if isinstance(encoded.data, bytes):
+        return encoded.data
+    content = encoded.data.read_bytes()
+    if sha256(content).hexdigest() != encoded.digest:
+        raise ValueError(f"{encoded.where}: the file changed while the set was read; start again")
+    return content
+
+
+def decode_batches(
+    encoded: Iterable[Encoded], count: int, name: str
+) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.int64]]]:
+    """Yield batches of images (B, 32, 32, 3) and labels (B,), in order, with a progress bar of `count` images."""
     rows = iter(encoded)
     with ThreadPoolExecutor() as pool, tqdm(total=count, desc=f"decoding {name}", unit="img", disable=None) as bar:
         while batch := list(islice(rows, BATCH)):
@@ -64,5 +135,5 @@ def decoded(encoded: Iterable[Encoded], count: int, name: str) -> Iterator[tuple
 
 
 def _size(encoded: Encoded) -> int:
-    """In bytes"""
+    """Return the size of an encoded image in bytes."""
     return encoded.data.stat().st_size if isinstance(encoded.data, Path) else len(encoded.data or b"")

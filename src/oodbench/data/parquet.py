@@ -1,4 +1,7 @@
-"""Parquet files in the layout of the Hugging Face mirrors: a struct column with the encoded image, an integer label."""
+"""Parquet files in the layout of the Hugging Face mirrors: a struct column with the encoded image, an integer label.
+
+pyarrow is imported inside the functions that need it: it takes 0.3 s, and a set in the cache does without.
+"""
 
 import json
 from collections.abc import Iterator
@@ -6,118 +9,143 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from oodbench.data.cache import Decoded, cached, sha256
-from oodbench.data.images import BATCH, Encoded, decoded
+from oodbench.data.cache import Decoded, cached
+from oodbench.data.files import check_listed, file_sha256, printable, source_path
+from oodbench.data.images import BATCH, Encoded, decode_batches
 from oodbench.data.split import UNKNOWN, Split
 
 if TYPE_CHECKING:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+LARGEST_LABEL = 2**63 - 1  # of int64
+
 
 def parquet(path: str | Path, root: str | Path = "") -> Split:
-    """The images of one parquet file, in row order; a relative path is one below `root`.
+    """Read the images of one parquet file, in row order; a relative path is one below `root`.
 
-    The image column is the first struct column with a binary field `bytes`; the label is `fine_label`, else `label`,
-    else unknown. A SHA256SUMS file beside the file, or up to two folders above it, that lists it must agree.
+    The image column is the first struct column with a binary field `bytes`; the label is the integer column
+    `fine_label`, else `label`, else unknown, as null and -1 are. A SHA256SUMS file beside the file, or up to two
+    folders above it, that lists it must agree.
 
     Raises FileNotFoundError, and ValueError with the file for: a digest that does not agree, a file that is not whole,
-    no image column, an image that does not decode (with its row).
+    no image column, metadata that cannot be read, and (with the row) a label below -1 or above 2^63 - 1, an image that
+    does not decode.
     """
-    path = Path(root, Path(path).expanduser())
+    path = source_path(path, root)
+    if path.exists() and not path.is_file():
+        raise ValueError(
+            f"{printable(path)} is a folder or a special file, not a parquet file; name one file in it "
+            "(a folder of images is read by +ood.<name>.path=... or _target_: oodbench.data.folder)"
+        )
     if not path.is_file():
         raise FileNotFoundError(
-            f"no parquet file at {path}: expected one row per image, the encoded image in the `bytes` field of a "
-            "struct column, as in the Hugging Face mirrors. No command of this project fetches it: put it there, or "
-            "name a file or folder of your own, +ood.<name>.path=..."
+            f"no parquet file at {printable(path)}: expected one row per image, the encoded image in the `bytes` field "
+            "of a struct column, as in the Hugging Face mirrors. No command of this project fetches it: put it there, "
+            "or name another file or folder, +ood.<name>.path=..."
         )
-    digest = sha256(path)
-    _check_listed(path, digest)
-    return cached(digest, lambda: _decoded(path))
+    if printable(path) != str(path):
+        raise ValueError(f"{printable(path)}: pyarrow opens only paths in UTF-8; rename the file or its folder")
+    digest = file_sha256(path)
+    check_listed(path, digest)
+    return cached(digest, lambda: _decode(path, digest))
 
 
-def _decoded(path: Path) -> Decoded:
+def _decode(path: Path, digest: str) -> Decoded:
     import pyarrow.parquet as pq
 
     with _readable(path):
         file = pq.ParquetFile(path)
-    schema, count = file.schema_arrow, file.metadata.num_rows
-    if count == 0:
-        raise ValueError(f"{path}: no rows")
+        schema, count = file.schema_arrow, file.metadata.num_rows
     image, label = _columns(path, schema)
-    rows = _rows(path, file, image, label)
-    return Decoded(count, _classes(schema, label), decoded(rows, count, f"{path.parent.name}/{path.name}"))
+    if count == 0:
+        raise ValueError(f"{printable(path)}: no rows")
+    rows = _rows(path, file, image, label, digest)
+    title = printable(Path(path.parent.name, path.name))
+    return Decoded(count, _classes(path, schema, label), decode_batches(rows, count, title))
 
 
-def _rows(path: Path, file: "pq.ParquetFile", image: str, label: str | None) -> Iterator[Encoded]:
+def _rows(path: Path, file: "pq.ParquetFile", image: str, label: str | None, digest: str) -> Iterator[Encoded]:
     batches = file.iter_batches(batch_size=BATCH, columns=[image] if label is None else [image, label])
     row = 0
     while True:
         with _readable(path):
             batch = next(batches, None)
-        if batch is None:
-            return
-        column = batch.column(image)
-        # A struct that is null as a whole keeps no meaningful bytes, hence through Python and not column.field.
-        data = [None if value is None else value["bytes"] for value in column.to_pylist()]
-        labels = [None] * len(data) if label is None else batch.column(label).to_pylist()
+            if batch is None:
+                break
+            # A struct that is null as a whole keeps no meaningful bytes, hence through Python and not column.field.
+            data = [None if value is None else value["bytes"] for value in batch.column(image).to_pylist()]
+            labels = [None] * len(data) if label is None else batch.column(label).to_pylist()
         for encoded, known in zip(data, labels, strict=True):
-            yield Encoded(encoded, UNKNOWN if known is None else known, f"{path}, row {row}")
+            where = f"{printable(path)}, row {row}"
+            yield Encoded(encoded, _checked_label(known, where), where)
             row += 1
+    if file_sha256(path) != digest:  # else another file's images would be cached under this digest
+        raise ValueError(f"{printable(path)} changed while it was read; start again")
+
+
+def _checked_label(label: int | None, where: str) -> int:
+    if label is None:
+        return UNKNOWN
+    if not UNKNOWN <= label <= LARGEST_LABEL:
+        raise ValueError(
+            f"{where}: the label {label} is none: classes count from 0 up, {UNKNOWN} or null is an unknown class"
+        )
+    return label
 
 
 def _columns(path: Path, schema: "pa.Schema") -> tuple[str, str | None]:
-    """The names of the image column and of the label column, if there is one."""
+    """Return the names of the image column and of the label column, if there is one."""
     import pyarrow.types as types
 
-    for field in schema:
-        names = [field.type.field(i) for i in range(field.type.num_fields)] if types.is_struct(field.type) else []
-        if any(part.name == "bytes" and _is_binary(part.type) for part in names):
-            image = field.name
-            break
-    else:
-        raise ValueError(f"{path}: no struct column with a binary field `bytes` among the columns {schema.names}")
-    for name in ("fine_label", "label"):
-        if name in schema.names and types.is_integer(schema.field(name).type):
-            return image, name
-    return image, None
+    names: list[str] = schema.names
+    images = [field.name for field in schema if _has_bytes(field.type)]
+    if not images:
+        raise ValueError(f"{printable(path)}: no struct column with a binary field `bytes` among the columns {names}")
+    labels = [field.name for field in schema if types.is_integer(field.type)]
+    label = next((name for name in ("fine_label", "label") if name in labels), None)
+    if twice := [name for name in (images[0], label) if name and names.count(name) > 1]:
+        raise ValueError(f"{printable(path)}: more than one column is called {twice[0]}; keep one of them")
+    return images[0], label
 
 
-def _is_binary(kind: "pa.DataType") -> bool:
+def _has_bytes(kind: "pa.DataType") -> bool:
+    """Return True for a struct with a binary field `bytes`."""
     import pyarrow.types as types
 
-    return types.is_binary(kind) or types.is_large_binary(kind)
+    parts = [kind.field(i) for i in range(kind.num_fields)] if types.is_struct(kind) else []
+    return any(
+        part.name == "bytes" and (types.is_binary(part.type) or types.is_large_binary(part.type)) for part in parts
+    )
 
 
-def _classes(schema: "pa.Schema", label: str | None) -> tuple[str, ...]:
-    """From the schema's metadata: `classes`, separated by commas, or the features that the datasets library writes."""
+def _classes(path: Path, schema: "pa.Schema", label: str | None) -> tuple[str, ...]:
+    """Read them from the metadata: `classes`, separated by commas, or the features that the datasets library writes."""
     metadata = schema.metadata or {}
-    if b"classes" in metadata:
-        return tuple(metadata[b"classes"].decode().split(","))
-    features = json.loads(metadata.get(b"huggingface", b"{}")).get("info", {}).get("features", {})
-    return tuple(features.get(label, {}).get("names", ()))
+    try:
+        if listed := metadata.get(b"classes"):
+            return tuple(listed.decode().split(","))
+        features = json.loads(metadata.get(b"huggingface", b"{}")).get("info", {}).get("features", {})
+        names = features.get(label, {}).get("names", [])
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise TypeError("the names are no list of texts")
+        "".join(names).encode()  # raises for half a surrogate pair, which no file and no terminal accepts
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise ValueError(
+            f"{printable(path)}: the class names in its metadata cannot be read ({error}); write the file again "
+            "without the key `huggingface`, or with `classes`: the names, separated by commas"
+        ) from error
+    return tuple(names)
 
 
 @contextmanager
 def _readable(path: Path) -> Iterator[None]:
+    """Raise ValueError, with the file, for what pyarrow raises over a damaged or unusual file."""
     import pyarrow as pa
 
     try:
         yield
-    except (pa.ArrowException, OSError) as error:
-        raise ValueError(f"{path} ({path.stat().st_size} bytes) is not a whole parquet file: {error}") from error
-
-
-def _check_listed(path: Path, actual: str) -> None:
-    path = path.absolute()  # symbolic links stay: the list names the file as it lies here
-    for folder in path.parents[:3]:
-        sums = folder / "SHA256SUMS"
-        if not sums.is_file():
-            continue
-        name = path.relative_to(folder).as_posix()
-        for line in sums.read_text().splitlines():
-            expected, _, listed = line.partition(" ")
-            if listed.lstrip(" *").removeprefix("./") == name:
-                if expected.lower() != actual:
-                    raise ValueError(f"{path} is altered or not whole: sha256 {actual}, but {sums} lists {expected}")
-                return
+    except (pa.ArrowException, OSError, ValueError, LookupError) as error:
+        raise ValueError(
+            f"{printable(path)} ({path.stat().st_size} bytes) is not a whole parquet file: {error}; fetch it again"
+        ) from error

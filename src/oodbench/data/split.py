@@ -1,18 +1,23 @@
-"""What every reader returns, and the checked collection of sets that one run needs."""
+"""The type that every reader returns, and the checked collection of sets that one run needs."""
 
+import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from oodbench.data.overlap import check_overlap
+
 UNKNOWN = -1  # the label of an image whose class is not known; OOD sets only
+RESERVED = ("train", "test", "val", "val_ood")  # names of the outputs of a run's own sets
+PLAIN_NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,99}", re.ASCII)  # names a file in a run's outputs/
 
 
 class Split(NamedTuple):
     images: NDArray[np.uint8]  # (N, 32, 32, 3), RGB; a read-only memory map where it comes from the cache
     labels: NDArray[np.int64]  # (N,); UNKNOWN only in OOD sets
-    digest: str  # sha256 in hex of what the images were read from
+    digest: str  # sha256 in hex of the file or files that the images were read from
     classes: tuple[str, ...]  # names in the order of the labels; empty where the source gives none
 
 
@@ -32,30 +37,35 @@ def data_splits(
     limit_test: int | None,
     held_out: int = 0,
     val_ood: Split | None = None,
+    allow_overlap: bool = False,
 ) -> DataSplits:
     """Check the sets of one run against each other and cut them to the limits.
 
     `held_out` training images, the last of each class, become the validation set; `val_ood` is its OOD set.
 
-    `limit` training images and `limit_test` test images are kept, balanced over the classes (see `limited`); of each
-    OOD set at most `limit_test` images, evenly spaced in file order, since its classes are nobody's concern.
+    `limit` training images and `limit_test` test images are kept, balanced over the classes (see `balanced_subset`);
+    of each OOD set at most `limit_test` images, evenly spaced in file order, since its classes do not matter.
 
-    Raises ValueError, with the set's name, for a label outside [0, num_classes), a class without an image, an OOD set
-    without an image or with a name that is taken, a limit that cannot be met, or a validation set that is reported.
+    The complete sets are compared, before they are cut: an OOD set that is the training or test set, or shares more
+    than 0.1 % of its images with one of them, is refused unless `allow_overlap`.
+
+    Raises ValueError, with the set's name, for arrays of another shape or type, a label outside [0, num_classes), a
+    class without an image, an OOD set without an image or with a name that is taken or no plain name, a limit that
+    cannot be met, a validation set that is reported, and sets that overlap.
     """
     for name, split in (("train", train), ("test", test)):
+        _check_arrays(name, split)
         _check_labels(name, split.labels, num_classes)
     for name, split in ood.items():
-        if name in ("train", "test", "val", "val_ood"):
-            raise ValueError(
-                f"an OOD set cannot be called {name}: the outputs of the learnt set are; choose another name"
-            )
-        if len(split.images) == 0:
-            raise ValueError(f"OOD set {name} has no image")
+        _check_name(name)
+        _check_ood(f"OOD set {name}", split)
         if val_ood and split.digest == val_ood.digest:
             raise ValueError(
                 f"the OOD set {name} is reported, so nothing may be chosen on it: leave it out of ood=[...]"
             )
+    if val_ood:
+        _check_ood("the validation OOD set", val_ood)
+    _check_overlaps(train, test, ood, val_ood, allow_overlap)
     train, val = (train, None) if held_out == 0 else _hold_out(train, held_out, num_classes)
     if limit is not None:
         train = balanced_subset(train, limit, num_classes, "train")
@@ -67,17 +77,8 @@ def data_splits(
     return DataSplits(train, test, dict(ood), validation)
 
 
-def _hold_out(split: Split, n: int, num_classes: int) -> tuple[Split, Split]:
-    """The rest, and the last n / K images of each class, whatever part of the rest is trained on."""
-    backwards = np.arange(len(split.labels))[::-1]
-    last = backwards[balanced_rows(split.labels[backwards], n, num_classes, "validation")]
-    rest = np.setdiff1d(backwards, last)
-    _check_labels(f"train without the {n} images held out", split.labels[rest], num_classes)
-    return _rows(split, rest), _rows(split, np.sort(last))
-
-
 def balanced_subset(split: Split, n: int, num_classes: int, name: str = "set") -> Split:
-    """The first n / K images of each of the K classes, the first n % K classes giving one more; in file order.
+    """Keep the first n / K images of each of the K classes, the first n % K classes giving one more; in file order.
 
     Raises ValueError if n < K or a class has fewer images than its share.
     """
@@ -85,7 +86,7 @@ def balanced_subset(split: Split, n: int, num_classes: int, name: str = "set") -
 
 
 def balanced_rows(labels: NDArray[np.int64], n: int, num_classes: int, name: str) -> NDArray[np.int64]:
-    """Which rows `limited` keeps."""
+    """Return the rows that `balanced_subset` keeps, in ascending order."""
     if n < num_classes:
         raise ValueError(f"{name}: a limit of {n} images leaves some of the {num_classes} classes without one")
     chosen = []
@@ -101,8 +102,17 @@ def balanced_rows(labels: NDArray[np.int64], n: int, num_classes: int, name: str
     return np.sort(np.concatenate(chosen))
 
 
+def _hold_out(split: Split, n: int, num_classes: int) -> tuple[Split, Split]:
+    """Return the rest, and the last n / K images of each class, whatever part of the rest is trained on."""
+    backwards = np.arange(len(split.labels))[::-1]
+    last = backwards[balanced_rows(split.labels[backwards], n, num_classes, "validation")]
+    rest = np.setdiff1d(backwards, last)
+    _check_labels(f"train without the {n} images held out", split.labels[rest], num_classes)
+    return _rows(split, rest), _rows(split, np.sort(last))
+
+
 def _spaced(split: Split, n: int) -> Split:
-    """n images evenly spaced in file order, or all where there are no more than n."""
+    """Keep n images evenly spaced in file order, or all where there are no more than n."""
     available = len(split.images)
     return split if n >= available else _rows(split, np.arange(n) * available // n)
 
@@ -111,14 +121,58 @@ def _rows(split: Split, rows: NDArray[np.int64]) -> Split:
     return split._replace(images=split.images[rows], labels=split.labels[rows])
 
 
+def _check_name(name: str) -> None:
+    if name in RESERVED:
+        raise ValueError(f"an OOD set cannot be called {name}: outputs of the run's own sets are; choose another name")
+    if not PLAIN_NAME.fullmatch(str(name)):
+        raise ValueError(
+            f"an OOD set cannot be called {name!r}, since its name becomes a file name: use a letter or digit, then up "
+            "to 99 letters, digits, dots, hyphens and underscores"
+        )
+
+
+def _check_ood(name: str, split: Split) -> None:
+    _check_arrays(name, split)
+    if len(split.images) == 0:
+        raise ValueError(f"{name} has no image")
+
+
+def _check_arrays(name: str, split: Split) -> None:
+    """Check what a custom reader returns: a mistake here would train on wrong pixels or end in torch."""
+    if not isinstance(split, Split):
+        raise ValueError(f"{name}: the reader returned {type(split).__name__}, expected oodbench.data.Split")
+    expected = (("images", np.uint8, (len(split.images), 32, 32, 3)), ("labels", np.int64, (len(split.images),)))
+    for field, kind, shape in expected:
+        array = getattr(split, field)
+        if array.dtype != kind or array.shape != shape:
+            raise ValueError(f"{name}: {field} are {array.dtype} {array.shape}, expected {np.dtype(kind)} {shape}")
+
+
 def _check_labels(name: str, labels: NDArray[np.int64], num_classes: int) -> None:
     outside = np.flatnonzero((labels < 0) | (labels >= num_classes))
     if len(outside):
         row = outside[0]
+        unknown = (
+            f"; {UNKNOWN} is an unknown class, from null or a missing label column" if labels[row] == UNKNOWN else ""
+        )
         raise ValueError(
             f"{name}: the label of row {row} is {labels[row]}, outside the {num_classes} classes "
-            f"0..{num_classes - 1} ({len(outside)} such rows)"
+            f"0..{num_classes - 1} ({len(outside)} such rows{unknown})"
         )
     missing = np.flatnonzero(np.bincount(labels, minlength=num_classes) == 0)
     if len(missing):
         raise ValueError(f"{name}: {len(missing)} of {num_classes} classes have no image: {missing[:10].tolist()}")
+
+
+def _check_overlaps(
+    train: Split, test: Split, ood: Mapping[str, Split], val_ood: Split | None, allow_overlap: bool
+) -> None:
+    if train.digest == test.digest and not allow_overlap:
+        raise ValueError(
+            f"the test set is the same set as the training set (digest {test.digest[:12]}); choose another, or measure "
+            "nevertheless with allow_overlap=true"
+        )
+    reported = {f"the OOD set {name}": split for name, split in ood.items()}
+    validation = {"the validation OOD set": val_ood} if val_ood else {}
+    check_overlap({"the training set": train, "the test set": test}, reported | validation, allow_overlap)
+    check_overlap(reported, validation, allow_overlap)
