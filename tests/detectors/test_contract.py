@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 from helpers.config import composed, names
 from helpers.toy import DETECTORS, blobs, detector, random_problem, rows, under_loss
+from omegaconf import OmegaConf
 
+from oodbench.cli import CONF
 from oodbench.detectors import reference as reference_module
 from oodbench.detectors.reference import Array, NotApplicable
 from oodbench.evaluation.evaluate import Detector
@@ -28,12 +30,10 @@ def scores_or_reason(score: Detector, *arguments: Any) -> Array | None:
 
 
 def test_all_is_every_file_of_conf_detector() -> None:
-    assert sorted(composed("detector=all").detector) == sorted(DETECTORS)
-
-
-@every_detector
-def test_a_list_of_one_is_the_file(name: str) -> None:
-    assert composed(f"detector=[{name}]").detector == {name: composed("detector=all").detector[name]}
+    everything = {name: OmegaConf.load(CONF / f"detector/{name}.yaml") for name in DETECTORS}
+    assert composed("detector=all").detector == everything
+    assert composed("detector=[all]").detector == everything
+    assert composed(f"detector=[{','.join(DETECTORS)}]").detector == everything
 
 
 @every_detector
@@ -79,7 +79,9 @@ def test_the_size_of_blocks_changes_nothing(name: str, monkeypatch: pytest.Monke
         np.testing.assert_allclose(detector(name)(test, reference), whole, rtol=1e-5)
 
 
-@pytest.mark.parametrize("name", [name for name in DETECTORS if "seed" not in composed("detector=all").detector[name]])
+@pytest.mark.parametrize(
+    "name", [name for name in DETECTORS if "seed" not in OmegaConf.load(CONF / f"detector/{name}.yaml")]
+)
 def test_the_order_of_training_images_changes_nothing(name: str) -> None:
     test, _, reference = blobs()
     order = np.random.default_rng(0).permutation(len(reference.train.labels))

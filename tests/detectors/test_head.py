@@ -61,14 +61,12 @@ def by_gradnorm(problem: Problem, temperature: float) -> list[float]:
 
 
 def by_she(problem: Problem) -> list[float]:
-    (features, test), train = features(problem), problem.reference.train
+    (f_train, test), train = features(problem), problem.reference.train
     scores = []
     for f, p in zip(test, probabilities(problem.test), strict=True):
         c = p.argmax()
-        right = [
-            g for g, y, q in zip(features, train.labels, probabilities(train), strict=True) if y == c == q.argmax()
-        ]
-        scores.append(-f @ np.mean(right or features[train.labels == c], axis=0))
+        correct = (train.labels == c) & (probabilities(train).argmax(1) == c)
+        scores.append(-f @ f_train[correct if correct.any() else train.labels == c].mean(0))
     return scores
 
 

@@ -109,10 +109,10 @@ def test_a_temperature_needs_errors_and_informative_logits() -> None:
     test, _, reference = random_problem()
     train = reference.train
     right = reference._replace(train=train._replace(labels=train.log_probs.argmax(1)))
-    with pytest.raises(NotApplicable, match="every calibration image is classified right"):
+    with pytest.raises(NotApplicable, match="every calibration image is correctly classified"):
         detector("temperature_scaling")(test, right)
     wrong = reference._replace(train=train._replace(labels=train.log_probs.argmin(1)))
-    with pytest.raises(NotApplicable, match="say nothing of their classes"):
+    with pytest.raises(NotApplicable, match="tell nothing about their classes"):
         detector("temperature_scaling")(test, wrong)
 
 

@@ -17,10 +17,9 @@ Definitions = dict[str, tuple[dict[str, Any], Definition]]  # {detector: (hyperp
 
 def definition_test(test: Callable[..., None]) -> Callable[..., None]:
     """Run a test on random numbers of classes and features, extra logits, and seeds."""
-    given_sizes = given(
-        K=st.integers(2, 5), D=st.integers(4, 9), extra=st.integers(0, 1), seed=st.integers(0, 2**32 - 1)
-    )
-    return settings(max_examples=6, deadline=None)(given_sizes(test))
+    seeds = st.integers(0, 2**32 - 1)
+    sizes = given(K=st.integers(2, 5), D=st.integers(4, 9), extra=st.integers(0, 1), seed=seeds)
+    return settings(max_examples=6, deadline=None)(sizes(test))
 
 
 def check_definition(name: str, definitions: Definitions, problem: Problem) -> None:

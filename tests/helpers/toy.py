@@ -1,5 +1,6 @@
 """Toy problems for detectors: random outputs, Gaussian blobs with a linear head, features under any loss's head."""
 
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -98,7 +99,7 @@ def blobs() -> Problem:
 
 
 def collapsed(spread: float) -> Problem:
-    """20 classes of 64 features that lie within `spread` of their means; OOD images lie three times as far from them."""
+    """20 classes of 64 features that lie within `spread` of their means; OOD images lie three times as far."""
     random = np.random.default_rng(0)
     means = random.normal(size=(20, 64))
 
@@ -111,8 +112,9 @@ def collapsed(spread: float) -> Problem:
     return Problem(outputs(300, spread), outputs(300, 3 * spread), reference)
 
 
+@cache
 def under_loss(loss: str) -> Problem:
-    """Random features after a ReLU under the untrained head of a loss of conf/loss, finalized on the training images."""
+    """Random features after a ReLU, under the untrained and finalized head of a loss of conf/loss; not to be changed."""
     torch.default_generator.manual_seed(0)
     objective = instantiate(composed("dataset=digits", f"loss={loss}").loss, num_features=12, num_classes=4)
     generator = torch.Generator().manual_seed(0)
