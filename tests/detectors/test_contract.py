@@ -16,6 +16,7 @@ from oodbench.evaluation.metrics import auroc
 from oodbench.outputs import concatenate
 
 every_detector = pytest.mark.parametrize("name", DETECTORS)
+WITHOUT_SEED = [name for name in DETECTORS if "seed" not in OmegaConf.load(CONF / f"detector/{name}.yaml")]
 
 
 def scores_or_reason(score: Detector, *arguments: Any) -> Array | None:
@@ -79,9 +80,7 @@ def test_the_size_of_blocks_changes_nothing(name: str, monkeypatch: pytest.Monke
         np.testing.assert_allclose(detector(name)(test, reference), whole, rtol=1e-5)
 
 
-@pytest.mark.parametrize(
-    "name", [name for name in DETECTORS if "seed" not in OmegaConf.load(CONF / f"detector/{name}.yaml")]
-)
+@pytest.mark.parametrize("name", WITHOUT_SEED)
 def test_the_order_of_training_images_changes_nothing(name: str) -> None:
     test, _, reference = blobs()
     order = np.random.default_rng(0).permutation(len(reference.train.labels))

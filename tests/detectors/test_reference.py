@@ -47,7 +47,7 @@ def test_blocks_are_all_rows_in_order(n: int, size: int, monkeypatch: pytest.Mon
     np.testing.assert_array_equal(in_blocks(lambda a, b: a + b, x, x), 2 * x)
 
 
-@given(st.lists(st.integers(-2, 5)))
+@given(st.lists(st.integers(-2, 5), min_size=1))
 def test_rows_by_label_are_those_of_a_comparison(labels: list[int]) -> None:
     y = np.array(labels, dtype=int)
     found = rows_by_label(y)

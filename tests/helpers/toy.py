@@ -114,7 +114,7 @@ def collapsed(spread: float) -> Problem:
 
 @cache
 def under_loss(loss: str) -> Problem:
-    """Random features after a ReLU, under the untrained and finalized head of a loss of conf/loss; not to be changed."""
+    """Random features after a ReLU under the untrained, finalized head of a loss; not to be changed."""
     torch.default_generator.manual_seed(0)
     objective = instantiate(composed("dataset=digits", f"loss={loss}").loss, num_features=12, num_classes=4)
     generator = torch.Generator().manual_seed(0)
