@@ -77,12 +77,15 @@ class Circle(Objective):
         return pairwise_loss(features, labels, self.m, self.gamma, self.variant == "pairwise_per_anchor")
 
     def logits(self, features: Tensor) -> Tensor:
+        """(B, D) -> (B, K), cosines to the prototypes"""
         return F.normalize(features) @ F.normalize(self.prototypes).T
 
     def log_probs(self, logits: Tensor) -> Tensor:
+        """(B, C) -> (B, K), log softmax(scale cosine)"""
         return (self.scale * logits).log_softmax(1)
 
     def ood_score(self, logits: Tensor) -> Tensor:
+        """(B, C) -> (B,), -max_k cosine"""
         return -logits.amax(1)
 
     @torch.no_grad()

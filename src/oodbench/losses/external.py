@@ -27,7 +27,9 @@ class ExternalLogits(Objective):
         raise NotImplementedError("external logits come without the head that computed them")
 
     def log_probs(self, logits: Tensor) -> Tensor:
+        """(B, C) -> (B, K), log softmax(z)"""
         return logits.log_softmax(1)
 
     def ood_score(self, logits: Tensor) -> Tensor:
+        """(B, C) -> (B,), -max_k log p_k"""
         return -self.log_probs(logits).amax(1)

@@ -56,7 +56,9 @@ class GHMC(Objective):
         return self.head.weight, self.head.bias
 
     def log_probs(self, logits: Tensor) -> Tensor:
+        """(B, C) -> (B, K), log sigmoid(f)"""
         return F.logsigmoid(logits)
 
     def ood_score(self, logits: Tensor) -> Tensor:
+        """(B, C) -> (B,), -max_k f_k"""
         return -logits.amax(1)

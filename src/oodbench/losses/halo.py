@@ -115,12 +115,15 @@ class Halo(Objective):
         return (s - self.gamma * z.square().mean(1, keepdim=True)).clamp_max(0)
 
     def logits(self, features: Tensor) -> Tensor:
+        """(B, D) -> (B, K+1), S"""
         return self.shifted_logits(self.embed(features))
 
     def log_probs(self, logits: Tensor) -> Tensor:
+        """(B, C) -> (B, K), log softmax(S), without its last column"""
         return logits.log_softmax(1)[:, :-1]
 
     def ood_score(self, logits: Tensor) -> Tensor:
+        """(B, C) -> (B,), log p(abstain)"""
         return logits.log_softmax(1)[:, -1]
 
     @torch.no_grad()

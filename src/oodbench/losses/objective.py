@@ -78,7 +78,9 @@ class SoftmaxObjective(Objective):
         return self.head.weight, self.head.bias
 
     def log_probs(self, logits: Tensor) -> Tensor:
+        """(B, C) -> (B, K), log softmax(f)"""
         return logits.log_softmax(1)
 
     def ood_score(self, logits: Tensor) -> Tensor:
+        """(B, C) -> (B,), -max_k log p_k"""
         return -self.log_probs(logits).amax(1)
