@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from hydra.utils import instantiate
 from numpy.typing import NDArray
-from oodbench.build import build_recipe
 from PIL import Image
 from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 from torch import Tensor, nn
@@ -17,6 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
 import project
+from oodbench.build import build_recipe
 from oodbench.model import Classifier, predict
 from oodbench.training.device import pick_device
 from oodbench.training.loop import parameter_groups

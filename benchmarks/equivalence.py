@@ -14,7 +14,6 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from oodbench.build import open_data
 from PIL import Image
 from scipy.stats import ttest_ind
 from torchvision.transforms import functional as crops
@@ -22,6 +21,7 @@ from torchvision.transforms import functional as crops
 import baseline
 import project
 from baseline import Batches, PilImages
+from oodbench.build import open_data
 from oodbench.data.split import DataSplits
 from oodbench.evaluation.metrics import accuracy
 from oodbench.model import Classifier, extract_features, predict

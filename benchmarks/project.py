@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from oodbench.build import build_detectors, build_model, build_recipe
 
+from oodbench.build import build_detectors, build_model, build_recipe
 from oodbench.cli import CONF, compose, resolve
 from oodbench.detectors.reference import NotApplicable, Reference
 from oodbench.evaluation.evaluate import Detector, evaluate

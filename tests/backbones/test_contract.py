@@ -8,7 +8,7 @@ from helpers.config import composed, names
 from hydra.utils import instantiate
 from torch import nn
 
-from oodbench.backbones.staged import Staged
+from oodbench.backbones.staged import Prepared, Staged
 
 every_backbone = pytest.mark.parametrize("name", names("backbone"))
 IMAGES = torch.randn(3, 3, 32, 32, generator=torch.Generator().manual_seed(0))
@@ -17,7 +17,10 @@ IMAGES = torch.randn(3, 3, 32, 32, generator=torch.Generator().manual_seed(0))
 @cache
 def backbone(name: str) -> nn.Module:
     torch.default_generator.manual_seed(0)
-    return instantiate(composed("dataset=digits", f"backbone={name}").backbone)
+    network: nn.Module = instantiate(composed("dataset=digits", f"backbone={name}").backbone)
+    if isinstance(network, Prepared):
+        network.prepare(IMAGES)
+    return network
 
 
 @every_backbone
@@ -33,6 +36,8 @@ def test_every_parameter_has_a_finite_gradient(name: str) -> None:
     network.zero_grad()
     network(IMAGES).square().sum().backward()
     for key, parameter in network.named_parameters():
+        if not parameter.requires_grad:
+            continue
         assert parameter.grad is not None, key
         assert parameter.grad.isfinite().all(), key
 
@@ -53,3 +58,13 @@ def test_features_are_the_pooled_last_map(name: str) -> None:
             for stage in network.stages():
                 maps = stage(maps)
             assert torch.equal(network.pool(maps), network(IMAGES))
+
+
+@every_backbone
+def test_features_under_bf16_are_not_all_bf16_numbers(name: str) -> None:
+    """Every score reads them: a thousand distinct values would tie images."""
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        features = backbone(name).eval()(IMAGES)
+    assert features.dtype == torch.float32
+    fired = features[features != 0]
+    assert (fired != fired.bfloat16().float()).float().mean() > 0.5

@@ -48,7 +48,8 @@ def extended(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copy(ROOT / "train.py", root)
     for group, like in (("loss", "ce"), ("detector", "msp")):
         text = (ROOT / "conf" / group / f"{like}.yaml").read_text("utf-8")
-        (root / "conf" / group / "made_up.yaml").write_text(text.replace(f"detector.{like}", "detector.made_up"), "utf-8")
+        made_up = text.replace(f"detector.{like}", "detector.made_up")
+        (root / "conf" / group / "made_up.yaml").write_text(made_up, "utf-8")
     return root
 
 

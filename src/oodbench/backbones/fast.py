@@ -11,14 +11,16 @@ EPS = 5e-4  # added to the patches' eigenvalues
 class Group(nn.Module):
     """Two 3x3 convolutions, the first followed by 2x2 max-pooling; each ends in batch norm and ReLU."""
 
-    def __init__(self, num_in: int, num_out: int) -> None:
+    def __init__(self, num_in: int, num_out: int, is_last: bool) -> None:
         super().__init__()
         self.conv1, self.bn1 = conv3x3(num_in, num_out), batch_norm(num_out)
         self.conv2, self.bn2 = conv3x3(num_out, num_out), batch_norm(num_out)
+        self.is_last = is_last
 
     def forward(self, x: Tensor) -> Tensor:
         x = F.relu(self.bn1(F.max_pool2d(self.conv1(x), 2)))
-        return F.relu(self.bn2(self.conv2(x)))
+        x = self.conv2(x)
+        return F.relu(self.bn2(x.float() if self.is_last else x))  # a maximum of bf16 numbers would be one
 
 
 class Fast(nn.Module):
@@ -36,8 +38,9 @@ class Fast(nn.Module):
         self.num_features = widths[-1]
         num_patch = 3 * PATCH**2
         self.register_buffer("whitening", torch.zeros(2 * num_patch, 3, PATCH, PATCH))
-        pairs = zip([2 * num_patch, *widths], widths, strict=False)
-        self.groups = nn.ModuleList(Group(num_in, num_out) for num_in, num_out in pairs)
+        sizes = zip([2 * num_patch, *widths[:-1]], widths, strict=True)
+        groups = [Group(num_in, num_out, i == len(widths) - 1) for i, (num_in, num_out) in enumerate(sizes)]
+        self.groups = nn.ModuleList(groups)
 
     @torch.no_grad()
     def prepare(self, images: Tensor) -> None:
@@ -59,6 +62,7 @@ class Fast(nn.Module):
         return self.stem, *self.groups
 
     def pool(self, maps: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C) in float32"""
         return maps.float().amax((2, 3))
 
     def forward(self, images: Tensor) -> Tensor:

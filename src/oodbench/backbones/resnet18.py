@@ -52,8 +52,8 @@ class ResNet18(nn.Module):
         return self.stem, self.layer1, self.layer2, self.layer3, self.layer4
 
     def pool(self, maps: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, C)"""
-        return maps.mean((2, 3))
+        """(B, C, H, W) -> (B, C) in float32: a mean of bf16 maps in bf16 would leave three digits"""
+        return maps.float().mean((2, 3))
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, 3, 32, 32) normalised images -> (B, 8 width) features: the last map, after its ReLU, pooled"""
