@@ -55,7 +55,8 @@ def open_data(config: Config, read: Callable[[Config], Split] = make) -> DataSpl
     data, held_out = config["dataset"], config["validation"]["images"]
     train, test = read(data["train"]), read(data["test"])
     val_ood = read(config["validation"]["ood"]) if held_out else None
-    return data_splits(train, test, ood, data["num_classes"], data["limit"], data["limit_test"], held_out, val_ood)
+    limits = data["num_classes"], data["limit"], data["limit_test"], held_out
+    return data_splits(train, test, ood, *limits, val_ood, allow_overlap=config["allow_overlap"])
 
 
 def check(config: Config) -> None:
