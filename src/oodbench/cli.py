@@ -47,6 +47,8 @@ def main(train: Callable[[], Any], arguments: Sequence[str]) -> None:
 
     After a sweep over a grid: a table of its runs, and SystemExit with status 1 where one is not finished.
     """
+    arguments = [quoted(argument) for argument in arguments]
+    sys.argv[1:] = arguments  # `hydra.main` reads them there
     try:
         runs, is_sweep = plan(arguments)
         if runs and runs[0]["dry_run"]:  # Hydra would begin by making a folder
@@ -70,6 +72,13 @@ def main(train: Callable[[], Any], arguments: Sequence[str]) -> None:
             )
     if not all(is_finished(config) for config in runs):
         raise SystemExit(1)
+
+
+def quoted(argument: str) -> str:
+    """Return the override with quotes around a value beyond ASCII, which Hydra's grammar refuses without them."""
+    key, equals, value = argument.partition("=")
+    is_plain = value.isascii() or not key.isascii() or any(character in value for character in "'\",[]{}()")
+    return argument if is_plain else f"{key}{equals}'{value}'"
 
 
 def plan(arguments: Sequence[str]) -> tuple[list[Config], bool]:
