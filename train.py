@@ -19,9 +19,6 @@ def main(cfg: DictConfig) -> float | None:
     """Bring one run to its record; return `validation.objective`, which a search optimises, if images are held out."""
     config = cli.resolve(cfg)
     folder, request = RunFolder.of(config), requested(config)
-    if config["dry_run"]:
-        print(cli.dry_run_line(config))
-        return None
     if is_complete(folder.read_record(), request) and not config["force"]:
         print(f"finished already, force=true runs it again: {folder.path}")
     else:

@@ -1,6 +1,8 @@
 """The command line of train.py, checked before anything starts; a sweep's runs; configurations for other programs."""
 
 import itertools
+import json
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -32,6 +34,7 @@ from oodbench.storage import UnwritableError, check_writable
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 store_all_detectors(CONF)
+DATA = ("dataset", "ood", "validation", "allow_overlap")  # keys that say which sets a run opens
 BUSY = 75  # sysexits.h's EX_TEMPFAIL: try again later
 
 
@@ -51,10 +54,10 @@ def main(train: Callable[[], Any], arguments: Sequence[str]) -> None:
     sys.argv[1:] = arguments  # `hydra.main` reads them there
     try:
         runs, is_sweep = plan(arguments)
-        if runs and runs[0]["dry_run"]:  # Hydra would begin by making a folder
-            print(*(dry_run_line(config) for config in runs), sep="\n")
-            return
         check_buildable(runs)
+        if runs and runs[0]["dry_run"]:  # Hydra would begin by making a folder
+            dry_run(runs)
+            return
         runs = runs if is_sweep else []
         for results_dir in {config["results_dir"] for config in runs}:  # Hydra writes there before any run does
             check_writable(Path(results_dir, "runs"))
@@ -110,8 +113,10 @@ def plan(arguments: Sequence[str]) -> tuple[list[Config], bool]:
 
 def _check_search(given: Sequence[Override]) -> None:
     """Check what is known of a search before it starts."""
-    list(_checked([given]))
-    if not _composed([_text(o) for o in given if not o.is_sweep_override()]).validation.images:
+    (cfg,) = _checked([given])
+    if cfg.dry_run:
+        raise UsageError("dry_run=true: a search chooses its runs as it goes; nothing can be said beforehand")
+    if not cfg.validation.images:
         raise UsageError("a search needs held-out images to choose by: add validation.images=5000")
 
 
@@ -211,8 +216,9 @@ def _check_together(config: Config) -> None:
 
 def check_buildable(runs: Sequence[Config]) -> None:
     """Raise UsageError, naming the run, where a loss, backbone, recipe or detector refuses its values."""
-    unfinished = [config for config in runs if not is_finished(config)]
-    for config in unfinished:
+    keys = ("dataset", "backbone", "loss", "recipe", "detector", "image_detector", "weights")
+    unlike = {json.dumps([config[key] for key in keys]): config for config in runs if not is_finished(config)}
+    for config in unlike.values():
         try:
             with_torch("build").check(config)
         except (ValueError, TypeError) as error:
@@ -227,6 +233,19 @@ def with_torch(module: str) -> Any:
 def is_finished(config: Config) -> bool:
     """Tell whether the run has every number that its configuration asks for."""
     return is_complete(RunFolder.of(config).read_record(), requested(config))
+
+
+def dry_run(runs: Sequence[Config]) -> None:
+    """Print what the command would do. Raises UsageError where a set that it needs cannot be opened here."""
+    print(*(dry_run_line(config) for config in runs), sep="\n", flush=True)
+    os.environ["OODBENCH_OFFLINE"] = "1"
+    needs = {json.dumps([config[key] for key in DATA], sort_keys=True): config for config in runs}
+    for config in needs.values():
+        if not is_finished(config):
+            try:
+                with_torch("build").open_data(config)
+            except (OSError, ValueError) as error:
+                raise UsageError(str(error)) from error
 
 
 def dry_run_line(config: Config) -> str:
