@@ -60,7 +60,7 @@ from oodbench.training.recipe import Recipe
 
 
 class Job(NamedTuple):
-    """What the steps of one run share."""
+    """The objects that the steps of one run share."""
 
     config: Config  # resolved
     folder: RunFolder

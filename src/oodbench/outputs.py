@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 
 class Outputs(NamedTuple):
-    """What a network says of N images. float64 where a float32 softmax would tie: it does so past a margin of 17."""
+    """A network's outputs on N images. float64 where a float32 softmax would tie: it does so past a margin of 17."""
 
     features: NDArray[np.float32]  # (N, D)
     logits: NDArray[np.float32]  # (N, C), the K classes first

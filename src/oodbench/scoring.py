@@ -29,7 +29,7 @@ class RunOutputs(NamedTuple):
 
 
 class Scoring(NamedTuple):
-    """What a run is scored with."""
+    """The detectors that a run is scored with."""
 
     detectors: Mapping[str, Detector]  # of stored outputs
     network_scores: Mapping[str, Scores]  # of image detectors, computed before

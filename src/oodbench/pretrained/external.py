@@ -21,9 +21,10 @@ from oodbench.losses.external import ExternalLinear, ExternalLogits
 from oodbench.losses.objective import Objective
 from oodbench.model import HEAD
 from oodbench.outputs import Outputs
-from oodbench.runs.folder import LOCK_FILES, RunFolder
+from oodbench.runs.folder import RunFolder
 from oodbench.runs.identity import PRETRAINED, Config, identify
 from oodbench.runs.lock import run_lock
+from oodbench.runs.paths import LOCK_FILES
 from oodbench.runs.record import Record
 from oodbench.scoring import score_stored, stored_objective, stored_outputs
 from oodbench.storage import Arrays
@@ -37,7 +38,7 @@ ROWS = 4096  # at a time: of 2,048 features 64 MB in float64
 
 
 class External(NamedTuple):
-    """What a file of outputs holds, checked."""
+    """The content of a file of outputs, checked."""
 
     sets: dict[str, Outputs]  # train, test, and the OOD sets
     head: tuple[NDArray[np.float32], NDArray[np.float32]] | None  # W (K, D), b (K,)

@@ -1,18 +1,4 @@
-"""The files of one run. Each names the run, and where it matters the weights, that it belongs to; reading checks that.
-
-results/runs/<dataset>/<backbone>/<loss>/<recipe>-<hash>/seed<n>/
-    config.yaml          the resolved configuration
-    train.csv            a line an epoch
-    checkpoint.pt        weights, optimizer, history; checkpoint.previous.pt is the one before
-    training.json        where it was trained and on what: versions, commit, device, wall time, digest of the images
-    model.safetensors    the weights of the last epoch: training is finished
-    outputs/<set>.safetensors
-    outputs/<image detector>/<set>.safetensors
-    resamples-<checksum>.safetensors    the bootstrap resamples of every number; metrics.json names its file
-    metrics.json         written last: the run is finished
-    lock.json            while a process works on it
-    error.txt            what went wrong in the last start, and its traceback
-"""
+"""Read and write the files of one run. Each names the run, and where it matters the weights, that it belongs to."""
 
 import contextlib
 import re
@@ -30,7 +16,8 @@ from numpy.typing import NDArray
 
 from oodbench.outputs import Outputs
 from oodbench.runs.config import read_config
-from oodbench.runs.identity import Config, RunId, identify
+from oodbench.runs.identity import Config, identify
+from oodbench.runs.paths import LOCK_FILES, RESAMPLES, RunPaths
 from oodbench.runs.record import Record
 from oodbench.storage import (
     Arrays,
@@ -44,10 +31,6 @@ from oodbench.storage import (
     write_json,
 )
 
-LOCK_FILES = ("lock.json", ".lock")
-RESAMPLES = r"resamples-[\w-]+\.safetensors"
-GLOB = "runs/*/*/*/*/seed*"  # every run's folder below a results folder
-
 
 class ForeignFileError(ValueError):
     """The file is whole, but belongs to another run or to other weights."""
@@ -57,53 +40,13 @@ class DataChangedError(ValueError):
     """The training images are not those that an earlier start was trained on."""
 
 
-class RunFolder:
-    """Paths, reading and writing of one run's files."""
-
-    def __init__(self, results_dir: Path, run: RunId) -> None:
-        self.results_dir, self.run = results_dir, run
-        self.path = results_dir / "runs" / run.place
+class RunFolder(RunPaths):
+    """Reading and writing of one run's files."""
 
     @classmethod
     def of(cls, config: Config) -> "RunFolder":
         """Return the folder of the run that a resolved configuration describes."""
         return cls(Path(config["results_dir"]), identify(config))
-
-    # paths
-
-    @property
-    def config(self) -> Path:
-        return self.path / "config.yaml"
-
-    @property
-    def history(self) -> Path:
-        return self.path / "train.csv"
-
-    @property
-    def checkpoint(self) -> Path:
-        return self.path / "checkpoint.pt"
-
-    @property
-    def training(self) -> Path:
-        return self.path / "training.json"
-
-    @property
-    def weights(self) -> Path:
-        return self.path / "model.safetensors"
-
-    @property
-    def metrics(self) -> Path:
-        return self.path / "metrics.json"
-
-    @property
-    def error(self) -> Path:
-        return self.path / "error.txt"
-
-    def outputs(self, name: str) -> Path:
-        return self.path / "outputs" / f"{name}.safetensors"
-
-    def scores(self, detector: str, name: str) -> Path:
-        return self.path / "outputs" / detector / f"{name}.safetensors"
 
     # what a training writes
 
@@ -307,11 +250,6 @@ def open_run(path: Path) -> tuple[RunFolder, Config]:
     if folder.path != path:
         raise ValueError(f"{file} is the configuration of {folder.run.place}, not of this folder")
     return folder, config
-
-
-def run_folders(results_dir: Path) -> list[Path]:
-    """Return the folders of all runs below a results folder, sorted."""
-    return sorted(path for path in results_dir.glob(GLOB) if path.is_dir())
 
 
 def epochs_done(history: Path) -> int:

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from oodbench.runs.config import read_config
-from oodbench.runs.folder import LOCK_FILES, epochs_done, run_folders
+from oodbench.runs.folder import epochs_done
 from oodbench.runs.lock import owner
+from oodbench.runs.paths import LOCK_FILES, run_folders
 
 MARKS = {"done": "✓", "running": "…", "failed": "✗", "stopped": "‖", "missing": " "}
 

@@ -9,6 +9,7 @@ from oodbench.evaluation.intervals import Interval
 from oodbench.evaluation.metrics import OOD_METRICS
 from oodbench.runs.folder import open_run
 from oodbench.runs.identity import Config
+from oodbench.runs.paths import GLOB, run_folders
 from oodbench.storage import Arrays
 from oodbench.tables.fields import (
     Key,
@@ -22,7 +23,6 @@ from oodbench.tables.fields import (
     whole_or_none,
 )
 
-PATTERN = "runs/*/*/*/*/seed*"  # dataset, backbone, loss, recipe with hash
 Keep = Callable[[str, str], bool]  # detector, metric; the former is "" for a metric of ID_METRICS
 
 
@@ -90,7 +90,7 @@ def load_runs(results_dir: Path, detectors: Collection[str] | None = None) -> Fo
         is_shown = metric not in OOD_METRICS or OOD_METRICS[metric].in_tables
         return is_shown and (not detector or detectors is None or detector in detectors)
 
-    folders = sorted(folder for folder in results_dir.glob(PATTERN) if folder.is_dir())
+    folders = run_folders(results_dir)
     finished = [folder for folder in folders if (folder / "metrics.json").exists()]
     runs: list[Result] = []
     unreadable: list[Unreadable] = []
@@ -104,7 +104,7 @@ def load_runs(results_dir: Path, detectors: Collection[str] | None = None) -> Fo
     unreadable += unlike
     if not finished:
         raise FileNotFoundError(
-            f"no finished run: none of {len(folders)} folders {results_dir / PATTERN} has a metrics.json"
+            f"no finished run: none of {len(folders)} folders {results_dir / GLOB} has a metrics.json"
         )
     if not runs:
         raise ValueError(f"none of {len(finished)} finished runs can be read: {unreadable[0].reason}")

@@ -1,0 +1,71 @@
+"""Where the files of one run lie.
+
+
+results/runs/<dataset>/<backbone>/<loss>/<recipe>-<hash>/seed<n>/
+    config.yaml          the resolved configuration
+    train.csv            a line an epoch
+    checkpoint.pt        weights, optimizer, history; checkpoint.previous.pt is the one before
+    training.json        where it was trained and on what: versions, commit, device, wall time, digest of the images
+    model.safetensors    the weights of the last epoch: training is finished
+    outputs/<set>.safetensors
+    outputs/<image detector>/<set>.safetensors
+    resamples-<checksum>.safetensors    the bootstrap resamples of every number; metrics.json names its file
+    metrics.json         written last: the run is finished
+    lock.json            while a process works on it
+    error.txt            what went wrong in the last start, and its traceback
+"""
+
+from pathlib import Path
+
+from oodbench.runs.identity import RunId
+
+LOCK_FILES = ("lock.json", ".lock")
+RESAMPLES = r"resamples-[\w-]+\.safetensors"
+GLOB = "runs/*/*/*/*/seed*"  # every run's folder below a results folder
+
+
+class RunPaths:
+    """Paths of one run's files."""
+
+    def __init__(self, results_dir: Path, run: RunId) -> None:
+        self.results_dir, self.run = results_dir, run
+        self.path = results_dir / "runs" / run.place
+
+    @property
+    def config(self) -> Path:
+        return self.path / "config.yaml"
+
+    @property
+    def history(self) -> Path:
+        return self.path / "train.csv"
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.path / "checkpoint.pt"
+
+    @property
+    def training(self) -> Path:
+        return self.path / "training.json"
+
+    @property
+    def weights(self) -> Path:
+        return self.path / "model.safetensors"
+
+    @property
+    def metrics(self) -> Path:
+        return self.path / "metrics.json"
+
+    @property
+    def error(self) -> Path:
+        return self.path / "error.txt"
+
+    def outputs(self, name: str) -> Path:
+        return self.path / "outputs" / f"{name}.safetensors"
+
+    def scores(self, detector: str, name: str) -> Path:
+        return self.path / "outputs" / detector / f"{name}.safetensors"
+
+
+def run_folders(results_dir: Path) -> list[Path]:
+    """Return the folders of all runs below a results folder, sorted."""
+    return sorted(path for path in results_dir.glob(GLOB) if path.is_dir())
