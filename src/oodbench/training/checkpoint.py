@@ -27,7 +27,7 @@ MINUTE = 60.0  # s, between two checkpoints amid an epoch
 
 
 class Source(NamedTuple):
-    """The run, precision and images behind a checkpoint. One training does not mix two precisions, or two sets of images."""
+    """The run, precision and images behind a checkpoint, which one training does not mix."""
 
     run: str  # <hash>/seed<n>
     precision: str  # the one that `auto` chose for this machine
