@@ -56,7 +56,7 @@ def of_maps(peer: Any, fit: bool = False) -> Tensor:
 
 
 def openmax() -> Tensor:
-    """The library fits the tail of all images of a class: here those that are called it, so that all are right."""
+    """The library fits the tail of all images of a class: here of those predicted as it, so that all are correct."""
     return peers.OpenMax(None, tailsize=20, alpha=3).fit_logits(Z_TRAIN, Z_TRAIN.argmax(1)).predict_logits(Z_TEST)
 
 
@@ -111,12 +111,12 @@ def order_agreement(ours: Array, theirs: Tensor) -> float:
     return float(spearmanr(ours, theirs.detach().double().numpy()).statistic)
 
 
-def test_odin_without_its_step_is_theirs_with_a_step_of_zero() -> None:
+def test_odin_unperturbed_is_odin_with_a_step_of_zero() -> None:
     theirs = peers.ODIN(linear(torch.float64), eps=0.0, temperature=1000).predict(F_TEST.double())
     assert order_agreement(detector("odin_unperturbed")(TEST, PROBLEM.reference), theirs) > 0.999999
 
 
-def test_vra_is_theirs_where_every_feature_has_the_percentiles_of_all() -> None:
+def test_vra_equals_pytorch_ood_with_equal_percentiles() -> None:
     """The library takes percentiles of each feature, the public benchmark those of all features together."""
     values = np.sort(TRAIN.features[:, 0])
     random = np.random.default_rng(0)
@@ -129,7 +129,7 @@ def test_vra_is_theirs_where_every_feature_has_the_percentiles_of_all() -> None:
     assert order_agreement(detector("vra")(TEST, PROBLEM.reference), of_maps(peer, fit=True)) < 0.9999
 
 
-def test_the_temperature_is_at_least_as_likely_as_theirs_which_stops_near_its_start() -> None:
+def test_the_temperature_is_likelier_than_that_of_pytorch_ood() -> None:
     z = class_logits(TRAIN) / 30  # as small as LogitNorm's
     peer = peers.TemperatureScaling(None).fit_logits(torch.from_numpy(z), Y)
 

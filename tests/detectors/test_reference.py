@@ -1,4 +1,4 @@
-"""What detectors are given: the head, its weights, the images to calibrate with; work in blocks."""
+"""Reference: the head, its weights, the images to calibrate with; work in blocks."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""What the second definitions of detectors are written with: one image at a time, in float64, plain NumPy."""
+"""Parts of the second definitions of detectors: one image at a time, in float64, in plain NumPy."""
 
 from collections.abc import Callable
 from typing import Any

@@ -1,0 +1,42 @@
+"""The pages of docs/: their generated parts are up to date, what they link to exists."""
+
+import re
+import runpy
+from pathlib import Path
+
+import pytest
+from helpers.config import ROOT, names
+
+PAGES = sorted([*(ROOT / "docs").glob("*.md"), ROOT / "README.md", ROOT / "CONTRIBUTING.md"])
+GENERATED = [page for page in PAGES if "<!-- generated: " in page.read_text("utf-8")]
+GENERATOR = runpy.run_path(str(ROOT / "docs" / "generate.py"))
+
+
+@pytest.mark.parametrize("page", GENERATED, ids=lambda page: page.name)
+def test_generated_parts_are_up_to_date(page: Path) -> None:
+    text = page.read_text("utf-8")
+    assert text == GENERATOR["updated"](text), f"{page.name} is stale: run make docs"
+
+
+@pytest.mark.parametrize(
+    ("page", "group"), [("losses", "loss"), ("detectors", "detector"), ("detectors", "image_detector")]
+)
+def test_every_choice_has_a_section(page: str, group: str) -> None:
+    sections = re.findall(r"^### (\w+)$", (ROOT / f"docs/{page}.md").read_text("utf-8"), re.MULTILINE)
+    assert set(names(group)) <= set(sections)
+    assert len(sections) == len(set(sections))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_to_files(page: Path) -> None:
+    links = re.findall(r"\]\((?!https?://)([^)#\s]*)", page.read_text("utf-8"))
+    assert all((page.parent / link).exists() for link in links), links
+
+
+def test_a_part_that_changed_is_written_anew() -> None:
+    page = "by hand\n<!-- generated: losses -->\nold\n<!-- end -->\nby hand, too\n"
+    new = GENERATOR["updated"](page)
+    assert new.startswith("by hand\n<!-- generated: losses -->\n\n| `loss=` |")
+    assert new.endswith("\n\n<!-- end -->\nby hand, too\n")
+    assert "old" not in new
+    assert GENERATOR["updated"](new) == new
