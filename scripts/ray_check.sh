@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Does a grid on Ray lose nothing when a cell is killed? In an environment with oodbench[ray]; two minutes on two cores:
+# Does a grid on Ray lose nothing when a run is killed? In an environment with oodbench[ray]; two minutes on two cores:
 #   PYTHON=/path/to/ray/environment/bin/python scripts/ray_check.sh [results_dir]
 # It starts a Ray of its own and ends it, and writes below results_dir only, but for Ray's own session in /tmp/ray.
 set -euo pipefail
@@ -16,17 +16,17 @@ shown() { grep -E 'will be retried|finished already|^digits/|^[0-9]+ done' | sed
 weights() { (cd "$1" && find . -name model.safetensors -exec sha256sum {} + | sort -k 2); }
 
 rm -rf "$results/basic" "$results/ray"
-echo "== one cell after the other, in one process"
+echo "== one run after the other, in one process"
 "$python" train.py -m "${grid[@]}" results_dir="$results/basic" | shown
 
-echo "== on Ray, and one cell's process is killed half-way"
+echo "== on Ray, and one run's process is killed half-way"
 "$python" train.py -m "${grid[@]}" "${ray[@]}" results_dir="$results/ray" > "$results/ray.log" 2>&1 &
 sweep=$!
 while true; do
-  kill -0 "$sweep" || { cat "$results/ray.log"; echo "ended before a cell could be killed"; exit 1; }
-  for cell in "$results"/ray/runs/*/*/ghm/*/*/; do
-    if [ -f "$cell/checkpoint.previous.pt" ] && [ ! -f "$cell/model.safetensors" ] && [ -f "$cell/claim.json" ]; then
-      kill -KILL "$("$python" -c 'import json, sys; print(json.load(open(sys.argv[1]))["pid"])' "$cell/claim.json")"
+  kill -0 "$sweep" || { cat "$results/ray.log"; echo "ended before a run could be killed"; exit 1; }
+  for run in "$results"/ray/runs/*/*/ghm/*/*/; do
+    if [ -f "$run/checkpoint.previous.pt" ] && [ ! -f "$run/model.safetensors" ] && [ -f "$run/lock.json" ]; then
+      kill -KILL "$("$python" -c 'import json, sys; print(json.load(open(sys.argv[1]))["pid"])' "$run/lock.json")"
       break 2
     fi
   done

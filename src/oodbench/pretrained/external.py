@@ -22,7 +22,7 @@ from oodbench.losses.objective import Objective
 from oodbench.model import HEAD
 from oodbench.outputs import Outputs
 from oodbench.runs.folder import RunFolder
-from oodbench.runs.identity import PRETRAINED, Config, identify
+from oodbench.runs.identity import PRETRAINED, Config, check_name, identify
 from oodbench.runs.lock import run_lock
 from oodbench.runs.paths import LOCK_FILES
 from oodbench.runs.record import Record
@@ -30,8 +30,8 @@ from oodbench.scoring import score_stored, stored_objective, stored_outputs
 from oodbench.storage import Arrays
 from oodbench.training.device import provenance
 
-LEARNT = ("train", "test")
-TAKEN = ("val", "val_ood")  # of images that a training here holds out
+ID_SETS = ("train", "test")
+RESERVED = ("val", "val_ood")  # names of the sets that a training holds out
 PARTS = ("features", "logits", "labels")
 HEAD_TOLERANCE = 1e-3  # of the largest |logit|; float16 keeps 5e-4 of a number
 ROWS = 4096  # at a time: of 2,048 features 64 MB in float64
@@ -47,7 +47,7 @@ class External(NamedTuple):
 
     @property
     def ood(self) -> list[str]:
-        return [name for name in self.sets if name not in LEARNT]
+        return [name for name in self.sets if name not in ID_SETS]
 
     @property
     def num_classes(self) -> int:
@@ -55,16 +55,18 @@ class External(NamedTuple):
 
 
 def load_external(path: Path) -> External:
-    """The outputs in an .npz or .safetensors file. ValueError names the file, the array and what is wrong with it."""
+    """Read outputs from an .npz or .safetensors file. ValueError names the file, the array and what is wrong with it."""
     arrays = read_arrays(path)
     head = _head(path, arrays)
     names = sorted({name.rpartition("/")[0] for name in arrays if not name.startswith("head/")})
     for name in arrays:
         if not re.fullmatch(r"(?!head/)[\w.-]+/(features|logits|labels)|head/(weight|bias)", name):
             raise ValueError(f"{path}: {name} is none of <set>/{{{','.join(PARTS)}}}, head/weight, head/bias")
-    if taken := [name for name in names if name in TAKEN]:
+    for name in names:
+        check_name(f"{path}: set", name)
+    if taken := [name for name in names if name in RESERVED]:
         raise ValueError(f"{path}: a set cannot be called {taken[0]}: images held out of a training are; rename it")
-    names = [*LEARNT, *(name for name in names if name not in LEARNT)]
+    names = [*ID_SETS, *(name for name in names if name not in ID_SETS)]
     D, K = (_matrix(path, arrays, f"train/{part}").shape[1] for part in ("features", "logits"))
     sets = {name: _outputs(path, arrays, name, D, K) for name in names}
     if missing := sorted(set(range(K)) - set(sets["train"].labels.tolist())):
@@ -76,7 +78,7 @@ def load_external(path: Path) -> External:
 
 
 def read_arrays(path: Path) -> Arrays:
-    """{name: array}; nothing in the file can run. Raises ValueError naming the file where it is not such a file."""
+    """Return {name: array}; nothing in the file can run. Raises ValueError naming the file where it is not such a file."""
     try:
         if path.suffix == ".npz":
             with np.load(path, allow_pickle=False) as file:
@@ -91,12 +93,12 @@ def read_arrays(path: Path) -> Arrays:
 
 def _array(path: Path, arrays: Arrays, name: str) -> NDArray[Any]:
     if name not in arrays:
-        raise ValueError(f"{path} has no {name}; there is {', '.join(sorted(arrays)) or 'nothing'}")
+        raise ValueError(f"{path} has no {name}; available: {', '.join(sorted(arrays)) or 'nothing'}")
     return arrays[name]
 
 
 def _matrix(path: Path, arrays: Arrays, name: str, ndim: int = 2) -> NDArray[np.float32]:
-    """Checked to be of finite floating-point numbers, N > 0 by something."""
+    """Return a matrix or vector as float32. Raises ValueError unless it is finite, floating-point and not empty."""
     array = _array(path, arrays, name)
     what = f"{path}: {name}, {array.dtype} of shape {array.shape}"
     if not np.issubdtype(array.dtype, np.floating):
@@ -117,23 +119,23 @@ def _outputs(path: Path, arrays: Arrays, name: str, D: int, K: int) -> Outputs:
             wanted = (len(features), wide)
             raise ValueError(f"{path}: {name}/{part} has shape {array.shape}, by the other arrays it would be {wanted}")
     labels = _labels(path, arrays, name, len(features), K)
-    reading: Objective = ExternalLogits(D, K)
+    objective: Objective = ExternalLogits(D, K)
     with torch.inference_mode():
         wide_logits = torch.from_numpy(logits).double()
-        log_probs, score = reading.log_probs(wide_logits).numpy(), reading.ood_score(wide_logits).numpy()
+        log_probs, score = objective.log_probs(wide_logits).numpy(), objective.ood_score(wide_logits).numpy()
     return Outputs(features, logits, log_probs, score, labels)
 
 
 def _labels(path: Path, arrays: Arrays, name: str, n: int, K: int) -> NDArray[np.int64]:
     """(N,); of an OOD set they are nobody's concern and may be missing."""
     key = f"{name}/labels"
-    if name not in LEARNT and key not in arrays:
+    if name not in ID_SETS and key not in arrays:
         return np.full(n, UNKNOWN)
     labels = _array(path, arrays, key)
     if labels.shape != (n,) or not np.issubdtype(labels.dtype, np.integer):
         raise ValueError(f"{path}: {key}, {labels.dtype} of shape {labels.shape}: integers of shape ({n},) are needed")
     outside = np.flatnonzero((labels < 0) | (labels >= K))
-    if name in LEARNT and len(outside):
+    if name in ID_SETS and len(outside):
         row = outside[0]
         raise ValueError(
             f"{path}: {key}: row {row} is {labels[row]}, outside the {K} classes 0..{K - 1} ({len(outside)} such rows)"
