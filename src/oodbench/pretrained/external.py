@@ -55,7 +55,7 @@ class External(NamedTuple):
 
 
 def load_external(path: Path) -> External:
-    """Read outputs from an .npz or .safetensors file. ValueError names the file, the array and what is wrong with it."""
+    """Read outputs from an .npz or .safetensors file. ValueError names the file, the array and what is wrong."""
     arrays = read_arrays(path)
     head = _head(path, arrays)
     names = sorted({name.rpartition("/")[0] for name in arrays if not name.startswith("head/")})
@@ -78,7 +78,7 @@ def load_external(path: Path) -> External:
 
 
 def read_arrays(path: Path) -> Arrays:
-    """Return {name: array}; nothing in the file can run. Raises ValueError naming the file where it is not such a file."""
+    """Return {name: array}; nothing in the file can run. Raises ValueError naming a file that is neither."""
     try:
         if path.suffix == ".npz":
             with np.load(path, allow_pickle=False) as file:
@@ -127,7 +127,7 @@ def _outputs(path: Path, arrays: Arrays, name: str, D: int, K: int) -> Outputs:
 
 
 def _labels(path: Path, arrays: Arrays, name: str, n: int, K: int) -> NDArray[np.int64]:
-    """(N,); of an OOD set they are nobody's concern and may be missing."""
+    """Return the (N,) labels; those of an OOD set are not used and may be missing."""
     key = f"{name}/labels"
     if name not in ID_SETS and key not in arrays:
         return np.full(n, UNKNOWN)
@@ -152,7 +152,7 @@ def _head(path: Path, arrays: Arrays) -> tuple[NDArray[np.float32], NDArray[np.f
 def _check_head(
     path: Path, head: tuple[NDArray[np.float32], NDArray[np.float32]], sets: dict[str, Outputs], D: int, K: int
 ) -> None:
-    """Raises ValueError unless f W' + b is z, for every image."""
+    """Raise ValueError unless f W' + b is z, for every image."""
     for name, array, shape in (("weight", head[0], (K, D)), ("bias", head[1], (K,))):
         if array.shape != shape:
             raise ValueError(f"{path}: head/{name} has shape {array.shape}, by the train set it would be {shape}")
