@@ -18,6 +18,7 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from oodbench.choices import store_all_detectors
 from oodbench.evaluation.metrics import ID_METRICS, OOD_METRICS
@@ -43,21 +44,22 @@ def compose(overrides: Sequence[str] = ()) -> DictConfig:
 
 
 def main(train: Callable[[], Any], arguments: Sequence[str]) -> None:
-    """Call train, a `hydra.main` that reads the same arguments, once they are known to be right.
+    """Call train, a `hydra.main` that reads sys.argv, once the arguments are known to be right.
 
     After a sweep over a grid: a table of its runs, and SystemExit with status 1 where one is not finished.
     """
+    sys.argv[1:] = arguments = [quoted(argument) for argument in arguments]
     try:
         runs, is_sweep = plan(arguments)
-        if runs and runs[0]["dry_run"]:  # Hydra would begin by making a folder
-            print(*(dry_run_line(config) for config in runs), sep="\n")
-            return
         check_buildable(runs)
+        if runs and runs[0]["dry_run"]:  # Hydra would begin by making a folder
+            dry_run(runs)
+            return
         runs = runs if is_sweep else []
         for results_dir in {config["results_dir"] for config in runs}:  # Hydra writes there before any run does
             check_writable(Path(results_dir, "runs"))
     except (UsageError, UnwritableError) as error:
-        raise SystemExit(f"{Path(sys.argv[0]).name}: {error}") from None
+        raise SystemExit(f"{Path(sys.argv[0]).name}: {' '.join(str(error).split())}") from None
     folders = [RunFolder.of(config) for config in runs]
     try:
         with exit_on_signal(lambda: run_by_workers(folder.path for folder in folders)):
@@ -90,18 +92,30 @@ def plan(arguments: Sequence[str]) -> tuple[list[Config], bool]:
             plain = [o for o in given if not o.is_sweep_override()]
             settings = _composed([_text(o) for o in plain if is_choice(o) or o.is_hydra_override()]).hydra
             is_sweep = args.multirun or settings.mode == RunMode.MULTIRUN
+            several = [_text(o) for o in given if o.is_sweep_override()]
+            if several and not is_sweep:
+                raise UsageError(f"{' '.join(several)}: several values are a sweep, which needs -m; quotes make a text")
             if is_sweep and not settings.sweeper._target_.endswith("BasicSweeper"):
                 _check_search(given)
                 return [], True
             lines = expand(args.overrides, settings.sweeper.params or {}) if is_sweep else [given]
             return [resolve(cfg) for cfg in _checked(lines)], is_sweep
-    except HydraException as error:
+    except (HydraException, OmegaConfBaseException) as error:
         raise UsageError(str(error).strip()) from error
+
+
+def quoted(argument: str) -> str:
+    """Quote a value with letters that Hydra's grammar lacks, as in results_dir=/x/über; lists have to be quoted."""
+    key, _, value = argument.partition("=")
+    is_plain = value.isascii() or any(mark in value for mark in "'\"\\,[{($")
+    return argument if is_plain else f"{key}='{value}'"
 
 
 def _check_search(given: Sequence[Override]) -> None:
     """Check what is known of a search before it starts."""
-    list(_checked([given]))
+    values = [override for override in given if not is_choice(override)]
+    for picked in expand([_text(override) for override in given if is_choice(override)], {}):
+        list(_checked([[*picked, *values]]))
     if not _composed([_text(o) for o in given if not o.is_sweep_override()]).validation.images:
         raise UsageError("a search needs held-out images to choose by: add validation.images=5000")
 
@@ -133,6 +147,8 @@ def _checked(lines: Sequence[Sequence[Override]]) -> Iterator[DictConfig]:
     for line in lines:
         picked = [_text(override) for override in line if is_choice(override)]
         values = [override for override in line if not is_choice(override) and not override.is_sweep_override()]
+        for override in line:
+            check_choices(override)
         for override in line:
             if not is_choice(override) and not override.is_hydra_override():
                 check(override, known(*picked))  # type: ignore[arg-type]
@@ -172,12 +188,14 @@ def _text(override: Override) -> str:
 
 def resolve(cfg: DictConfig) -> Config:
     """Return a composed configuration as plain data, checked. Raises UsageError where no run can have it."""
-    config: Any = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
     try:
+        config: Any = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
         config = with_pretrained_weights(config)
         RunFolder.of(config)
         request = requested(config)
-    except (ValueError, OSError) as error:
+    except KeyError as error:
+        raise UsageError(f"the configuration lacks {error}, which every run needs") from error
+    except (ValueError, OSError, OmegaConfBaseException) as error:
         raise UsageError(str(error)) from error
     check_limits(config)
     _check_together(config)
@@ -206,7 +224,7 @@ def check_buildable(runs: Sequence[Config]) -> None:
     for config in unfinished:
         try:
             experiment().check(config)
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, AttributeError, ImportError, HydraException, OmegaConfBaseException) as error:
             raise UsageError(f"{RunFolder.of(config).run.place}: {error}") from error
 
 
@@ -218,6 +236,30 @@ def experiment() -> Any:
 def is_finished(config: Config) -> bool:
     """Tell whether the run has every number that its configuration asks for."""
     return is_complete(RunFolder.of(config).read_record(), requested(config))
+
+
+def dry_run(runs: Sequence[Config]) -> None:
+    """Print what the command would do. Raises SystemExit with status 1 where data of a run are missing."""
+    problems: dict[str, str] = {}  # of a hundred runs most read the same sets
+    for config in runs:
+        print(dry_run_line(config))
+        if config["force"] or not is_finished(config):
+            sets = repr([config[key] for key in ("dataset", "ood", "validation")])
+            if sets not in problems:
+                problems[sets] = data_problem(config)
+            if problems[sets]:
+                print(f"          cannot start: {problems[sets]}")
+    if any(problems.values()):
+        raise SystemExit(1)
+
+
+def data_problem(config: Config) -> str:
+    """Open the run's sets; return what is wrong with them, empty where nothing is."""
+    try:
+        experiment().open_data(config)
+    except (OSError, ValueError) as error:
+        return " ".join(str(error).split())
+    return ""
 
 
 def dry_run_line(config: Config) -> str:

@@ -24,7 +24,7 @@ from oodbench.outputs import Outputs
 from oodbench.runs.folder import LOCK_FILES, RunFolder
 from oodbench.runs.identity import PRETRAINED, Config, identify
 from oodbench.runs.lock import run_lock
-from oodbench.runs.record import Record
+from oodbench.runs.record import Record, requested
 from oodbench.scoring import score_stored, stored_objective, stored_outputs
 from oodbench.storage import Arrays
 from oodbench.training.device import provenance
@@ -198,6 +198,7 @@ def configuration(
         "results_dir": str(results_dir),
     }
     identify(config)
+    requested(config)
     return config
 
 

@@ -1,6 +1,7 @@
 """A run's config.yaml, read as plain data: whoever wrote it is not trusted."""
 
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -15,16 +16,26 @@ def read_config(path: Path) -> Config:
     Nothing in it is trusted: aliases, tags and interpolations (`${...}`) are refused.
     """
     try:
-        text = path.read_text("utf-8")
+        with path.open(encoding="utf-8") as file:
+            text = file.read(LARGEST + 1)
         if len(text) > LARGEST:
-            raise ValueError(f"{len(text)} characters; at most {LARGEST} are read")
+            raise ValueError(f"more than {LARGEST} characters")
         if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=yaml.SafeLoader)):
             raise ValueError("it has a YAML alias")
         config = yaml.safe_load(text)
         if not isinstance(config, dict):
             raise ValueError(f"it holds {type(config).__name__} and no configuration")
-        if "${" in text:
+        if _has_interpolation(config):
             raise ValueError("it has an interpolation ${...}; a run's configuration is resolved")
         return config
     except (OSError, ValueError, yaml.YAMLError, RecursionError) as error:
         raise ValueError(f"{path} cannot be read: {' '.join(str(error).split())}") from error
+
+
+def _has_interpolation(node: Any) -> bool:
+    """Tell whether a text in it has one, however YAML spelt it."""
+    if isinstance(node, dict):
+        return any(_has_interpolation(each) for pair in node.items() for each in pair)
+    if isinstance(node, list):
+        return any(_has_interpolation(each) for each in node)
+    return isinstance(node, str) and "${" in node

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import torch
 
 from oodbench.runs.folder import check_same_images
-from oodbench.storage import write_atomic
+from oodbench.storage import naming_unwritable, write_atomic
 from oodbench.training.distributed import all_reduce_max, rank
 from oodbench.training.loop import TrainState
 from oodbench.training.means import Row
@@ -91,7 +91,8 @@ def save_checkpoint(path: Path, state: TrainState, source: Source) -> None:
     if path.exists():
         with contextlib.suppress(ValueError):  # a damaged one must not push out the one before it, which is good
             _content(path)
-            path.replace(previous(path))
+            with naming_unwritable(previous(path)):
+                path.replace(previous(path))
     write_atomic(path, FORMAT + hashlib.sha256(content).digest() + content)
 
 
@@ -120,7 +121,7 @@ def read_checkpoint(path: Path) -> tuple[Source, TrainState]:
     try:
         stored: dict[str, Any] = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
         return Source(**stored["source"]), TrainState(**stored["state"])
-    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, TypeError) as error:
+    except (pickle.UnpicklingError, RuntimeError, EOFError, LookupError, TypeError, ValueError, AttributeError) as error:
         raise ValueError(f"{path} is no checkpoint: {type(error).__name__}") from error
 
 
