@@ -8,6 +8,7 @@ import yaml
 from oodbench.runs.identity import Config
 
 LARGEST = 100_000  # characters
+DEEPEST = 50  # collections in one another
 
 
 def read_config(path: Path) -> Config:
@@ -20,16 +21,26 @@ def read_config(path: Path) -> Config:
             text = file.read(LARGEST + 1)
         if len(text) > LARGEST:
             raise ValueError(f"more than {LARGEST} characters")
-        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=yaml.SafeLoader)):
-            raise ValueError("it has a YAML alias")
+        _check_events(text)
         config = yaml.safe_load(text)
         if not isinstance(config, dict):
             raise ValueError(f"it holds {type(config).__name__} and no configuration")
         if _has_interpolation(config):
             raise ValueError("it has an interpolation ${...}; a run's configuration is resolved")
         return config
-    except (OSError, ValueError, yaml.YAMLError, RecursionError) as error:
+    except (OSError, ValueError, yaml.YAMLError) as error:
         raise ValueError(f"{path} cannot be read: {' '.join(str(error).split())}") from error
+
+
+def _check_events(text: str) -> None:
+    """Raise ValueError for an alias, which may stand for gigabytes, and for nesting that takes a parser minutes."""
+    depth = 0
+    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if isinstance(event, yaml.AliasEvent):
+            raise ValueError("it has a YAML alias")
+        if depth > DEEPEST:
+            raise ValueError(f"it is nested more than {DEEPEST} deep")
 
 
 def _has_interpolation(node: Any) -> bool:
