@@ -187,6 +187,8 @@ def paths(node: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
 def _absent(key: str, parents: Sequence[str], node: Mapping[str, Any], others: Sequence[str]) -> str:
     known = sorted(name for name in node if name not in ("_target_", "_partial_", "hydra"))
     where = ".".join(parents)
+    if where in OPEN and key in choices(where):
+        return f"{where} has no {key}; to choose it: {where}=[{key}]; chosen: {_list(known)}"
     if where in OPEN and len(parents) == 1:
         return f"{where} has no {key}; to add one, put + before it: +{where}.{key}.path=... ; available: {_list(known)}"
     close = [".".join([*parents, name]) for name in difflib.get_close_matches(key, known, n=1)] or list(others)
