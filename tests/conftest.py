@@ -1,12 +1,22 @@
-"""One thread a test, an empty cache on request, and GPU tests that say they were skipped."""
+"""One thread a test, a cache for the tests alone, finished runs that many share, GPU tests that say they were skipped."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: on problems this small, threads wait for one another
 
 import pytest
 import torch
+from helpers.cli import CE, HALO, Finished, copied, finish
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Decoded images of this session's tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OODBENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 @pytest.fixture
@@ -14,6 +24,24 @@ def cache_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty cache of decoded images."""
     monkeypatch.setenv("OODBENCH_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache"
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory, _cache: None) -> Finished:
+    """A run of HALO, with held-out images; nobody writes to it."""
+    return finish(tmp_path_factory.mktemp("halo"), *HALO)
+
+
+@pytest.fixture(scope="session")
+def finished_ce(tmp_path_factory: pytest.TempPathFactory, _cache: None) -> Finished:
+    """A run of CE, with a linear head; nobody writes to it."""
+    return finish(tmp_path_factory.mktemp("ce"), *CE)
+
+
+@pytest.fixture
+def again(finished: Finished, tmp_path: Path) -> Finished:
+    """A copy of `finished`, to do things to."""
+    return copied(finished, tmp_path / "results")
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

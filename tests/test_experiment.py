@@ -1,17 +1,16 @@
-"""The command line, on the embedded digits: what a run leaves behind, and what happens when something goes wrong."""
+"""A run on the embedded digits: what it leaves behind, what a second start does, and what happens when things go wrong."""
 
 import csv
+import hashlib
 import io
 import json
 import re
 import shutil
-import struct
-import subprocess
-import sys
-import time
+import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -19,81 +18,76 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 import yaml
-from helpers.cli import HALO, LIMITED, command, folders, never, started
+from helpers.cli import HALO, LIMITED, Finished, finish, folders, never, numbers_in, started
 from helpers.config import composed, names
-from hydra.errors import MissingConfigException
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from PIL import Image
 from sklearn.metrics import roc_auc_score
 
 from oodbench.data.digits import digits
-from oodbench.data.split import balanced_subset
+from oodbench.data.split import data_splits
 from oodbench.detectors.logits import msp
-from oodbench.evaluation import metrics
 from oodbench.losses.objective import Objective
-from oodbench.model import Classifier, extract_features, predict
-from oodbench.outputs import Outputs, load_outputs
-from oodbench.runs.folder import Run
+from oodbench.model import Classifier, extract_features, load_weights, predict
+from oodbench.outputs import Outputs
+from oodbench.runs.folder import DataChangedError, RunFolder, open_run
 from oodbench.runs.status import states, table
-from oodbench.training import device
-from oodbench.training.checkpoint import load_weights
+from oodbench.storage import load_arrays
+from oodbench.training import checkpoint, device
+from oodbench.training.batches import sample_augmentation
+
+SETS = {"train", "test", "val", "val_ood", "unseen_digits", "photo_patches"}
 
 
-class Finished(NamedTuple):
-    results: Path
-    folder: Path
-    stdout: str
-    metrics: dict[str, Any]
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("OODBENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
-        yield
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
-    """One run, started as a user starts it; nobody writes to it."""
-    results = tmp_path_factory.mktemp("results")
-    shell = subprocess.run(command(*HALO, f"results_dir={results}"), capture_output=True, text=True, check=False)
-    assert shell.returncode == 0, shell.stderr
-    (folder,) = folders(results)
-    return Finished(results, folder, shell.stdout, json.loads((folder / "metrics.json").read_text()))
-
-
-@pytest.fixture
-def again(finished: Finished, tmp_path: Path) -> Finished:
-    """A copy of the finished run, to do things to."""
-    results = tmp_path / "results"
-    shutil.copytree(finished.results, results)
-    return finished._replace(results=results, folder=results / finished.folder.relative_to(finished.results))
+def folder_of(run: Finished) -> RunFolder:
+    return open_run(run.folder)[0]
 
 
 def stored(run: Finished, name: str) -> Outputs:
-    outputs = load_outputs(run.folder / f"outputs/{name}.safetensors")
+    outputs = folder_of(run).read_outputs(name)
     assert outputs is not None
     return outputs
+
+
+def unfinished(run: Finished, *names: str) -> None:
+    """Leave the run as a process does that is killed before it writes these files."""
+    for name in ("metrics.json", *names):
+        (run.folder / name).unlink()
+
+
+# ---- what a run leaves behind
 
 
 def test_the_folder_holds_what_the_documentation_says(finished: Finished) -> None:
     relative = finished.folder.relative_to(finished.results)
     assert re.fullmatch(r"runs/digits/resnet18/halo/smoke-[0-9a-f]{8}/seed3", str(relative))
     files = {str(path.relative_to(finished.folder)) for path in finished.folder.rglob("*") if path.is_file()}
-    outputs = {f"outputs/{name}.safetensors" for name in ("train", "test", "unseen_digits", "noise")}
     top = {"config.yaml", "train.csv", "checkpoint.pt", "checkpoint.previous.pt", "model.safetensors"}
-    top |= {"training.json", "metrics.json", "resamples.safetensors"}
-    assert {file for file in files if not file.startswith(".")} == top | outputs
+    top |= {"training.json", "metrics.json", finished.metrics["resamples"]["file"]}
+    assert {file for file in files if not file.startswith(".")} == top | {f"outputs/{s}.safetensors" for s in SETS}
     assert [path.name for path in finished.results.iterdir()] == ["runs"]
+
+
+def test_every_file_names_the_run_and_its_weights(finished: Finished) -> None:
+    folder = folder_of(finished)
+    name, weights = str(folder.run), finished.metrics["weights"]
+    assert (finished.metrics["run"], folder.read_training()["run"]) == (name, name)
+    assert folder.read_training()["weights"] == weights
+    for file in finished.folder.rglob("*.safetensors"):
+        about = load_arrays(file)[1]
+        assert about["run"] == name
+        assert about.get("weights", weights) == weights
+    assert {row["run"] for row in csv.DictReader(folder.history.open())} == {name}
+    assert checkpoint.read_checkpoint(folder.checkpoint)[0].run == name
 
 
 def test_metrics_json_is_laid_out_as_documented(finished: Finished) -> None:
     numbers = finished.metrics
     parts = {"accuracy", "ece", "nll", "brier", "calibration", "ood", "intervals", "not_applicable", "provenance"}
-    assert set(numbers) == parts | {"config_hash", "resamples", "sha256"}
-    assert set(numbers["ood"]) == {"unseen_digits", "noise"}
+    stamp = {"run", "config_hash", "seed", "weights", "resamples", "sha256"}
+    assert set(numbers) == parts | stamp | {"validation"}
+    assert set(numbers["ood"]) == {"unseen_digits", "photo_patches"}
     for scores in numbers["ood"].values():
         assert set(scores) == {"ood_score", "msp", "maxlogit", "energy"}
         for values in scores.values():
@@ -107,9 +101,13 @@ def test_the_provenance_says_where_the_numbers_come_from(finished: Finished) -> 
     assert {"python", "torch", "torchvision", "numpy", "oodbench", "hydra-core"} <= set(facts["versions"])
     assert facts["git_commit"] is None or re.fullmatch(r"[0-9a-f]{40}\+?", facts["git_commit"])
     assert (facts["seed"], facts["device"], facts["precision"], facts["epochs"]) == (3, "cpu", "fp32", 2)
+    assert (facts["threads"], facts["devices"], facts["compile"]) == (1, 1, False)
     assert facts["wall_time_s"] > 0
     assert facts["images_per_second"] == pytest.approx(800 / facts["wall_time_s"], rel=1e-3)
-    assert facts["images"] == {"train": 400, "test": 160, "unseen_digits": 160, "noise": 160}
+    images = {"train": 400, "test": 160, "val": 40, "val_ood": 160, "unseen_digits": 160, "photo_patches": 160}
+    assert facts["images"] == images
+    assert facts["digests"].keys() == SETS
+    assert facts["train_digest"] == facts["digests"]["train"] == digits("train").digest
 
 
 def test_the_last_things_printed_are_the_table_and_the_folder(finished: Finished) -> None:
@@ -121,23 +119,32 @@ def test_the_last_things_printed_are_the_table_and_the_folder(finished: Finished
     assert [row[:2] for row in rows] == [[s, d] for s in numbers["ood"] for d in numbers["ood"][s]]
     for set_name, detector, *values in rows:
         expected = numbers["ood"][set_name][detector]
-        assert values == [f"{100 * expected[name]:.2f}" for name in table[-9].split()[3:]]
+        assert values == [f"{100 * expected[name]:.2f}" for name in expected]
 
 
 def test_the_numbers_follow_from_the_stored_outputs(finished: Finished) -> None:
-    test, noise = stored(finished, "test"), stored(finished, "noise")
-    correct = test.log_probs.argmax(1) == test.labels
-    assert finished.metrics["accuracy"] == correct.mean()
-    assert finished.metrics["ece"] == metrics.ece(np.exp(test.log_probs).max(1), correct)
+    test, other = stored(finished, "test"), stored(finished, "photo_patches")
+    assert finished.metrics["accuracy"] == (test.log_probs.argmax(1) == test.labels).mean()
+    assert finished.metrics["nll"] == pytest.approx(-test.log_probs[np.arange(160), test.labels].mean())
     is_ood = np.arange(320) >= 160
     for detector, score in (("ood_score", lambda o: o.ood_score), ("msp", lambda o: msp(o, None))):  # type: ignore[arg-type]
-        both = np.concatenate([score(test), score(noise)])
-        assert finished.metrics["ood"]["noise"][detector]["auroc"] == pytest.approx(roc_auc_score(is_ood, both))
+        both = np.concatenate([score(test), score(other)])
+        assert finished.metrics["ood"]["photo_patches"][detector]["auroc"] == pytest.approx(roc_auc_score(is_ood, both))
+
+
+def test_validation_numbers_follow_from_the_held_out_images(finished: Finished) -> None:
+    val, other = stored(finished, "val"), stored(finished, "val_ood")
+    numbers = finished.metrics["validation"]
+    assert set(numbers) == {"accuracy", "ece", "nll", "brier", "calibration", "ood", "not_applicable", "of"}
+    assert numbers["of"]["images"] == 40
+    assert numbers["accuracy"] == (val.log_probs.argmax(1) == val.labels).mean()
+    is_ood = np.arange(200) >= 40
+    both = np.concatenate([val.ood_score, other.ood_score])
+    assert numbers["ood"]["ood_score"]["auroc"] == pytest.approx(roc_auc_score(is_ood, both))
 
 
 def test_every_number_has_an_interval_and_its_resamples(finished: Finished) -> None:
-    numbers, run = finished.metrics, Run(yaml.safe_load((finished.folder / "config.yaml").read_text()))
-    resamples = run.resamples()
+    numbers, resamples = finished.metrics, folder_of(finished).read_resamples(finished.metrics)
     for set_name, scores in numbers["ood"].items():
         for detector, values in scores.items():
             for metric, value in values.items():
@@ -155,28 +162,25 @@ def test_the_history_is_a_line_an_epoch(finished: Finished) -> None:
     assert {"loss", "accuracy", "lr", "seconds", "images_per_second", "gamma", "r2", "p_abstain"} <= set(rows[0])
 
 
-def test_the_stored_configuration_and_weights_give_the_stored_outputs(finished: Finished) -> None:
+def test_stored_configuration_and_weights_give_the_outputs(finished: Finished) -> None:
     config = OmegaConf.create(yaml.safe_load((finished.folder / "config.yaml").read_text()))
     backbone = instantiate(config.backbone)
     objective: Objective = instantiate(config.loss, num_features=backbone.num_features, num_classes=8)
     model = Classifier(backbone, objective, list(config.dataset.mean), list(config.dataset.std), torch.float32)
-    load_weights(finished.folder / "model.safetensors", model)
-    split, outputs = balanced_subset(digits("train"), 400, 8), stored(finished, "train")
+    load_weights(model, load_arrays(finished.folder / "model.safetensors")[0])
+    split = data_splits(digits("train"), digits("test"), {}, 8, 400, 160, 40, digits("test")).train
     again = predict(model.objective, extract_features(model, split.images), split.labels)
-    for ours, theirs in zip(again, outputs, strict=True):  # not augmented, in the set's order
+    for ours, theirs in zip(again, stored(finished, "train"), strict=True):  # not augmented, in the set's order
         np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-4)
 
 
-def test_a_second_start_says_that_it_is_finished_and_does_not_wait_for_torch(finished: Finished) -> None:
-    before = {path: path.stat().st_mtime_ns for path in finished.folder.rglob("*")}
-    start = [sys.executable, "-X", "importtime", *command(*HALO, f"results_dir={finished.results}")[1:]]
-    shell = subprocess.run(start, capture_output=True, text=True, check=True)
-    assert shell.stdout.startswith("finished already")
-    assert str(finished.folder) in shell.stdout
-    imported = {line.split("|")[-1].strip() for line in shell.stderr.splitlines()}
-    assert "hydra" in imported
-    assert not {"torch", "torchvision", "sklearn", "wandb"} & imported
-    assert before == {path: path.stat().st_mtime_ns for path in finished.folder.rglob("*")}
+# ---- a second start
+
+
+def test_a_second_start_says_that_it_is_finished(again: Finished, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("oodbench.experiment.run", never)
+    assert started(*HALO, f"results_dir={again.results}").startswith("finished already")
+    assert started(*HALO, "ood=[]", f"results_dir={again.results}").startswith("finished already")
 
 
 def png(seed: int) -> Image.Image:
@@ -199,102 +203,241 @@ def own_sets(tmp_path: Path) -> list[str]:
     return [f"+ood.mine.path={tmp_path / 'mine.parquet'}", f"+ood.holiday.path={tmp_path / 'holiday'}"]
 
 
-def test_sets_of_ones_own_are_added_to_a_finished_run_without_training(
+def test_sets_of_ones_own_are_added_to_a_finished_run(
     again: Finished, own_sets: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("oodbench.training.loop.fit", never)
-    printed = started(*HALO, f"results_dir={again.results}", *own_sets)
-    numbers = json.loads((again.folder / "metrics.json").read_text())
-    assert set(numbers["ood"]) == {"unseen_digits", "noise", "mine", "holiday"}
-    assert numbers["provenance"]["images"]["mine"] == 6
-    assert numbers["provenance"]["images"]["holiday"] == 4
+    monkeypatch.setattr("oodbench.experiment.fit", never)
+    printed = started(*HALO, *own_sets, f"results_dir={again.results}")
+    numbers = numbers_in(again.folder)
+    assert set(numbers["ood"]) == {"unseen_digits", "photo_patches", "mine", "holiday"}
+    assert (numbers["provenance"]["images"]["mine"], numbers["provenance"]["images"]["holiday"]) == (6, 4)
     assert {name: numbers["ood"][name] for name in again.metrics["ood"]} == again.metrics["ood"]
     assert len(stored(again, "mine").labels) == 6
     assert "mine" in printed
-    only_new = started(*HALO[:-1], "ood=[noise]", *own_sets, f"results_dir={again.results}")
+    only_new = started(*HALO, "ood=[photo_patches]", *own_sets, f"results_dir={again.results}")
     assert only_new.startswith("finished already")
 
 
-def test_a_run_that_lost_its_last_lines_of_history_gets_them_from_its_checkpoint(again: Finished) -> None:
+def test_other_images_of_a_set_are_predicted_again(
+    again: Finished, own_sets: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("oodbench.experiment.fit", never)
+    started(*HALO, *own_sets, f"results_dir={again.results}")
+    before = stored(again, "holiday")
+    folder = Path(own_sets[1].split("=")[1])
+    png(9).save(folder / "deep" / "0.png")
+    unfinished(again)
+    started(*HALO, *own_sets, f"results_dir={again.results}")
+    assert not np.array_equal(stored(again, "holiday").features, before.features)
+
+
+def test_a_lost_history_comes_from_the_checkpoint(again: Finished, monkeypatch: pytest.MonkeyPatch) -> None:
     """Killed after the last epoch's checkpoint was written, and before anything else was."""
-    for path in ("metrics.json", "model.safetensors", "training.json", "train.csv"):
-        (again.folder / path).unlink()
+    unfinished(again, "model.safetensors", "training.json", "train.csv")
     shutil.rmtree(again.folder / "outputs")
+    monkeypatch.setattr("oodbench.training.loop.train_step", never)
     started(*HALO, f"results_dir={again.results}")
-    numbers = json.loads((again.folder / "metrics.json").read_text())
+    numbers = numbers_in(again.folder)
     assert numbers["ood"] == again.metrics["ood"]
+    assert numbers["weights"] == again.metrics["weights"]
     assert numbers["provenance"]["epochs"] == 2
     assert len((again.folder / "train.csv").read_text().splitlines()) == 3
 
 
-@pytest.mark.parametrize("name", ["model.safetensors", "training.json", "outputs/train.safetensors", "metrics.json"])
-def test_a_file_with_a_flipped_bit_is_named_and_made_again(again: Finished, name: str) -> None:
-    file = again.folder / name
+# ---- damaged and foreign files
+
+
+def assert_same_numbers(run: Finished) -> None:
+    numbers = numbers_in(run.folder)
+    parts = ("accuracy", "nll", "ood", "validation", "intervals", "weights")
+    assert {key: numbers[key] for key in parts} == {key: run.metrics[key] for key in parts}
+
+
+def flip(file: Path) -> bytes:
+    """Flip a bit in the middle; return the whole file."""
     whole = file.read_bytes()
-    (again.folder / "metrics.json").unlink() if name != "metrics.json" else None
     at = len(whole) // 2
     file.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+    return whole
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "training.json", "outputs/train.safetensors", "metrics.json"])
+def test_a_file_with_a_flipped_bit_is_named_and_made_again(
+    again: Finished, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = again.folder / name
+    whole = flip(file)
+    if name != "metrics.json":
+        unfinished(again)
+    monkeypatch.setattr("oodbench.training.loop.train_step", never)
     with pytest.warns(UserWarning, match=rf"{re.escape(str(file))}.*(sha256|damaged)"):
         started(*HALO, f"results_dir={again.results}")
-    assert file.read_bytes() == whole if name.endswith("safetensors") else True
-    numbers = json.loads((again.folder / "metrics.json").read_text())
-    assert {key: numbers[key] for key in ("accuracy", "nll", "ood")} == {
-        key: again.metrics[key] for key in ("accuracy", "nll", "ood")
-    }
+    assert file.read_bytes() == whole or not name.endswith("safetensors")
+    assert_same_numbers(again)
 
 
-def test_force_with_a_missing_set_leaves_the_finished_run_as_it_is(again: Finished, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def other(tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    """Another seed of HALO's run."""
+    return finish(tmp_path_factory.mktemp("other"), *HALO, "seed=4")
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "training.json", "outputs/test.safetensors", "metrics.json"])
+def test_a_file_of_another_run_is_named_and_made_again(
+    again: Finished, other: Finished, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if name != "metrics.json":
+        unfinished(again)
+    shutil.copy(other.folder / name, again.folder / name)
+    monkeypatch.setattr("oodbench.training.loop.train_step", never)
+    with pytest.warns(UserWarning, match=rf"{name} belongs to run \w+/seed4, this folder to \w+/seed3"):
+        started(*HALO, f"results_dir={again.results}")
+    assert_same_numbers(again)
+
+
+def test_a_copied_run_is_not_another_seeds(again: Finished, other: Finished) -> None:
+    shutil.copytree(again.folder, again.folder.with_name("seed4"))
+    with pytest.warns(UserWarning, match="belongs to run"):
+        started(*HALO, "seed=4", f"results_dir={again.results}")
+    numbers = numbers_in(again.folder.with_name("seed4"))
+    assert numbers["weights"] == other.metrics["weights"] != again.metrics["weights"]
+    assert numbers["ood"] == other.metrics["ood"]
+
+
+def foreign(content: bytes) -> bytes:
+    """Return a checkpoint with a valid checksum and this content."""
+    return checkpoint.FORMAT + hashlib.sha256(content).digest() + content
+
+
+def saved(value: Any) -> bytes:
+    file = io.BytesIO()
+    torch.save(value, file)
+    return file.getvalue()
+
+
+class Evil:
+    def __reduce__(self) -> Any:
+        return pytest.fail, ("a checkpoint ran code",)
+
+
+FOREIGN: dict[str, Any] = {
+    "of another run": None,
+    "object": saved(Evil()),
+    "number": saved(5),
+    "tensor": saved(torch.zeros(3)),
+    "other keys": saved({"epoch": 3}),
+    "other source": saved({"source": {"run": "x"}, "state": {}}),
+    "no torch file": b"hello",
+    "empty": b"",
+}
+
+
+@pytest.fixture
+def steps(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The epochs that are trained meanwhile, from 0 on."""
+    epochs: list[int] = []
+
+    def watched(seed: int, epoch: int, *rest: Any, **more: Any) -> Any:
+        epochs.append(epoch)
+        return sample_augmentation(seed, epoch, *rest, **more)
+
+    monkeypatch.setattr("oodbench.training.loop.sample_augmentation", watched)
+    return epochs
+
+
+@pytest.mark.parametrize("kind", FOREIGN)
+def test_a_foreign_checkpoint_is_passed_over(again: Finished, other: Finished, kind: str) -> None:
+    file, content = again.folder / "checkpoint.pt", FOREIGN[kind]
+    source, _ = checkpoint.read_checkpoint(file)
+    file.write_bytes((other.folder / "checkpoint.pt").read_bytes() if content is None else foreign(content))
+    with pytest.warns(UserWarning, match=r"checkpoint not used: .*checkpoint\.pt"):
+        state = checkpoint.load_checkpoint(file, source)
+    assert state is not None
+    assert len(state.history) == 1  # of the one before
+
+
+def test_a_run_goes_on_from_the_checkpoint_before(again: Finished, steps: list[int]) -> None:
+    unfinished(again, "model.safetensors", "training.json")
+    (again.folder / "checkpoint.pt").write_bytes(foreign(FOREIGN["object"]))
+    with pytest.warns(UserWarning, match="checkpoint not used"):
+        started(*HALO, f"results_dir={again.results}")
+    assert steps == [1]
+    assert_same_numbers(again)
+
+
+def test_a_folder_in_the_checkpoints_place_is_one_line(again: Finished) -> None:
+    unfinished(again, "model.safetensors", "training.json")
+    (again.folder / "checkpoint.pt").unlink()
+    (again.folder / "checkpoint.pt").mkdir()
+    with (
+        pytest.warns(UserWarning, match=r"checkpoint not used: .*checkpoint\.pt cannot be read: Is a directory"),
+        pytest.raises(SystemExit, match=r"^not run: cannot write .*checkpoint\.pt: Is a directory[^\n]*$"),
+    ):
+        started(*HALO, f"results_dir={again.results}")
+
+
+@pytest.mark.parametrize("name", ["metrics.json", "model.safetensors", "error.txt", "train.csv"])
+def test_a_folder_in_a_files_place_is_one_line(again: Finished, name: str) -> None:
+    file = again.folder / name
+    unfinished(again, *({name} - {"metrics.json", "error.txt"}), *({"model.safetensors"} - {name}))
+    file.mkdir()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with pytest.raises(SystemExit, match=rf"^not run: cannot write [^\n]*{name}: Is a directory[^\n]*$"):
+            started(*HALO, f"results_dir={again.results}")
+        file.rmdir()
+        started(*HALO, f"results_dir={again.results}")
+    assert_same_numbers(again)
+
+
+def test_a_folder_in_the_locks_place_stops_nobody(again: Finished) -> None:
+    unfinished(again)
+    (again.folder / "lock.json").mkdir()
+    started(*HALO, f"results_dir={again.results}")
+    assert_same_numbers(again)
+
+
+# ---- other training images
+
+
+@contextmanager
+def other_images() -> Iterator[None]:
+    """The digits, as if somebody had replaced their files."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("oodbench.data.digits", lambda split: digits(split)._replace(digest=f"{split} of others"))
+        yield
+
+
+@pytest.mark.parametrize("left", [("model.safetensors", "training.json"), ()], ids=["checkpoint", "training"])
+def test_other_training_images_stop_a_run(again: Finished, left: tuple[str, ...]) -> None:
+    unfinished(again, *left)
+    before = {path: path.read_bytes() for path in again.folder.rglob("*") if path.is_file()}
+    says = rf"digest train of oth.*{again.folder}.*digest {digits('train').digest[:12]}"
+    with other_images(), pytest.raises(DataChangedError, match=says):
+        started(*HALO, f"results_dir={again.results}")
+    after = {path: path.read_bytes() for path in again.folder.rglob("*") if path.is_file()}
+    assert {path.name for path in after.keys() - before.keys()} == {"error.txt"}
+    assert all(after[path] == content for path, content in before.items() if path.name != "config.yaml")
+
+
+def test_other_training_images_are_trained_on_by_force(again: Finished) -> None:
+    unfinished(again)
+    with other_images():
+        started(*HALO, f"results_dir={again.results}", "force=true")
+    assert numbers_in(again.folder)["provenance"]["train_digest"] == "train of others"
+
+
+# ---- what stops a run
+
+
+def test_force_with_a_missing_set_leaves_the_finished_run(again: Finished, tmp_path: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in again.folder.rglob("*") if path.is_file()}
     with pytest.raises(FileNotFoundError):
         started(*HALO, f"results_dir={again.results}", "force=true", f"+ood.gone.path={tmp_path / 'gone'}")
     after = {path: path.stat().st_mtime_ns for path in again.folder.rglob("*") if path.is_file()}
     assert {path.name for path in after.keys() - before.keys()} == {"error.txt"}
-    assert all(after[path] == before[path] for path in before if path.name != ".claim.lock")
+    assert all(after[path] == before[path] for path in before if path.name != ".lock")
     assert [state.state for state in states(again.results)] == ["done"]
-
-
-def test_a_run_needs_no_ood_set(again: Finished) -> None:
-    assert started(*HALO[:-1], "ood=[]", f"results_dir={again.results}").startswith("finished already")
-
-
-@pytest.mark.parametrize(
-    ("overrides", "error", "says"),
-    [
-        (["ood=[noise,parquet]"], Exception, "ood.parquet.path"),
-        (["loss=hallo"], MissingConfigException, "loss/hallo"),
-        (["experiment=smal"], MissingConfigException, "experiment/smal"),
-        (["loss=focal", "loss.gama=1"], SystemExit, "loss has no gama; did you mean loss.gamma? there is gamma"),
-        (["lr=1"], SystemExit, "no lr; did you mean recipe.optimizer.lr?"),
-        (["+lr=1"], SystemExit, "no lr"),
-        (["+recipe.warmup=3"], SystemExit, "recipe has no warmup; did you mean recipe.warmup_epochs?"),
-        (["recipe.epoch=3"], SystemExit, "did you mean recipe.epochs?"),
-        (["recipe.epochs=1.5"], SystemExit, "a whole number is needed; the default is 1"),
-        (["recipe.flip=maybe"], SystemExit, "true or false is needed"),
-        (["recipe.optimizer=adam"], SystemExit, "a group of keys is needed"),
-        (["recipe.optimizer.lr=fast"], SystemExit, "a number is needed; the default is 0.1"),
-        (["+recipe.optimizer.betta=1"], Exception, "betta"),
-        (["compile=fast"], SystemExit, 'there is false, true, "reduce-overhead", "max-autotune"'),
-        (["compile=1"], SystemExit, "there is false, true"),
-        (["threads=many"], SystemExit, "threads=many"),
-        (["wandb.mod=offline"], SystemExit, "did you mean wandb.mode?"),
-        (["+detector.msp.temperature=3"], ValueError, "temperature=3"),
-        (["detector.msp._target_=oodbench.detectors.mps"], Exception, "mps"),
-        (["seed=abc"], SystemExit, "seed=abc: a whole number is needed"),
-        (["seed=-1"], ValueError, "seed=-1"),
-        (["seed=1.5"], SystemExit, "seed=1.5"),
-        (["loss=ce,halo", "seed=0,abc", "--multirun"], SystemExit, "seed=abc"),
-        (["loss=ce,logitnorm", "loss.tau=0.1,0.2", "--multirun"], SystemExit, "loss.tau=0.1: loss has no tau"),
-        (["device=tpu"], ValueError, "device=tpu"),
-    ],
-    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
-)
-def test_a_mistake_is_named_before_training_and_leaves_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, overrides: list[str], error: type[Exception], says: str
-) -> None:
-    monkeypatch.setattr("oodbench.training.loop.fit", never)
-    with pytest.raises(error, match=re.escape(says)):
-        started(*LIMITED, "ood=[noise]", f"results_dir={tmp_path / 'results'}", *overrides)
-    assert folders(tmp_path / "results") == []
 
 
 @pytest.mark.parametrize(
@@ -303,186 +446,55 @@ def test_a_mistake_is_named_before_training_and_leaves_nothing(
         ("+ood.gone.path=/nowhere/gone.parquet", FileNotFoundError, "/nowhere/gone.parquet"),
         ("+ood.test._target_=oodbench.data.noise", ValueError, "called test"),
         ("dataset.limit=3", ValueError, "limit of 3"),
+        ("validation.images=40", ValueError, "noise is reported, so nothing may be chosen on it"),
     ],
 )
-def test_sets_that_cannot_be_used_stop_a_run_before_training_and_leave_a_traceback_only(
+def test_sets_that_cannot_be_used_leave_an_error_only(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, override: str, error: type[Exception], says: str
 ) -> None:
-    monkeypatch.setattr("oodbench.training.loop.fit", never)
+    monkeypatch.setattr("oodbench.experiment.fit", never)
     with pytest.raises(error, match=re.escape(says)):
         started(*LIMITED, "ood=[noise]", f"results_dir={tmp_path}", override)
     (folder,) = folders(tmp_path)
     assert [path.name for path in folder.iterdir() if not path.name.startswith(".")] == ["error.txt"]
-    assert says in (folder / "error.txt").read_text()
-    assert "failed" in table(states(tmp_path))
+    first = (folder / "error.txt").read_text().splitlines()[0]
+    assert first.startswith(f"{error.__name__}: ")
+    assert says in first
+    (row,) = states(tmp_path)
+    assert (row.state, row.note) == ("failed", first[:300])
+    assert "failed" in table([row])
 
 
-def test_a_sweep_into_a_folder_that_takes_no_files_says_so_in_one_line(tmp_path: Path) -> None:
-    (tmp_path / "results").touch()
-    for arguments in (LIMITED, ("-m", *LIMITED, "loss=ce,halo")):
-        with pytest.raises(SystemExit, match=rf"^[^\n]*cannot write {tmp_path}/results/[^\n]*$"):
-            started(*arguments, f"results_dir={tmp_path / 'results'}")
+def test_an_unwritable_run_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "digits").touch()
+    with pytest.raises(SystemExit, match=rf"^not run: cannot write {tmp_path}/runs/digits[^\n]*$"):
+        started(*LIMITED, "loss=ce", "ood=[]", f"results_dir={tmp_path}")
 
 
-def test_a_dry_run_of_a_sweep_names_every_cell_and_makes_no_folder(finished: Finished, tmp_path: Path) -> None:
-    printed = started("-m", *HALO, "seed=3,4", "dry_run=true", f"results_dir={finished.results}").splitlines()
-    assert [line.split()[0] for line in printed] == ["finished", "to"]
-    assert started("-m", *HALO, "seed=3,4", "dry_run=true", f"results_dir={tmp_path / 'new'}").count("to do") == 2
-    assert not (tmp_path / "new").exists()
+# ---- a run in its surroundings
 
 
-def test_threads_of_one_run_are_not_those_of_the_next_in_the_process(tmp_path: Path) -> None:
+def test_threads_of_one_run_are_not_those_of_the_next(tmp_path: Path) -> None:
     for seed, threads in ((0, 2), (1, "null")):
-        started(*LIMITED, "loss=ce", "ood=[]", f"seed={seed}", f"threads={threads}", f"results_dir={tmp_path}")
+        small = ("dataset.limit=40", "dataset.limit_test=40", "loss=ce", "ood=[]", f"threads={threads}")
+        started(*LIMITED, *small, f"seed={seed}", f"results_dir={tmp_path}")
     recorded = [json.loads((folder / "training.json").read_text())["threads"] for folder in folders(tmp_path)]
     assert recorded == [2, device.THREADS]
 
 
-def test_what_hyperparameters_are_chosen_by_is_named_before_training(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("oodbench.training.loop.fit", never)
-    run = (*LIMITED, "loss=ce", "validation.images=40", f"results_dir={tmp_path}")
-    with pytest.raises(ValueError, match=r"validation\.objective=ood\.msp\.aurok: there is accuracy, ece"):
-        started(*run, "validation.objective=ood.msp.aurok")
-    with pytest.raises(ValueError, match=r"validation\.objective=ood\.knn\.auroc: .*ood_score, msp"):
-        started(*run, "validation.objective=ood.knn.auroc")
-    assert list(tmp_path.iterdir()) == []
-    with pytest.raises(ValueError, match="the OOD set noise is reported, so nothing may be chosen on it"):
-        started(*run, "ood=[noise]")
-
-
-def test_another_objective_is_read_from_the_finished_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    run = (*LIMITED, "loss=ce", "validation.images=40", "ood=[]", f"results_dir={tmp_path}")
-    started(*run)
-    (folder,) = folders(tmp_path)
-    numbers = json.loads((folder / "metrics.json").read_text())
-    parts = {"accuracy", "ece", "nll", "brier", "calibration", "ood", "not_applicable", "of"}
-    assert set(numbers["validation"]) == parts
-    assert numbers["validation"]["of"]["images"] == 40
-    assert numbers["provenance"]["images"] == {"train": 400, "test": 160, "val": 40, "val_ood": 160}
-    monkeypatch.setattr("oodbench.training.loop.fit", never)
-    assert started(*run, "validation.objective=nll").startswith("finished already")
-
-
-def test_a_dry_run_says_what_is_to_do_and_does_nothing(finished: Finished, tmp_path: Path) -> None:
-    assert started(*HALO, f"results_dir={finished.results}", "dry_run=true").split() == [
-        "finished",
-        str(finished.folder),
-    ]
-    assert started(*HALO, f"results_dir={tmp_path}", "dry_run=true").startswith("to do")
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_sweep_runs_every_cell_and_leaves_runs_only(tmp_path: Path) -> None:
-    sweep = ("-m", *LIMITED, "ood=[noise]", "loss=ce,halo", f"results_dir={tmp_path}")
-    printed = started(*sweep)
-    assert [folder.parts[-3] for folder in folders(tmp_path)] == ["ce", "halo"]
-    assert all((folder / "metrics.json").is_file() for folder in folders(tmp_path))
-    assert all(str(folder) in printed for folder in folders(tmp_path))
-    assert started(*sweep).count("finished already") == 2
-    assert [path.name for path in tmp_path.iterdir()] == ["runs"]
-
-
-def test_a_killed_run_goes_on_to_the_weights_of_one_that_was_not(tmp_path: Path) -> None:
-    run = (*LIMITED, "loss=circle", "loss.variant=pairwise_global", "recipe.epochs=8", "ood=[noise]")
-    killed, straight = tmp_path / "killed", tmp_path / "straight"
-    process = subprocess.Popen(command(*run, f"results_dir={killed}"), stdout=subprocess.DEVNULL)
-    try:
-        while not list(killed.glob("runs/*/*/*/*/*/train.csv")):
-            assert process.poll() is None, "ended before its first epoch did"
-            time.sleep(0.005)
-    finally:
-        process.kill()
-        process.wait()
-    (folder,) = folders(killed)
-    assert not (folder / "model.safetensors").exists()
-
-    shown: list[int] = []
-    with pytest.MonkeyPatch.context() as patch:
-        from oodbench import fit
-
-        draw = fit.draw
-        patch.setattr(fit, "draw", lambda seed, epoch, *rest: shown.append(epoch) or draw(seed, epoch, *rest))
-        started(*run, f"results_dir={killed}")
-        resumed = list(shown)
-        started(*run, f"results_dir={straight}")
-    assert resumed in [list(range(first, 8)) for first in range(1, 8)]
-    (other,) = folders(straight)
-    assert (folder / "model.safetensors").read_bytes() == (other / "model.safetensors").read_bytes()
-    numbers, expected = (json.loads((f / "metrics.json").read_text()) for f in (folder, other))
-    assert numbers["ood"] == expected["ood"]
-    assert numbers["provenance"]["epochs"] == 8
-
-
-def wandb_records(path: Path) -> Iterator[Any]:
-    """Of an offline run's file: a 7-byte header, then a LevelDB log of protocol buffers in blocks of 32 KiB."""
-    from wandb.proto.wandb_internal_pb2 import Record
-
-    data, at, parts = path.read_bytes(), 7, b""
-    while at + 7 <= len(data):
-        if 32768 - at % 32768 < 7:
-            at += 32768 - at % 32768
-            continue
-        size, kind = struct.unpack_from("<HB", data, at + 4)
-        parts += data[at + 7 : at + 7 + size]
-        at += 7 + size
-        if kind in (1, 4):  # whole, or the last part
-            record = Record()
-            record.ParseFromString(parts)
-            yield record
-            parts = b""
-
-
-def test_wandb_offline_logs_configuration_epochs_and_final_numbers(tmp_path: Path, finished: Finished) -> None:
-    started(*HALO, f"results_dir={tmp_path}", "wandb.mode=offline")
-    (folder,) = folders(tmp_path)
-    assert (folder / "model.safetensors").read_bytes() == (finished.folder / "model.safetensors").read_bytes()
-    (file,) = folder.rglob("*.wandb")
-    records = list(wandb_records(file))
-    (run,) = [record.run for record in records if record.HasField("run")]
-    assert (run.project, run.run_group) == ("oodbench", "digits/halo")
-    config = {item.key: json.loads(item.value_json) for item in run.config.update}
-    assert config["loss"]["variant"] == "published"
-    assert config["seed"] == 3
-    lines = [
-        {item.key or ".".join(item.nested_key): item.value_json for item in record.history.item}
-        for record in records
-        if record.HasField("history")
-    ]
-    epochs = [line for line in lines if "loss" in line]
-    rows = list(csv.DictReader((folder / "train.csv").open()))
-    assert [float(line["loss"]) for line in epochs] == [pytest.approx(float(row["loss"]), rel=1e-5) for row in rows]
-    assert {"accuracy", "gamma", "r2", "p_abstain", "lr"} <= epochs[0].keys()
-    assert "ood" in json.dumps(lines[-1])
-    assert f"{finished.metrics['ood']['noise']['ood_score']['auroc']:.6f}"[:7] in json.dumps(lines[-1])
-
-
-@pytest.mark.parametrize("name", names("experiment"))
-@pytest.mark.parametrize("loss", ["ce", "halo"])  # halo asks for a recipe of its own
-def test_every_experiment_composes(name: str, loss: str) -> None:
-    cfg = composed(f"experiment={name}", f"loss={loss}")
-    config: Any = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
-    assert config["name"]["loss"] == loss
-    assert config["ood"]
+def test_a_sweep_runs_every_run_and_leaves_runs_only(tmp_path: Path) -> None:
+    small = ("dataset.limit=40", "dataset.limit_test=40", "ood=[noise]", "loss=ce,halo")
+    printed = started("-m", *LIMITED, *small, f"results_dir={tmp_path / 'über'}")
+    assert [folder.parts[-3] for folder in folders(tmp_path / "über")] == ["ce", "halo"]
+    assert all((folder / "metrics.json").is_file() for folder in folders(tmp_path / "über"))
+    assert all(str(folder) in printed for folder in folders(tmp_path / "über"))
+    assert printed.endswith("2 done, 0 running, 0 failed, 0 stopped\n")
+    assert [path.name for path in (tmp_path / "über").iterdir()] == ["runs"]
 
 
 @pytest.mark.parametrize("recipe", names("recipe"))
-def test_halo_has_its_warm_up_and_clipping_in_every_recipe_unless_told_otherwise(recipe: str) -> None:
+def test_halo_has_its_warm_up_and_clipping_in_every_recipe(recipe: str) -> None:
     config = composed("loss=halo", f"recipe={recipe}").recipe
     assert (config.warmup_epochs, config.clip_grad_norm) == (1, 1.0)
     assert composed("loss=halo", f"recipe={recipe}", "recipe.clip_grad_norm=null").recipe.clip_grad_norm is None
-
-
-def test_a_machine_without_git_has_no_commit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PATH", "")
-    assert device.git_commit() is None
-
-
-def test_a_precision_that_is_none_is_refused_by_name() -> None:
-    cpu = torch.device("cpu")
-    assert device.pick_precision("bf16", cpu) == torch.bfloat16
-    assert device.pick_precision("fp32", cpu) == torch.float32
-    assert device.pick_precision("auto", cpu) in (torch.bfloat16, torch.float32)
-    with pytest.raises(ValueError, match="precision=fp8"):
-        device.pick_precision("fp8", cpu)

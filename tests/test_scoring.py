@@ -1,77 +1,77 @@
 """Finished runs scored again: the numbers are those that the run itself would have had, and nothing else changes."""
 
-import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 import yaml
+from helpers.cli import HALO, Finished, copied, finish, never, numbers_in, script, started
 from helpers.config import ROOT, composed
 from omegaconf import OmegaConf
 
+from oodbench.experiment import rescore
+from oodbench.losses.ce import CrossEntropy
+from oodbench.losses.external import ExternalLogits
+from oodbench.outputs import Outputs
+from oodbench.runs.folder import open_run
 from oodbench.runs.lock import LockedError, run_lock
-from oodbench.scoring import rescore
+from oodbench.scoring import RunOutputs, Scoring, reference_of, score, usable_outputs
 from oodbench.storage import load_arrays, read_json, write_json
 
-RUN = ["dataset=digits", "recipe=smoke", "backbone.width=4", "device=cpu", "precision=fp32", "dataset.limit=200"]
-RUN += ["dataset.limit_test=80", "ood=[unseen_digits,photo_patches]", "loss=halo", "validation.images=80"]
+MORE = ("detector=[knn,react,vim]", "detector.knn.k=5", "image_detector=[odin,rankfeat]")
+NUMBERS = ("accuracy", "ece", "nll", "brier", "ood", "intervals", "calibration", "not_applicable")
+
+
+def chosen(*overrides: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the detectors and image detectors that the overrides choose."""
+    cfg: Any = OmegaConf.to_container(composed(*overrides), resolve=True)
+    return cfg["detector"], cfg["image_detector"]
+
+
+def detector(*overrides: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    return chosen(*overrides)[0], {}
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The results folder with one run, which nobody writes to."""
-    results = tmp_path_factory.mktemp("results")
+def fresh(tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    """A run that was scored with MORE from the start."""
+    names = "ood_score,msp,maxlogit,energy,knn,react,vim"
+    return finish(tmp_path_factory.mktemp("fresh"), *HALO, f"detector=[{names}]", *MORE[1:])
+
+
+def test_a_finished_run_gets_the_numbers_of_a_fresh_one(again: Finished, fresh: Finished) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("OODBENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
-        train(results)
-        yield results
-
-
-def train(results: Path, *overrides: str) -> None:
-    command = [sys.executable, str(ROOT / "train.py"), *RUN, *overrides, f"results_dir={results}"]
-    subprocess.run(command, check=True, capture_output=True)
-
-
-def copied(finished: Path, tmp_path: Path) -> Path:
-    """The folder of a run that may be changed."""
-    shutil.copytree(finished, tmp_path / "results")
-    (folder,) = (tmp_path / "results").glob("runs/*/*/*/*/seed0")
-    return folder
-
-
-def detector(*overrides: str) -> dict[str, Any]:
-    chosen: Any = OmegaConf.to_container(composed(*overrides).detector, resolve=True)
-    return chosen
-
-
-def numbers(folder: Path) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads((folder / "metrics.json").read_text())
-    return content
-
-
-def test_the_numbers_are_those_that_the_run_itself_would_write(finished: Path, tmp_path: Path) -> None:
-    folder = copied(finished, tmp_path)
-    shutil.copytree(finished, tmp_path / "trained")
-    rescore(folder, detector("detector=[knn,react,vim]", "detector.knn.k=5"))
-    train(tmp_path / "trained", "detector=[knn,react,vim]", "detector.knn.k=5", "validation.objective=accuracy")
-    ours, theirs = numbers(folder), numbers(tmp_path / "trained" / folder.relative_to(tmp_path / "results"))
-    assert "needs a linear head" in ours["not_applicable"]["vim"]
-    assert set(ours["ood"]["unseen_digits"]) == {"ood_score", "msp", "maxlogit", "energy", "knn", "react"}
-    for part in ("accuracy", "ood", "intervals", "calibration", "not_applicable"):
+        patch.setattr("oodbench.experiment.fit", never)
+        rescore(again.folder, *chosen(*MORE))
+    ours, theirs = numbers_in(again.folder), fresh.metrics
+    assert "vim" in ours["not_applicable"]
+    assert {"knn", "react", "odin"} <= ours["ood"]["unseen_digits"].keys()
+    for part in NUMBERS:
         assert ours[part] == theirs[part], part
-    assert set(theirs["validation"]["ood"]) == set(ours["ood"]["unseen_digits"])  # the earlier ones, too
-    assert ours["provenance"]["detector"] == theirs["provenance"]["detector"]
+    assert ours["validation"] == theirs["validation"] | {"of": ours["validation"]["of"]}
+    for part in ("detector", "ood", "images", "digests", "near"):
+        assert ours["provenance"][part] == theirs["provenance"][part]
+    ours, theirs = (open_run(run.folder)[0].read_resamples(numbers_in(run.folder)) for run in (again, fresh))
+    assert ours.keys() == theirs.keys()
+    assert all(np.array_equal(ours[name], theirs[name]) for name in ours)
 
 
-def test_what_was_there_stays(finished: Path, tmp_path: Path) -> None:
-    folder = copied(finished, tmp_path)
-    before = numbers(folder)
-    rescore(folder, detector("detector=[knn]", "detector.knn.k=5"))
-    after = numbers(folder)
+def test_a_second_start_gets_the_numbers_of_a_fresh_run(again: Finished, fresh: Finished) -> None:
+    started(*HALO, *MORE, "validation.objective=nll", f"results_dir={again.results}")
+    for part in NUMBERS:
+        assert numbers_in(again.folder)[part] == fresh.metrics[part], part
+
+
+def test_what_was_there_stays(again: Finished) -> None:
+    before, files = again.metrics, {path.name for path in again.folder.iterdir()}
+    record = rescore(again.folder, *detector("detector=[knn]", "detector.knn.k=5"))
+    after = numbers_in(again.folder)
+    assert record["ood"] == after["ood"]
     assert after["accuracy"] == before["accuracy"]
     held_out = after["validation"]["ood"]
     assert {key: held_out[key] for key in before["validation"]["ood"]} == before["validation"]["ood"]
@@ -79,105 +79,231 @@ def test_what_was_there_stays(finished: Path, tmp_path: Path) -> None:
     for name, scores in before["ood"].items():
         assert {key: after["ood"][name][key] for key in scores} == scores
         assert {key: after["intervals"]["ood"][name][key] for key in scores} == before["intervals"]["ood"][name]
-    assert {path.name for path in folder.iterdir()} - {".claim.lock"} == {
-        path.name for path in next(finished.glob("runs/*/*/*/*/seed0")).iterdir()
-    } - {".claim.lock"}
+    gone, new = before["resamples"]["file"], after["resamples"]["file"]
+    assert {path.name for path in again.folder.iterdir()} == (files - {gone}) | {new, ".lock"}
 
 
-def test_hyperparameters_are_chosen_on_validation_images_and_stand_beside_the_defaults(
-    finished: Path, tmp_path: Path
-) -> None:
-    folder = copied(finished, tmp_path)
-    rescore(folder, detector("detector=[knn]", "detector.knn.k=5"), {"knn": {"k": [1, 20]}})
-    after = numbers(folder)
-    chosen = after["provenance"]["detector"]["knn_selected"]["k"]
-    assert chosen in (1, 20)
-    rescore(folder, detector("detector=[knn]", f"detector.knn.k={chosen}"))
-    assert numbers(folder)["ood"]["unseen_digits"]["knn"] == after["ood"]["unseen_digits"]["knn_selected"]
+def test_scoring_the_same_again_changes_nothing(again: Finished) -> None:
+    rescore(again.folder, *detector())
+    after = numbers_in(again.folder)
+    assert {key: after[key] for key in NUMBERS} == {key: again.metrics[key] for key in NUMBERS}
 
 
-def test_detectors_that_do_not_apply_are_not_selected_and_the_others_are(finished: Path, tmp_path: Path) -> None:
-    folder = copied(finished, tmp_path)
-    chosen = detector("detector=[vim,knn,react]", "detector.knn.k=5")
-    rescore(folder, chosen, {"vim": {"dim": [2]}, "knn": {"k": [10**6]}, "react": {"percentile": [85, 95]}})
-    after = numbers(folder)
+def test_sets_of_an_earlier_start_are_scored_too(again: Finished) -> None:
+    config = yaml.safe_load((again.folder / "config.yaml").read_text())
+    config["ood"] = {"unseen_digits": config["ood"]["unseen_digits"]}  # what the last start asked for
+    (again.folder / "config.yaml").write_text(yaml.safe_dump(config))
+    rescore(again.folder, *detector("detector=[gen]"))
+    numbers = numbers_in(again.folder)["ood"]
+    assert all("gen" in numbers[name] for name in ("unseen_digits", "photo_patches"))
+
+
+# ---- hyperparameters
+
+
+def test_chosen_hyperparameters_stand_beside_the_defaults(again: Finished) -> None:
+    rescore(again.folder, *detector("detector=[knn]", "detector.knn.k=5"), {"knn": {"k": [1, 20]}})
+    after = numbers_in(again.folder)
+    k = after["provenance"]["detector"]["knn_selected"]["k"]
+    assert k in (1, 20)
+    assert after["provenance"]["detector"]["knn"]["k"] == 5
+    rescore(again.folder, *detector("detector=[knn]", f"detector.knn.k={k}"))
+    assert numbers_in(again.folder)["ood"]["unseen_digits"]["knn"] == after["ood"]["unseen_digits"]["knn_selected"]
+
+
+def test_detectors_that_do_not_apply_are_not_selected(again: Finished) -> None:
+    grids = {"vim": {"dim": [2]}, "knn": {"k": [10**6]}, "react": {"percentile": [85, 95]}}
+    rescore(again.folder, *detector("detector=[vim,knn,react]", "detector.knn.k=5"), grids)
+    after = numbers_in(again.folder)
     assert "react_selected" in after["ood"]["unseen_digits"]
     assert not {"vim_selected", "knn_selected"} & after["ood"]["unseen_digits"].keys()
     assert "vim" in after["not_applicable"]
 
 
-def test_without_held_out_images_nothing_is_chosen(finished: Path, tmp_path: Path) -> None:
-    folder = copied(finished, tmp_path)
-    (folder / "outputs" / "val.safetensors").unlink()
-    before = (folder / "metrics.json").read_bytes()
-    with pytest.raises(FileNotFoundError, match=r"train with validation\.images"):
-        rescore(folder, detector("detector=[knn]"), {"knn": {"k": [1, 20]}})
-    assert (folder / "metrics.json").read_bytes() == before
+def test_without_held_out_images_nothing_is_chosen(finished_ce: Finished, tmp_path: Path) -> None:
+    run = copied(finished_ce, tmp_path / "results")
+    before = (run.folder / "metrics.json").read_bytes()
+    with pytest.raises(ValueError, match=r"train with validation\.images"):
+        rescore(run.folder, *detector("detector=[knn]"), {"knn": {"k": [1, 20]}})
+    assert (run.folder / "metrics.json").read_bytes() == before
 
 
-def test_validation_numbers_follow_the_detectors_settings(finished: Path, tmp_path: Path) -> None:
-    folder = copied(finished, tmp_path)
-    before = numbers(folder)["validation"]["ood"]
-    rescore(folder, detector("detector=[energy]", "detector.energy.temperature=0.01"))
-    after = numbers(folder)["validation"]["ood"]
+def test_nothing_is_chosen_on_a_set_that_is_reported(again: Finished) -> None:
+    with pytest.raises(ValueError, match="OOD set unseen_digits is reported"):
+        started(*HALO, "ood=[photo_patches]", "ood@validation.ood=unseen_digits", f"results_dir={again.results}")
+    content = read_json(again.folder / "metrics.json")
+    digests = content["provenance"]["digests"]
+    digests["val_ood"] = digests["unseen_digits"]
+    write_json(again.folder / "metrics.json", content)
+    with pytest.raises(ValueError, match="unseen_digits is reported"):
+        rescore(again.folder, *detector("detector=[knn]"), {"knn": {"k": [1, 20]}})
+
+
+def test_validation_numbers_follow_the_detectors_settings(again: Finished) -> None:
+    before = again.metrics["validation"]["ood"]
+    rescore(again.folder, *detector("detector=[energy]", "detector.energy.temperature=0.01"))
+    after = numbers_in(again.folder)["validation"]["ood"]
     assert after["energy"] != before["energy"]
     assert after["ood_score"] == before["ood_score"]
 
 
-def test_nothing_is_chosen_on_a_set_that_an_earlier_start_reported(finished: Path, tmp_path: Path) -> None:
-    folder = copied(finished, tmp_path)
-    with pytest.raises(subprocess.CalledProcessError) as ended:
-        train(tmp_path / "results", "ood=[photo_patches]", "ood@validation.ood=unseen_digits")
-    assert b"OOD set unseen_digits is reported" in ended.value.stderr
-    content = read_json(folder / "metrics.json")
-    digests = content["provenance"]["digests"]
-    digests["val_ood"] = digests["unseen_digits"]
-    write_json(folder / "metrics.json", content)
-    with pytest.raises(ValueError, match="unseen_digits is reported"):
-        rescore(folder, detector("detector=[knn]"), {"knn": {"k": [1, 20]}})
+def test_detectors_see_no_held_out_images_where_they_are_judged_on_them() -> None:
+    seen: list[bool] = []
+
+    def watching(test: Outputs, reference: Any) -> Any:
+        seen.append(reference.validation is not None)
+        return test.ood_score
+
+    def outputs(n: int) -> Outputs:
+        random = np.random.default_rng(n)
+        log_probs = torch.from_numpy(random.normal(size=(n, 2))).log_softmax(1).numpy()
+        return Outputs(log_probs.astype("f4"), log_probs.astype("f4"), log_probs, random.normal(size=n), np.arange(n) % 2)
+
+    held_out = {"val": outputs(11), "val_ood": outputs(12)}
+    of_run = RunOutputs(outputs(8), outputs(9), {"noise": outputs(10)}, held_out)
+    numbers, _ = score(of_run, ExternalLogits(2, 2), Scoring({"a": watching}, {}))
+    assert seen == [True, False]
+    assert numbers["validation"]["ood"].keys() == {"a"}
+    assert "validation" not in score(of_run._replace(validation={}), ExternalLogits(2, 2), Scoring({}, {}))[0]
 
 
-def test_damaged_resamples_are_made_again_and_old_intervals_stay(finished: Path, tmp_path: Path) -> None:
-    folder = copied(finished, tmp_path)
-    before = numbers(folder)["intervals"]["ood"]["unseen_digits"]
-    (folder / "resamples.safetensors").write_bytes(b"")
+def test_a_detector_may_know_what_the_objective_offers() -> None:
+    nothing = Outputs(*(np.zeros((0, 2)),) * 5)
+    of_run = RunOutputs(nothing, nothing, {}, {})
+    linear = reference_of(of_run, CrossEntropy(2, 2, label_smoothing=0.0))
+    assert linear.linear is not None
+    assert linear.head is not None
+    unknown = reference_of(of_run, ExternalLogits(2, 2))
+    assert (unknown.linear, unknown.head, unknown.validation) == (None, None, None)
+
+
+# ---- files that cannot be used
+
+
+def test_damaged_resamples_are_made_again_and_old_intervals_stay(again: Finished) -> None:
+    before = again.metrics["intervals"]["ood"]["unseen_digits"]
+    (again.folder / again.metrics["resamples"]["file"]).write_bytes(b"")
     with pytest.warns(UserWarning, match="resamples not used"):
-        rescore(folder, detector("detector=[energy]"))
-    assert numbers(folder)["intervals"]["ood"]["unseen_digits"] == before
-    assert any(name.startswith("unseen_digits/energy/") for name in load_arrays(folder / "resamples.safetensors")[0])
+        rescore(again.folder, *detector("detector=[energy]"))
+    numbers = numbers_in(again.folder)
+    assert numbers["intervals"]["ood"]["unseen_digits"] == before
+    resamples = load_arrays(again.folder / numbers["resamples"]["file"])[0]
+    assert any(name.startswith("unseen_digits/energy/") for name in resamples)
 
 
-@pytest.mark.parametrize("where", ["loss", "detector"])
-def test_a_stored_configuration_runs_nothing_foreign(finished: Path, tmp_path: Path, where: str) -> None:
-    folder = copied(finished, tmp_path)
-    evil = {"_target_": "os.system", "command": f"touch {tmp_path / 'evil'}"}
-    if where == "loss":
-        config = yaml.safe_load((folder / "config.yaml").read_text())
-        (folder / "config.yaml").write_text(yaml.safe_dump(config | {"loss": evil}))
-        chosen = detector("detector=[msp]")
-    else:
-        chosen = {"msp": evil}
-    with pytest.raises(ValueError, match=r"os\.system is not of oodbench|is the configuration of"):
-        rescore(folder, chosen)
+@pytest.mark.parametrize("name", ["outputs/test.safetensors", "outputs/val.safetensors", "model.safetensors"])
+@pytest.mark.parametrize("what", ["missing", "damaged", "folder"])
+def test_a_file_that_is_needed_is_named(again: Finished, name: str, what: str) -> None:
+    file, before = again.folder / name, (again.folder / "metrics.json").read_bytes()
+    whole = file.read_bytes()
+    file.unlink()
+    if what == "damaged":
+        file.write_bytes(whole[:-3])
+    elif what == "folder":
+        file.mkdir()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("warnings.warn", lambda *args, **more: None)
+        with pytest.raises(ValueError, match=rf"{name}.*repeat the run's command"):
+            rescore(again.folder, *detector("detector=[gen]"))
+    assert (again.folder / "metrics.json").read_bytes() == before
+
+
+def test_a_run_that_is_not_finished_is_named(again: Finished) -> None:
+    (again.folder / "metrics.json").unlink()
+    with pytest.raises(ValueError, match=f"{again.folder} is not finished"):
+        rescore(again.folder, *detector())
+
+
+def test_unusable_outputs_are_computed_again(again: Finished) -> None:
+    folder = open_run(again.folder)[0]
+    digest = again.metrics["provenance"]["digests"]["test"]
+    assert usable_outputs(folder, "test", digest) is not None
+    assert usable_outputs(folder, "test", "other") is None
+    folder.outputs("test").write_bytes(b"")
+    with pytest.warns(UserWarning, match=r"outputs are computed again: .*test\.safetensors is damaged"):
+        assert usable_outputs(folder, "test", digest) is None
+
+
+# ---- a run that somebody else wrote
+
+
+def stranger(run: Finished, **changes: Any) -> None:
+    """Change a run's configuration, and keep its hash: the folder's names then still agree."""
+    config = yaml.safe_load((run.folder / "config.yaml").read_text())
+    (run.folder / "config.yaml").write_text(yaml.safe_dump(config | changes))
+
+
+def evil(tmp_path: Path) -> dict[str, str]:
+    return {"_target_": "os.system", "command": f"touch {tmp_path / 'evil'}"}
+
+
+@pytest.mark.parametrize("part", ["loss", "backbone", "dataset"])
+def test_a_stored_configuration_runs_nothing_foreign(again: Finished, tmp_path: Path, part: str) -> None:
+    config = yaml.safe_load((again.folder / "config.yaml").read_text())
+    stranger(again, **{part: config[part] | {"train": evil(tmp_path)} if part == "dataset" else evil(tmp_path)})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("oodbench.runs.identity.config_hash", lambda config: again.metrics["config_hash"])
+        with pytest.raises(ValueError, match=r"_target_: os\.system is not one of oodbench\."):
+            rescore(again.folder, *chosen("image_detector=[odin]"))
+    with pytest.raises(ValueError, match="is the configuration of"):
+        rescore(again.folder, *detector())
     assert not (tmp_path / "evil").exists()
 
 
-def test_a_run_that_another_process_has_is_left_to_it(finished: Path, tmp_path: Path) -> None:
-    folder = copied(finished, tmp_path)
-    with run_lock(folder), pytest.raises(LockedError):
-        rescore(folder, detector("detector=[msp]"))
+@pytest.mark.parametrize("node", [{"_target_": "os.system", "command": "touch evil"}, "text _target_", ["_target_"], None])
+def test_a_stored_ood_set_runs_nothing_foreign(again: Finished, tmp_path: Path, node: Any) -> None:
+    """OOD sets are no part of the hash: nobody needs to forge it."""
+    stranger(again, ood={"mine": node})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path)
+        with pytest.raises((ValueError, TypeError)):
+            rescore(again.folder, *chosen("image_detector=[odin]"))
+    assert not (tmp_path / "evil").exists()
 
 
-def test_the_script_scores_every_run_and_ends_with_an_error_for_those_it_cannot(finished: Path, tmp_path: Path) -> None:
-    folder = copied(finished, tmp_path)
-    shutil.copytree(folder, folder.with_name("seed1"))  # whose configuration says seed 0
-    script = [sys.executable, str(ROOT / "scripts" / "evaluate.py")]
-    ended = subprocess.run([*script, str(tmp_path / "results"), "detector=[gen]"], capture_output=True, text=True)
-    assert ended.returncode == 1
-    assert f"{folder}: 1 detectors, 2 OOD sets" in ended.stdout
-    assert f"{folder.with_name('seed1')}: ValueError" in ended.stdout
+@pytest.mark.parametrize("name", ["../../../../../../up", "a/b", "=cmd()", ".x"])
+def test_a_stored_set_of_any_name_writes_nowhere_else(again: Finished, tmp_path: Path, name: str) -> None:
+    stranger(again, ood={name: {"_target_": "oodbench.data.noise"}})
+    before = {path for path in tmp_path.rglob("*") if path.name != ".lock"}
+    with pytest.raises(ValueError, match=r"(ood|set)="):
+        rescore(again.folder, *chosen("image_detector=[odin]"))
+    assert {path for path in tmp_path.rglob("*") if path.name != ".lock"} == before
+
+
+def test_a_stored_detector_is_not_built(again: Finished, tmp_path: Path) -> None:
+    stranger(again, detector={"msp": evil(tmp_path)}, image_detector={"odin": evil(tmp_path)})
+    rescore(again.folder, *detector("detector=[gen]"))
+    assert not (tmp_path / "evil").exists()
+
+
+def test_a_run_that_another_process_has_is_left_to_it(again: Finished) -> None:
+    with run_lock(again.folder), pytest.raises(LockedError):
+        rescore(again.folder, *detector())
+
+
+# ---- the script
+
+
+def test_the_script_refuses_what_is_no_detector(again: Finished, capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments, says in (
+        ([again.folder, "loss=ce"], "only detectors can be chosen"),
+        (["detector=[gen]"], "no finished run below nothing"),
+        ([again.folder / "outputs"], "no finished run below"),
+    ):
+        with pytest.raises(SystemExit) as end:
+            script("scripts/evaluate.py", *arguments)
+        assert end.value.code == 2
+        assert says in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_the_script_scores_every_run_it_can(again: Finished) -> None:
+    shutil.copytree(again.folder, again.folder.with_name("seed1"))  # whose configuration says seed 3
+    command = [sys.executable, str(ROOT / "scripts" / "evaluate.py"), str(again.results)]
+    command += ["detector=[gen,vim,knn]", "image_detector=[odin]", "detector.knn.k=5", "--select"]
+    ended = subprocess.run(command, capture_output=True, text=True)
+    assert ended.returncode == 1, ended.stderr
+    assert f"{again.folder}: 4 detectors, 2 OOD sets; not applicable: vim" in ended.stdout
+    assert f"{again.folder.with_name('seed1')}: ValueError" in ended.stdout
     assert "1 of 2 runs could not be scored" in ended.stderr
-    assert "gen" in numbers(folder)["ood"]["photo_patches"]
-    wrong = subprocess.run([*script, str(folder), "loss=ce"], capture_output=True, text=True)
-    assert wrong.returncode == 2
-    assert "only detectors can be chosen" in wrong.stderr
+    assert {"gen", "gen_selected", "odin"} <= numbers_in(again.folder)["ood"]["photo_patches"].keys()

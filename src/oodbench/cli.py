@@ -20,6 +20,7 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from oodbench.choices import store_all_detectors
 from oodbench.evaluation.metrics import ID_METRICS, OOD_METRICS
@@ -46,12 +47,11 @@ def compose(overrides: Sequence[str] = ()) -> DictConfig:
 
 
 def main(train: Callable[[], Any], arguments: Sequence[str]) -> None:
-    """Call train, a `hydra.main` that reads the same arguments, once they are known to be right.
+    """Call train, a `hydra.main` that reads sys.argv, once the arguments are known to be right.
 
     After a sweep over a grid: a table of its runs, and SystemExit with status 1 where one is not finished.
     """
-    arguments = [quoted(argument) for argument in arguments]
-    sys.argv[1:] = arguments  # `hydra.main` reads them there
+    sys.argv[1:] = arguments = [quoted(argument) for argument in arguments]
     try:
         runs, is_sweep = plan(arguments)
         check_buildable(runs)
@@ -62,7 +62,7 @@ def main(train: Callable[[], Any], arguments: Sequence[str]) -> None:
         for results_dir in {config["results_dir"] for config in runs}:  # Hydra writes there before any run does
             check_writable(Path(results_dir, "runs"))
     except (UsageError, UnwritableError) as error:
-        raise SystemExit(f"{Path(sys.argv[0]).name}: {error}") from None
+        raise SystemExit(f"{Path(sys.argv[0]).name}: {' '.join(str(error).split())}") from None
     folders = [RunFolder.of(config) for config in runs]
     try:
         with exit_on_signal(lambda: run_by_workers(folder.path for folder in folders)):
@@ -75,13 +75,6 @@ def main(train: Callable[[], Any], arguments: Sequence[str]) -> None:
             )
     if not all(is_finished(config) for config in runs):
         raise SystemExit(1)
-
-
-def quoted(argument: str) -> str:
-    """Return the override with quotes around a value beyond ASCII, which Hydra's grammar refuses without them."""
-    key, equals, value = argument.partition("=")
-    is_plain = value.isascii() or not key.isascii() or any(character in value for character in "'\",[]{}()")
-    return argument if is_plain else f"{key}{equals}'{value}'"
 
 
 def plan(arguments: Sequence[str]) -> tuple[list[Config], bool]:
@@ -102,18 +95,31 @@ def plan(arguments: Sequence[str]) -> tuple[list[Config], bool]:
             plain = [o for o in given if not o.is_sweep_override()]
             settings = _composed([_text(o) for o in plain if is_choice(o) or o.is_hydra_override()]).hydra
             is_sweep = args.multirun or settings.mode == RunMode.MULTIRUN
+            several = [_text(o) for o in given if o.is_sweep_override()]
+            if several and not is_sweep:
+                raise UsageError(f"{' '.join(several)}: several values are a sweep, which needs -m; quotes make a text")
             if is_sweep and not settings.sweeper._target_.endswith("BasicSweeper"):
                 _check_search(given)
                 return [], True
             lines = expand(args.overrides, settings.sweeper.params or {}) if is_sweep else [given]
             return [resolve(cfg) for cfg in _checked(lines)], is_sweep
-    except HydraException as error:
+    except (HydraException, OmegaConfBaseException) as error:
         raise UsageError(str(error).strip()) from error
+
+
+def quoted(argument: str) -> str:
+    """Quote a value with letters that Hydra's grammar lacks, as in results_dir=/x/über; lists have to be quoted."""
+    key, _, value = argument.partition("=")
+    is_plain = value.isascii() or any(mark in value for mark in "'\"\\,[{($")
+    return argument if is_plain else f"{key}='{value}'"
 
 
 def _check_search(given: Sequence[Override]) -> None:
     """Check what is known of a search before it starts."""
-    (cfg,) = _checked([given])
+    values = [override for override in given if not is_choice(override)]
+    for picked in expand([_text(override) for override in given if is_choice(override)], {}):
+        list(_checked([[*picked, *values]]))
+    cfg = _composed([_text(o) for o in given if not o.is_sweep_override()])
     if cfg.dry_run:
         raise UsageError("dry_run=true: a search chooses its runs as it goes; nothing can be said beforehand")
     if not cfg.validation.images:
@@ -147,6 +153,8 @@ def _checked(lines: Sequence[Sequence[Override]]) -> Iterator[DictConfig]:
     for line in lines:
         picked = [_text(override) for override in line if is_choice(override)]
         values = [override for override in line if not is_choice(override) and not override.is_sweep_override()]
+        for override in line:
+            check_choices(override)
         for override in line:
             if not is_choice(override) and not override.is_hydra_override():
                 check(override, known(*picked))  # type: ignore[arg-type]
@@ -186,12 +194,14 @@ def _text(override: Override) -> str:
 
 def resolve(cfg: DictConfig) -> Config:
     """Return a composed configuration as plain data, checked. Raises UsageError where no run can have it."""
-    config: Any = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
     try:
+        config: Any = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
         config = with_pretrained_weights(config)
         RunFolder.of(config)
         request = requested(config)
-    except (ValueError, OSError) as error:
+    except KeyError as error:
+        raise UsageError(f"the configuration lacks {error}, which every run needs") from error
+    except (ValueError, OSError, OmegaConfBaseException) as error:
         raise UsageError(str(error)) from error
     check_limits(config)
     _check_together(config)
@@ -221,7 +231,7 @@ def check_buildable(runs: Sequence[Config]) -> None:
     for config in unlike.values():
         try:
             with_torch("build").check(config)
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, AttributeError, ImportError, HydraException, OmegaConfBaseException) as error:
             raise UsageError(f"{RunFolder.of(config).run.place}: {error}") from error
 
 
@@ -236,16 +246,31 @@ def is_finished(config: Config) -> bool:
 
 
 def dry_run(runs: Sequence[Config]) -> None:
-    """Print what the command would do. Raises UsageError where a set that it needs cannot be opened here."""
-    print(*(dry_run_line(config) for config in runs), sep="\n", flush=True)
+    """Print what the command would do. Raises SystemExit with status 1 where data of a run are missing.
+
+    Nothing is downloaded.
+    """
     os.environ["OODBENCH_OFFLINE"] = "1"
-    needs = {json.dumps([config[key] for key in DATA], sort_keys=True): config for config in runs}
-    for config in needs.values():
-        if not is_finished(config):
-            try:
-                with_torch("build").open_data(config)
-            except (OSError, ValueError) as error:
-                raise UsageError(str(error)) from error
+    problems: dict[str, str] = {}  # of a hundred runs most read the same sets
+    for config in runs:
+        print(dry_run_line(config), flush=True)
+        if config["force"] or not is_finished(config):
+            sets = json.dumps([config[key] for key in DATA])
+            if sets not in problems:
+                problems[sets] = data_problem(config)
+            if problems[sets]:
+                print(f"          cannot start: {problems[sets]}")
+    if any(problems.values()):
+        raise SystemExit(1)
+
+
+def data_problem(config: Config) -> str:
+    """Open the run's sets; return what is wrong with them, empty where nothing is."""
+    try:
+        with_torch("build").open_data(config)
+    except (OSError, ValueError) as error:
+        return " ".join(str(error).split())
+    return ""
 
 
 def dry_run_line(config: Config) -> str:

@@ -161,14 +161,17 @@ def check_limits(config: Mapping[str, Any]) -> None:
             raise UsageError(f"{key}={node}: {limit.words} is needed")
 
 
-def check_choices(override: Override, groups: Sequence[str] = ("detector", "image_detector", "ood")) -> None:
-    """Raise UsageError for a list of choices of which one is not available, such as detector=[knnn]."""
+def check_choices(override: Override) -> None:
+    """Raise UsageError for a choice that is not available, such as loss=hallo or detector=[knnn].
+
+    A sweep's values come one by one.
+    """
     group, value = override.key_or_group, override.value()
-    if group not in groups or not isinstance(value, list):
+    if not is_choice(override) or override.is_sweep_override():
         return
     known = choices(group)
-    for name in value:
-        if name not in known:
+    for name in value if isinstance(value, list) else [value]:
+        if name is not None and name not in known:
             other = {"detector": "image_detector", "image_detector": "detector"}.get(group)
             if other and name in choices(other):
                 what = "reads images" if other == "image_detector" else "reads stored outputs"
@@ -187,6 +190,8 @@ def paths(node: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
 def _absent(key: str, parents: Sequence[str], node: Mapping[str, Any], others: Sequence[str]) -> str:
     known = sorted(name for name in node if name not in ("_target_", "_partial_", "hydra"))
     where = ".".join(parents)
+    if where in OPEN and key in choices(where):
+        return f"{where} has no {key}; to choose it: {where}=[{key}]; chosen: {_list(known)}"
     if where in OPEN and len(parents) == 1:
         return f"{where} has no {key}; to add one, put + before it: +{where}.{key}.path=... ; available: {_list(known)}"
     close = [".".join([*parents, name]) for name in difflib.get_close_matches(key, known, n=1)] or list(others)

@@ -83,8 +83,10 @@ def score_stored(
 def selected(outputs: RunOutputs, objective: Objective, detector: Config, grids: Config) -> Config:
     """Return {<name>_selected: configuration} with the hyperparameters that are best on the held-out images.
 
-    Detectors that do not apply are left out: they say so themselves.
+    Detectors that do not apply are left out: they say so themselves. Raises ValueError where no images are held out.
     """
+    if not outputs.validation:
+        raise ValueError("nothing to choose by: the run holds no images out; train with validation.images")
     reference, chosen = reference_of(outputs, objective), {}
     val, val_ood = outputs.validation["val"], outputs.validation["val_ood"]
     for name in sorted(detector.keys() & grids.keys()):

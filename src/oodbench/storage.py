@@ -81,7 +81,7 @@ def read_json(path: Path) -> Content:
     """Read what `write_json` wrote. Raises ValueError naming the file where it is damaged or was edited."""
     try:
         content = dict(json.loads(regular(path).read_text("utf-8")))
-    except (ValueError, TypeError, OSError) as error:
+    except (ValueError, TypeError, OSError, RecursionError) as error:
         raise ValueError(f"{path} is damaged ({error}); repeat the run's command") from error
     if content.pop("sha256", None) != checksum(content):
         raise ValueError(f"{path} was altered, its sha256 does not agree; repeat the run's command")
@@ -95,7 +95,7 @@ def checksum(content: Content) -> str:
 
 def save_arrays(path: Path, arrays: Mapping[str, NDArray[Any]], **metadata: str) -> None:
     """Write named arrays atomically, with metadata and a checksum of both."""
-    whole = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    whole = {name: np.asarray(array, order="C") for name, array in arrays.items()}
     about = json.dumps({**metadata, "sha256": arrays_checksum(whole, metadata)})
     write_atomic(path, save(whole, metadata={"oodbench": about}))  # of two entries the order would be random
 
@@ -106,7 +106,7 @@ def load_arrays(path: Path) -> tuple[Arrays, dict[str, str]]:
         with safe_open(regular(path), framework="numpy") as file:
             arrays: Arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
             metadata: dict[str, str] = dict(json.loads((file.metadata() or {}).get("oodbench", "{}")))
-    except (SafetensorError, ValueError, TypeError, OSError) as error:
+    except (SafetensorError, ValueError, TypeError, OSError, RecursionError) as error:
         raise ValueError(f"{path} is damaged: {error}") from error
     if metadata.pop("sha256", None) != arrays_checksum(arrays, metadata):
         raise ValueError(f"{path} is damaged: its sha256 does not agree")
@@ -117,7 +117,7 @@ def arrays_checksum(arrays: Mapping[str, NDArray[Any]], metadata: Mapping[str, s
     """Return the sha256 of names, types, shapes and values, and of the metadata."""
     digest = hashlib.sha256(repr(sorted(metadata.items())).encode())
     for name in sorted(arrays):
-        array = np.ascontiguousarray(arrays[name])
+        array = np.asarray(arrays[name], order="C")
         digest.update(f"{name} {array.dtype.str} {array.shape}".encode())
-        digest.update(array.data)  # of a scalar, too, one value
+        digest.update(array.data)
     return digest.hexdigest()

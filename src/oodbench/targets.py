@@ -53,7 +53,7 @@ def trusted(node: Any, package: str, **arguments: Any) -> Any:
         if not _is_plain(value):
             raise ValueError(f"{node['_target_']}: {key}={value!r} is no plain value")
     try:
-        inspect.signature(found).bind_partial(**stored, **arguments)
+        inspect.signature(found).bind(**stored, **arguments)
     except TypeError as error:
         raise ValueError(f"{node['_target_']}: {error}") from error
     return found(**stored, **arguments)

@@ -1,4 +1,4 @@
-"""No cell is run by two processes at once, a dead one's cell is free again, and what became of each can be seen."""
+"""No run is worked on by two processes at once; a dead one's run is free again, whatever clocks and files say."""
 
 import json
 import multiprocessing
@@ -8,16 +8,17 @@ import time
 from collections.abc import Iterator
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from oodbench.runs.folder import leaving_traceback
-from oodbench.runs.lock import STALE_AFTER, LockedError, owner, run_by_workers, run_lock
-from oodbench.runs.signals import ending, stop_signal
-from oodbench.runs.status import duration, state_of, states, table
+from oodbench.runs import lock
+from oodbench.runs.lock import STALE_AFTER, LockedError, Owner, owner, run_by_workers, run_lock
 from oodbench.storage import UnwritableError, check_writable
 
 fork = multiprocessing.get_context("fork")  # spawn would import torch in every process
+ELSEWHERE = Owner("elsewhere", "another boot", 1, "1", 1000.0)
+LONG = STALE_AFTER + 60
 
 
 def hold(folder: Path) -> None:
@@ -27,7 +28,7 @@ def hold(folder: Path) -> None:
 
 @pytest.fixture
 def held(tmp_path: Path) -> Iterator[int]:
-    """The number of another process, which holds the claim on tmp_path."""
+    """The number of another process, which holds the lock of tmp_path."""
     process = fork.Process(target=hold, args=(tmp_path,), daemon=True)
     process.start()
     while not owner(tmp_path):
@@ -38,67 +39,174 @@ def held(tmp_path: Path) -> Iterator[int]:
     process.join()
 
 
-def test_a_claim_keeps_others_out_while_it_lasts_and_leaves_nothing(tmp_path: Path) -> None:
+@pytest.fixture
+def short_watch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Watch for tenths of a second."""
+    monkeypatch.setattr(lock, "WATCH", 0.5)
+
+
+def write_lock(folder: Path, who: Owner = ELSEWHERE, age: float = 0.0, **changes: Any) -> Path:
+    """Write the lock of another process, last touched `age` seconds ago; return its file."""
+    file = folder / "lock.json"
+    file.write_text(json.dumps(who._replace(**changes)._asdict()))
+    os.utime(file, (time.time() - age,) * 2)
+    return file
+
+
+def is_free(folder: Path) -> bool:
+    try:
+        with run_lock(folder):
+            return True
+    except LockedError:
+        return False
+
+
+def test_a_lock_keeps_others_out_and_leaves_nothing(tmp_path: Path) -> None:
     with (
         run_lock(tmp_path),
         pytest.raises(LockedError, match=f"process {os.getpid()} .*{tmp_path}"),
         run_lock(tmp_path),
     ):
-        pytest.fail("claimed twice")
+        pytest.fail("locked twice")
     with run_lock(tmp_path):
         assert owner(tmp_path) is not None
-    assert [path.name for path in tmp_path.iterdir()] == [".claim.lock"]
+    assert [path.name for path in tmp_path.iterdir()] == [".lock"]
 
 
-def test_a_living_process_keeps_its_claim_and_a_killed_one_loses_it(tmp_path: Path, held: int) -> None:
+def test_an_error_gives_the_lock_back(tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError), run_lock(tmp_path):
+        raise ZeroDivisionError
+    assert is_free(tmp_path)
+
+
+def test_a_killed_process_loses_its_lock_and_a_living_one_not(tmp_path: Path, held: int) -> None:
     with pytest.raises(LockedError, match=f"process {held} on"), run_lock(tmp_path):
         pytest.fail("taken from a living process")
     os.kill(held, signal.SIGKILL)
     while owner(tmp_path):
         time.sleep(0.01)
-    assert (tmp_path / "claim.json").exists()
+    assert (tmp_path / "lock.json").exists()
     with run_lock(tmp_path):
         who = owner(tmp_path)
         assert who is not None
-        assert who["pid"] == os.getpid()
+        assert who.pid == os.getpid()
+
+
+def test_a_living_process_on_this_machine_may_be_silent(tmp_path: Path, held: int) -> None:
+    os.utime(tmp_path / "lock.json", (0, 0))
+    assert owner(tmp_path) is not None
+    assert not is_free(tmp_path)
 
 
 def test_a_number_that_was_given_to_another_process_is_no_owner(tmp_path: Path, held: int) -> None:
-    who = json.loads((tmp_path / "claim.json").read_text())
-    (tmp_path / "claim.json").write_text(json.dumps(who | {"born": "1"}))
+    who = Owner(**json.loads((tmp_path / "lock.json").read_text()))
+    write_lock(tmp_path, who, start_time="1")
     assert owner(tmp_path) is None
+    assert is_free(tmp_path)
 
 
-@pytest.mark.parametrize(("silent_for", "alive"), [(STALE_AFTER - 60, True), (STALE_AFTER + 60, False)])
-def test_an_owner_on_another_machine_lives_while_it_touches_its_claim(
-    tmp_path: Path, silent_for: float, alive: bool
+@pytest.mark.parametrize(("age", "lives"), [(0, True), (STALE_AFTER - 60, True), (LONG, False), (-LONG, False)])
+def test_an_owner_elsewhere_lives_while_it_touches_its_lock(tmp_path: Path, age: float, lives: bool) -> None:
+    write_lock(tmp_path, age=age)
+    assert (owner(tmp_path) is not None) == lives
+
+
+def test_a_number_of_this_machine_on_another_boot_is_elsewhere(tmp_path: Path, held: int) -> None:
+    """Host names and the numbers of processes repeat."""
+    who = Owner(**json.loads((tmp_path / "lock.json").read_text()))
+    write_lock(tmp_path, who, machine="another boot", start_time="1")
+    assert owner(tmp_path) is not None
+    assert not is_free(tmp_path)
+
+
+@pytest.mark.usefixtures("short_watch")
+@pytest.mark.parametrize("age", [LONG, -LONG], ids=["stale", "from the future"])
+def test_a_lock_that_nobody_touches_is_void(tmp_path: Path, age: float) -> None:
+    write_lock(tmp_path, age=age)
+    assert is_free(tmp_path)
+
+
+def touch(file: Path, age: float, write_anew: bool) -> None:
+    while True:
+        time.sleep(0.05)
+        if write_anew:
+            file.with_name("new").write_text(file.read_text())
+            file.with_name("new").replace(file)
+        age -= 0.05
+        os.utime(file, (time.time() - age,) * 2)
+
+
+@pytest.mark.parametrize(("age", "write_anew"), [(LONG, False), (-LONG, True)], ids=["clock behind", "clock ahead"])
+def test_a_lock_that_somebody_touches_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, age: float, write_anew: bool
 ) -> None:
-    file = tmp_path / "claim.json"
-    file.write_text(json.dumps({"host": "elsewhere", "pid": 1, "place": "elsewhere", "born": "1"}))
-    os.utime(file, (time.time() - silent_for,) * 2)
-    assert (owner(tmp_path) is not None) == alive
+    """However far two machines' clocks are apart."""
+    monkeypatch.setattr(lock, "WATCH", 5.0)
+    file = write_lock(tmp_path, age=age)
+    beating = fork.Process(target=touch, args=(file, age, write_anew), daemon=True)
+    beating.start()
+    try:
+        with pytest.raises(LockedError, match="process 1 on elsewhere"), run_lock(tmp_path):
+            pytest.fail("taken from a living process")
+    finally:
+        beating.kill()
+        beating.join()
 
 
-def compete(folder: Path, together: Barrier, won: Path) -> None:
-    together.wait()
+@pytest.mark.usefixtures("short_watch")
+def test_watching_is_announced(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = write_lock(tmp_path, age=LONG)
+    is_free(tmp_path)
+    assert str(file) in capsys.readouterr().out
+
+
+DEEP = b"[" * 100_000
+GARBAGE: list[bytes] = [b"[]", b"5", b"{}", b"null", b"\x80\xff", b"", b"{", b'"x"', b'{"pid": 1}', DEEP]
+WRONG = [{"pid": "1"}, {"pid": 0}, {"pid": 10**300}, {"pid": None}, {"since": "now"}, {"since": float("inf")}]
+WRONG += [{"since": float("nan")}, {"start_time": 1}, {"start_time": []}]
+GARBAGE += [json.dumps(ELSEWHERE._asdict() | wrong).encode() for wrong in WRONG]
+GARBAGE += [json.dumps(ELSEWHERE._asdict() | {"more": 1}).encode()]
+
+
+@pytest.mark.parametrize("content", GARBAGE, ids=range(len(GARBAGE)))
+def test_garbage_in_the_lock_binds_nobody(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "lock.json").write_bytes(content)
+    assert owner(tmp_path) is None
+    assert is_free(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [".lock"]
+
+
+@pytest.mark.parametrize("what", ["folder", "link to nothing", "link to itself"])
+def test_what_is_no_file_in_the_locks_place_binds_nobody(tmp_path: Path, what: str) -> None:
+    file = tmp_path / "lock.json"
+    if what == "folder":
+        (file / "deep").mkdir(parents=True)
+    else:
+        file.symlink_to("/nowhere" if what == "link to nothing" else file)
+    assert owner(tmp_path) is None
+    assert is_free(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [".lock"]
+
+
+def compete(folder: Path, start: Barrier, won: Path) -> None:
+    start.wait()
     try:
         with run_lock(folder):
             (won / str(os.getpid())).touch()
-            together.wait()  # until all others have been refused
+            start.wait()  # until all others have been refused
     except LockedError:
-        together.wait()
+        start.wait()
 
 
-def test_of_many_that_find_a_dead_owners_claim_one_takes_it_over(tmp_path: Path) -> None:
-    for attempt in range(5):
-        folder, won = tmp_path / f"cell{attempt}", tmp_path / f"won{attempt}"
+@pytest.mark.usefixtures("short_watch")
+def test_of_many_that_find_a_dead_owners_lock_one_takes_it(tmp_path: Path) -> None:
+    for attempt in range(3):
+        folder, won = tmp_path / f"run{attempt}", tmp_path / f"won{attempt}"
         folder.mkdir()
         won.mkdir()
-        dead = {"host": "elsewhere", "pid": 1, "place": "elsewhere", "born": "1"}
-        (folder / "claim.json").write_text(json.dumps(dead))
-        os.utime(folder / "claim.json", (0, 0))
-        together = fork.Barrier(6)
-        processes = [fork.Process(target=compete, args=(folder, together, won)) for _ in range(6)]
+        write_lock(folder, age=LONG)
+        start = fork.Barrier(6)
+        processes = [fork.Process(target=compete, args=(folder, start, won)) for _ in range(6)]
         for process in processes:
             process.start()
         for process in processes:
@@ -106,141 +214,48 @@ def test_of_many_that_find_a_dead_owners_claim_one_takes_it_over(tmp_path: Path)
         assert len(list(won.iterdir())) == 1
 
 
-def test_a_failure_leaves_its_traceback_and_the_next_start_takes_it_away(tmp_path: Path) -> None:
-    def fail() -> None:
-        raise FloatingPointError("the loss is nan")
-
-    with pytest.raises(FloatingPointError), leaving_traceback(tmp_path):
-        fail()
-    assert "in fail" in (tmp_path / "error.txt").read_text()
-    with leaving_traceback(tmp_path):
-        assert not (tmp_path / "error.txt").exists()
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_is_noted_once_and_a_second_one_acts_as_always(number: signal.Signals) -> None:
-    before = signal.getsignal(number)
-    with stop_signal() as stop:
-        assert stop() == 0
-        os.kill(os.getpid(), number)
-        assert stop() == number
-        assert signal.getsignal(number) == before
-    assert signal.getsignal(number) == before
+def test_an_owner_touches_its_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lock, "HEARTBEAT", 0.01)
+    with run_lock(tmp_path):
+        os.utime(tmp_path / "lock.json", (0, 0))
+        until = time.monotonic() + 30
+        while (tmp_path / "lock.json").stat().st_mtime == 0:
+            assert time.monotonic() < until
+            time.sleep(0.01)
 
 
-def test_a_handler_of_somebody_else_is_left_alone() -> None:
-    before = signal.signal(signal.SIGTERM, lambda *_: None)
-    try:
-        theirs = signal.getsignal(signal.SIGTERM)
-        with stop_signal():
-            assert signal.getsignal(signal.SIGTERM) is theirs
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-def test_the_status_of_every_run_is_seen(tmp_path: Path) -> None:
-    cells = {name: tmp_path / f"runs/digits/resnet18/{name}/short-abc/seed0" for name in ("a", "b", "c", "d")}
-    for folder in cells.values():
-        folder.mkdir(parents=True)
-        (folder / "config.yaml").write_text("recipe: {epochs: 4}\n")
-    (cells["a"] / "metrics.json").write_text("{}")
-    (cells["a"] / "train.csv").write_text("epoch\n1\n2\n3\n4\n")
-    (cells["b"] / "error.txt").write_text("Traceback\nFloatingPointError: the loss is nan\n")
-    (cells["c"] / "train.csv").write_text("epoch\n1\n")
-    with run_lock(cells["d"]):
-        rows = states(tmp_path)
-    assert [(row.state, row.epochs_done, row.epochs) for row in rows] == [
-        ("done", 4, 4),
-        ("failed", 0, 4),
-        ("stopped", 1, 4),
-        ("running", 0, 4),
-    ]
-    assert rows[1].note == "FloatingPointError: the loss is nan"
-    assert table(rows).endswith("1 done, 1 running, 1 failed, 1 stopped")
-    assert rows[3].note.startswith("for 0 s, process ")
-
-
-def test_a_run_that_was_never_started_is_missing_and_still_is_when_it_was_looked_at(tmp_path: Path) -> None:
-    folder = tmp_path / "runs/digits/resnet18/ce/short-abc/seed0"
-    row = state_of(folder, tmp_path, done=False)
-    assert (row.state, row.epochs_done, row.note) == ("missing", 0, "the same command starts it")
-    assert table([row]).endswith("0 done, 0 running, 0 failed, 0 stopped, 1 missing")
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_running_cell_tells_since_when_and_other_files_do_not_change_that(tmp_path: Path) -> None:
-    folder = tmp_path / "runs/digits/resnet18/ce/short-abc/seed0"
-    before = time.time()
-    with run_lock(folder):
-        who = owner(folder)
-        assert who is not None
-        assert before <= who["since"] <= time.time()
-        (folder / "claim.json").write_text(json.dumps(who | {"since": who["since"] - 600}))
-        row = state_of(folder, tmp_path, done=False)
-    assert (row.state, row.note) == ("running", f"for 10 min, process {who['pid']} on {who['host']}")
-
-
-@pytest.mark.parametrize(
-    ("seconds", "words"), [(0, "0 s"), (119, "119 s"), (120, "2 min"), (7199, "119 min"), (7200, "2 h")]
-)
-def test_durations_in_words(seconds: float, words: str) -> None:
-    assert duration(seconds) == words
-
-
-@pytest.mark.parametrize("content", [b"recipe: [", b"\xff", b"- 1", b"recipe: 3", b""])
-def test_a_configuration_that_cannot_be_read_hides_no_other_run(tmp_path: Path, content: bytes) -> None:
-    folder = tmp_path / "runs/digits/resnet18/ce/short-abc/seed0"
-    folder.mkdir(parents=True)
-    (folder / "config.yaml").write_bytes(content)
-    (folder / "error.txt").write_bytes(b"\xff\n")
-    assert [(row.state, row.epochs) for row in states(tmp_path)] == [("failed", 0)]
+def test_who_lost_its_lock_neither_touches_nor_removes_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lock, "HEARTBEAT", 0.01)
+    with run_lock(tmp_path):
+        file = write_lock(tmp_path)
+        os.utime(file, (0, 0))
+        time.sleep(0.1)
+        assert file.stat().st_mtime == 0
+    assert file.exists()
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 def test_a_folder_that_is_not_for_writing_is_named(tmp_path: Path) -> None:
     tmp_path.chmod(0o555)
-    with pytest.raises(UnwritableError, match=r"cannot write .*Permission denied"), run_lock(tmp_path / "cell"):
-        pytest.fail("claimed")
+    with pytest.raises(UnwritableError, match=r"cannot write .*Permission denied"), run_lock(tmp_path / "run"):
+        pytest.fail("locked")
     tmp_path.chmod(0o755)
 
 
 def test_a_file_in_the_folders_place_is_named(tmp_path: Path) -> None:
     (tmp_path / "results").touch()
     says = f"cannot write {tmp_path}/results/.*Not a directory"
-    with pytest.raises(UnwritableError, match=says), run_lock(tmp_path / "results" / "cell"):
-        pytest.fail("claimed")
+    with pytest.raises(UnwritableError, match=says), run_lock(tmp_path / "results" / "run"):
+        pytest.fail("locked")
     with pytest.raises(UnwritableError, match="cannot write"):
         check_writable(tmp_path / "results" / "runs")
 
 
 def test_only_workers_of_this_process_are_its_workers(tmp_path: Path, held: int) -> None:
     assert run_by_workers([tmp_path, tmp_path / "none"]) == {(held, tmp_path)}
-    who = json.loads((tmp_path / "claim.json").read_text())
-    (tmp_path / "claim.json").write_text(json.dumps(who | {"place": "elsewhere"}))
+    who = Owner(**json.loads((tmp_path / "lock.json").read_text()))
+    write_lock(tmp_path, who, machine="another boot")
     assert owner(tmp_path) is not None  # a process of the same number on another machine
     assert run_by_workers([tmp_path]) == set()
     with run_lock(tmp_path / "mine"):
         assert run_by_workers([tmp_path / "mine"]) == set()
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_outside_of_a_training_a_signal_ends_the_process_after_its_workers(number: signal.Signals) -> None:
-    before = signal.getsignal(number)
-    worker = fork.Process(target=time.sleep, args=(60,))
-    worker.start()
-    assert worker.pid is not None
-    pid = worker.pid
-
-    def train_and_then_wait() -> None:
-        with stop_signal() as stop:  # which takes its place meanwhile
-            os.kill(os.getpid(), number)
-            assert stop() == number
-            assert worker.is_alive()
-        os.kill(os.getpid(), number)
-        time.sleep(60)
-
-    with pytest.raises(SystemExit) as end, ending(lambda: {(pid, "cell")} if worker.is_alive() else set()):
-        train_and_then_wait()
-    assert end.value.code == 128 + number
-    assert worker.exitcode == -signal.SIGTERM
-    assert signal.getsignal(number) == before

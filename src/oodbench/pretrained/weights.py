@@ -8,12 +8,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import safetensors.torch
 import torch
+from safetensors import SafetensorError
 from torch import Tensor
 
 from oodbench.model import Classifier
 from oodbench.storage import load_arrays
 
+HEADER = 1000  # bytes in which a file of ours names its metadata
 NESTED = ("state_dict", "net", "model")  # where training scripts put it, beside an optimizer and an epoch
 
 
@@ -44,12 +47,13 @@ def load_pretrained(path: Path, model: Classifier) -> str:
 
 def stored_weights(path: Path, data: bytes) -> Mapping[str, Tensor]:
     """Return {name: tensor} of a file's content. Raises ValueError where it is no file of weights."""
-    if path.suffix == ".safetensors":
-        arrays, _ = load_arrays(path)
-        return {name: torch.from_numpy(array) for name, array in arrays.items()}
+    if path.suffix == ".safetensors" and b'"oodbench"' in data[:HEADER]:  # ours has a checksum
+        return {name: torch.from_numpy(array) for name, array in load_arrays(path)[0].items()}
     try:
+        if path.suffix == ".safetensors":
+            return safetensors.torch.load(data)
         stored = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, ValueError) as error:
+    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, ValueError, SafetensorError) as error:
         raise ValueError(f"{path} is no file of tensors alone; save the network's state_dict() to it") from error
     return weights_in(path, stored)
 

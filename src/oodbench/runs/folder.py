@@ -25,6 +25,7 @@ from oodbench.storage import (
     arrays_checksum,
     checksum,
     load_arrays,
+    naming_unwritable,
     read_json,
     save_arrays,
     write_atomic,
@@ -89,9 +90,11 @@ class RunFolder(RunPaths):
 
     def check_train_digest(self, digest: str) -> None:
         """Raise DataChangedError where an earlier start of this run saw other training images."""
-        if self.training.exists():
-            with contextlib.suppress(ForeignFileError):
-                check_same_images(self.training, self.read_training()["train_digest"], digest)
+        try:
+            seen = self.read_training()["train_digest"]
+        except ValueError:  # missing, damaged or another run's: `read_weights` warns, and it is made again
+            return
+        check_same_images(self.training, seen, digest)
 
     # what the network says of a set
 
@@ -195,14 +198,15 @@ class RunFolder(RunPaths):
 
     def remove_numbers(self) -> None:
         """Remove what other weights were measured by: the record first, then resamples and outputs."""
-        self.metrics.unlink(missing_ok=True)
+        _remove_file(self.metrics)
         for file in self.path.glob("resamples*.safetensors"):
             file.unlink()
         shutil.rmtree(self.path / "outputs", ignore_errors=True)
 
     def remove_all(self) -> None:
         """Remove everything that earlier starts have written, the record first; the lock stays."""
-        self.metrics.unlink(missing_ok=True)
+        if self.metrics.is_file():
+            self.metrics.unlink()
         for path in self.path.iterdir() if self.path.exists() else ():
             if path.name not in LOCK_FILES:
                 shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
@@ -210,13 +214,13 @@ class RunFolder(RunPaths):
     def remove_stale(self) -> None:
         """Remove halves of files that a killed process left. Only for the process that holds the run's lock."""
         for path in self.path.glob(".*"):
-            if path.name not in LOCK_FILES:
+            if path.name not in LOCK_FILES and not path.is_dir():
                 path.unlink()
 
     @contextmanager
     def recording_errors(self) -> Iterator[None]:
         """Write error.txt where the block raises: the sentence first, then the traceback. Remove an earlier one."""
-        self.error.unlink(missing_ok=True)
+        _remove_file(self.error)
         try:
             yield
         except Exception as error:
@@ -224,6 +228,12 @@ class RunFolder(RunPaths):
                 sentence = " ".join(f"{type(error).__name__}: {error}".split())
                 write_atomic(self.error, f"{sentence}\n\n{traceback.format_exc()}")
             raise
+
+
+def _remove_file(path: Path) -> None:
+    """Remove a file if it is there. Raises UnwritableError, naming it, where it is a folder or cannot be removed."""
+    with naming_unwritable(path):
+        path.unlink(missing_ok=True)
 
 
 def check_same_images(file: Path, seen: str, now: str) -> None:
@@ -245,7 +255,7 @@ def open_run(path: Path) -> tuple[RunFolder, Config]:
     path = path.absolute()
     try:
         folder = RunFolder(path.parents[5], identify(config))
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, AttributeError, IndexError) as error:
         raise ValueError(f"{file} is not the configuration of a run: {type(error).__name__} {error}") from error
     if folder.path != path:
         raise ValueError(f"{file} is the configuration of {folder.run.place}, not of this folder")

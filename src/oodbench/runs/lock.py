@@ -9,6 +9,7 @@ lock of its own, so that of two processes that find a dead owner's lock one take
 import contextlib
 import fcntl
 import json
+import math
 import multiprocessing
 import os
 import shutil
@@ -90,9 +91,9 @@ def _read(file: Path) -> Owner | None:
     """Return what the file says; None where it is missing or no lock, which then binds nobody."""
     try:
         who = Owner(**json.loads(file.read_text("utf-8")))
-        known = isinstance(who.start_time, str | None)
-        return who if isinstance(who.pid, int) and isinstance(who.since, float) and known else None
-    except (OSError, ValueError, TypeError):
+        known = isinstance(who.start_time, str | None) and 0 < who.pid < 2**31 and math.isfinite(who.since)
+        return who if known else None
+    except (OSError, ValueError, TypeError, RecursionError):
         return None
 
 

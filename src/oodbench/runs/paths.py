@@ -17,7 +17,7 @@ results/runs/<dataset>/<backbone>/<loss>/<recipe>-<hash>/seed<n>/
 
 from pathlib import Path
 
-from oodbench.runs.identity import RunId
+from oodbench.runs.identity import RunId, check_name
 
 LOCK_FILES = ("lock.json", ".lock")
 RESAMPLES = r"resamples-[\w-]+\.safetensors"
@@ -60,10 +60,10 @@ class RunPaths:
         return self.path / "error.txt"
 
     def outputs(self, name: str) -> Path:
-        return self.path / "outputs" / f"{name}.safetensors"
+        return self.path / "outputs" / f"{check_name('set', name)}.safetensors"
 
     def scores(self, detector: str, name: str) -> Path:
-        return self.path / "outputs" / detector / f"{name}.safetensors"
+        return self.path / "outputs" / check_name("detector", detector) / f"{check_name('set', name)}.safetensors"
 
 
 def run_folders(results_dir: Path) -> list[Path]:

@@ -8,7 +8,7 @@ them still hold.
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from oodbench.runs.identity import Config, without_places
+from oodbench.runs.identity import Config, check_name, without_places
 from oodbench.storage import Arrays
 
 Record = dict[str, Any]
@@ -26,10 +26,16 @@ class Request(NamedTuple):
 
 
 def requested(config: Config) -> Request:
-    """Return what a resolved configuration asks for. Raises ValueError where two detectors have one name."""
+    """Return what a resolved configuration asks for.
+
+    Raises ValueError where two detectors have one name, or one or a set has a name that no file can have.
+    """
     of_outputs, of_network = config["detector"], config.get("image_detector", {})
     if both := sorted(of_outputs.keys() & of_network.keys()):
         raise ValueError(f"{', '.join(both)}: a detector and an image detector have this name")
+    for part in ("ood", "detector", "image_detector"):
+        for name in config.get(part, {}):
+            check_name(part, name)
     validation = without_places(config.get("validation", {}))
     validation = {key: value for key, value in validation.items() if key != "objective"}
     return Request(

@@ -17,12 +17,13 @@ from typing import Any, NamedTuple
 import torch
 
 from oodbench.runs.folder import check_same_images
-from oodbench.storage import regular, write_atomic
+from oodbench.storage import naming_unwritable, regular, write_atomic
 from oodbench.training.distributed import all_reduce_max, rank
 from oodbench.training.loop import TrainState
 from oodbench.training.means import Row
 
 FORMAT = b"oodbench checkpoint 2\n"  # the next number when TrainState or Source changes
+UNPICKLING = (pickle.UnpicklingError, RuntimeError, EOFError, LookupError, TypeError, ValueError, AttributeError)
 MINUTE = 60.0  # s, between two checkpoints amid an epoch
 
 
@@ -91,7 +92,8 @@ def save_checkpoint(path: Path, state: TrainState, source: Source) -> None:
     if path.exists():
         with contextlib.suppress(ValueError):  # a damaged one must not push out the one before it, which is good
             _content(path)
-            path.replace(previous(path))
+            with naming_unwritable(previous(path)):
+                path.replace(previous(path))
     write_atomic(path, FORMAT + hashlib.sha256(content).digest() + content)
 
 
@@ -120,7 +122,15 @@ def read_checkpoint(path: Path) -> tuple[Source, TrainState]:
     try:
         stored: dict[str, Any] = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
         return Source(**stored["source"]), TrainState(**stored["state"])
-    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, TypeError) as error:
+    except (
+        pickle.UnpicklingError,
+        RuntimeError,
+        EOFError,
+        LookupError,
+        TypeError,
+        ValueError,
+        AttributeError,
+    ) as error:
         raise ValueError(f"{path} is no checkpoint: {type(error).__name__}") from error
 
 

@@ -1,0 +1,522 @@
+"""A run's folder: nothing in it is ever half written, and every file is used for its own run and weights alone."""
+
+import os
+import shutil
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from helpers.config import configuration
+
+from oodbench.outputs import Outputs
+from oodbench.runs.folder import DataChangedError, ForeignFileError, RunFolder, epochs_done, open_run, run_folders
+from oodbench.storage import UnwritableError, load_arrays, read_json, save_arrays, write_json
+
+WEIGHTS = {"layer": np.arange(6, dtype="f4").reshape(2, 3), "counter": np.array(3)}
+OUTPUTS = Outputs(
+    np.arange(12, dtype="f4").reshape(4, 3)[:, ::-1],  # not contiguous
+    np.ones((4, 2), dtype="f4"),
+    np.full((4, 2), np.log(0.5)),
+    np.array([1e-300, 1, 1 + 1e-15, -1]),
+    np.array([0, 1, -1, 0]),
+)
+RECORD: dict[str, Any] = {"accuracy": 0.5, "ood": {}, "not_applicable": {}, "provenance": {}}
+RESAMPLES = {"accuracy": np.array([0.4, 0.6])}
+
+
+def trained(results: Path, seed: int = 0, **values: Any) -> RunFolder:
+    """Return the folder of a run that is trained."""
+    folder = RunFolder.of(configuration(seed=seed, results_dir=str(results), **values))
+    folder.write_training({"precision": "fp32"}, WEIGHTS, "digest")
+    folder.write_weights(WEIGHTS)
+    return folder
+
+
+def left(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+
+
+def test_looking_for_a_folder_does_not_make_it(tmp_path: Path) -> None:
+    folder = RunFolder.of(configuration(results_dir=str(tmp_path)))
+    assert folder.path == tmp_path / "runs" / folder.run.place
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_written_configuration_is_the_resolved_one(tmp_path: Path) -> None:
+    config = configuration(results_dir=str(tmp_path))
+    folder = RunFolder.of(config)
+    folder.write_config(config)
+    assert yaml.safe_load(folder.config.read_text()) == config
+    assert "${" not in folder.config.read_text()
+    opened, read = open_run(folder.path)
+    assert (opened.path, opened.run, read) == (folder.path, folder.run, config)
+
+
+def test_the_history_is_a_line_an_epoch_that_names_the_run(tmp_path: Path) -> None:
+    folder = RunFolder.of(configuration(results_dir=str(tmp_path)))
+    rows = [{"epoch": 1, "loss": 2.5, "accuracy": float("nan")}, {"epoch": 2, "loss": 0.123456789, "accuracy": 1}]
+    folder.write_history(rows)
+    name = str(folder.run)
+    assert folder.history.read_text() == f"run,epoch,loss,accuracy\n{name},1,2.5,nan\n{name},2,0.123457,1\n"
+    assert epochs_done(folder.history) == 2
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff", b"\xff\n\xfe\n"])
+def test_epochs_of_a_history_that_is_none_are_counted(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "train.csv").write_bytes(content)
+    assert epochs_done(tmp_path / "train.csv") == max(0, content.count(b"\n") - 1)
+    assert epochs_done(tmp_path) == epochs_done(tmp_path / "gone") == 0
+
+
+def test_a_trained_run_gives_its_weights_back(tmp_path: Path) -> None:
+    folder = trained(tmp_path)
+    weights = folder.read_weights()
+    assert weights is not None
+    assert weights["counter"].shape == ()
+    np.testing.assert_array_equal(weights["layer"], WEIGHTS["layer"])
+    assert folder.read_training() == {
+        "run": str(folder.run),
+        "weights": folder.read_training()["weights"],
+        "train_digest": "digest",
+        "precision": "fp32",
+    }
+
+
+def test_outputs_survive_their_file_to_the_bit(tmp_path: Path) -> None:
+    folder = trained(tmp_path)
+    folder.write_outputs("test", OUTPUTS, "digest")
+    stored = folder.read_outputs("test", "digest")
+    assert stored is not None
+    for ours, theirs in zip(OUTPUTS, stored, strict=True):
+        assert ours.dtype == theirs.dtype
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_outputs_of_other_images_are_none(tmp_path: Path) -> None:
+    folder = trained(tmp_path)
+    assert folder.read_outputs("test", "digest") is None
+    folder.write_outputs("test", OUTPUTS, "digest")
+    assert folder.read_outputs("test", "another") is None
+    assert folder.read_outputs("test") is not None
+
+
+@pytest.mark.parametrize("share", [0, 0.01, 0.5, 0.999])
+def test_truncated_outputs_are_named(tmp_path: Path, share: float) -> None:
+    folder = trained(tmp_path)
+    folder.write_outputs("test", OUTPUTS, "digest")
+    whole = folder.outputs("test").read_bytes()
+    folder.outputs("test").write_bytes(whole[: int(share * len(whole))])
+    with pytest.raises(ValueError, match=r"test\.safetensors is damaged"):
+        folder.read_outputs("test", "digest")
+
+
+def test_arrays_that_are_no_outputs_are_named(tmp_path: Path) -> None:
+    folder = trained(tmp_path)
+    save_arrays(folder.outputs("test"), WEIGHTS, run=str(folder.run), weights=folder.read_training()["weights"])
+    with pytest.raises(ValueError, match="not the outputs of a network"):
+        folder.read_outputs("test")
+
+
+def test_scores_are_found_by_what_they_depend_on(tmp_path: Path) -> None:
+    folder = trained(tmp_path)
+    folder.write_scores("odin", "test", np.array([1.0, 2.0]), settings="a", digest="b")
+    stored = folder.read_scores("odin", "test", settings="a", digest="b")
+    assert stored is not None
+    assert stored.tolist() == [1, 2]
+    assert folder.read_scores("odin", "test", settings="other", digest="b") is None
+    assert folder.read_scores("odin", "noise", settings="a", digest="b") is None
+    assert folder.read_scores("gram", "test", settings="a", digest="b") is None
+
+
+@pytest.mark.parametrize("name", ["../../up", "a/b", "", ".hidden", "=x"])
+def test_no_set_and_no_detector_leaves_the_folder(tmp_path: Path, name: str) -> None:
+    folder = trained(tmp_path)
+    with pytest.raises(ValueError, match="set="):
+        folder.write_outputs(name, OUTPUTS, "digest")
+    for detector, of in (("odin", name), (name, "test")):
+        with pytest.raises(ValueError, match="(set|detector)="):
+            folder.write_scores(detector, of, np.ones(2))
+    assert left(tmp_path) == {str((folder.path / file).relative_to(tmp_path)) for file in left(folder.path)}
+
+
+# ---- files of another run
+
+
+def everything(folder: RunFolder) -> None:
+    """Write every kind of file."""
+    folder.write_outputs("test", OUTPUTS, "digest")
+    folder.write_scores("odin", "test", np.ones(4))
+    folder.write_record(RECORD, RESAMPLES)
+
+
+READERS: dict[str, Callable[[RunFolder], Any]] = {
+    "training.json": lambda folder: folder.read_training(),
+    "outputs/test.safetensors": lambda folder: folder.read_outputs("test"),
+    "outputs/odin/test.safetensors": lambda folder: folder.read_scores("odin", "test"),
+}
+WARNED: dict[str, Callable[[RunFolder], Any]] = {
+    "model.safetensors": lambda folder: folder.read_weights(),
+    "training.json": lambda folder: folder.read_weights(),
+    "metrics.json": lambda folder: folder.read_record(),
+}
+OTHERS = [{"seed": 4}, {"recipe__optimizer__lr": 0.5}, {"name__loss": "mine"}]
+
+
+@pytest.fixture(params=OTHERS, ids=lambda values: next(iter(values)))
+def swapped(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[RunFolder, Path]:
+    """A run, and the folder of another one with files of the same names."""
+    mine, theirs = trained(tmp_path), trained(tmp_path, **request.param)
+    everything(mine)
+    everything(theirs)
+    return mine, theirs.path
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_a_file_of_another_run_is_an_error(swapped: tuple[RunFolder, Path], name: str) -> None:
+    folder, other = swapped
+    assert READERS[name](folder) is not None
+    shutil.copy(other / name, folder.path / name)
+    with pytest.raises(ForeignFileError, match=rf"{folder.path / name} belongs to run .*, this folder to {folder.run}"):
+        READERS[name](folder)
+
+
+@pytest.mark.parametrize("name", WARNED)
+def test_a_file_of_another_run_counts_as_none(swapped: tuple[RunFolder, Path], name: str) -> None:
+    folder, other = swapped
+    shutil.copy(other / name, folder.path / name)
+    with pytest.warns(UserWarning, match=f"{name} belongs to run .*, this folder to {folder.run}"):
+        assert WARNED[name](folder) is None
+
+
+def test_resamples_of_another_run_are_not_used(swapped: tuple[RunFolder, Path]) -> None:
+    folder, other = swapped
+    record = folder.read_record()
+    assert record is not None
+    (theirs,) = other.glob("resamples-*")
+    shutil.copy(theirs, folder.path / record["resamples"]["file"])
+    with pytest.warns(UserWarning, match="resamples not used: .* belongs to run"):
+        assert folder.read_resamples(record) == {}
+
+
+def test_a_copied_folder_is_no_run_of_its_own(tmp_path: Path) -> None:
+    folder = trained(tmp_path)
+    everything(folder)
+    folder.write_config(configuration(results_dir=str(tmp_path)))
+    copy = folder.path.with_name("seed4")
+    shutil.copytree(folder.path, copy)
+    with pytest.raises(ValueError, match="is the configuration of .*/seed0, not of this folder"):
+        open_run(copy)
+    other = RunFolder.of(configuration(seed=4, results_dir=str(tmp_path)))
+    assert other.path == copy
+    with pytest.warns(UserWarning, match="belongs to run"):
+        assert (other.read_record(), other.read_weights()) == (None, None)
+
+
+def test_outputs_of_other_weights_are_an_error(tmp_path: Path) -> None:
+    folder = trained(tmp_path)
+    everything(folder)
+    folder.write_training({}, WEIGHTS | {"counter": np.array(4)}, "digest")
+    for read in (lambda: folder.read_outputs("test"), lambda: folder.read_scores("odin", "test")):
+        with pytest.raises(ForeignFileError, match=r"was computed with other weights than those of .*training\.json"):
+            read()
+    with pytest.warns(UserWarning, match="holds other weights than"):
+        assert folder.read_weights() is None
+
+
+def test_other_training_images_are_an_error_that_says_both(tmp_path: Path) -> None:
+    folder = trained(tmp_path)
+    folder.check_train_digest("digest")
+    with pytest.raises(DataChangedError, match=r"digest another, but .*training\.json .* digest digest; restore"):
+        folder.check_train_digest("another")
+
+
+@pytest.mark.parametrize("content", [None, b"", b"{}", b'{"run": "', b"\xff"])
+def test_a_training_record_that_is_unusable_stops_no_start(tmp_path: Path, content: bytes | None) -> None:
+    folder = trained(tmp_path)
+    folder.training.unlink() if content is None else folder.training.write_bytes(content)
+    folder.check_train_digest("another")
+    with pytest.warns(UserWarning, match="weights are restored from the checkpoint: .*training"):
+        assert folder.read_weights() is None
+
+
+# ---- the record and its resamples
+
+
+def test_a_record_names_run_weights_and_resamples(tmp_path: Path) -> None:
+    folder = trained(tmp_path)
+    folder.write_record(RECORD, RESAMPLES)
+    record = folder.read_record()
+    assert record is not None
+    assert (record["run"], record["config_hash"], record["seed"]) == (str(folder.run), folder.run.hash, 0)
+    assert record["weights"] == folder.read_training()["weights"]
+    (file,) = folder.path.glob("resamples-*.safetensors")
+    assert record["resamples"] == {"file": file.name, "numbers": load_arrays(file)[1]["numbers"]}
+    assert folder.read_resamples(record)["accuracy"].tolist() == [0.4, 0.6]
+
+
+@pytest.mark.parametrize("writer", ["save_arrays", "write_json"])
+def test_a_death_between_record_and_resamples_loses_neither(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, writer: str
+) -> None:
+    """Before or after the first of the two files is written, the old pair stands."""
+    folder = trained(tmp_path)
+    folder.write_record(RECORD, RESAMPLES)
+
+    def die(*args: Any, **kwargs: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(f"oodbench.runs.folder.{writer}", die)
+        with pytest.raises(KeyboardInterrupt):
+            folder.write_record(RECORD | {"accuracy": 0.75}, {"accuracy": np.array([0.7, 0.8])})
+    record = folder.read_record()
+    assert record is not None
+    assert record["accuracy"] == 0.5
+    assert folder.read_resamples(record)["accuracy"].tolist() == [0.4, 0.6]
+    folder.write_record(RECORD | {"accuracy": 0.75}, {"accuracy": np.array([0.7, 0.8])})
+    assert len(list(folder.path.glob("resamples-*"))) == 1
+
+
+def test_a_death_before_old_resamples_go_leaves_the_new_pair(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = trained(tmp_path)
+    folder.write_record(RECORD, RESAMPLES)
+
+    def die(path: Path, missing_ok: bool = False) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", die)
+        with pytest.raises(KeyboardInterrupt):
+            folder.write_record(RECORD | {"accuracy": 0.75}, {"accuracy": np.array([0.7, 0.8])})
+    record = folder.read_record()
+    assert record is not None
+    assert folder.read_resamples(record)["accuracy"].tolist() == [0.7, 0.8]
+
+
+def test_resamples_of_other_numbers_are_not_used(tmp_path: Path) -> None:
+    folder = trained(tmp_path)
+    folder.write_record(RECORD, RESAMPLES)
+    before = folder.read_record()
+    (file,) = folder.path.glob("resamples-*")
+    kept = file.read_bytes()
+    folder.write_record(RECORD | {"accuracy": 0.75}, RESAMPLES)
+    record = folder.read_record()
+    assert record is not None
+    assert before is not None
+    (folder.path / record["resamples"]["file"]).write_bytes(kept)
+    with pytest.warns(UserWarning, match="holds the resamples of other numbers"):
+        assert folder.read_resamples(record) == {}
+    assert folder.read_resamples(before) == {}  # whose file is gone
+
+
+@pytest.mark.parametrize("content", [b"", b"x" * 200])
+def test_damaged_resamples_are_not_used(tmp_path: Path, content: bytes) -> None:
+    folder = trained(tmp_path)
+    folder.write_record(RECORD, RESAMPLES)
+    record = folder.read_record()
+    assert record is not None
+    (folder.path / record["resamples"]["file"]).write_bytes(content)
+    with pytest.warns(UserWarning, match="resamples not used"):
+        assert folder.read_resamples(record) == {}
+
+
+DAMAGED = [b"", b'{"accuracy": 0.5, "oo', b"\xff\xfe\x00", b"{}", b"[]", b"null", b'{"ood": {}}', b"[" * 100_000]
+
+
+@pytest.mark.parametrize("content", DAMAGED, ids=range(len(DAMAGED)))
+def test_a_damaged_record_is_named_and_written_again(tmp_path: Path, content: bytes) -> None:
+    folder = trained(tmp_path)
+    folder.metrics.write_bytes(content)
+    with pytest.warns(UserWarning, match=r"numbers are computed again: .*metrics\.json.*repeat"):
+        assert folder.read_record() is None
+    assert folder.metrics.read_bytes() == content
+    folder.write_record(RECORD, RESAMPLES)
+    record = folder.read_record()
+    assert record is not None
+    assert record["accuracy"] == 0.5
+
+
+def test_a_record_that_was_edited_is_not_used(tmp_path: Path) -> None:
+    folder = trained(tmp_path)
+    folder.write_record(RECORD, RESAMPLES)
+    folder.metrics.write_text(folder.metrics.read_text().replace("0.5", "0.9"))
+    with pytest.warns(UserWarning, match="was altered, its sha256 does not agree"):
+        assert folder.read_record() is None
+
+
+def test_what_is_not_there_is_none(tmp_path: Path) -> None:
+    folder = RunFolder.of(configuration(results_dir=str(tmp_path)))
+    assert (folder.read_record(), folder.read_weights(), folder.read_outputs("test")) == (None, None, None)
+    assert folder.read_resamples({}) == {}
+
+
+# ---- removing
+
+
+def test_numbers_of_other_weights_go_and_the_training_stays(tmp_path: Path) -> None:
+    folder = trained(tmp_path)
+    everything(folder)
+    folder.remove_numbers()
+    assert left(folder.path) == {"training.json", "model.safetensors"}
+    folder.remove_numbers()
+
+
+def test_halves_of_files_go_and_the_locks_stay(tmp_path: Path) -> None:
+    folder = trained(tmp_path)
+    for name in (".checkpoint.pt.x8a", ".lock", "lock.json"):
+        (folder.path / name).touch()
+    (folder.path / ".mine").mkdir()
+    folder.remove_stale()
+    assert left(folder.path) == {".lock", "lock.json", "training.json", "model.safetensors"}
+    folder.remove_all()
+    assert left(folder.path) == {".lock", "lock.json"}
+
+
+def test_removing_a_run_removes_that_run_only(tmp_path: Path) -> None:
+    folder = RunFolder.of(configuration(results_dir=str(tmp_path)))
+    folder.remove_all()  # where nothing is, nothing happens
+    neighbour = trained(tmp_path, seed=1)
+    everything(trained(tmp_path))
+    everything(neighbour)
+    (tmp_path / "mine").mkdir()
+    (folder.path / "link").symlink_to(tmp_path / "mine")
+    folder.remove_all()
+    assert list(folder.path.iterdir()) == []
+    assert (tmp_path / "mine").exists()
+    assert neighbour.read_record() is not None
+
+
+def test_a_folder_in_the_place_of_a_file_is_named_in_one_line(tmp_path: Path) -> None:
+    folder = trained(tmp_path)
+    for file in (folder.metrics, folder.error):
+        file.mkdir()
+    says = r"^cannot write [^\n]*/{}: Is a directory; [^\n]*$"
+    with pytest.warns(UserWarning, match=r"metrics\.json is damaged"):
+        assert folder.read_record() is None
+    with pytest.raises(UnwritableError, match=says.format(r"metrics\.json")):
+        folder.write_record(RECORD, RESAMPLES)
+    with pytest.raises(UnwritableError, match=says.format(r"metrics\.json")):
+        folder.remove_numbers()
+    with pytest.raises(UnwritableError, match=says.format(r"error\.txt")), folder.recording_errors():
+        pytest.fail("began")
+    folder.remove_all()  # force=true
+    assert left(folder.path) == set()
+
+
+def test_a_folder_in_the_place_of_the_weights_counts_as_none(tmp_path: Path) -> None:
+    folder = trained(tmp_path)
+    folder.weights.unlink()
+    folder.weights.mkdir()
+    with pytest.warns(UserWarning, match=r"model\.safetensors is damaged"):
+        assert folder.read_weights() is None
+    with pytest.raises(UnwritableError, match=r"model\.safetensors: Is a directory"):
+        folder.write_weights(WEIGHTS)
+
+
+# ---- errors
+
+
+def test_an_error_leaves_one_sentence_and_its_traceback(tmp_path: Path) -> None:
+    folder = trained(tmp_path)
+
+    def fail() -> None:
+        raise FloatingPointError("the loss is nan;\n  see ood.svhn\n")
+
+    with pytest.raises(FloatingPointError), folder.recording_errors():
+        fail()
+    first, blank, *rest = folder.error.read_text().splitlines()
+    assert (first, blank) == ("FloatingPointError: the loss is nan; see ood.svhn", "")
+    assert rest[0].startswith("Traceback")
+    assert any("in fail" in line for line in rest)
+
+
+def test_the_next_start_takes_the_error_away(tmp_path: Path) -> None:
+    folder = trained(tmp_path)
+    folder.error.write_text("old")
+    with folder.recording_errors():
+        assert not folder.error.exists()
+
+
+@pytest.mark.parametrize("stop", [KeyboardInterrupt, SystemExit])
+def test_a_stop_is_no_error(tmp_path: Path, stop: type[BaseException]) -> None:
+    folder = trained(tmp_path)
+    with pytest.raises(stop), folder.recording_errors():
+        raise stop
+    assert not folder.error.exists()
+
+
+def test_an_error_that_cannot_be_written_is_raised_itself(tmp_path: Path) -> None:
+    folder = trained(tmp_path)
+    with pytest.raises(FloatingPointError), folder.recording_errors():
+        folder.error.mkdir()
+        raise FloatingPointError("the loss is nan")
+
+
+# ---- a run that somebody else wrote
+
+
+def test_all_runs_below_a_results_folder_are_found(tmp_path: Path) -> None:
+    found = [trained(tmp_path, seed=seed).path for seed in (2, 0)]
+    (tmp_path / "runs/a/b/c/d").mkdir(parents=True)
+    (tmp_path / "runs/a/b/c/d/seed0").touch()
+    assert run_folders(tmp_path) == sorted(found)
+
+
+SPOILT: dict[str, Callable[[dict[str, Any]], Any]] = {
+    "names": lambda c: c | {"name": c["name"] | {"dataset": "../../x"}},
+    "formula": lambda c: c | {"name": c["name"] | {"loss": "=cmd()"}},
+    "slash": lambda c: c | {"name": c["name"] | {"loss": "a/b"}},
+    "no names": lambda c: c | {"name": 3},
+    "no seed": lambda c: {key: value for key, value in c.items() if key != "seed"},
+    "other seed": lambda c: c | {"seed": 1},
+    "big seed": lambda c: c | {"seed": 10**30},
+    "other loss": lambda c: c | {"loss": {"_target_": "os.system", "command": "true"}},
+    "other data": lambda c: c | {"dataset": []},
+    "date": lambda c: c | {"loss": {"when": date(2000, 1, 1)}},
+}
+
+
+@pytest.mark.parametrize("name", SPOILT)
+def test_a_configuration_of_another_folder_is_refused(tmp_path: Path, name: str) -> None:
+    config = configuration(results_dir=str(tmp_path))
+    folder = RunFolder.of(config)
+    folder.write_config(SPOILT[name](config))
+    with pytest.raises(ValueError, match=r"config\.yaml|name\.(dataset|loss)=|seed="):
+        open_run(folder.path)
+
+
+def test_a_configuration_outside_of_any_results_folder_is_refused(tmp_path: Path) -> None:
+    """The folder may lie so high that it has no results folder above it."""
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(configuration()))
+    with pytest.raises(ValueError, match=r"config\.yaml is"):
+        open_run(tmp_path)
+
+
+def test_a_results_folder_may_be_moved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = configuration(results_dir="elsewhere")
+    folder = trained(tmp_path / "here")
+    folder.write_config(config)
+    assert open_run(folder.path)[0].results_dir == tmp_path / "here"
+    monkeypatch.chdir(folder.path)
+    assert open_run(Path())[0].path == folder.path
+    (tmp_path / "link").symlink_to(tmp_path / "here")
+    assert open_run(tmp_path / "link" / "runs" / folder.run.place)[0].run == folder.run
+
+
+def test_a_file_that_is_written_is_read_by_everybody(tmp_path: Path) -> None:
+    folder = trained(tmp_path)
+    everything(folder)
+    assert {oct((folder.path / name).stat().st_mode & 0o777) for name in left(folder.path)} == {"0o644"}
+    assert os.access(folder.metrics, os.R_OK)
+
+
+def test_json_with_a_checksum_of_another_kind_is_refused(tmp_path: Path) -> None:
+    folder = trained(tmp_path)
+    write_json(folder.training, {"run": None})
+    with pytest.raises(ForeignFileError, match="belongs to run None"):
+        folder.read_training()
+    assert read_json(folder.training) == {"run": None}
