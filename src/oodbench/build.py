@@ -13,7 +13,7 @@ from oodbench.data.split import DataSplits, Split, data_splits
 from oodbench.model import Classifier, compile_backbone
 from oodbench.runs.identity import Config
 from oodbench.targets import make
-from oodbench.training.device import THREADS, disable_malloc_trim, pick_precision, provenance
+from oodbench.training.device import THREADS, disable_malloc_trim, pick_precision, provenance, use_precision
 from oodbench.training.recipe import Recipe
 
 
@@ -27,7 +27,7 @@ def build_model(config: Config, device: torch.device) -> tuple[Classifier, dict[
     data = config["dataset"]
     backbone = make(config["backbone"])
     objective = make(config["loss"], num_features=backbone.num_features, num_classes=data["num_classes"])
-    model = Classifier(backbone, objective, data["mean"], data["std"], precision)
+    model = Classifier(backbone, objective, data["mean"], data["std"], use_precision(precision))
     compile_backbone(model, config["compile"])
     settings = {key: config[key] for key in ("seed", "compile", "devices")}
     return model.to(device).to(memory_format=torch.channels_last), provenance(device, precision) | settings

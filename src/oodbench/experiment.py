@@ -41,10 +41,11 @@ from oodbench.targets import trusted
 from oodbench.training.batch_norm import estimate_batch_norm
 from oodbench.training.checkpoint import FileCheckpointer, Source, load_checkpoint
 from oodbench.training.device import (
-    PRECISIONS,
     THREADS,
     acquire_devices,
     pick_device,
+    pick_precision,
+    use_precision,
 )
 from oodbench.training.distributed import (
     broadcast_weights,
@@ -122,8 +123,8 @@ def load_or_train(job: Job, log: Log) -> None:
     if weights is None:
         weights = take_pretrained(job) if job.recipe is None else train(job, job.recipe, log)
     load_weights(job.model, weights)
-    precision = job.folder.read_training()["precision"]
-    job.model.precision = PRECISIONS.get(precision, job.model.precision)  # outputs of one run are of one precision
+    precision = pick_precision(job.folder.read_training()["precision"], job.model.mean.device)
+    job.model.precision = use_precision(precision)  # outputs of one run are of one precision
 
 
 def take_pretrained(job: Job) -> Arrays:
@@ -244,7 +245,8 @@ def reopen(folder: RunFolder, config: Config, objective: Objective) -> Job:
     weights, data = folder.read_weights(), config["dataset"]
     device = pick_device("auto")
     backbone = trusted(config["backbone"], "backbones")
-    model = Classifier(backbone, objective, data["mean"], data["std"], PRECISIONS[folder.read_training()["precision"]])
+    precision = use_precision(pick_precision(folder.read_training()["precision"], device))
+    model = Classifier(backbone, objective, data["mean"], data["std"], precision)
     load_weights(model, weights or {})
     model = model.to(device).to(memory_format=torch.channels_last)
     return Job(config, folder, model, None, open_data(config, partial(trusted, package="data")), {})

@@ -1,4 +1,4 @@
-"""A backbone without batch norm and dropout, which several processes train on a CPU as one does."""
+"""A backbone without batch norm and dropout, which several processes on a CPU train as one process does."""
 
 from torch import nn
 

@@ -1,4 +1,4 @@
-"""Tiny networks and recipes for tests of the training loop."""
+"""Tiny networks, recipes and checkpointers for tests of the training."""
 
 from collections.abc import Callable
 from copy import deepcopy
@@ -9,11 +9,14 @@ import numpy as np
 import torch
 from helpers.config import composed, names
 from hydra.utils import instantiate
-from torch import nn
+from torch import Tensor, nn
 
 from oodbench.losses.ce import CrossEntropy
+from oodbench.losses.objective import Objective
 from oodbench.model import Classifier
+from oodbench.training.checkpoint import Source
 from oodbench.training.loop import TrainState, fit
+from oodbench.training.means import Row
 from oodbench.training.recipe import Recipe, cosine
 
 RANDOM = np.random.default_rng(0)
@@ -35,6 +38,7 @@ RECIPE = Recipe(
 )
 LOSSES = [f"loss={name}" for name in names("loss")]
 LOSSES += ["loss=circle loss.variant=pairwise_global", "loss=halo loss.variant=notes"]
+SOURCE = Source("abc/seed0", "fp32", "0123456789ab")
 
 
 class Small(nn.Sequential):
@@ -48,6 +52,7 @@ class Small(nn.Sequential):
 
 
 def classifier(loss: str = "loss=ce", seed: int = 0, backbone: Callable[[], nn.Module] = Small) -> Classifier:
+    """Return a network with the loss that the command line describes."""
     torch.manual_seed(seed)
     network = backbone()
     objective = instantiate(composed(*loss.split()).loss, num_features=network.num_features, num_classes=CLASSES)
@@ -55,15 +60,29 @@ def classifier(loss: str = "loss=ce", seed: int = 0, backbone: Callable[[], nn.M
     return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
 
-def watched(objective: CrossEntropy) -> Classifier:
+def classifier_with(objective: Objective) -> Classifier:
+    """Return a network with this very objective."""
     torch.manual_seed(0)
     return Classifier(Small(), objective, [0.5] * 3, [0.25] * 3, torch.float32)
 
 
-class Told(NamedTuple):
-    """A keeper made of its answers."""
+class RecordingLoss(CrossEntropy):
+    """Cross-entropy that records its labels; `replaced` may give another value, with the true gradient."""
 
-    save: Callable[[TrainState], None]
+    def __init__(self, replaced: Callable[[int], float | None] = lambda call: None) -> None:
+        super().__init__(FEATURES, CLASSES, label_smoothing=0.0)
+        self.replaced, self.labels = replaced, list[list[int]]()
+
+    def loss(self, features: Tensor, labels: Tensor) -> Tensor:
+        value, other = super().loss(features, labels), self.replaced(len(self.labels))
+        self.labels.append(labels.tolist())
+        return value if other is None else value - value.detach() + other
+
+
+class FixedAnswers(NamedTuple):
+    """A checkpointer made of its answers."""
+
+    save: Callable[[TrainState], None] = lambda state: None
     stop: Callable[[], bool] = lambda: False
     due: Callable[[], bool] = lambda: False
 
@@ -71,13 +90,24 @@ class Told(NamedTuple):
 def train(
     model: Classifier, recipe: Recipe = RECIPE, seed: int = 0, resume: TrainState | None = None, **answers: Any
 ) -> list[TrainState]:
-    """What was saved."""
+    """Train on IMAGES; return the states that the checkpointer was given."""
     saved: list[TrainState] = []
-    answers.setdefault("save", lambda progress: saved.append(deepcopy(progress)))
-    fit(model, IMAGES, LABELS, recipe, seed, resume, Told(**answers))
+    answers.setdefault("save", lambda state: saved.append(deepcopy(state)))
+    fit(model, IMAGES, LABELS, recipe, seed, resume, FixedAnswers(**answers))
     return saved
 
 
-def numbers(history: list[dict[str, float]]) -> list[dict[str, float]]:
-    """Less what the clock says."""
+def without_times(history: list[Row]) -> list[Row]:
+    """Return the rows without what the clock measures."""
     return [{k: v for k, v in row.items() if k not in ("seconds", "images_per_second")} for row in history]
+
+
+def same(a: Any, b: Any) -> bool:
+    """Tell whether two nested states are equal to the bit, NaN equal to NaN."""
+    if isinstance(a, Tensor):
+        return a.dtype == b.dtype and torch.equal(a.nan_to_num(nan=-1e30), b.nan_to_num(nan=-1e30))
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(same(a[key], b[key]) for key in a)
+    if isinstance(a, list):
+        return len(a) == len(b) and all(map(same, a, b))
+    return bool(a == b or (a != a and b != b))

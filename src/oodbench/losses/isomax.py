@@ -31,9 +31,11 @@ class IsoMaxPlus(Objective):
         return -self.distance_scale.abs() * distance
 
     def log_probs(self, logits: Tensor) -> Tensor:
+        """(B, C) -> (B, K), log softmax(f)"""
         return logits.log_softmax(1)
 
     def ood_score(self, logits: Tensor) -> Tensor:
+        """(B, C) -> (B,), -max_k f_k"""
         return -logits.amax(1)
 
     def diagnostics(self, features: Tensor, labels: Tensor) -> dict[str, Tensor]:

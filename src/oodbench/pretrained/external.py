@@ -230,7 +230,7 @@ def import_external(external: External, config: Config, file: str, force: bool) 
 
 def _provenance(external: External, config: Config, file: str) -> dict[str, Any]:
     """Return what is known of the run: this project's version, and the file."""
-    here = provenance(torch.device("cpu"), torch.float32)
+    here = provenance(torch.device("cpu"), "fp32")
     facts = {key: here[key] for key in ("versions", "git_commit")}
     facts |= {"device": "external", "precision": config["precision"], "seed": config["seed"]}
     return facts | {"pretrained": {"file": file, "sha256": external.sha256}}

@@ -8,6 +8,7 @@ import contextlib
 import hashlib
 import io
 import pickle
+import struct
 import time
 import warnings
 from collections.abc import Callable
@@ -23,7 +24,10 @@ from oodbench.training.loop import TrainState
 from oodbench.training.means import Row
 
 FORMAT = b"oodbench checkpoint 2\n"  # the next number when TrainState or Source changes
-UNPICKLING = (pickle.UnpicklingError, RuntimeError, EOFError, LookupError, TypeError, ValueError, AttributeError)
+FOREIGN = (  # errors of torch.load, which names none, over altered and foreign content
+    *(pickle.UnpicklingError, RuntimeError, EOFError, LookupError, TypeError, ValueError),
+    *(AttributeError, AssertionError, struct.error),
+)
 MINUTE = 60.0  # s, between two checkpoints amid an epoch
 
 
@@ -122,15 +126,7 @@ def read_checkpoint(path: Path) -> tuple[Source, TrainState]:
     try:
         stored: dict[str, Any] = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
         return Source(**stored["source"]), TrainState(**stored["state"])
-    except (
-        pickle.UnpicklingError,
-        RuntimeError,
-        EOFError,
-        LookupError,
-        TypeError,
-        ValueError,
-        AttributeError,
-    ) as error:
+    except FOREIGN as error:
         raise ValueError(f"{path} is no checkpoint: {type(error).__name__}") from error
 
 

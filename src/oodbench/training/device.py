@@ -16,7 +16,7 @@ import torch
 from oodbench import __version__
 from oodbench.training.gpus import acquire_gpus
 
-PRECISIONS = {"bf16": torch.bfloat16, "fp32": torch.float32}
+PRECISIONS = {"bf16": torch.bfloat16, "fp32": torch.float32, "tf32": torch.float32}  # of the backbone's autocast
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of malloc.h
 THREADS = torch.get_num_threads()  # torch's own choice, to go back to after a job that had another
 
@@ -51,34 +51,65 @@ def disable_malloc_trim() -> None:
 def acquire_devices(name: str, runs_per_gpu: int, count: int) -> Iterator[list[torch.device]]:
     """Give `count` devices of that name: of several GPUs ones with room, of a CPU the same one again.
 
-    A GPU that is named by its number is taken as it is. Raises ValueError where there are not so many.
+    A GPU that is named by its number is taken without a lock. The first GPU becomes torch's current device. Raises
+    ValueError where there are not so many.
     """
     device = pick_device(name)
     if count < 1 or (count > 1 and (device.type, device.index) not in (("cuda", None), ("cpu", None))):
         raise ValueError(f"devices={count} device={name}: a number from 1 on is needed, and above 1 device=cuda or cpu")
-    if device.type != "cuda" or device.index is not None:
+    if device.type != "cuda":
         yield [device] * count
+        return
+    if device.index is not None:
+        torch.cuda.set_device(device.index)
+        yield [device]
         return
     gpus = [str(getattr(torch.cuda.get_device_properties(i), "uuid", i)) for i in range(torch.cuda.device_count())]
     with acquire_gpus(gpus, runs_per_gpu, count) as indices:
         torch.cuda.empty_cache()  # of an earlier run in this process
+        torch.cuda.set_device(indices[0])  # else torch.compile and whatever asks for "cuda" use GPU 0
         yield [torch.device("cuda", index) for index in indices]
 
 
-def pick_precision(name: str, device: torch.device) -> torch.dtype:
-    """Return the named precision; auto: bf16 where the device computes in it, else fp32.
+def pick_precision(name: str, device: torch.device) -> str:
+    """Return the name of the backbone's precision; auto: bf16 where the device computes in it, else fp32.
 
-    CUDA computes in bf16 since Ampere, CPUs with AMX or AVX512-BF16. Raises ValueError for another name.
+    CUDA computes in bf16 since Ampere, CPUs with AMX or AVX512-BF16. Raises ValueError for another name, and for tf32
+    on a device without it.
     """
-    if name in PRECISIONS:
-        return PRECISIONS[name]
-    if name != "auto":
+    if name not in ("auto", *PRECISIONS):
         raise ValueError(f"precision={name} is not available; available: auto, {', '.join(PRECISIONS)}")
+    if name == "tf32" and not has_tf32(device):
+        raise ValueError(
+            f"precision=tf32: {device} has no TF32, which CUDA GPUs have since Ampere; fp32 is IEEE float32"
+        )
+    if name != "auto":
+        return name
     if device.type == "cuda":
-        computes = torch.cuda.is_bf16_supported(including_emulation=False)
+        has_bf16 = torch.cuda.is_bf16_supported(including_emulation=False)
     else:
-        computes = device.type == "cpu" and (_cpu_has("amx_tile") or _cpu_has("avx512_bf16"))
-    return torch.bfloat16 if computes else torch.float32
+        has_bf16 = device.type == "cpu" and (_cpu_has("amx_tile") or _cpu_has("avx512_bf16"))
+    return "bf16" if has_bf16 else "fp32"
+
+
+def has_tf32(device: torch.device) -> bool:
+    """Tell whether the device computes in TF32: NVIDIA GPUs since Ampere, compute capability 8.0."""
+    is_nvidia = device.type == "cuda" and torch.version.hip is None
+    return is_nvidia and torch.cuda.get_device_capability(device) >= (8, 0)
+
+
+def use_precision(name: str) -> torch.dtype:
+    """Set how this process computes in float32; return the dtype of the backbone under that precision.
+
+    With tf32 cuDNN convolves in TF32, which is torch's own default on CUDA; with the others float32 is IEEE float32.
+    Products of matrices always are: the objective computes with them.
+    """
+    torch.set_float32_matmul_precision("highest")
+    torch.backends.cudnn.allow_tf32 = name == "tf32"
+    for kind in ("conv", "rnn"):  # since torch 2.9, where these decide; both settings, as torch refuses a mixture
+        if hasattr(torch.backends.cudnn, kind):
+            getattr(torch.backends.cudnn, kind).fp32_precision = "tf32" if name == "tf32" else "ieee"
+    return PRECISIONS[name]
 
 
 def _cpu_has(feature: str) -> bool:
@@ -86,8 +117,8 @@ def _cpu_has(feature: str) -> bool:
     return bool(getattr(torch.cpu, f"_is_{feature}_supported", lambda: False)())
 
 
-def provenance(device: torch.device, precision: torch.dtype) -> dict[str, Any]:
-    """Return where numbers come from: versions, commit, device, precision, threads, processor. Plain values."""
+def provenance(device: torch.device, precision: str) -> dict[str, Any]:
+    """Return the machine and the code behind the numbers: versions, commit, device, threads. Plain values."""
     packages = ("torch", "torchvision", "numpy", "hydra-core")
     return {
         "versions": {
@@ -97,7 +128,7 @@ def provenance(device: torch.device, precision: torch.dtype) -> dict[str, Any]:
         },
         "git_commit": git_commit(),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
-        "precision": next(name for name, dtype in PRECISIONS.items() if dtype == precision),
+        "precision": precision,
         "threads": torch.get_num_threads(),
         "processor": processor(),
     }

@@ -70,7 +70,7 @@ def fit(
     history, first, earlier = restore(resume, model, optimizer)
 
     def save(step: int, means: dict[str, Any]) -> None:
-        check_weights(model, len(history))
+        check_weights(model, len(history) - (step == 0))  # whose row is there already
         checkpointer.save(TrainState(model.state_dict(), optimizer.state_dict(), history, step, means))
 
     with progress_bar(recipe.epochs * data.size, len(history) * data.size + earlier.get("images", 0)) as bar:
