@@ -26,7 +26,7 @@ from oodbench.data.split import DataSplits
 from oodbench.evaluation.metrics import accuracy
 from oodbench.model import Classifier, extract_features, predict
 from oodbench.training.batches import sample_augmentation
-from oodbench.training.device import PRECISIONS, disable_malloc_trim
+from oodbench.training.device import available_precisions, disable_malloc_trim, pick_device
 from oodbench.training.recipe import Recipe
 from page import Section, argument_parser, write_page
 from project import Overrides
@@ -150,7 +150,7 @@ def main() -> None:
     os.environ["TQDM_DISABLE"] = "1"
     disable_malloc_trim()
     overrides = args.training or (SMALL if args.small else TRAINING)
-    variants = args.variants or [f"precision={name}" for name in PRECISIONS]
+    variants = args.variants or [f"precision={name}" for name in available_precisions(pick_device("auto"))]
     loop = Baseline(overrides, open_data(project.configuration(overrides)))
     of_accuracy, spread = accuracies(loop, variants, 2 if args.small else args.seeds)
     introduction = (

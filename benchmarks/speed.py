@@ -22,7 +22,7 @@ from torch.utils.flop_counter import FlopCounterMode
 import baseline
 import project
 from oodbench.cli import CONF, compose
-from oodbench.training.device import PRECISIONS, pick_device, pick_precision
+from oodbench.training.device import available_precisions, pick_device, pick_precision, use_precision
 from page import Section, Target, argument_parser, number, write_page
 from project import Overrides
 from timing import Action, Ratio, ratio, time_interleaved
@@ -49,7 +49,7 @@ SMALL = Sizes(1, 16, 256, 2**20, {"train": 64, "test": 4, "ood": 4}, 200)
 
 def matrix_products(precision: str, side: int) -> Action:
     device = pick_device("auto")
-    a, b = torch.randn(2, side, side, dtype=pick_precision(precision, device), device=device)
+    a, b = torch.randn(2, side, side, dtype=use_precision(precision), device=device)
     return lambda: [a @ b for _ in range(PRODUCTS)]
 
 
@@ -70,7 +70,7 @@ def operations(overrides: Overrides, training: bool) -> int:
 
 
 def limits(sizes: Sizes) -> Section:
-    variants = {p: partial(matrix_products, p, sizes.side) for p in PRECISIONS}
+    variants = {p: partial(matrix_products, p, sizes.side) for p in available_precisions(pick_device("auto"))}
     seconds = time_interleaved({**variants, "copy": partial(copies, sizes.copied)}, sizes.repeats)
     work = dict.fromkeys(variants, PRODUCTS * 2 * sizes.side**3) | {"copy": COPIES * sizes.copied}
     rates = {name: [work[name] / s for s in each] for name, each in seconds.items()}
@@ -219,8 +219,8 @@ def main() -> None:
     sizes = SMALL if args.small else GPU if torch.cuda.is_available() else CPU
     common = [*args.overrides, "recipe.batch_size=16"] if args.small else args.overrides
     default = compose(common)
-    automatic = next(n for n, d in PRECISIONS.items() if d == pick_precision(default.precision, pick_device("auto")))
-    hows = [[f"precision={name}"] for name in PRECISIONS if name != automatic]
+    automatic = pick_precision(default.precision, pick_device("auto"))
+    hows = [[f"precision={name}"] for name in available_precisions(pick_device("auto")) if name != automatic]
     hows += [[f"compile={args.compile}"]] * bool(args.compile)
     hows += [[f"backbone={name}"] for name in project.names("backbone") if name != default.name.backbone]
     losses = [[f"loss={name}"] for name in project.names("loss")]

@@ -98,6 +98,11 @@ def has_tf32(device: torch.device) -> bool:
     return is_nvidia and torch.cuda.get_device_capability(device) >= (8, 0)
 
 
+def available_precisions(device: torch.device) -> list[str]:
+    """Return the names of the precisions that the device has."""
+    return [name for name in PRECISIONS if name != "tf32" or has_tf32(device)]
+
+
 def use_precision(name: str) -> torch.dtype:
     """Set how this process computes in float32; return the dtype of the backbone under that precision.
 
