@@ -251,7 +251,14 @@ def test_a_dry_run_with_force_is_to_do(finished: Finished) -> None:
 def test_a_dry_run_looks_whether_the_data_are_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as end, pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", ["train.py"])
-        arguments = ["-m", *RUN, "seed=0,1", "dry_run=true", f"+ood.gone.path={tmp_path}/gone", f"results_dir={tmp_path}"]
+        arguments = [
+            "-m",
+            *RUN,
+            "seed=0,1",
+            "dry_run=true",
+            f"+ood.gone.path={tmp_path}/gone",
+            f"results_dir={tmp_path}",
+        ]
         cli.main(never, arguments)
     assert end.value.code == 1
     printed = capsys.readouterr().out.splitlines()

@@ -203,6 +203,8 @@ def test_a_choice_that_is_not_there_lists_what_is(text: str, says: str) -> None:
     assert says in str(error.value)
 
 
-@pytest.mark.parametrize("text", ["loss=halo", "experiment=null", "detector=[all]", "detector=all", "ood=[]", "ood=noise"])
+@pytest.mark.parametrize(
+    "text", ["loss=halo", "experiment=null", "detector=[all]", "detector=all", "ood=[]", "ood=noise"]
+)
 def test_a_choice_that_is_there_is_taken(text: str) -> None:
     checked(text)

@@ -147,7 +147,7 @@ def test_validation_numbers_follow_the_detectors_settings(again: Finished) -> No
     assert after["ood_score"] == before["ood_score"]
 
 
-def test_detectors_see_no_held_out_images_where_they_are_judged_on_them() -> None:
+def test_detectors_are_blind_where_held_out_images_judge_them() -> None:
     seen: list[bool] = []
 
     def watching(test: Outputs, reference: Any) -> Any:
@@ -157,7 +157,9 @@ def test_detectors_see_no_held_out_images_where_they_are_judged_on_them() -> Non
     def outputs(n: int) -> Outputs:
         random = np.random.default_rng(n)
         log_probs = torch.from_numpy(random.normal(size=(n, 2))).log_softmax(1).numpy()
-        return Outputs(log_probs.astype("f4"), log_probs.astype("f4"), log_probs, random.normal(size=n), np.arange(n) % 2)
+        return Outputs(
+            log_probs.astype("f4"), log_probs.astype("f4"), log_probs, random.normal(size=n), np.arange(n) % 2
+        )
 
     held_out = {"val": outputs(11), "val_ood": outputs(12)}
     of_run = RunOutputs(outputs(8), outputs(9), {"noise": outputs(10)}, held_out)
@@ -250,7 +252,9 @@ def test_a_stored_configuration_runs_nothing_foreign(again: Finished, tmp_path: 
     assert not (tmp_path / "evil").exists()
 
 
-@pytest.mark.parametrize("node", [{"_target_": "os.system", "command": "touch evil"}, "text _target_", ["_target_"], None])
+@pytest.mark.parametrize(
+    "node", [{"_target_": "os.system", "command": "touch evil"}, "text _target_", ["_target_"], None]
+)
 def test_a_stored_ood_set_runs_nothing_foreign(again: Finished, tmp_path: Path, node: Any) -> None:
     """OOD sets are no part of the hash: nobody needs to forge it."""
     stranger(again, ood={"mine": node})

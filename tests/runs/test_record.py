@@ -204,7 +204,7 @@ def test_numbers_of_held_out_images_say_of_which() -> None:
     assert not complete(record, config("noise", detectors=("knn",)) | {"validation": HELD_OUT})
 
 
-def test_numbers_of_held_out_images_grow_while_these_are_the_same() -> None:
+def test_numbers_of_the_same_held_out_images_grow() -> None:
     record = finish(None, config("noise", detectors=("msp",)) | {"validation": HELD_OUT})
     more = config("noise", detectors=("energy",)) | {"validation": HELD_OUT}
     assert finish(record, more)["validation"]["ood"].keys() == {"msp", "energy"}
@@ -224,7 +224,8 @@ def test_resamples_are_kept_as_their_numbers_are() -> None:
     record = finish(finish(None, config("svhn", detectors=("msp",))), config("noise", detectors=("energy",)))
     names = ("svhn/msp/auroc", "svhn/gone/auroc", "gone/msp/auroc", "accuracy")
     old, new = (
-        {name: np.full(3, value) for name in names} for value, names in ((0, names), (1, ("accuracy", "noise/energy/auroc")))
+        {name: np.full(3, value) for name in names}
+        for value, names in ((0, names), (1, ("accuracy", "noise/energy/auroc")))
     )
     merged = merge_resamples(old, new, record)
     assert {name: values[0] for name, values in merged.items()} == {
@@ -260,7 +261,11 @@ def test_an_objective_is_read_by_its_name(name: str, value: float) -> None:
 
 @pytest.mark.parametrize(
     ("name", "says"),
-    [("ood.energy.auroc", "no energy; available: msp"), ("nll.x", "no x; available: nothing"), ("x", "available: nll, ood")],
+    [
+        ("ood.energy.auroc", "no energy; available: msp"),
+        ("nll.x", "no x; available: nothing"),
+        ("x", "available: nll, ood"),
+    ],
 )
 def test_an_objective_that_is_not_there_is_named(name: str, says: str) -> None:
     with pytest.raises(ValueError, match=f"validation.objective={name}: .*{says}"):

@@ -22,9 +22,9 @@ from oodbench.losses.objective import Objective
 from oodbench.model import HEAD
 from oodbench.outputs import Outputs
 from oodbench.runs.folder import LOCK_FILES, RunFolder
-from oodbench.runs.identity import PRETRAINED, Config, identify
+from oodbench.runs.identity import PRETRAINED, Config, check_name, identify
 from oodbench.runs.lock import run_lock
-from oodbench.runs.record import Record, requested
+from oodbench.runs.record import Record
 from oodbench.scoring import score_stored, stored_objective, stored_outputs
 from oodbench.storage import Arrays
 from oodbench.training.device import provenance
@@ -61,6 +61,8 @@ def load_external(path: Path) -> External:
     for name in arrays:
         if not re.fullmatch(r"(?!head/)[\w.-]+/(features|logits|labels)|head/(weight|bias)", name):
             raise ValueError(f"{path}: {name} is none of <set>/{{{','.join(PARTS)}}}, head/weight, head/bias")
+    for name in names:
+        check_name(f"{path}: set", name)
     if taken := [name for name in names if name in TAKEN]:
         raise ValueError(f"{path}: a set cannot be called {taken[0]}: images held out of a training are; rename it")
     names = [*LEARNT, *(name for name in names if name not in LEARNT)]
@@ -198,7 +200,6 @@ def configuration(
         "results_dir": str(results_dir),
     }
     identify(config)
-    requested(config)
     return config
 
 

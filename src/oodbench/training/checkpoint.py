@@ -121,7 +121,15 @@ def read_checkpoint(path: Path) -> tuple[Source, TrainState]:
     try:
         stored: dict[str, Any] = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
         return Source(**stored["source"]), TrainState(**stored["state"])
-    except (pickle.UnpicklingError, RuntimeError, EOFError, LookupError, TypeError, ValueError, AttributeError) as error:
+    except (
+        pickle.UnpicklingError,
+        RuntimeError,
+        EOFError,
+        LookupError,
+        TypeError,
+        ValueError,
+        AttributeError,
+    ) as error:
         raise ValueError(f"{path} is no checkpoint: {type(error).__name__}") from error
 
 
