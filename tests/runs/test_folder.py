@@ -489,7 +489,7 @@ def test_a_configuration_of_another_folder_is_refused(tmp_path: Path, name: str)
         open_run(folder.path)
 
 
-def test_a_configuration_outside_of_any_results_folder_is_refused(tmp_path: Path) -> None:
+def test_a_configuration_outside_a_results_folder_is_refused(tmp_path: Path) -> None:
     """The folder may lie so high that it has no results folder above it."""
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(configuration()))
     with pytest.raises(ValueError, match=r"config\.yaml is"):
