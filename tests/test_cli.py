@@ -158,7 +158,7 @@ MISTAKES: list[tuple[tuple[str, ...], str]] = [
     (("recipe.epochs=0",), "recipe.epochs=0: a number from 1 on is needed"),
     (("backbone.width=0",), "backbone.width=0"),
     (("threads=0",), "threads=0"),
-    (("precision=fp16",), "precision=fp16: one of auto, bf16, fp32 is needed"),
+    (("precision=fp16",), "precision=fp16: one of auto, bf16, fp32, tf32 is needed"),
     (("wandb.mode=onlin",), "wandb.mode=onlin"),
     (("device=gpu",), "device=gpu"),
     (("seed=-1",), "seed=-1"),
@@ -248,22 +248,26 @@ def test_a_dry_run_with_force_is_to_do(finished: Finished) -> None:
     assert (finished.folder / "metrics.json").exists()
 
 
-def test_a_dry_run_looks_whether_the_data_are_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as end, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["train.py"])
-        arguments = [
-            "-m",
-            *RUN,
-            "seed=0,1",
-            "dry_run=true",
-            f"+ood.gone.path={tmp_path}/gone",
-            f"results_dir={tmp_path}",
-        ]
-        cli.main(never, arguments)
+def test_a_dry_run_looks_whether_the_data_are_there(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["train.py"])
+    monkeypatch.setenv("OODBENCH_OFFLINE", "")  # which a dry run sets, for its process
+    gone = f"+ood.gone.path={tmp_path}/gone"
+    with pytest.raises(SystemExit) as end:
+        cli.main(never, ["-m", *RUN, "seed=0,1", "dry_run=true", gone, f"results_dir={tmp_path}"])
     assert end.value.code == 1
     printed = capsys.readouterr().out.splitlines()
     assert [line.split(":")[0].split()[0] for line in printed] == ["to", "cannot", "to", "cannot"]
     assert f"cannot start: no parquet file at {tmp_path}/gone" in printed[1]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_dry_run_downloads_nothing(tmp_path: Path) -> None:
+    """It says that the data are missing, at once."""
+    with pytest.raises(SystemExit) as end:
+        started(*RUN, "dataset=cifar10", f"data_root={tmp_path / 'none'}", "dry_run=true", f"results_dir={tmp_path}")
+    assert end.value.code == 1
     assert list(tmp_path.iterdir()) == []
 
 
@@ -289,7 +293,7 @@ def test_a_locked_run_is_one_line_and_its_own_exit_code(capsys: pytest.CaptureFi
 
 @pytest.mark.usefixtures("single")
 def test_an_unwritable_folder_is_one_line() -> None:
-    with pytest.raises(SystemExit, match="^not run: cannot write x$"), cli.exit_codes():
+    with pytest.raises(SystemExit, match=r"^not run: cannot write x$"), cli.exit_codes():
         raise UnwritableError("cannot write x")
 
 

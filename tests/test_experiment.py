@@ -1,4 +1,4 @@
-"""A run on the embedded digits: what it leaves behind, what a second start does, and what happens when things go wrong."""
+"""A run on the embedded digits: what it leaves behind, what a second start does, and how it fails."""
 
 import csv
 import hashlib
@@ -370,7 +370,7 @@ def test_a_folder_in_the_checkpoints_place_is_one_line(again: Finished) -> None:
     (again.folder / "checkpoint.pt").unlink()
     (again.folder / "checkpoint.pt").mkdir()
     with (
-        pytest.warns(UserWarning, match=r"checkpoint not used: .*checkpoint\.pt cannot be read: Is a directory"),
+        pytest.warns(UserWarning, match=r"checkpoint not used: .*checkpoint\.pt cannot be read: .* is no regular file"),
         pytest.raises(SystemExit, match=r"^not run: cannot write .*checkpoint\.pt: Is a directory[^\n]*$"),
     ):
         started(*HALO, f"results_dir={again.results}")

@@ -191,8 +191,9 @@ def test_json_that_is_none_of_ours_is_named(tmp_path: Path, content: bytes) -> N
         read_json(tmp_path / "a.json")
 
 
-def test_a_folder_or_nothing_in_a_files_place_is_named(tmp_path: Path) -> None:
-    for path in (tmp_path, tmp_path / "gone"):
+def test_what_is_no_file_in_a_files_place_is_named(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    for path in (tmp_path, tmp_path / "gone", tmp_path / "fifo", Path("/dev/zero")):
         with pytest.raises(ValueError, match=f"{path} is damaged"):
             read_json(path)
         with pytest.raises(ValueError, match=f"{path} is damaged"):

@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+import os
 import runpy
 import shutil
 import sys
@@ -42,6 +43,7 @@ def script(name: str, *arguments: Any) -> str:
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed), pytest.MonkeyPatch.context() as patch:
         patch.setenv("HYDRA_FULL_ERROR", "1")
+        patch.setenv("OODBENCH_OFFLINE", os.environ.get("OODBENCH_OFFLINE", ""))  # a dry run sets it, for its process
         patch.setattr(sys, "argv", [str(ROOT / name), *map(str, arguments)])
         patch.setattr(sys, "path", [str((ROOT / name).parent), *sys.path])
         runpy.run_path(str(ROOT / name), run_name="__main__")

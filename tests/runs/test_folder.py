@@ -13,7 +13,8 @@ import yaml
 from helpers.config import configuration
 
 from oodbench.outputs import Outputs
-from oodbench.runs.folder import DataChangedError, ForeignFileError, RunFolder, epochs_done, open_run, run_folders
+from oodbench.runs.folder import DataChangedError, ForeignFileError, RunFolder, epochs_done, open_run
+from oodbench.runs.paths import run_folders
 from oodbench.storage import UnwritableError, load_arrays, read_json, save_arrays, write_json
 
 WEIGHTS = {"layer": np.arange(6, dtype="f4").reshape(2, 3), "counter": np.array(3)}
@@ -138,7 +139,7 @@ def test_no_set_and_no_detector_leaves_the_folder(tmp_path: Path, name: str) -> 
     with pytest.raises(ValueError, match="set="):
         folder.write_outputs(name, OUTPUTS, "digest")
     for detector, of in (("odin", name), (name, "test")):
-        with pytest.raises(ValueError, match="(set|detector)="):
+        with pytest.raises(ValueError, match=r"(set|detector)="):
             folder.write_scores(detector, of, np.ones(2))
     assert left(tmp_path) == {str((folder.path / file).relative_to(tmp_path)) for file in left(folder.path)}
 
@@ -208,7 +209,7 @@ def test_a_copied_folder_is_no_run_of_its_own(tmp_path: Path) -> None:
     folder.write_config(configuration(results_dir=str(tmp_path)))
     copy = folder.path.with_name("seed4")
     shutil.copytree(folder.path, copy)
-    with pytest.raises(ValueError, match="is the configuration of .*/seed0, not of this folder"):
+    with pytest.raises(ValueError, match=r"is the configuration of .*/seed0, not of this folder"):
         open_run(copy)
     other = RunFolder.of(configuration(seed=4, results_dir=str(tmp_path)))
     assert other.path == copy
@@ -451,9 +452,13 @@ def test_a_stop_is_no_error(tmp_path: Path, stop: type[BaseException]) -> None:
 
 def test_an_error_that_cannot_be_written_is_raised_itself(tmp_path: Path) -> None:
     folder = trained(tmp_path)
-    with pytest.raises(FloatingPointError), folder.recording_errors():
+
+    def fail() -> None:
         folder.error.mkdir()
         raise FloatingPointError("the loss is nan")
+
+    with pytest.raises(FloatingPointError), folder.recording_errors():
+        fail()
 
 
 # ---- a run that somebody else wrote

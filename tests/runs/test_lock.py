@@ -176,16 +176,25 @@ def test_garbage_in_the_lock_binds_nobody(tmp_path: Path, content: bytes) -> Non
     assert [path.name for path in tmp_path.iterdir()] == [".lock"]
 
 
-@pytest.mark.parametrize("what", ["folder", "link to nothing", "link to itself"])
+@pytest.mark.parametrize("what", ["folder", "link to nothing", "link to itself", "fifo"])
 def test_what_is_no_file_in_the_locks_place_binds_nobody(tmp_path: Path, what: str) -> None:
     file = tmp_path / "lock.json"
     if what == "folder":
         (file / "deep").mkdir(parents=True)
+    elif what == "fifo":
+        os.mkfifo(file)
     else:
         file.symlink_to("/nowhere" if what == "link to nothing" else file)
     assert owner(tmp_path) is None
     assert is_free(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == [".lock"]
+
+
+@pytest.mark.parametrize("what", ["folder", "fifo"])
+def test_a_lock_that_cannot_be_taken_is_named(tmp_path: Path, what: str) -> None:
+    (tmp_path / ".lock").mkdir() if what == "folder" else os.mkfifo(tmp_path / ".lock")
+    with pytest.raises(UnwritableError, match=rf"cannot write {tmp_path}/\.lock: "), run_lock(tmp_path):
+        pytest.fail("locked")
 
 
 def compete(folder: Path, start: Barrier, won: Path) -> None:

@@ -1,6 +1,7 @@
 """The state of runs: a line each, whatever their folders hold."""
 
 import json
+import os
 import time
 from pathlib import Path
 
@@ -109,13 +110,15 @@ FILES = ["config.yaml", "train.csv", "lock.json", ".lock", "error.txt", "metrics
 
 
 @pytest.mark.parametrize("name", FILES)
-@pytest.mark.parametrize("what", ["folder", "link to nothing", "link to itself"])
+@pytest.mark.parametrize("what", ["folder", "link to nothing", "link to itself", "fifo"])
 def test_no_file_of_a_run_hides_the_others(tmp_path: Path, name: str, what: str) -> None:
     file = run_in(tmp_path, "a") / name
     run_in(tmp_path, "b")
     file.unlink(missing_ok=True)
     if what == "folder":
         file.mkdir()
+    elif what == "fifo":
+        os.mkfifo(file)
     else:
         file.symlink_to("/nowhere" if what == "link to nothing" else file)
     rows = states(tmp_path)

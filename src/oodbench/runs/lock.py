@@ -7,6 +7,7 @@ lock of its own, so that of two processes that find a dead owner's lock one take
 """
 
 import contextlib
+import errno
 import fcntl
 import json
 import math
@@ -21,7 +22,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from oodbench.storage import naming_unwritable, write_atomic
+from oodbench.storage import naming_unwritable, regular, write_atomic
 
 HEARTBEAT = 30.0  # seconds between two touches
 STALE_AFTER = 10 * HEARTBEAT  # seconds without a touch after which an owner on another machine may be dead
@@ -90,7 +91,7 @@ def run_by_workers(folders: Iterable[Path]) -> set[tuple[int, Path]]:
 def _read(file: Path) -> Owner | None:
     """Return what the file says; None where it is missing or no lock, which then binds nobody."""
     try:
-        who = Owner(**json.loads(file.read_text("utf-8")))
+        who = Owner(**json.loads(regular(file).read_text("utf-8")))
         known = isinstance(who.start_time, str | None) and 0 < who.pid < 2**31 and math.isfinite(who.since)
         return who if known else None
     except (OSError, ValueError, TypeError, RecursionError):
@@ -183,6 +184,8 @@ def _start_time(pid: int) -> str | None:
 def _exclusive(folder: Path) -> Iterator[None]:
     path = folder / ".lock"
     with naming_unwritable(path):
+        if path.exists() and not path.is_file():  # to open a FIFO waits for ever
+            raise FileExistsError(errno.EEXIST, "no regular file is in its place")
         lock = path.open("w")
     with lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # the kernel frees it when the process dies

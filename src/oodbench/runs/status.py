@@ -11,6 +11,7 @@ from oodbench.runs.config import read_config
 from oodbench.runs.folder import epochs_done
 from oodbench.runs.lock import owner
 from oodbench.runs.paths import LOCK_FILES, run_folders
+from oodbench.storage import regular
 
 MARKS = {"done": "✓", "running": "…", "failed": "✗", "stopped": "‖", "missing": " "}
 
@@ -53,8 +54,8 @@ def states(results_dir: Path) -> list[State]:
 
 def _first_line(file: Path) -> str:
     """Return the sentence that says what went wrong."""
-    with contextlib.suppress(OSError):
-        lines = file.read_text("utf-8", errors="replace").strip().splitlines()
+    with contextlib.suppress(OSError, ValueError):
+        lines = regular(file).read_text("utf-8", errors="replace").strip().splitlines()
         return lines[0][:300] if lines else "error.txt is empty"
     return f"{file.name} cannot be read"
 

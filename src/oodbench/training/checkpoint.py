@@ -134,8 +134,8 @@ def _content(path: Path) -> bytes:
     """Return what follows the header. Raises ValueError naming the file when it is not whole."""
     try:
         data = regular(path).read_bytes()
-    except OSError as error:
-        raise ValueError(f"{path} cannot be read: {error.strerror}") from error
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path} cannot be read: {error}") from error
     if not data.startswith(FORMAT):
         raise ValueError(f"{path} is not of this version's format: it begins with {data[:24]!r}")
     start = len(FORMAT) + 32
