@@ -249,7 +249,7 @@ def test_a_dry_run_with_force_is_to_do(finished: Finished) -> None:
 
 
 def test_a_dry_run_looks_whether_the_data_are_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as end, pytest.MonkeyPatch.context() as patch:
+    with pytest.raises(SystemExit) as end, pytest.MonkeyPatch.context() as patch:  # noqa: PT012
         patch.setattr(sys, "argv", ["train.py"])
         arguments = [
             "-m",
@@ -289,7 +289,7 @@ def test_a_locked_run_is_one_line_and_its_own_exit_code(capsys: pytest.CaptureFi
 
 @pytest.mark.usefixtures("single")
 def test_an_unwritable_folder_is_one_line() -> None:
-    with pytest.raises(SystemExit, match="^not run: cannot write x$"), cli.exit_codes():
+    with pytest.raises(SystemExit, match=r"^not run: cannot write x$"), cli.exit_codes():
         raise UnwritableError("cannot write x")
 
 

@@ -1,4 +1,4 @@
-"""A run on the embedded digits: what it leaves behind, what a second start does, and what happens when things go wrong."""
+"""A run on the embedded digits: its files, a second start, and errors."""
 
 import csv
 import hashlib

@@ -1,4 +1,4 @@
-"""The network, and the one pass over a set that everything after it reads from."""
+"""The network with its loss, and its outputs on a set."""
 
 import copy
 
@@ -11,8 +11,18 @@ from torch import Tensor, nn
 
 from oodbench.backbones.resnet18 import ResNet18
 from oodbench.losses.ce import CrossEntropy
+from oodbench.losses.external import ExternalLogits
 from oodbench.losses.objective import Objective
-from oodbench.model import Classifier, extract_features, head_fn, predict
+from oodbench.model import (
+    Classifier,
+    extract_features,
+    head_fn,
+    linear_weights,
+    load_head,
+    load_weights,
+    predict,
+    weights_of,
+)
 from oodbench.training.batches import normalise
 
 IMAGES = np.random.default_rng(0).integers(256, size=(23, 32, 32, 3), dtype=np.uint8)
@@ -34,50 +44,8 @@ def classifier(objective: Objective | None = None, precision: torch.dtype = torc
     return model
 
 
-def test_resnet18_has_the_published_number_of_parameters() -> None:
-    network = nn.Sequential(ResNet18(width=64), nn.Linear(512, 10))
-    assert sum(p.numel() for p in network.parameters()) == 11_173_962
-
-
-def test_resnet18_keeps_the_resolution_up_to_its_second_stage() -> None:
-    backbone, shapes = ResNet18(width=4), {}
-    for name, module in backbone.named_children():
-        module.register_forward_hook(lambda m, x, out, name=name: shapes.update({name: tuple(out.shape[1:])}))
-    assert backbone(torch.zeros(2, 3, 32, 32)).shape == (2, 32)
-    stages = {"layer1": (4, 32, 32), "layer2": (8, 16, 16), "layer3": (16, 8, 8), "layer4": (32, 4, 4)}
-    assert shapes == {"conv1": (4, 32, 32), "bn1": (4, 32, 32), **stages}
-
-
-@pytest.mark.parametrize("width", [4, 16, 64])
-def test_the_number_of_features_follows_the_width(width: int) -> None:
-    backbone = ResNet18(width)
-    assert backbone.num_features == 8 * width
-    assert sum(isinstance(m, nn.Conv2d) for m in backbone.modules()) == 20  # 17 of the 18 layers, 3 shortcuts
-
-
-def test_features_are_of_a_relu_averaged_over_the_plane() -> None:
-    backbone, planes = ResNet18(width=4), []
-    backbone.layer4.register_forward_hook(lambda m, x, out: planes.append(out))
-    features = backbone(torch.randn(3, 3, 32, 32))
-    assert (features >= 0).all()
-    torch.testing.assert_close(features, planes[0].flatten(2).mean(2))
-
-
-def test_every_parameter_of_the_backbone_has_a_gradient() -> None:
-    backbone = ResNet18(width=4)
-    backbone(torch.randn(8, 3, 32, 32)).square().sum().backward()
-    for name, parameter in backbone.named_parameters():
-        assert parameter.grad is not None, name
-        assert parameter.grad.isfinite().all(), name
-        assert parameter.grad.any(), name
-
-
-def test_a_batch_of_one_can_be_trained_on() -> None:
-    assert ResNet18(width=4).train()(torch.randn(1, 3, 32, 32)).isfinite().all()
-
-
 class Watching(CrossEntropy):
-    """Notes in what precision it is asked."""
+    """Notes the precision that it is given."""
 
     def __init__(self) -> None:
         super().__init__(32, 5, label_smoothing=0.0)
@@ -89,7 +57,7 @@ class Watching(CrossEntropy):
         return super().loss(features, labels)
 
 
-def test_the_backbone_computes_in_bf16_and_the_objective_in_float32() -> None:
+def test_the_backbone_is_in_bf16_and_the_objective_in_float32() -> None:
     model = classifier(Watching(), torch.bfloat16)
     convolved: list[torch.dtype] = []
     for module in model.backbone.modules():
@@ -110,7 +78,7 @@ def test_fp32_is_the_backbone_without_autocast() -> None:
     assert not torch.equal(classifier(precision=torch.bfloat16).eval().features(BATCH), plain)
 
 
-def test_features_of_a_set_equal_a_direct_forward_whatever_the_batch_size() -> None:
+def test_features_of_a_set_equal_a_direct_forward() -> None:
     model = classifier()
     running = copy.deepcopy(model.state_dict())
     model.train()
@@ -124,7 +92,7 @@ def test_features_of_a_set_equal_a_direct_forward_whatever_the_batch_size() -> N
 
 
 @pytest.mark.parametrize("loss", names("loss"))
-def test_what_is_read_is_the_objectives_own_reading_in_float64(loss: str) -> None:
+def test_predictions_are_the_objectives_own_in_float64(loss: str) -> None:
     objective = instantiate(composed(f"loss={loss}").loss, num_features=6, num_classes=5)
     features = torch.randn(23, 6, generator=torch.Generator().manual_seed(0)).abs() * 3
     objective.train()
@@ -155,3 +123,38 @@ def test_the_head_keeps_the_weights_it_was_made_with() -> None:
 
 def test_normalisation_constants_are_not_stored_with_the_weights() -> None:
     assert not {"mean", "std"} & classifier().state_dict().keys()
+
+
+def test_weights_go_from_one_network_to_another_to_the_bit() -> None:
+    model, other = classifier(), classifier()
+    for weight in other.parameters():
+        nn.init.zeros_(weight)
+    load_weights(other, weights_of(model))
+    assert all(torch.equal(w, other.state_dict()[name]) for name, w in model.state_dict().items())
+    head = CrossEntropy(32, 5, label_smoothing=0.0)
+    load_head(head, weights_of(model))
+    assert torch.equal(head.head.weight, model.objective.head.weight)
+
+
+def test_weights_of_another_network_are_named() -> None:
+    weights = weights_of(classifier())
+    for other in (
+        {name: w for name, w in weights.items() if name != "backbone.conv1.weight"},
+        weights | {"backbone.conv1.weight": weights["backbone.conv1.weight"][1:]},
+    ):
+        with pytest.raises(ValueError, match=r"(?s)the stored weights are of another network: .*conv1"):
+            load_weights(classifier(), other)
+    with pytest.raises(ValueError, match=r"(?s)the stored weights are of another network: .*head\.weight"):
+        load_head(CrossEntropy(32, 5, label_smoothing=0.0), {})
+
+
+def test_linear_weights_are_those_of_the_head() -> None:
+    objective = CrossEntropy(6, 5, label_smoothing=0.0)
+    linear = linear_weights(objective)
+    assert linear is not None
+    features = np.random.default_rng(0).normal(size=(4, 6)).astype("f4")
+    head = head_fn(objective)
+    assert head is not None
+    np.testing.assert_allclose(features @ linear[0].T + linear[1], head(features), rtol=1e-5, atol=1e-6)
+    assert linear_weights(ExternalLogits(6, 5)) is None
+    assert head_fn(ExternalLogits(6, 5)) is None

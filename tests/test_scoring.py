@@ -147,7 +147,7 @@ def test_validation_numbers_follow_the_detectors_settings(again: Finished) -> No
     assert after["ood_score"] == before["ood_score"]
 
 
-def test_detectors_see_no_held_out_images_where_they_are_judged_on_them() -> None:
+def test_detectors_are_blind_where_held_out_images_judge_them() -> None:
     seen: list[bool] = []
 
     def watching(test: Outputs, reference: Any) -> Any:

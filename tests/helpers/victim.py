@@ -1,20 +1,34 @@
-"""A run that dies at a chosen moment: in its own process, forked from one that has torch already."""
+"""A process that dies at a chosen moment: forked from one that has torch already."""
 
 import contextlib
 import os
 import runpy
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from oodbench.experiment import rescore
+
 EVENTS = {"open", "os.rename", "os.remove", "os.mkdir", "os.chmod", "shutil.rmtree"}
 
 
-def life(root: str, results: str, overrides: list[str], die_at: int, tally: str) -> None:
-    """`python train.py <overrides>`; SIGKILL at the die_at-th time that it touches its results, 0 for never.
+def train_life(results: str, die_at: int, tally: str, script: str, overrides: list[str]) -> None:
+    """Live `python train.py <overrides>`."""
+    sys.argv = [script, *overrides, f"results_dir={results}"]
+    live(lambda: runpy.run_path(script, run_name="__main__"), results, die_at, tally)
+
+
+def rescore_life(results: str, die_at: int, tally: str, folder: str, detector: dict[str, Any]) -> None:
+    """Live the scoring of a finished run with more detectors."""
+    live(lambda: rescore(Path(folder), detector, {}), results, die_at, tally)
+
+
+def live(work: Callable[[], Any], results: str, die_at: int, tally: str) -> None:
+    """Work; SIGKILL at the die_at-th time that the work touches its results, 0 for never.
 
     To touch is to open, rename, remove, make, or to have written one half of a file. `tally` gets the number of times.
     """
@@ -54,7 +68,6 @@ def life(root: str, results: str, overrides: list[str], die_at: int, tally: str)
     torch.set_num_threads(1)
     sys.addaudithook(audit)
     os.fdopen = fdopen  # type: ignore[assignment]
-    sys.argv = [f"{root}/train.py", *overrides, f"results_dir={results}"]
     with contextlib.redirect_stdout(None), open(os.devnull, "w") as null, contextlib.redirect_stderr(null):  # noqa: PTH123
-        runpy.run_path(sys.argv[0], run_name="__main__")
+        work()
     Path(tally).write_text(str(count))

@@ -122,9 +122,7 @@ def test_without_a_head_detectors_that_need_it_do_not_apply(arrays: Arrays, tmp_
     assert "without one" in numbers["not_applicable"]["react"]
 
 
-def test_wider_and_narrower_numbers_and_missing_ood_labels_are_taken(
-    finished_ce: Finished, arrays: Arrays, tmp_path: Path
-) -> None:
+def test_other_types_and_missing_ood_labels_are_taken(finished_ce: Finished, arrays: Arrays, tmp_path: Path) -> None:
     other = {name: array for name, array in arrays.items() if name != "noise/labels"}
     other |= {"test/labels": arrays["test/labels"].astype("u1")}
     other |= {f"noise/{part}": arrays[f"noise/{part}"].astype("f8") for part in ("logits", "features")}
@@ -165,8 +163,8 @@ MISTAKES: list[tuple[str, Callable[[Arrays], Arrays], str]] = [
     ("taken", lambda a: a | {"val/features": a["test/features"]}, "a set cannot be called val"),
     ("other", lambda a: a | {"noise/pixels": a["test/labels"]}, "noise/pixels is none of <set>/{features,logits,labe"),
     ("place", lambda a: a | {"../up/features": a["test/features"]}, "../up/features is none of"),
-    ("up", lambda a: a | {f"../{part}": a[f"test/{part}"] for part in ("features", "logits")}, "ood='..'"),
-    ("hidden", lambda a: a | {f".x/{part}": a[f"test/{part}"] for part in ("features", "logits")}, "ood='.x'"),
+    ("up", lambda a: a | {f"../{part}": a[f"test/{part}"] for part in ("features", "logits")}, ": set='..'"),
+    ("hidden", lambda a: a | {f".x/{part}": a[f"test/{part}"] for part in ("features", "logits")}, ": set='.x'"),
     ("head", lambda a: a | {"head/weight": a["head/weight"][1:]}, "head/weight has shape (7, 32), by the train set it"),
     ("off", lambda a: a | {"head/bias": a["head/bias"] + 0.5}, "is not train/logits: off by 0.5, allowed is"),
 ]
@@ -176,7 +174,7 @@ MISTAKES: list[tuple[str, Callable[[Arrays], Arrays], str]] = [
 def test_a_mistake_names_file_and_array_and_leaves_nothing(
     arrays: Arrays, tmp_path: Path, spoilt: Callable[[Arrays], Arrays], says: str
 ) -> None:
-    with pytest.raises(SystemExit, match=rf"^import_outputs: [^\n]*{re.escape(says)}"):
+    with pytest.raises(SystemExit, match=rf"^import_outputs: [^\n]*outputs\.npz[^\n]*{re.escape(says)}"):
         imported(spoilt(arrays), tmp_path)
     assert not (tmp_path / "results").exists()
 

@@ -138,7 +138,7 @@ def test_no_set_and_no_detector_leaves_the_folder(tmp_path: Path, name: str) -> 
     with pytest.raises(ValueError, match="set="):
         folder.write_outputs(name, OUTPUTS, "digest")
     for detector, of in (("odin", name), (name, "test")):
-        with pytest.raises(ValueError, match="(set|detector)="):
+        with pytest.raises(ValueError, match=r"(set|detector)="):
             folder.write_scores(detector, of, np.ones(2))
     assert left(tmp_path) == {str((folder.path / file).relative_to(tmp_path)) for file in left(folder.path)}
 
@@ -208,7 +208,7 @@ def test_a_copied_folder_is_no_run_of_its_own(tmp_path: Path) -> None:
     folder.write_config(configuration(results_dir=str(tmp_path)))
     copy = folder.path.with_name("seed4")
     shutil.copytree(folder.path, copy)
-    with pytest.raises(ValueError, match="is the configuration of .*/seed0, not of this folder"):
+    with pytest.raises(ValueError, match=r"is the configuration of .*/seed0, not of this folder"):
         open_run(copy)
     other = RunFolder.of(configuration(seed=4, results_dir=str(tmp_path)))
     assert other.path == copy
@@ -451,7 +451,7 @@ def test_a_stop_is_no_error(tmp_path: Path, stop: type[BaseException]) -> None:
 
 def test_an_error_that_cannot_be_written_is_raised_itself(tmp_path: Path) -> None:
     folder = trained(tmp_path)
-    with pytest.raises(FloatingPointError), folder.recording_errors():
+    with pytest.raises(FloatingPointError), folder.recording_errors():  # noqa: PT012
         folder.error.mkdir()
         raise FloatingPointError("the loss is nan")
 
@@ -489,7 +489,7 @@ def test_a_configuration_of_another_folder_is_refused(tmp_path: Path, name: str)
         open_run(folder.path)
 
 
-def test_a_configuration_outside_of_any_results_folder_is_refused(tmp_path: Path) -> None:
+def test_a_configuration_outside_a_results_folder_is_refused(tmp_path: Path) -> None:
     """The folder may lie so high that it has no results folder above it."""
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(configuration()))
     with pytest.raises(ValueError, match=r"config\.yaml is"):

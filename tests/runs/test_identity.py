@@ -75,7 +75,7 @@ def test_the_hash_does_not_depend_on_the_order_of_keys() -> None:
 
 @pytest.mark.parametrize("seed", [-1, 2**63, 10**30, 1.0, True, "0", None])
 def test_a_seed_that_is_none_is_refused(seed: Any) -> None:
-    with pytest.raises(ValueError, match="seed=.*a whole number from 0 to"):
+    with pytest.raises(ValueError, match=r"seed=.*a whole number from 0 to"):
         identify(CONFIG | {"seed": seed})
 
 

@@ -204,7 +204,7 @@ def test_numbers_of_held_out_images_say_of_which() -> None:
     assert not complete(record, config("noise", detectors=("knn",)) | {"validation": HELD_OUT})
 
 
-def test_numbers_of_held_out_images_grow_while_these_are_the_same() -> None:
+def test_numbers_of_the_same_held_out_images_grow() -> None:
     record = finish(None, config("noise", detectors=("msp",)) | {"validation": HELD_OUT})
     more = config("noise", detectors=("energy",)) | {"validation": HELD_OUT}
     assert finish(record, more)["validation"]["ood"].keys() == {"msp", "energy"}

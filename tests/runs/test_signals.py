@@ -51,7 +51,7 @@ def test_a_thread_leaves_the_handlers_alone() -> None:
 
 
 @BOTH
-def test_outside_a_training_a_signal_ends_the_process_and_workers(number: signal.Signals) -> None:
+def test_elsewhere_a_signal_ends_the_process_and_its_workers(number: signal.Signals) -> None:
     before = signal.getsignal(number)
     worker = fork.Process(target=time.sleep, args=(60,))
     worker.start()

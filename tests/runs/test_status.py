@@ -139,9 +139,7 @@ def test_garbage_in_a_lock_is_no_owner(tmp_path: Path, content: bytes) -> None:
     assert [row.state for row in states(tmp_path)] == ["stopped"]
 
 
-def test_a_file_that_vanishes_while_it_is_looked_at_is_passed_over(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_file_that_vanishes_meanwhile_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = run_in(tmp_path)
     (folder / "checkpoint.pt").touch()
     stat = Path.stat
