@@ -1,4 +1,4 @@
-"""One thread a test, a cache for the tests alone, finished runs that many share, GPU tests that are skipped aloud."""
+"""One thread a test, a cache for the tests alone, finished runs that many share; GPU tests say they were skipped."""
 
 import os
 from collections.abc import Iterator

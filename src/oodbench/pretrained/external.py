@@ -25,7 +25,7 @@ from oodbench.runs.folder import RunFolder
 from oodbench.runs.identity import PRETRAINED, Config, check_name, identify
 from oodbench.runs.lock import run_lock
 from oodbench.runs.paths import LOCK_FILES
-from oodbench.runs.record import Record, requested
+from oodbench.runs.record import Record
 from oodbench.scoring import score_stored, stored_objective, stored_outputs
 from oodbench.storage import Arrays
 from oodbench.training.device import provenance
@@ -201,7 +201,6 @@ def configuration(
         "results_dir": str(results_dir),
     }
     identify(config)
-    requested(config)
     return config
 
 
