@@ -158,7 +158,7 @@ MISTAKES: list[tuple[tuple[str, ...], str]] = [
     (("recipe.epochs=0",), "recipe.epochs=0: a number from 1 on is needed"),
     (("backbone.width=0",), "backbone.width=0"),
     (("threads=0",), "threads=0"),
-    (("precision=fp16",), "precision=fp16: one of auto, bf16, fp32 is needed"),
+    (("precision=fp16",), "precision=fp16: one of auto, bf16, fp32, tf32 is needed"),
     (("wandb.mode=onlin",), "wandb.mode=onlin"),
     (("device=gpu",), "device=gpu"),
     (("seed=-1",), "seed=-1"),

@@ -20,10 +20,10 @@ from oodbench.model import (
     linear_weights,
     load_head,
     load_weights,
+    normalise,
     predict,
     weights_of,
 )
-from oodbench.training.batches import normalise
 
 IMAGES = np.random.default_rng(0).integers(256, size=(23, 32, 32, 3), dtype=np.uint8)
 LABELS = np.arange(23) % 5

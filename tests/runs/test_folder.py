@@ -13,7 +13,8 @@ import yaml
 from helpers.config import configuration
 
 from oodbench.outputs import Outputs
-from oodbench.runs.folder import DataChangedError, ForeignFileError, RunFolder, epochs_done, open_run, run_folders
+from oodbench.runs.folder import DataChangedError, ForeignFileError, RunFolder, epochs_done, open_run
+from oodbench.runs.paths import run_folders
 from oodbench.storage import UnwritableError, load_arrays, read_json, save_arrays, write_json
 
 WEIGHTS = {"layer": np.arange(6, dtype="f4").reshape(2, 3), "counter": np.array(3)}

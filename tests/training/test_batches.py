@@ -8,12 +8,12 @@ import torch
 from PIL import Image
 from torchvision.transforms import functional as tv
 
+from oodbench.model import normalise
 from oodbench.training.batches import (
     Augmentation,
     batches,
     crop_and_flip,
     derive_seed,
-    normalise,
     sample_augmentation,
     to_device_padded,
 )
@@ -126,3 +126,25 @@ def test_cifar_at_batch_size_128_is_391_steps_the_last_of_80() -> None:
     one = torch.zeros(1, 32, 32, 3, dtype=torch.uint8).expand(50_000, -1, -1, -1)
     sizes = [len(y) for _, y in batches(one, torch.zeros(50_000), sample_augmentation(0, 0, 50_000, 0, False), 128)]
     assert (len(sizes), sizes[-1]) == (391, 80)
+
+
+def test_alternating_flips_swap_from_epoch_to_epoch() -> None:
+    def flipped(epoch: int) -> torch.Tensor:
+        drawn = sample_augmentation(3, epoch, 200, 2, "alternate")
+        return torch.zeros(200).bool().scatter(0, drawn.order, drawn.flip)  # by image, not by place in the epoch
+
+    first, second, third = flipped(0), flipped(1), flipped(2)
+    assert first.equal(third)
+    assert first.equal(~second)
+    assert 60 < first.sum() < 140
+
+
+def test_alternating_flips_leave_order_and_crops_alone() -> None:
+    plain, alternate = (sample_augmentation(3, 1, 50, 2, flip) for flip in (True, "alternate"))
+    assert all(a.equal(b) for a, b in zip(plain[:3], alternate[:3], strict=True))
+
+
+def test_a_reflected_border_is_torchvisions() -> None:
+    padded = to_device_padded(IMAGES, 2, CPU, "reflect")
+    theirs = [np.asarray(tv.pad(Image.fromarray(image), [2], padding_mode="reflect")) for image in IMAGES]
+    np.testing.assert_array_equal(padded.numpy(), np.stack(theirs))

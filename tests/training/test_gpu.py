@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from benchmarks.network import Unkept
 from helpers.config import ROOT, composed, names
+from helpers.training import FixedAnswers
 from hydra.utils import instantiate
 
 from oodbench.backbones.resnet18 import ResNet18
@@ -72,7 +72,7 @@ def trained(model: Classifier, keeper: Any = None, epochs: int = 1) -> list[Row]
         flip=True,
         batch_norm_images=0,
     )
-    return fit(model, IMAGES, LABELS, recipe, 0, None, keeper or Unkept())
+    return fit(model, IMAGES, LABELS, recipe, 0, None, keeper or FixedAnswers())
 
 
 @pytest.mark.parametrize("loss", LOSSES)
