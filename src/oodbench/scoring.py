@@ -68,6 +68,7 @@ def record(
     resamples = merge_resamples(old_resamples, resamples, merged)
     merged["intervals"] = merge_intervals(before or {}, intervals(merged, resamples), merged)
     folder.write_record(merged, resamples)
+    folder.remove_superseded()
     return merged
 
 

@@ -139,7 +139,11 @@ def with_nan(array: Any) -> Any:
 
 
 MISTAKES: list[tuple[str, Callable[[Arrays], Arrays], str]] = [
-    ("missing", lambda a: {k: v for k, v in a.items() if k != "test/logits"}, "has no test/logits; available: head/bias"),
+    (
+        "missing",
+        lambda a: {k: v for k, v in a.items() if k != "test/logits"},
+        "has no test/logits; available: head/bias",
+    ),
     ("unlabelled", lambda a: {k: v for k, v in a.items() if k != "train/labels"}, "has no train/labels"),
     ("half a head", lambda a: {k: v for k, v in a.items() if k != "head/bias"}, "has no head/bias"),
     ("rows", lambda a: a | {"noise/logits": a["noise/logits"][:-1]}, "noise/logits has shape (159, 8), by the other"),

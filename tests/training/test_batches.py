@@ -1,4 +1,4 @@
-"""Crop, flip and normalisation against torchvision on PIL images, bit for bit; what an epoch draws."""
+"""Crop, flip and normalisation against torchvision on PIL images, bit for bit; the random choices of an epoch."""
 
 from itertools import product
 
@@ -8,12 +8,12 @@ import torch
 from PIL import Image
 from torchvision.transforms import functional as tv
 
+from oodbench.model import normalise
 from oodbench.training.batches import (
     Augmentation,
     batches,
     crop_and_flip,
     derive_seed,
-    normalise,
     sample_augmentation,
     to_device_padded,
 )
@@ -29,7 +29,7 @@ def by_torchvision(image: np.ndarray, top: int, left: int, flip: bool, padding: 
 
 
 @pytest.mark.parametrize("padding", [4, 0])
-def test_every_crop_and_flip_equals_torchvision_bit_for_bit(padding: int) -> None:
+def test_every_crop_and_flip_equals_torchvisions(padding: int) -> None:
     offsets = range(2 * padding + 1)
     every = list(product(range(len(IMAGES)), offsets, offsets, (False, True)))
     columns = [torch.tensor(column) for column in zip(*every, strict=True)]
@@ -40,7 +40,7 @@ def test_every_crop_and_flip_equals_torchvision_bit_for_bit(padding: int) -> Non
     assert torch.equal(ours, theirs)
 
 
-def test_images_stay_uint8_and_channels_last_up_to_the_network() -> None:
+def test_images_stay_uint8_and_channels_last() -> None:
     x = crop_and_flip(
         to_device_padded(IMAGES, 4, CPU), torch.arange(3), *torch.zeros(2, 3).long(), torch.zeros(3).bool()
     )
@@ -49,7 +49,7 @@ def test_images_stay_uint8_and_channels_last_up_to_the_network() -> None:
     assert normalise(x, torch.zeros(3), torch.ones(3)).is_contiguous(memory_format=torch.channels_last)
 
 
-def test_resident_images_are_a_copy_with_black_around() -> None:
+def test_padded_images_are_a_copy_with_black_around() -> None:
     locked = IMAGES.copy()
     locked.flags.writeable = False  # as a memory map is
     padded = to_device_padded(locked, 4, CPU)
@@ -62,7 +62,7 @@ def equal(a: Augmentation, b: Augmentation) -> bool:
     return all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
 
 
-def test_an_epoch_depends_on_seed_and_epoch_and_on_nothing_else() -> None:
+def test_an_epoch_depends_on_seed_and_epoch_alone() -> None:
     first = sample_augmentation(3, 7, 500, 4, True)
     torch.manual_seed(99)
     assert equal(first, sample_augmentation(3, 7, 500, 4, True))
@@ -71,7 +71,7 @@ def test_an_epoch_depends_on_seed_and_epoch_and_on_nothing_else() -> None:
         assert not any(torch.equal(x, y) for x, y in zip(first, other, strict=True))
 
 
-def test_drawing_leaves_the_global_generator_alone() -> None:
+def test_sampling_leaves_the_global_generator_alone() -> None:
     state = torch.get_rng_state()
     sample_augmentation(0, 0, 100, 4, True)
     assert torch.equal(state, torch.get_rng_state())
@@ -87,17 +87,17 @@ def test_the_order_is_a_permutation() -> None:
     assert not torch.equal(order, torch.arange(1234))
 
 
-def test_offsets_are_uniform_over_the_81_crops_and_half_are_flipped() -> None:
+def test_crops_are_uniform_and_half_are_flipped() -> None:
     n = 81_000
     epoch = sample_augmentation(0, 0, n, 4, True)
-    cells = torch.bincount(epoch.top * 9 + epoch.left, minlength=81)
-    assert cells.shape == (81,)
-    assert ((cells - 1000).abs() < 5 * 1000**0.5).all()  # five standard deviations
+    counts = torch.bincount(epoch.top * 9 + epoch.left, minlength=81)
+    assert counts.shape == (81,)
+    assert ((counts - 1000).abs() < 5 * 1000**0.5).all()  # five standard deviations
     for part in (epoch.flip, epoch.flip[epoch.top == 0], epoch.flip[epoch.left == 8]):
         assert abs(part.double().mean() - 0.5) < 2.5 / len(part) ** 0.5
 
 
-def test_no_flip_and_no_padding_leave_the_image_as_it_is() -> None:
+def test_without_flip_and_padding_images_are_unchanged() -> None:
     epoch = sample_augmentation(5, 1, 3, 0, False)
     assert not epoch.flip.any()
     for x, y in batches(to_device_padded(IMAGES, 0, CPU), torch.arange(3), epoch, 2):
@@ -111,7 +111,7 @@ def test_switching_flips_off_changes_nothing_else() -> None:
     )
 
 
-def test_batches_show_every_image_once_with_its_label_and_the_last_is_short() -> None:
+def test_batches_show_every_image_once_with_its_label() -> None:
     n = 50
     images = np.zeros((n, 32, 32, 3), dtype=np.uint8) + np.arange(n, dtype=np.uint8)[:, None, None, None]
     epoch = sample_augmentation(0, 0, n, 0, True)
@@ -122,7 +122,49 @@ def test_batches_show_every_image_once_with_its_label_and_the_last_is_short() ->
     assert torch.equal(torch.cat([y for _, y in seen]), 2 * shown)
 
 
-def test_cifar_at_batch_size_128_is_391_steps_the_last_of_80() -> None:
+def test_cifars_epoch_is_391_batches_the_last_of_80() -> None:
     one = torch.zeros(1, 32, 32, 3, dtype=torch.uint8).expand(50_000, -1, -1, -1)
     sizes = [len(y) for _, y in batches(one, torch.zeros(50_000), sample_augmentation(0, 0, 50_000, 0, False), 128)]
     assert (len(sizes), sizes[-1]) == (391, 80)
+
+
+@pytest.mark.parametrize("first", [0, 1, 3])
+def test_batches_may_begin_amid_an_epoch(first: int) -> None:
+    epoch = sample_augmentation(0, 0, 50, 4, True)
+    images = np.random.default_rng(1).integers(256, size=(50, 32, 32, 3), dtype=np.uint8)
+    arguments = to_device_padded(images, 4, CPU), torch.arange(50), epoch, 16
+    rest, every = list(batches(*arguments, first=first)), list(batches(*arguments))
+    assert len(rest) == len(every) - first
+    assert all(
+        torch.equal(a, b)
+        for ours, theirs in zip(rest, every[first:], strict=True)
+        for a, b in zip(ours, theirs, strict=True)
+    )
+
+
+def test_reflected_padding_mirrors_the_image() -> None:
+    padded = to_device_padded(IMAGES, 2, CPU, "reflect")
+    assert padded.shape == (3, 36, 36, 3)
+    inner = torch.from_numpy(IMAGES)
+    assert torch.equal(padded[:, 2:-2, 2:-2], inner)
+    for row, source in ((0, 2), (1, 1), (34, 30), (35, 29)):
+        assert torch.equal(padded[:, row, 2:-2], inner[:, source])
+        assert torch.equal(padded[:, 2:-2, row], inner[:, :, source])
+
+
+def flipped(epoch: int, n: int = 1000) -> torch.Tensor:
+    """Which image, in the set's order, is flipped under "alternate"."""
+    choices = sample_augmentation(3, epoch, n, 4, "alternate")
+    return choices.flip[choices.order.argsort()]
+
+
+def test_alternate_flips_each_image_every_other_epoch() -> None:
+    first = flipped(0)
+    assert abs(first.double().mean() - 0.5) < 2.5 / 1000**0.5  # half of them
+    for epoch in range(1, 6):
+        assert torch.equal(flipped(epoch), first ^ bool(epoch % 2))
+
+
+def test_alternate_changes_neither_order_nor_crops() -> None:
+    usual, alternate = (sample_augmentation(3, 1, 50, 4, flip) for flip in (True, "alternate"))
+    assert equal(usual._replace(flip=alternate.flip), alternate)

@@ -169,7 +169,7 @@ def test_a_file_of_another_format_is_not_used(path: Path, content: Any) -> None:
 def test_a_folder_in_the_checkpoints_place_is_not_used(two_saved: Path, two_epochs: list[TrainState]) -> None:
     two_saved.unlink()
     two_saved.mkdir()
-    with pytest.warns(UserWarning, match=r"checkpoint not used: .*checkpoint\.pt cannot be read"):
+    with pytest.warns(UserWarning, match=r"checkpoint not used: .*checkpoint\.pt is no regular file"):
         assert same_state(load_checkpoint(two_saved, SOURCE), two_epochs[0])
 
 

@@ -1,32 +1,34 @@
-"""What only a CUDA GPU can show. None of it has an assertion about time."""
+"""Training on a CUDA GPU. No assertion is about time."""
 
 import os
 import subprocess
 import sys
+from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from benchmarks.network import Unkept
-from helpers.config import ROOT, composed, names
+from helpers import training
+from helpers.config import ROOT, composed
+from helpers.training import LOSSES, FixedAnswers
 from hydra.utils import instantiate
 
 from oodbench.backbones.resnet18 import ResNet18
 from oodbench.model import Classifier, compile_backbone, extract_features
-from oodbench.training.loop import Row, TrainState, fit
-from oodbench.training.recipe import Recipe, cosine
+from oodbench.training.device import has_tf32, use_precision
+from oodbench.training.loop import fit
+from oodbench.training.means import Row
+from oodbench.training.recipe import cosine
 
 pytestmark = pytest.mark.gpu
-LOSSES = [f"loss={name}" for name in names("loss")]
-LOSSES += ["loss=circle loss.variant=pairwise_global", "loss=circle loss.variant=pairwise_per_anchor"]
-LOSSES += ["loss=halo loss.variant=notes"]
+LOSSES = [*LOSSES, "loss=circle loss.variant=pairwise_per_anchor"]
 RANDOM = np.random.default_rng(0)
 IMAGES = RANDOM.integers(256, size=(256, 32, 32, 3), dtype=np.uint8)
 LABELS = np.arange(256) % 10
-LAST = len(LABELS) // 32  # step of an epoch
+LAST = len(LABELS) // 32  # steps of an epoch
 SGD = partial(torch.optim.SGD, lr=0.001, momentum=0.9, nesterov=True)
 
 
@@ -38,64 +40,67 @@ def classifier(loss: str = "loss=ce", precision: torch.dtype = torch.bfloat16, d
     return model.to(device).to(memory_format=torch.channels_last)
 
 
-class Watching:
-    """A keeper that lets nothing wait for the GPU from the third step on until before the epoch's last."""
+class SyncDetector:
+    """Raises whatever waits for the GPU, from the third step to the one before the epoch's last; asked as `stop`."""
 
     def __init__(self) -> None:
         self.steps = 0
 
-    def stop(self) -> bool:
+    def __call__(self) -> bool:
         self.steps += 1
-        if self.steps == 2:  # cuDNN and the allocator have settled
+        if self.steps == 2:  # cuDNN has chosen its convolutions, the allocator has its memory
             torch.cuda.set_sync_debug_mode("error")
         if self.steps == LAST - 1:
             torch.cuda.set_sync_debug_mode("default")
         return False
 
-    def due(self) -> bool:
-        return False
 
-    def save(self, progress: TrainState) -> None:
-        pass
+RECIPE = replace(training.RECIPE, batch_size=32, optimizer=SGD, schedule=partial(cosine, final=0.1), warmup_epochs=0.0)
 
 
-def trained(model: Classifier, keeper: Any = None, epochs: int = 1) -> list[Row]:
-    recipe = Recipe(
-        epochs,
-        32,
-        SGD,
-        partial(cosine, final=0.1),
-        0.0,
-        1.0,
-        crop_padding=4,
-        crop_fill="black",
-        flip=True,
-        batch_norm_images=0,
-    )
-    return fit(model, IMAGES, LABELS, recipe, 0, None, keeper or Unkept())
+def trained(model: Classifier, stop: Callable[[], bool] = lambda: False, epochs: int = 1) -> list[Row]:
+    return fit(model, IMAGES, LABELS, replace(RECIPE, epochs=epochs), 0, None, FixedAnswers(stop=stop))
 
 
 @pytest.mark.parametrize("loss", LOSSES)
 def test_no_step_waits_for_the_gpu(loss: str) -> None:
-    """Whatever reads a number back, copies from pageable memory or asks for a size raises, in the training loop."""
-    keeper = Watching()
+    """Reading a number back, copying from pageable memory or asking for a size raises in the training loop."""
+    detector = SyncDetector()
     try:
-        trained(classifier(loss), keeper)
+        trained(classifier(loss), detector)
     finally:
         torch.cuda.set_sync_debug_mode("default")
-    assert keeper.steps == LAST
+    assert detector.steps == LAST
 
 
 @pytest.mark.parametrize("loss", LOSSES)
 def test_the_gpu_trains_as_the_cpu_does(loss: str) -> None:
-    """The same draws: in float32 the means of an epoch at a small learning rate differ by rounding alone."""
-    with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
-        cpu, cuda = (trained(classifier(loss, torch.float32, device))[0] for device in ("cpu", "cuda"))
+    """The same random choices: in float32 an epoch's means at a small learning rate differ by rounding alone."""
+    use_precision("fp32")
+    cpu, cuda = (trained(classifier(loss, torch.float32, device))[0] for device in ("cpu", "cuda"))
     assert cuda["loss"] == pytest.approx(cpu["loss"], rel=0.01)
 
 
+def convolution_error(precision: str) -> float:
+    """The largest difference of a float32 convolution from float64, in units of the largest value."""
+    generator = torch.Generator().manual_seed(0)
+    images, filters = (torch.randn(8, 64, 3 + n, 3 + n, generator=generator).cuda() for n in (13, 0))
+    exact = torch.nn.functional.conv2d(images.double(), filters.double())
+    dtype = use_precision(precision)
+    errors = (torch.nn.functional.conv2d(images.to(dtype), filters.to(dtype)).double() - exact).abs()
+    use_precision("fp32")
+    return float(errors.max() / exact.abs().max())
+
+
+def test_fp32_convolves_in_ieee_float32_and_tf32_does_not() -> None:
+    if not has_tf32(torch.device("cuda")):
+        pytest.skip("this GPU has no TF32")
+    assert convolution_error("fp32") < 1e-5  # of 576 products, each with 24 bits
+    assert 1e-5 < convolution_error("tf32") < 1e-2  # 11 bits
+
+
 @pytest.mark.parametrize("mode", [True, "reduce-overhead", "max-autotune"])
-def test_a_compiled_backbone_trains_and_evaluates_as_the_plain_one(mode: bool | str) -> None:
+def test_a_compiled_backbone_is_the_plain_one(mode: bool | str) -> None:
     torch.compiler.reset()
     plain, compiled = classifier(), classifier()
     compile_backbone(compiled, mode)
@@ -107,6 +112,7 @@ def test_a_compiled_backbone_trains_and_evaluates_as_the_plain_one(mode: bool | 
         torch.testing.assert_close(ours, theirs, rtol=0.1, atol=0.05)
 
 
+@pytest.mark.slow
 def test_two_runs_on_one_gpu_finish(tmp_path: Path) -> None:
     command = [sys.executable, str(ROOT / "train.py"), "dataset=digits", "recipe=smoke", "loss=ce", "device=cuda"]
     command += ["runs_per_gpu=2", "backbone.width=8", f"results_dir={tmp_path}"]

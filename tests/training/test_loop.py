@@ -97,7 +97,7 @@ def test_a_finished_training_is_not_continued() -> None:
     assert same(model.state_dict(), straight.model)
 
 
-def test_a_training_stopped_at_any_step_resumes_to_the_same_bits(tmp_path: Path) -> None:
+def test_a_training_stopped_at_any_step_resumes_exactly(tmp_path: Path) -> None:
     """For every step of the first two epochs, dropout and the epoch's means included."""
     loss, path = "loss=ghm loss.momentum=0.75", tmp_path / "checkpoint.pt"
     straight = train(classifier(loss))[-1]

@@ -67,6 +67,13 @@ def test_a_recipe_file_has_every_value_and_no_other(name: str) -> None:
     node = composed("loss=ce", f"recipe={name}").recipe
     assert set(node) == {field.name for field in fields(Recipe)}
     recipe = Recipe(**instantiate(node, _convert_="all"))
+    assert isinstance(recipe.optimizer([{"params": [nn.Parameter(torch.zeros(1))]}]), torch.optim.Optimizer)
+    assert all(0 <= recipe.schedule(share / 10) < math.inf for share in range(11))
+
+
+@pytest.mark.parametrize("name", ["sgd200", "openood100", "short", "smoke"])
+def test_sgd_recipes_have_the_public_benchmarks_values(name: str) -> None:
+    recipe = Recipe(**instantiate(composed("loss=ce", f"recipe={name}").recipe, _convert_="all"))
     (group,) = recipe.optimizer([{"params": [nn.Parameter(torch.zeros(1))]}]).param_groups
     expected = {"lr": 0.1, "momentum": 0.9, "nesterov": True, "weight_decay": 5e-4}
     assert {key: group[key] for key in expected} == expected

@@ -167,9 +167,13 @@ class RunFolder(RunPaths):
         file = self.path / f"resamples-{mark[:12]}.safetensors"
         save_arrays(file, resamples, run=str(self.run), numbers=mark)
         write_json(self.metrics, content | {"resamples": {"file": file.name, "numbers": mark}})
-        for other in self.path.glob("resamples-*.safetensors"):
-            if other != file:
-                other.unlink()
+
+    def remove_superseded(self) -> None:
+        """Remove resamples that the record does not name: those of the record before."""
+        named = self.load_record()["resamples"]["file"]
+        for file in self.path.glob("resamples-*.safetensors"):
+            if file.name != named:
+                file.unlink()
 
     def load_resamples(self, record: Record) -> Arrays:
         """Return {number: (R,)} that belong to the record; empty where it has none.

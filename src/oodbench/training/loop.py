@@ -1,6 +1,7 @@
 """The training loop, a function."""
 
 import math
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -17,6 +18,7 @@ from oodbench.training.batches import batches, derive_seed, sample_augmentation,
 from oodbench.training.distributed import gather, rank, shard, sum_gradients
 from oodbench.training.means import Row, RunningMeans, check_weights
 from oodbench.training.recipe import Recipe, learning_rate_factor
+from oodbench.training.slowdown import Slowdown
 
 PREPARING = 5000  # images
 FUSED = (torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW)  # have one kernel for all of an update
@@ -68,6 +70,7 @@ def fit(
         prepare(model, images)
     optimizer = build_optimizer(model, recipe)
     history, first, earlier = restore(resume, model, optimizer)
+    slowdown = Slowdown()
 
     def save(step: int, means: dict[str, Any]) -> None:
         check_weights(model, len(history) - (step == 0))  # whose row is there already
@@ -82,6 +85,7 @@ def fit(
                 means.add(train_step(model, optimizer, x, y, recipe.clip_grad_norm), len(y))
                 bar.set_description(f"epoch {epoch + 1}/{recipe.epochs}{means.so_far()}", refresh=False)
                 bar.update(len(y))
+                slowdown.add(len(y), time.perf_counter())
                 stopping = checkpointer.stop()
                 if step + 1 < data.steps and (stopping or checkpointer.due()):
                     means.check()

@@ -1,0 +1,60 @@
+import numpy as np
+import torch
+from helpers.training import IMAGES, classifier
+from torch import nn
+
+from oodbench.backbones.resnet18 import ResNet18
+from oodbench.model import normalise
+from oodbench.training.batch_norm import estimate_batch_norm
+
+
+def first_norm(model: nn.Module) -> nn.BatchNorm2d:
+    return next(module for module in model.modules() if isinstance(module, nn.BatchNorm2d))
+
+
+def test_the_first_layers_mean_is_that_of_the_images() -> None:
+    model = classifier()
+    estimate_batch_norm(model, IMAGES, len(IMAGES))
+    with torch.no_grad():
+        x = normalise(torch.from_numpy(IMAGES).permute(0, 3, 1, 2), model.mean, model.std)
+        maps = model.backbone[0](x)  # type: ignore[index]
+    torch.testing.assert_close(first_norm(model).running_mean, maps.mean((0, 2, 3)), rtol=1e-4, atol=1e-5)
+
+
+def test_no_images_change_nothing() -> None:
+    model = classifier()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    estimate_batch_norm(model, IMAGES, 0)
+    assert all(value.equal(before[name]) for name, value in model.state_dict().items())
+
+
+def test_weights_momentum_and_mode_stay() -> None:
+    model = classifier(backbone=lambda: ResNet18(4))
+    before = {name: value.clone() for name, value in model.named_parameters()}
+    estimate_batch_norm(model, IMAGES, 20)
+    assert all(value.equal(before[name]) for name, value in model.named_parameters())
+    assert first_norm(model).momentum == 0.1
+    assert not any(module.training for module in model.modules())
+
+
+def test_dropout_draws_nothing() -> None:
+    model = classifier()
+    states = []
+    for seed in (0, 1):
+        torch.manual_seed(seed)
+        estimate_batch_norm(model, IMAGES, len(IMAGES))
+        states.append([value.clone() for value in model.state_dict().values()])
+    assert all(a.equal(b) for a, b in zip(*states, strict=True))
+
+
+def test_a_network_without_batch_norm_stays() -> None:
+    model = classifier(backbone=lambda: _Flat())
+    estimate_batch_norm(model, IMAGES, len(IMAGES))
+    assert np.isfinite(model.backbone[1].weight.detach().numpy()).all()  # type: ignore[index]
+
+
+class _Flat(nn.Sequential):
+    num_features = 6
+
+    def __init__(self) -> None:
+        super().__init__(nn.Flatten(), nn.Linear(3 * 32 * 32, 6))
