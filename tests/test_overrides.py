@@ -19,7 +19,7 @@ INSIDE: dict[str, list[Any]] = {
     "device": ["auto", "cpu", "mps", "cuda", "cuda:0", "cuda:12"],
     "devices": [1, 8],
     "runs_per_gpu": [1, 4],
-    "precision": ["auto", "bf16", "fp32"],
+    "precision": ["auto", "bf16", "fp32", "tf32"],
     "compile": [False, True, "reduce-overhead", "max-autotune"],
     "threads": [1, 64],
     "checkpoint_share": [0, 0.01, 1],
@@ -183,7 +183,7 @@ def test_a_value_that_fits_is_taken(text: str) -> None:
 
 CHOICES = [
     ("loss=hallo", "loss hallo is not available; did you mean halo? available: ce, "),
-    ("experiment=smal", "experiment smal is not available; available: demo, "),
+    ("experiment=smal", "experiment smal is not available; available: demo"),
     ("recipe=[short,smok]", "recipe smok is not available; did you mean smoke?"),
     ("detector=[knnn]", "detector knnn is not available; did you mean knn? available: all, ash_b"),
     ("detector=knnn", "did you mean knn?"),
