@@ -19,7 +19,7 @@ from scipy.spatial.distance import cdist
 from scipy.special import logsumexp
 
 from oodbench.detectors import reference as reference_module
-from oodbench.detectors.neighbours import knn, largest_products
+from oodbench.detectors.neighbours import knn, largest_products, sum_of_relations
 from oodbench.detectors.reference import NotApplicable, blocks
 
 
@@ -98,6 +98,13 @@ def test_close_neighbours_are_measured_in_float64() -> None:
     )
     exact = np.sort(cdist(q, Q), axis=1)[:, 4]
     np.testing.assert_allclose(knn(test, reference, k=5), exact, rtol=1e-4)
+
+
+def test_relations_are_summed_in_float64() -> None:
+    """A float32 sum ties images whose features hardly differ."""
+    q, ones = np.linspace(0.999, 1, 50, dtype=np.float32)[:, None], np.ones((1000, 1), np.float32)
+    found = sum_of_relations(ones[:50], q, ones, ones, power=1, threshold=0)
+    np.testing.assert_allclose(found, 1000 * q[:, 0].astype("f8"), rtol=1e-12)
 
 
 def test_the_largest_products_do_not_depend_on_blocks(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -47,6 +47,13 @@ def test_blocks_are_all_rows_in_order(n: int, size: int, monkeypatch: pytest.Mon
     np.testing.assert_array_equal(in_blocks(lambda a, b: a + b, x, x), 2 * x)
 
 
+@given(n=st.integers(1, 10**6))
+def test_blocks_are_of_one_size(n: int) -> None:
+    sizes = [len(block) for (block,) in blocks(np.empty(n, dtype=bool))]
+    assert max(sizes) <= reference_module.BLOCK
+    assert max(sizes) - min(sizes) <= 1
+
+
 @given(st.lists(st.integers(-2, 5), min_size=1))
 def test_rows_by_label_are_those_of_a_comparison(labels: list[int]) -> None:
     y = np.array(labels, dtype=int)

@@ -179,6 +179,12 @@ def test_calibration_without_a_mistake_has_no_temperature() -> None:
     assert found["own"] == scores(log_probs, labels)
 
 
+def test_one_image_has_no_temperature() -> None:
+    numbers = calibration(outputs(np.log([[0.7, 0.3]]), np.array([1])), seed=0)
+    assert numbers["temperature_scaled"] is None
+    assert numbers["own"] is not None
+
+
 def test_own_numbers_are_those_of_the_metrics() -> None:
     z, labels = classifier(200, 4, 2.0)
     p = log_softmax(z, axis=1)

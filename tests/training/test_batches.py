@@ -153,7 +153,7 @@ def test_reflected_padding_mirrors_the_image() -> None:
 
 
 def flipped(epoch: int, n: int = 1000) -> torch.Tensor:
-    """Which image, in the set's order, is flipped under "alternate"."""
+    """The images, in the set's order, that "alternate" flips."""
     choices = sample_augmentation(3, epoch, n, 4, "alternate")
     return choices.flip[choices.order.argsort()]
 

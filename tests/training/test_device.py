@@ -147,7 +147,7 @@ def test_tf32_on_a_device_without_it_is_an_error(kind: str) -> None:
 
 
 def settings() -> dict[str, object]:
-    """What torch says of float32 on CUDA, in every way in which it can be asked."""
+    """torch's settings of float32 on CUDA, by each of its interfaces."""
     said = {"convolutions": torch.backends.cudnn.allow_tf32, "products": torch.backends.cuda.matmul.allow_tf32}
     said |= {kind: getattr(torch.backends.cudnn, kind).fp32_precision for kind in KINDS}
     if KINDS:

@@ -110,7 +110,7 @@ def test_the_first_error_is_reported_and_ends_the_others() -> None:
     began = time.monotonic()
     with pytest.raises(RuntimeError, match=r"2 processes.*failed(.|\n)*no room"):
         launch_script("time.sleep(60) if rank == '0' else [(folder / 'error').write_text('no room'), os._exit(1)]")
-    with pytest.raises(RuntimeError, match=r"-9(.|\n)*without a word"):
+    with pytest.raises(RuntimeError, match=r"-9(.|\n)*no error was reported"):
         launch_script("time.sleep(60) if rank == '1' else os.kill(os.getpid(), 9)")
     assert time.monotonic() - began < 30  # not the other's 60 s
 
@@ -223,7 +223,7 @@ def test_two_processes_train_as_one_does(loss: str, both: Callable[..., list[Sta
 
 
 def dropout_masks() -> State:
-    """What dropout zeroes of a step's shard, 8 of 16 images."""
+    """The features that dropout zeroes in each step's shard, 8 of 16 images."""
     masks: list[Any] = []
 
     def recording() -> nn.Module:

@@ -105,7 +105,7 @@ def sum_of_relations(p: Array, q: Array, P: Array, Q: Array, power: float, thres
     r = q[close] @ Q.T
     r *= similarity[close]
     r *= r > threshold
-    total[close] = (r if power == 1 else r**power).sum(1)
+    total[close] = (r if power == 1 else r**power).sum(1, dtype=np.float64)
     return total
 
 

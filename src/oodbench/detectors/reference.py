@@ -70,9 +70,15 @@ def rows_by_label(labels: NDArray[np.integer]) -> dict[int, NDArray[np.intp]]:
 
 
 def blocks(*arrays: NDArray) -> Iterator[tuple[NDArray, ...]]:
-    """Yield the same BLOCK rows of every array, as views. Arrays without rows give one empty block."""
-    for i in range(0, max(len(arrays[0]), 1), BLOCK):
-        yield tuple(array[i : i + BLOCK] for array in arrays)
+    """Yield the same rows of every array, as views, at most BLOCK at a time. No rows give one empty block.
+
+    The blocks are of one size, up to one row: BLAS rounds a matrix of few rows otherwise than a large one, and images
+    with equal outputs must not differ in their scores because some of them are left over for a last, small block.
+    """
+    n = len(arrays[0])
+    parts = max(1, -(-n // BLOCK))
+    for i in range(parts):
+        yield tuple(array[i * n // parts : (i + 1) * n // parts] for array in arrays)
 
 
 def in_blocks(function: Callable[..., Array], *arrays: NDArray) -> Array:

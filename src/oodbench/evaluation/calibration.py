@@ -86,8 +86,11 @@ def cross_fitted(log_probs: Array, labels: Labels, seed: int) -> tuple[Array, tu
     """(N, K), (N,) -> (N, K) temperature-scaled log-probabilities, and the two temperatures.
 
     Each half of the images is scaled by the temperature fitted to the other half, so that no image is evaluated with a
-    temperature fitted to it. temperatures[h] was fitted to half h. Raises NoTemperatureError as `temperature` does.
+    temperature fitted to it. temperatures[h] was fitted to half h. Raises NoTemperatureError as `temperature` does,
+    and for one image, which has no halves.
     """
+    if len(labels) == 1:
+        raise NoTemperatureError("one image cannot be halved")
     half = halves(labels, seed)
     fitted = temperature(log_probs[half == 0], labels[half == 0]), temperature(log_probs[half == 1], labels[half == 1])
     other = np.array(fitted)[1 - half]

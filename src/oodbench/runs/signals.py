@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM finish the step: a flag for the training loop, and a master that waits for its workers."""
+"""Handlers of SIGINT and SIGTERM: a training finishes its step and saves, a parent waits for its workers."""
 
 import contextlib
 import os
@@ -13,16 +13,16 @@ from typing import Any
 
 Handler = Callable[[int, FrameType | None], Any]
 DEFAULTS: dict[signal.Signals, Any] = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
-GRACE = 30.0  # seconds that workers have to finish their step and save, as long as SLURM waits between its signals
+GRACE = 30.0  # s, for workers to finish their step and save; SLURM's own time between SIGTERM and SIGKILL
 
-Jobs = AbstractSet[tuple[int, Hashable]]  # number of a process, what it runs
+Jobs = AbstractSet[tuple[int, Hashable]]  # process id, its run
 
 
 @contextmanager
 def stop_signal() -> Iterator[Callable[[], int]]:
-    """Give a function that returns the number of the signal that has come, 0 before. A second one acts as always.
+    """Give a function that returns the number of the signal received, or 0. A second signal acts as usual.
 
-    Handlers that others have put there (submitit's, a notebook's) are left alone, as is every thread but the main one.
+    Handlers that others have set (submitit, a notebook) stay. Outside the main thread nothing is set.
     """
     came: list[int] = []
 
@@ -36,17 +36,17 @@ def stop_signal() -> Iterator[Callable[[], int]]:
 
 @contextmanager
 def exit_on_signal(running: Callable[[], Jobs]) -> Iterator[None]:
-    """Outside the training loop, end the process by SystemExit on a signal, and its workers before it.
+    """Outside the training loop, end the workers and then the process, by SystemExit, when a signal arrives.
 
-    `running`: the jobs of this process's workers. Without, joblib's would work on when their master is terminated, and
-    be killed amid a step by Ctrl-C. A second signal does not wait.
+    running: returns the jobs of this process's workers. joblib alone would let them run on when the parent gets
+    SIGTERM, and kill them amid a step on Ctrl-C. A second signal does not wait.
     """
     with _handled_by(ExitOnSignal(running), tuple(DEFAULTS.values())):
         yield
 
 
 class ExitOnSignal:
-    """A handler that tells each worker once, waits for them, then ends this process; `stop_signal` may put it off."""
+    """Handler that signals each worker once, waits for them and ends this process; `stop_signal` replaces it."""
 
     def __init__(self, running: Callable[[], Jobs]) -> None:
         self.running = running
@@ -57,7 +57,7 @@ class ExitOnSignal:
         jobs = self.running()
         for worker, _ in jobs:
             with contextlib.suppress(ProcessLookupError):
-                os.kill(worker, signal.SIGTERM)  # which does not hasten a worker that Ctrl-C has reached already
+                os.kill(worker, signal.SIGTERM)  # harmless to a worker that Ctrl-C has reached already
         while jobs & self.running() and time.monotonic() < until:
             time.sleep(0.05)
         raise SystemExit(128 + number)
@@ -65,7 +65,7 @@ class ExitOnSignal:
 
 @contextmanager
 def _handled_by(handler: Handler, over: tuple[object, ...]) -> Iterator[dict[signal.Signals, Any]]:
-    """Replace the handlers in `over`, or of their types; give those that were replaced, and restore them afterwards."""
+    """Replace handlers that are in `over` or of a type in it; give the replaced ones, and restore them afterwards."""
     before: dict[signal.Signals, Any] = {}
     if threading.current_thread() is threading.main_thread():
         present = {number: signal.getsignal(number) for number in DEFAULTS}

@@ -1,4 +1,4 @@
-"""Batches on the device: images stay uint8 until they are used, crop and flip are one gather.
+"""Batches on the device: images stay uint8 up to the network, crop and flip are one indexing operation.
 
 Images are (N, H, W, 3): their permutation to (N, 3, H, W) is channels_last without a copy.
 """
@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from oodbench.data.images import SIDE
 
-ALL_EPOCHS = 2**32 - 1  # in an epoch's place, for what is drawn once in a run
+ALL_EPOCHS = 2**32 - 1  # in the place of an epoch, for what is sampled once in a run
 
 
 class Augmentation(NamedTuple):

@@ -1,4 +1,4 @@
-"""Checkpoints that a training goes on from. They cannot run code when they are read.
+"""Checkpoints that a training resumes from. Reading one cannot run code.
 
 A checkpoint is a line that names its format, the sha256 of the rest, and a state that torch reads with weights_only.
 The one before it is kept: a file that is cut off, altered, or of another run is never used.
@@ -24,7 +24,7 @@ from oodbench.training.loop import TrainState
 from oodbench.training.means import Row
 
 FORMAT = b"oodbench checkpoint 2\n"  # the next number when TrainState or Source changes
-FOREIGN = (  # errors of torch.load, which names none, over altered and foreign content
+FOREIGN = (  # errors of torch.load over altered or foreign content; its documentation names none
     *(pickle.UnpicklingError, RuntimeError, EOFError, LookupError, TypeError, ValueError),
     *(AttributeError, AssertionError, struct.error),
 )
@@ -40,11 +40,12 @@ class Source(NamedTuple):
 
 
 class FileCheckpointer:
-    """Keeps a training in a file, and spends no more than `share` of the time on that.
+    """Checkpointer that writes to a file and spends at most `share` of the time on it.
 
-    After the first epoch, after the last and before a stop in any case; else after an epoch, or amid a long one, when
-    the last checkpoint lies so far back that another is cheap. `log` is given the row of every epoch that ends. Of
-    several processes the first writes, and all stop at one step, whichever has seen the `signal`.
+    It writes after the first epoch, after the last, and before a stop in any case; otherwise after an epoch, or amid a
+    long one, once so much time has passed since the last checkpoint that another is cheap. `log` is given the row of
+    every epoch that ends. Of several processes the first writes, and all stop at the same step, whichever received the
+    `signal`.
     """
 
     def __init__(
@@ -68,7 +69,7 @@ class FileCheckpointer:
         return rank() == 0 and self.is_cheap() and time.monotonic() - self.last >= MINUTE
 
     def is_cheap(self) -> bool:
-        """Tell whether the time since the last checkpoint is worth the seconds that it took."""
+        """Tell whether a checkpoint, as long as the last one took, stays below `share` of the time since then."""
         return self.cost <= self.share * (time.monotonic() - self.last)
 
     def save(self, state: TrainState) -> None:
@@ -84,12 +85,12 @@ class FileCheckpointer:
 
 
 def previous(path: Path) -> Path:
-    """Return where the checkpoint before the last one is kept."""
+    """Return the path of the checkpoint before the last one."""
     return path.with_name(f"{path.stem}.previous{path.suffix}")
 
 
 def save_checkpoint(path: Path, state: TrainState, source: Source) -> None:
-    """Write atomically; whatever moment the process dies at, this checkpoint or the one before is whole."""
+    """Write atomically: whenever the process dies, this checkpoint or the one before is whole."""
     buffer = io.BytesIO()
     torch.save({"source": source._asdict(), "state": vars(state)}, buffer)
     content = buffer.getvalue()
@@ -102,7 +103,7 @@ def save_checkpoint(path: Path, state: TrainState, source: Source) -> None:
 
 
 def load_checkpoint(path: Path, source: Source) -> TrainState | None:
-    """Return the last checkpoint that can be used, None where there is none. Warns of every file that cannot, and why.
+    """Return the state of the last usable checkpoint, or None. Warns of each unusable file, and why.
 
     Raises DataChangedError where this run's checkpoint was made from other training images.
     """
@@ -121,7 +122,7 @@ def load_checkpoint(path: Path, source: Source) -> TrainState | None:
 
 
 def read_checkpoint(path: Path) -> tuple[Source, TrainState]:
-    """Return the checkpoint in a file. Raises ValueError naming it when it is damaged or of another format."""
+    """Return source and state of a checkpoint. Raises ValueError naming it when it is damaged or of another format."""
     content = _content(path)
     try:
         stored: dict[str, Any] = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
@@ -131,7 +132,7 @@ def read_checkpoint(path: Path) -> tuple[Source, TrainState]:
 
 
 def _content(path: Path) -> bytes:
-    """Return what follows the header. Raises ValueError naming the file when it is not whole."""
+    """Return the bytes after the header. Raises ValueError naming the file when it is not whole."""
     try:
         data = regular(path).read_bytes()
     except (OSError, ValueError) as error:

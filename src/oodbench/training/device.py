@@ -18,7 +18,7 @@ from oodbench.training.gpus import acquire_gpus
 
 PRECISIONS = {"bf16": torch.bfloat16, "fp32": torch.float32, "tf32": torch.float32}  # of the backbone's autocast
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of malloc.h
-THREADS = torch.get_num_threads()  # torch's own choice, to go back to after a job that had another
+THREADS = torch.get_num_threads()  # torch's own choice, restored after a job that set another
 
 
 def pick_device(name: str) -> torch.device:
@@ -35,21 +35,20 @@ def pick_device(name: str) -> torch.device:
 def disable_malloc_trim() -> None:
     """Make glibc keep freed memory in this process, in huge pages where the system allows them.
 
-    glibc hands every freed tensor of some size back to the system, which clears its pages before they come again: at
-    every step, a fifth of the time of a ResNet-18's training in bf16 on two cores, and two fifths of its evaluation's
-    in float32. Numbers are not touched; the process stays as large as it ever was. Does nothing without glibc (macOS,
-    Windows, musl).
+    glibc returns every large freed tensor to the system, which clears its pages before they are used again. On two
+    cores that took a fifth of a ResNet-18's training time in bf16, and two fifths of its evaluation's in float32.
+    Results do not change; the process keeps its largest size. Does nothing without glibc (macOS, Windows, musl).
     """
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # torch reads it at its first large tensor
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
-    # bytes from which memory is mapped anew: older releases refuse more than 32 MB, and one that refuses all is left be
+    # bytes from which memory is mapped anew; older releases refuse more than 32 MB
     if mallopt is not None and (mallopt(M_MMAP_THRESHOLD, 2**30) or mallopt(M_MMAP_THRESHOLD, 2**25)):
         mallopt(M_TRIM_THRESHOLD, 2**31 - 1)  # bytes free at the top from which they are handed back: C's largest int
 
 
 @contextmanager
 def acquire_devices(name: str, runs_per_gpu: int, count: int) -> Iterator[list[torch.device]]:
-    """Give `count` devices of that name: of several GPUs ones with room, of a CPU the same one again.
+    """Give `count` devices of that name: GPUs with room for another run, or the CPU `count` times.
 
     A GPU that is named by its number is taken without a lock. The first GPU becomes torch's current device. Raises
     ValueError where there are not so many.
@@ -118,7 +117,7 @@ def use_precision(name: str) -> torch.dtype:
 
 
 def _cpu_has(feature: str) -> bool:
-    """torch knows, but only under private names, not all of which its older releases have."""
+    """Tell whether the CPU has a feature; torch says so under private names only, some of them recent."""
     return bool(getattr(torch.cpu, f"_is_{feature}_supported", lambda: False)())
 
 
@@ -148,7 +147,7 @@ def git_commit() -> str | None:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
     try:
-        git("ls-files", "--error-unmatch", here.name)  # not installed into a folder of somebody else's repository
+        git("ls-files", "--error-unmatch", here.name)  # else the code lies in another project's repository
         return git("rev-parse", "HEAD") + "+" * bool(git("status", "--porcelain", ":/"))
     except (OSError, subprocess.CalledProcessError):
         return None

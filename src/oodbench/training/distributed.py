@@ -1,8 +1,9 @@
-"""One training by several processes: each takes its share of every batch, and all keep the same weights.
+"""One training by several processes: each takes its shard of every batch, and all keep the same weights.
 
-The parent starts the processes (`launch_workers`); in each, `worker` lets it take part. What the training loop calls
-does nothing where there is one process. The loss is that of the whole batch, since losses may compare its images: the
-features of all shards are gathered, every process computes the whole loss, and propagates back through its own shard.
+The parent starts the processes (`launch_workers`); each of them joins by `worker`. In a training by one
+process, what the loop calls here does nothing. The loss is that of the whole batch, since losses may compare its
+images: the features of all shards are gathered, every process computes the whole loss and backpropagates through its
+own shard.
 """
 
 import contextlib
@@ -23,10 +24,10 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from oodbench.runs.signals import DEFAULTS, stop_signal
 
-PAUSE = 0.1  # seconds between two looks at the processes
+PAUSE = 0.1  # s, between two polls of the processes
 STOPPED = [128 + number for number in DEFAULTS]  # exit codes of a training that was stopped and saved
 
-_told: list[int] = []  # numbers of the signals that the parent has passed on to this process
+_received: list[int] = []  # numbers of the signals that the parent has passed on to this process
 
 
 def world_size() -> int:
@@ -57,7 +58,7 @@ def gather(features: Tensor, n: int) -> Tensor:
 def sum_gradients(backbone: nn.Module, objective: nn.Module) -> None:
     """Make the gradients those of the batch, the same to the bit in every process.
 
-    Of the backbone, each process has those of its part, which add up; of the objective, each has the batch's already.
+    Each process has the backbone's gradients of its shard, which are summed, and the objective's of the whole batch.
     """
     if world_size() == 1:
         return
@@ -70,16 +71,16 @@ def sum_gradients(backbone: nn.Module, objective: nn.Module) -> None:
 
 
 def all_reduce_max(number: int) -> int:
-    """Return the largest number of any process, or of what its parent has told it. All must call it in step."""
+    """Return the largest number of any process, signals from the parent included. All must call it at the same step."""
     if world_size() == 1:
         return number
-    largest = torch.tensor(max(number, *_told, 0))
+    largest = torch.tensor(max(number, *_received, 0))
     dist.all_reduce(largest, dist.ReduceOp.MAX)
     return int(largest)
 
 
 def broadcast_weights(model: nn.Module) -> None:
-    """Give every process the weights of the first, should something have been initialised without the seed."""
+    """Give every process the weights of the first, in case something was initialised without the seed."""
     for tensor in model.state_dict().values():
         dist.broadcast(tensor, 0)
 
@@ -99,7 +100,7 @@ def sync_batch_norm(backbone: nn.Module, device: torch.device) -> nn.Module:
 
 @contextmanager
 def process_group(number: int, count: int, meeting: Path, backend: str) -> Iterator[None]:
-    """Be one of `count` processes, which meet in a file that is not there yet."""
+    """Join a group of `count` processes, which find one another by a file that does not exist yet."""
     dist.init_process_group(backend, init_method=f"file://{meeting}", rank=number, world_size=count)
     try:
         yield
@@ -109,7 +110,7 @@ def process_group(number: int, count: int, meeting: Path, backend: str) -> Itera
 
 @contextmanager
 def worker(number: str, count: str, folder: str, device: str) -> Iterator[torch.device]:
-    """Be one of the processes that `launch_workers` has started; give the device. Report the first error to it."""
+    """Join the training as a process that `launch_workers` started; give its device. Reports an error to the parent."""
     threading.Thread(target=_listen, daemon=True).start()
     own = torch.device(device)
     if own.type == "cuda":
@@ -121,21 +122,21 @@ def worker(number: str, count: str, folder: str, device: str) -> Iterator[torch.
         except Exception:
             with contextlib.suppress(FileExistsError), Path(folder, "error").open("x") as file:
                 file.write(traceback.format_exc())
-            os._exit(1)  # at once: the others wait for this one, and are ended by the parent
+            os._exit(1)  # at once: the others wait for this one until the parent ends them
 
 
 def _listen() -> None:
-    """Read the parent's signals on standard input. When it has died, another start may own the run: write nothing."""
+    """Read the parent's signals from standard input; end when it has died, since another start may own the run."""
     while number := os.read(0, 1):
-        _told.extend(number)
+        _received.extend(number)
     os._exit(1)
 
 
 def launch_workers(command: Sequence[str], devices: Sequence[torch.device]) -> None:
-    """Run `command <number> <count> <folder> <device>` for each of the devices at once, until all have ended.
+    """Run `command <number> <count> <folder> <device>` for all devices at once, and wait until all have ended.
 
-    Raises SystemExit, with their code, where they were stopped and have saved; RuntimeError with the first error where
-    one has failed, which ends the others.
+    Raises SystemExit with their exit code where they were stopped and have saved; RuntimeError with the first error
+    where one has failed, after ending the others.
     """
     ranks: list[subprocess.Popen[bytes]] = []
     with tempfile.TemporaryDirectory() as folder, stop_signal() as stop:
@@ -151,25 +152,25 @@ def launch_workers(command: Sequence[str], devices: Sequence[torch.device]) -> N
                 process.communicate()
         error = Path(folder, "error")
         if error.exists() or (_failed(codes) and not stop()):
-            what = error.read_text() if error.exists() else "without a word; a code below 0 is a signal's"
+            what = error.read_text() if error.exists() else "no error was reported; a code below 0 is that of a signal"
             raise RuntimeError(f"one of {len(devices)} processes failed, exit codes {codes}:\n{what}")
         if any(codes):
             raise SystemExit(128 + stop() if stop() else max(code or 0 for code in codes))
 
 
 def _ends(ranks: Sequence[subprocess.Popen[bytes]], stop: Callable[[], int]) -> list[int | None]:
-    """Return their exit codes, once all have ended or one has failed; None of one that runs.
+    """Return their exit codes once all have ended or one has failed; None for one that still runs.
 
-    A signal is passed on through their standard input: a session of their own spares them the terminal's, and where
-    SLURM sends its own to every process, a second one would not wait for the checkpoint.
+    A signal is passed on through standard input, not as a signal: where SLURM signals every process, that would be a
+    second one, which does not wait for the checkpoint. The terminal's do not reach them in their own session.
     """
-    told = False
+    passed_on = False
     while True:
         codes = [process.poll() for process in ranks]
         if None not in codes or _failed(codes):
             return codes
-        if stop() and not told:
-            told = True
+        if stop() and not passed_on:
+            passed_on = True
             for process in ranks:
                 with contextlib.suppress(BrokenPipeError):
                     assert process.stdin

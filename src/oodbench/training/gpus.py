@@ -23,12 +23,12 @@ def acquire_gpus(gpus: Sequence[str], runs_per_gpu: int, count: int = 1, folder:
     many GPUs.
     """
     if runs_per_gpu < 1:
-        raise ValueError(f"runs_per_gpu={runs_per_gpu}: one run a GPU is the least")
+        raise ValueError(f"runs_per_gpu={runs_per_gpu}: at least 1 is needed")
     if count > len(gpus):
-        raise ValueError(f"devices={count}: there are {len(gpus)} GPUs here")
+        raise ValueError(f"devices={count}: this machine has {len(gpus)} GPUs")
     folder.mkdir(parents=True, exist_ok=True)
     _open_to_all(folder, 0o777)
-    told = False
+    announced = False
     while True:
         with contextlib.ExitStack() as locks:
             taken: list[int] = []
@@ -41,10 +41,10 @@ def acquire_gpus(gpus: Sequence[str], runs_per_gpu: int, count: int = 1, folder:
             if len(taken) == count:
                 yield taken
                 return
-        if not told:
+        if not announced:
             who = f"{count} of {len(gpus)} GPUs with fewer than {runs_per_gpu} runs"
             print(f"waiting for {who}; runs_per_gpu allows more", flush=True)
-            told = True
+            announced = True
         time.sleep(PAUSE)
 
 
@@ -62,5 +62,5 @@ def _locked(path: Path) -> int | None:
 
 def _open_to_all(path: Path, mode: int) -> None:
     """Set the mode whatever the umask: GPUs are shared with other users, whose runs count."""
-    with contextlib.suppress(PermissionError):  # theirs, and open already
+    with contextlib.suppress(PermissionError):  # another user's, who has set its mode
         path.chmod(mode)

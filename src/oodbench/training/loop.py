@@ -1,4 +1,4 @@
-"""The training loop, a function."""
+"""The training loop: `fit` and its parts."""
 
 import math
 import time
@@ -21,31 +21,31 @@ from oodbench.training.recipe import Recipe, learning_rate_factor
 from oodbench.training.slowdown import Slowdown
 
 PREPARING = 5000  # images
-FUSED = (torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW)  # have one kernel for all of an update
+FUSED = (torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW)  # can update all parameters in one kernel
 
 
 @dataclass
 class TrainState:
-    """How far a training has come: all that a checkpoint holds besides what it is a checkpoint of."""
+    """State of a training after any of its steps: all that a checkpoint holds besides its source."""
 
     model: dict[str, Any]
     optimizer: dict[str, Any]
-    history: list[Row]  # a row an epoch that is done
-    step: int  # steps of the next epoch that are done
-    means: dict[str, Any]  # of those steps
+    history: list[Row]  # a row for each finished epoch
+    step: int  # steps taken in the next epoch
+    means: dict[str, Any]  # running sums of those steps
 
 
 class Checkpointer(Protocol):
-    """Stores what a training has reached, and says when it is to stop."""
+    """Saves the state of a training and decides when it stops."""
 
     def due(self) -> bool:
-        """Tell whether to save amid this epoch."""
+        """Tell whether to save now, amid an epoch."""
 
     def stop(self) -> bool:
-        """Tell whether to save and end the training here."""
+        """Tell whether to save now and stop."""
 
     def save(self, state: TrainState) -> None:
-        """Store the state now; its tensors change with the next step."""
+        """Save the state at once: its tensors change with the next step."""
 
 
 def fit(
@@ -57,13 +57,13 @@ def fit(
     resume: TrainState | None,
     checkpointer: Checkpointer,
 ) -> list[Row]:
-    """Train in place on (N, 32, 32, 3) images and (N,) labels; return the rows of the epochs that are done.
+    """Train in place on (N, 32, 32, 3) images and (N,) labels; return the rows of the finished epochs.
 
-    The checkpointer is asked after every step, and given the state whenever it wants it and after every epoch; `resume`
-    is a state that it was given before a restart. What happens in a step depends on the seed, the epoch and the step
-    alone, so a resumed training equals one that was never stopped; several processes (distributed.py) share every batch
-    and keep the same weights. A row has the epoch's means of loss, accuracy and diagnostics. Raises FloatingPointError
-    when the loss or a weight is not finite: the checkpointer has not seen it.
+    After every step the checkpointer is asked whether to save or stop; it is given the state then and after every
+    epoch. `resume` is a state that it was given before a restart. Random numbers of a step depend on the seed, the
+    epoch and the step alone, so a resumed training equals an uninterrupted one. Several processes (distributed.py)
+    share every batch and keep the same weights. A row has the epoch's means of loss, accuracy and diagnostics. Raises
+    FloatingPointError when the loss or a weight is not finite; the checkpointer is not given that state.
     """
     data = TrainingSet(images, labels, recipe, seed, model.mean.device)
     if resume is None:
@@ -73,7 +73,7 @@ def fit(
     slowdown = Slowdown()
 
     def save(step: int, means: dict[str, Any]) -> None:
-        check_weights(model, len(history) - (step == 0))  # whose row is there already
+        check_weights(model, len(history) - (step == 0))  # with step 0, the epoch whose row was just added
         checkpointer.save(TrainState(model.state_dict(), optimizer.state_dict(), history, step, means))
 
     with progress_bar(recipe.epochs * data.size, len(history) * data.size + earlier.get("images", 0)) as bar:
@@ -101,7 +101,7 @@ def fit(
 
 
 def prepare(model: Classifier, images: NDArray[np.uint8]) -> None:
-    """Let a backbone that has a `prepare` see PREPARING training images, evenly spaced, before the first step."""
+    """Give a backbone that has `prepare` PREPARING evenly spaced training images before the first step."""
     if isinstance(model.backbone, Prepared):
         rows = np.arange(min(PREPARING, len(images))) * len(images) // min(PREPARING, len(images))
         chosen = torch.from_numpy(np.ascontiguousarray(images[rows])).to(model.mean.device).permute(0, 3, 1, 2)
@@ -122,8 +122,8 @@ class TrainingSet:
     def epoch(self, epoch: int, first: int) -> Iterator[tuple[int, Tensor, Tensor]]:
         """Yield step, (B, 3, 32, 32) images and (B,) labels from step `first` on.
 
-        Before each, torch's generators are seeded for what draws of its own, such as dropout, which in every process
-        draws something else; sample_augmentation has seed 0 of the epoch.
+        Before each step torch's generators are seeded, for dropout and the like, differently in every process. Seeds of
+        steps begin at 1, since 0 would be the seed of sample_augmentation.
         """
         recipe = self.recipe
         choices = sample_augmentation(self.seed, epoch, self.size, recipe.crop_padding, recipe.flip)
@@ -139,12 +139,12 @@ def build_optimizer(model: Classifier, recipe: Recipe) -> torch.optim.Optimizer:
     for group in optimizer.param_groups:
         group["initial_lr"] = group["lr"]
         if isinstance(optimizer, FUSED) and device.type in ("cpu", "cuda") and group["fused"] is None:
-            group["fused"] = True  # one pass over the parameters, unless it was told; the same up to rounding
+            group["fused"] = True  # one kernel for all parameters, unless the recipe decides; equal up to rounding
     return optimizer
 
 
 def parameter_groups(model: Classifier) -> list[dict[str, Any]]:
-    """Return all parameters, those that the objective does not want to decay in a second group."""
+    """Return all trainable parameters; those that the objective exempts from weight decay are a second group."""
     spared = {id(model.objective.get_parameter(name)) for name in model.objective.no_weight_decay}
     parameters = [p for p in model.parameters() if p.requires_grad]
     groups: list[dict[str, Any]] = [
@@ -157,7 +157,7 @@ def parameter_groups(model: Classifier) -> list[dict[str, Any]]:
 def restore(
     resume: TrainState | None, model: Classifier, optimizer: torch.optim.Optimizer
 ) -> tuple[list[Row], int, dict[str, Any]]:
-    """Load a state into model and optimizer; return its history, steps of the next epoch and their means."""
+    """Load a state into model and optimizer; return its history, the steps taken in the next epoch and their sums."""
     if resume is None:
         return [], 0, {}
     model.load_state_dict(resume.model)
@@ -179,7 +179,7 @@ def progress_bar(total: int, done: int) -> "tqdm[Any]":
 def train_step(
     model: Classifier, optimizer: torch.optim.Optimizer, images: Tensor, labels: Tensor, clip_grad_norm: float | None
 ) -> dict[str, Tensor]:
-    """Update once from (B, 3, 32, 32) uint8 images; return scalars on the device, none of which was waited for."""
+    """Take one step on (B, 3, 32, 32) uint8 images; return scalars on the device, without waiting for them."""
     optimizer.zero_grad(set_to_none=True)
     features = gather(model.features(images[shard(len(images))]), len(images))
     loss = model.objective.loss(features, labels)
@@ -190,7 +190,7 @@ def train_step(
     features = features.detach()
     with torch.no_grad():
         log_probs = model.objective.log_probs(model.objective.logits(features))
-        correct = (log_probs.argmax(1) == labels).float() + 0 * log_probs[:, 0]  # NaN while it cannot classify
+        correct = (log_probs.argmax(1) == labels).float() + 0 * log_probs[:, 0]  # NaN before it can classify
     values = {"loss": loss.detach(), "accuracy": correct.mean(), **model.objective.diagnostics(features, labels)}
     optimizer.step()
     return values

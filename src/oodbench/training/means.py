@@ -1,4 +1,4 @@
-"""Running means of one epoch, and the checks that stop a training before it saves nonsense."""
+"""Running means of one epoch, and the checks that stop a training before it saves weights that are not finite."""
 
 import time
 from typing import Any
@@ -8,12 +8,12 @@ from torch import Tensor
 
 from oodbench.model import Classifier
 
-Row = dict[str, float]  # what is known of one epoch: a line of train.csv
+Row = dict[str, float]  # the numbers of one epoch: a line of train.csv
 ADVICE = "try recipe.warmup_epochs=1 recipe.clip_grad_norm=1.0 or a lower recipe.optimizer.lr"
 
 
 def check_weights(model: Classifier, epoch: int) -> None:
-    """Raise FloatingPointError where weights or batch norm's means are not finite, as a finite loss may make them."""
+    """Raise FloatingPointError where a weight or a batch norm statistic is not finite, even after a finite loss."""
     state = [*model.named_parameters(), *model.backbone.named_buffers()]
     spoilt = [name for name, value in state if not value.isfinite().all()]
     if spoilt:
@@ -21,7 +21,7 @@ def check_weights(model: Classifier, epoch: int) -> None:
 
 
 class RunningMeans:
-    """Running means of an epoch, kept on the device. watch: look at each loss as it comes, where that costs nothing."""
+    """Running means of an epoch, kept on the device. watch: check each loss at once, which would wait for a GPU."""
 
     def __init__(self, epoch: int, step: int, history: list[Row], earlier: dict[str, Any], watch: bool) -> None:
         """earlier: the `state` after the epoch's first `step` steps."""
@@ -32,15 +32,16 @@ class RunningMeans:
         self.started = time.perf_counter()
 
     def state(self) -> dict[str, Any]:
-        """Return what a checkpoint holds of an epoch that is not over."""
+        """Return the sums of an unfinished epoch, for a checkpoint."""
         sums = {name: value.cpu() for name, value in self.sums.items()}
         return {"images": self.images, "seconds": self.elapsed(), "sums": sums}
 
     def elapsed(self) -> float:
-        """Return the seconds spent in the epoch, before a restart too."""
+        """Return the seconds spent in the epoch, including those before a restart."""
         return self.seconds + time.perf_counter() - self.started
 
     def add(self, values: dict[str, Tensor], images: int) -> None:
+        """Add one step's scalars, which are means over its images."""
         self.losses.append(values["loss"])
         for name, value in values.items():
             earlier = self.sums[name].to(value) if name in self.sums else 0  # on the device from the second on
@@ -50,7 +51,7 @@ class RunningMeans:
             self.check()
 
     def check(self) -> None:
-        """Raise FloatingPointError naming the first step with a NaN or infinite loss, and what was last known good."""
+        """Raise FloatingPointError naming the first step with a NaN or infinite loss, and the numbers before it."""
         losses = torch.stack(self.losses)
         bad = (~losses.isfinite()).nonzero()
         if len(bad):
@@ -63,7 +64,7 @@ class RunningMeans:
             )
 
     def so_far(self) -> str:
-        """Return text for the progress bar: this epoch's means where looking costs nothing, else the last one's."""
+        """Return text for the progress bar: this epoch's means, or the last epoch's where reading them would wait."""
         known = {name: float(value) / self.images for name, value in self.sums.items()} if self.watch else {}
         known = known or (self.history[-1] if self.history else {})
         return "".join(f" {name} {known[name]:.3f}" for name in ("loss", "accuracy") if name in known)

@@ -1,4 +1,4 @@
-"""How a network is trained: the values of conf/recipe and the learning rate that follows from them."""
+"""Recipe of a training: the values of conf/recipe, and the learning rate of every step."""
 
 import math
 from collections.abc import Callable
@@ -15,7 +15,7 @@ class Recipe:
     epochs: int
     batch_size: int
     optimizer: Callable[[list[dict[str, Any]]], torch.optim.Optimizer]
-    schedule: Callable[[float], float]  # share of the training done, warm-up aside -> factor of the learning rate
+    schedule: Callable[[float], float]  # share of the steps after warm-up -> factor of the learning rate
     warmup_epochs: float  # the learning rate grows linearly from 0
     clip_grad_norm: float | None
     crop_padding: int  # pixels around the image from which it is cropped
@@ -35,7 +35,7 @@ def linear(share: float, final: float) -> float:
 
 
 def learning_rate_factor(step: int, steps_per_epoch: int, recipe: Recipe) -> float:
-    """(step + 1) / warm-up steps while it warms up, then the schedule from its start; steps count from 0."""
+    """(step + 1) / W in the W steps of warm-up, then schedule((step - W) / (all steps - W)); steps count from 0"""
     warmup = round(recipe.warmup_epochs * steps_per_epoch)
     if step < warmup:
         return (step + 1) / warmup
