@@ -3,7 +3,6 @@
 import csv
 import hashlib
 import io
-import json
 import re
 import shutil
 import warnings
@@ -34,7 +33,7 @@ from oodbench.outputs import Outputs
 from oodbench.runs.folder import DataChangedError, RunFolder, open_run
 from oodbench.runs.status import states, table
 from oodbench.storage import load_arrays
-from oodbench.training import checkpoint, device
+from oodbench.training import checkpoint
 from oodbench.training.batches import sample_augmentation
 
 SETS = {"train", "test", "val", "val_ood", "unseen_digits", "photo_patches"}
@@ -370,7 +369,7 @@ def test_a_folder_in_the_checkpoints_place_is_one_line(again: Finished) -> None:
     (again.folder / "checkpoint.pt").unlink()
     (again.folder / "checkpoint.pt").mkdir()
     with (
-        pytest.warns(UserWarning, match=r"checkpoint not used: .*checkpoint\.pt cannot be read: .* is no regular file"),
+        pytest.warns(UserWarning, match=r"checkpoint not used: .*checkpoint\.pt is no regular file"),
         pytest.raises(SystemExit, match=r"^not run: cannot write .*checkpoint\.pt: Is a directory[^\n]*$"),
     ):
         started(*HALO, f"results_dir={again.results}")
@@ -473,14 +472,6 @@ def test_an_unwritable_run_is_one_line(tmp_path: Path) -> None:
 
 
 # ---- a run in its surroundings
-
-
-def test_threads_of_one_run_are_not_those_of_the_next(tmp_path: Path) -> None:
-    for seed, threads in ((0, 2), (1, "null")):
-        small = ("dataset.limit=40", "dataset.limit_test=40", "loss=ce", "ood=[]", f"threads={threads}")
-        started(*LIMITED, *small, f"seed={seed}", f"results_dir={tmp_path}")
-    recorded = [json.loads((folder / "training.json").read_text())["threads"] for folder in folders(tmp_path)]
-    assert recorded == [2, device.THREADS]
 
 
 def test_a_sweep_runs_every_run_and_leaves_runs_only(tmp_path: Path) -> None:

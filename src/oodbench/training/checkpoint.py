@@ -135,8 +135,8 @@ def _content(path: Path) -> bytes:
     """Return the bytes after the header. Raises ValueError naming the file when it is not whole."""
     try:
         data = regular(path).read_bytes()
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{path} cannot be read: {error}") from error
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read: {error.strerror}") from error
     if not data.startswith(FORMAT):
         raise ValueError(f"{path} is not of this version's format: it begins with {data[:24]!r}")
     start = len(FORMAT) + 32
