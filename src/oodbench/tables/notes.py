@@ -32,7 +32,7 @@ def shown(detector: str) -> str:
 
 def trained(run: Result) -> str:
     """Name the weights that the numbers are of."""
-    return "Weights of the last epoch." if run.epochs else "Trained elsewhere."
+    return "Weights of the last epoch." if run.epochs else "Trained by other code."
 
 
 def caption(
