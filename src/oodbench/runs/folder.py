@@ -27,6 +27,7 @@ from oodbench.storage import (
     load_arrays,
     naming_unwritable,
     read_json,
+    regular,
     save_arrays,
     write_atomic,
     write_json,
@@ -268,6 +269,6 @@ def open_run(path: Path) -> tuple[RunFolder, Config]:
 
 def epochs_done(history: Path) -> int:
     """Return how many epochs train.csv has; 0 where it cannot be read."""
-    with contextlib.suppress(OSError):
-        return max(0, len(history.read_bytes().splitlines()) - 1)
+    with contextlib.suppress(OSError, ValueError):
+        return max(0, len(regular(history).read_bytes().splitlines()) - 1)
     return 0

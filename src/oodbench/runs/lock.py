@@ -12,6 +12,7 @@ import json
 import math
 import multiprocessing
 import os
+import re
 import shutil
 import socket
 import threading
@@ -21,11 +22,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from oodbench.storage import naming_unwritable, write_atomic
+from oodbench.storage import naming_unwritable, regular, write_atomic
 
 HEARTBEAT = 30.0  # seconds between two touches
 STALE_AFTER = 10 * HEARTBEAT  # seconds without a touch after which an owner on another machine may be dead
 WATCH = 2.5 * HEARTBEAT  # seconds in which a living owner touches its file at least twice
+HOST = r"[\w.:-]{1,255}"  # it is printed
 
 
 class LockedError(Exception):
@@ -90,9 +92,9 @@ def run_by_workers(folders: Iterable[Path]) -> set[tuple[int, Path]]:
 def _read(file: Path) -> Owner | None:
     """Return what the file says; None where it is missing or no lock, which then binds nobody."""
     try:
-        who = Owner(**json.loads(file.read_text("utf-8")))
+        who = Owner(**json.loads(regular(file).read_text("utf-8")))
         known = isinstance(who.start_time, str | None) and 0 < who.pid < 2**31 and math.isfinite(who.since)
-        return who if known else None
+        return who if known and re.fullmatch(HOST, who.host) else None
     except (OSError, ValueError, TypeError, RecursionError):
         return None
 
@@ -182,8 +184,9 @@ def _start_time(pid: int) -> str | None:
 @contextmanager
 def _exclusive(folder: Path) -> Iterator[None]:
     path = folder / ".lock"
+    flags = os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW  # a link could lead away; a FIFO does not block when it is read, too
     with naming_unwritable(path):
-        lock = path.open("w")
+        lock = open(os.open(path, flags, 0o644), "w")  # noqa: PTH123, SIM115 - a descriptor
     with lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # the kernel frees it when the process dies
         yield
