@@ -1,4 +1,4 @@
-"""Attacks are counted. ATTACKS: how many of those that are drawn at random; ATTACKS_TABLE=file: the counts, as Markdown."""
+"""Attacks are counted. ATTACKS: the number of those drawn at random; ATTACKS_TABLE=file: the counts, as Markdown."""
 
 import os
 from collections.abc import Iterator

@@ -5,10 +5,26 @@ from helpers.attacks import Arena, Attempts
 from helpers.victim import TINY, lived, scripts
 
 pytestmark = pytest.mark.slow
-NAMES = ["../../../evil", "a/b", "'=cmd()'", "-x", "''", "'.'", "'..'", "a" * 300, "'a\nb'", "'a|b'", "'<b>'", "'\x1b[2J'"]
+NAMES = [
+    "../../../evil",
+    "a/b",
+    "'=cmd()'",
+    "-x",
+    "''",
+    "'.'",
+    "'..'",
+    "a" * 300,
+    "'a\nb'",
+    "'a|b'",
+    "'<b>'",
+    "'\x1b[2J'",
+]
 NAMES += ["é", "' a'", "~", "'${oc.env:HOME}'", "'${x}'", "[a]", "{a:1}", "null", "true", "3", "'*'", "\udcff"]
 VALUES = [
-    *[f"seed={v}" for v in ("-1", "10**30", str(10**30), "1.5", "abc", "null", "nan", "inf", "[0]", "true", "''", "1e400")],
+    *[
+        f"seed={v}"
+        for v in ("-1", "10**30", str(10**30), "1.5", "abc", "null", "nan", "inf", "[0]", "true", "''", "1e400")
+    ],
     *[f"recipe.epochs={v}" for v in ("0", "-3", "1.5", "abc", "nan", "inf", "[1]", "1e400", "null")],
     *[f"recipe.batch_size={v}" for v in ("0", "-1", "nan", "abc")],
     *[f"recipe.optimizer.lr={v}" for v in ("-1", "nan", "inf", "abc", "1e400", "[0.1]")],
@@ -26,15 +42,36 @@ VALUES = [
     *[f"results_dir={v}" for v in ("/dev/null", "/proc/x", "''", "null", "3")],
     *[f"weights={v}" for v in ("[/nowhere]", "[/dev/zero]", "[/etc/passwd]", "abc", "[3]")],
     *[f"validation.images={v}" for v in ("-1", "10000000", "abc")],
-    *["seed", "=1", "seed=", "--seed", "seed==1", "seed=1=2", "++x.y.z=1", "~seed", "~loss", "+seed=1", "seed=0,1", "@x"],
+    *[
+        "seed",
+        "=1",
+        "seed=",
+        "--seed",
+        "seed==1",
+        "seed=1=2",
+        "++x.y.z=1",
+        "~seed",
+        "~loss",
+        "+seed=1",
+        "seed=0,1",
+        "@x",
+    ],
     *["hydra.run.dir=/dev/null", "hydra/launcher=foo", "experiment=foo", "-cd=/nowhere", "--config-dir=/nowhere"],
 ]
 
 
 def says_why(arena: Arena, *overrides: str) -> None:
-    """Assert that train.py ends at once with one line, or says what it would do below the results; nothing is written."""
+    """Assert that train.py ends with one line, or says what it would do below the results; nothing is written."""
     results = arena.tmp / "results"
-    command = ("train.py", *TINY, "dataset=digits", "recipe=smoke", f"results_dir={results}", "dry_run=true", *overrides)
+    command = (
+        "train.py",
+        *TINY,
+        "dataset=digits",
+        "recipe=smoke",
+        f"results_dir={results}",
+        "dry_run=true",
+        *overrides,
+    )
     end = lived(arena.tmp / "log", scripts, command, below=str(results), alone=True)
     assert not end.problem, end.problem
     assert not results.exists()

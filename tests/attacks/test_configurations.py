@@ -121,9 +121,12 @@ TEXTS = {
 
 
 def check(arena: Arena, folder: Path, attempt_folder: Path) -> None:
-    """Assert that no script runs or writes anything foreign, hangs, or shows a traceback, and the good run is tabled."""
+    """Assert that no script runs or writes anything foreign, hangs, or shows a traceback; the good run is tabled."""
     evaluate = ("scripts/evaluate.py", str(folder))
-    compare = [("scripts/compare.py", str(folder), str(arena.folder)), ("scripts/compare.py", str(folder), "--detector-b", "msp")]
+    compare = [
+        ("scripts/compare.py", str(folder), str(arena.folder)),
+        ("scripts/compare.py", str(folder), "--detector-b", "msp"),
+    ]
     more = [*compare, (*evaluate, "detector=[gen]"), (*evaluate, "image_detector=[odin]")]
     before = {path.name for path in attempt_folder.iterdir()}
     end = arena.read(*more, alone=True)
@@ -189,7 +192,10 @@ RECORDS: list[tuple[str, Any]] = [
     *[("resamples_", value) for value in ("../../x", 3)],
     *[("ood.noise", value) for value in (None, [], {"=cmd()": {}}, {"../x": {}}, {"msp": {"auroc": "abc"}})],
     *[("ood.noise", {"m\x1bsp": {"auroc": 0.5}}), ("ood", {"../../x": {}}), ("ood", {"=cmd()": {"msp": {}}})],
-    *[("provenance.images", value) for value in (None, {}, {"train": "abc"}, {"train": 10**400, "test": 1, "noise": 1})],
+    *[
+        ("provenance.images", value)
+        for value in (None, {}, {"train": "abc"}, {"train": 10**400, "test": 1, "noise": 1})
+    ],
     *[("provenance.near", value) for value in ("abc", [["a"]], None, 3, ["a|b"])],
     *[("provenance.ood", value) for value in (None, {"../../x": {}}, {"/etc/passwd": {}}, {"noise": {"x": 10**400}})],
     *[("provenance.detector", value) for value in (None, [], {"msp": None}, {"=x": {}})],

@@ -1,4 +1,4 @@
-"""A disk that is full from some operation on: one line that says so, nothing lost, and with room the command ends well."""
+"""A disk that is full from some operation on: one line says so, nothing is lost, with room the command ends well."""
 
 import os
 import resource
@@ -79,7 +79,9 @@ def test_a_small_disk_is_full(arena: Arena, attempt: Attempts) -> None:
 
     results = arena.results()
     for size in (100, 400, 700, 1000, 1300):
-        mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}k", "none", str(results)], capture_output=True)
+        mounted = subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", f"size={size}k", "none", str(results)], capture_output=True
+        )
         if mounted.returncode:
             pytest.skip("no disk may be mounted here")
         try:

@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 from helpers.attacks import Arena, Attempts, assert_same, left_behind
-from helpers.victim import TINY, End, lived, score_again, scripts, train
-
 from helpers.config import configuration
+from helpers.victim import TINY, End, lived, score_again, scripts, train
 
 pytestmark = pytest.mark.slow
 RUNS = [*TINY, "dataset=digits", "recipe=smoke", "loss=halo", "recipe.optimizer.lr=0.01"]
@@ -57,7 +56,9 @@ def test_scoring_at_once_loses_no_numbers(arena: Arena, attempt: Attempts) -> No
             with ThreadPoolExecutor(3) as pool:
                 ends = list(
                     pool.map(
-                        lambda n: lived(arena.tmp / f"log{n}", score_again, str(arena.folder), detectors[n], {}), range(3)
+                        lambda n, d: lived(arena.tmp / f"log{n}", score_again, str(arena.folder), d, {}),
+                        range(3),
+                        detectors,
                     )
                 )
             assert not any(end.problem for end in ends), [end.problem for end in ends]
@@ -83,5 +84,3 @@ def test_readers_meet_no_half_of_a_run(arena: Arena, attempt: Attempts) -> None:
                 assert "left out" not in end.text, end.text
                 assert "== 1" not in end.text, end.text
     assert training.result().code == 0
-
-

@@ -121,7 +121,12 @@ def left_behind(folder: Path) -> dict[str, Any]:
     history = folder / "train.csv"
     lines = history.read_bytes().splitlines() if history.is_file() else []
     parts = ("accuracy", "ece", "nll", "brier", "ood", "calibration", "intervals", "weights", "not_applicable")
-    return {**files, **resamples, **{key: record[key] for key in parts}, "rows": [line.split(b",")[:4] for line in lines]}
+    return {
+        **files,
+        **resamples,
+        **{key: record[key] for key in parts},
+        "rows": [line.split(b",")[:4] for line in lines],
+    }
 
 
 def assert_same(actual: dict[str, Any], expected: dict[str, Any]) -> None:

@@ -26,7 +26,11 @@ def forge(source: Path, results: Path, change: Callable[[Config], None]) -> Path
     weights, record, training = old.read_weights(), old.load_record(), old.read_training()
     assert weights is not None
     write(new.config, config)
-    new.write_training({k: v for k, v in training.items() if k not in ("run", "weights", "train_digest")}, weights, training["train_digest"])
+    new.write_training(
+        {k: v for k, v in training.items() if k not in ("run", "weights", "train_digest")},
+        weights,
+        training["train_digest"],
+    )
     for file in (old.path / "outputs").glob("*.safetensors"):
         outputs = old.read_outputs(file.stem)
         assert outputs is not None

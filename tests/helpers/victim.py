@@ -24,7 +24,6 @@ from helpers.config import CONF, configuration
 
 from oodbench import experiment
 from oodbench.build import build_detectors, build_model, open_data
-
 from oodbench.experiment import rescore
 from oodbench.model import extract_features, predict
 from oodbench.runs import lock
