@@ -49,7 +49,10 @@ SMALL = Sizes(1, 16, 256, 2**20, {"train": 64, "test": 4, "ood": 4}, 200)
 
 def matrix_products(precision: str, side: int) -> Action:
     device = pick_device("auto")
-    a, b = torch.randn(2, side, side, dtype=use_precision(precision), device=device)
+    name = pick_precision(precision, device)
+    dtype = use_precision(name)
+    torch.set_float32_matmul_precision("high" if name == "tf32" else "highest")
+    a, b = torch.randn(2, side, side, dtype=dtype, device=device)
     return lambda: [a @ b for _ in range(PRODUCTS)]
 
 
@@ -245,8 +248,8 @@ def main() -> None:
     introduction = (
         f"Variants are interleaved, {sizes.repeats} times after a first round that is not counted, each in its own "
         "process. Figures are medians, a ratio is the median of the repeats' ratios, with their range. The baseline: "
-        f"a DataLoader (num_workers={baseline.workers()}) over PIL images, float32, NCHW, a pass over the images for "
-        "every score, scikit-learn."
+        f"a DataLoader (num_workers={baseline.workers()}) over PIL images, float32 as torch computes it by default, "
+        "NCHW, a pass over the images for every score, scikit-learn."
     )
     write_page(args.output, "How fast", introduction, sections)
 

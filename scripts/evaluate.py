@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from omegaconf import OmegaConf
 
-from oodbench.cli import CONF, compose, with_torch
+from oodbench.cli import CONF, plan, with_torch
+from oodbench.overrides import UsageError
 
 
 def main() -> None:
@@ -32,7 +32,7 @@ def main() -> None:
         parser.error(f"no finished run below {', '.join(map(str, paths)) or 'nothing: name a run or results'}")
     try:
         detector, image_detector = detectors(overrides)
-    except ValueError as error:
+    except (ValueError, UsageError) as error:
         parser.error(str(error))
     grids = {file.stem: yaml.safe_load(file.read_text()) for file in (CONF / "select").glob("*.yaml")}
     jobs = min(args.jobs, len(folders))
@@ -55,8 +55,8 @@ def detectors(overrides: list[str]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the detectors and the image detectors that train.py would have. Raises ValueError for another key."""
     if other := [o for o in overrides if not o.lstrip("+~").startswith(("detector", "image_detector"))]:
         raise ValueError(f"{' '.join(other)}: only detectors can be chosen for runs that are trained")
-    cfg: Any = OmegaConf.to_container(compose(overrides), resolve=True)
-    return cfg["detector"], cfg["image_detector"]
+    (config,), _ = plan(overrides)
+    return config["detector"], config["image_detector"]
 
 
 def rescored(folder: Path, detector: dict[str, Any], image_detector: dict[str, Any], grids: Any) -> str:
@@ -64,7 +64,7 @@ def rescored(folder: Path, detector: dict[str, Any], image_detector: dict[str, A
     record = with_torch("experiment").rescore(folder, detector, image_detector, grids)
     without = [name for name in (*detector, *image_detector) if name in record["not_applicable"]]
     note = f"; not applicable: {', '.join(without)}" if without else ""
-    return f"{folder}: {len(detector) + len(image_detector)} detectors, {len(record['ood'])} OOD sets{note}"
+    return f"{folder}: scored by {', '.join([*detector, *image_detector])} on {', '.join(record['ood'])}{note}"
 
 
 if __name__ == "__main__":

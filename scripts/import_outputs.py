@@ -1,6 +1,6 @@
 """Turn external outputs into a run like any other; docs/running.md has the format.
 
-python scripts/import_outputs.py outputs.npz --name pixmix --dataset cifar10 [--seed 0] [--near cifar100] [detector=all]
+python scripts/import_outputs.py outputs.npz --name pixmix --dataset cifar10 detector=all [--seed 0] [--near cifar100]
 """
 
 import argparse
@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from omegaconf import OmegaConf
 
-from oodbench.cli import CONF, compose
+from oodbench.cli import CONF, plan
 from oodbench.evaluation.evaluate import report
+from oodbench.overrides import UsageError
 from oodbench.pretrained.external import configuration, import_external, load_external
 from oodbench.runs.lock import LockedError
 
@@ -28,8 +28,11 @@ def main() -> None:
     args, overrides = parser.parse_known_args()
     if other := [override for override in overrides if not override.lstrip("+~").startswith("detector")]:
         parser.error(f"{' '.join(other)}: only detectors can be chosen, detector=...")
-    detector: Any = OmegaConf.to_container(compose(overrides).detector, resolve=True)
+    if args.near and any("=" in name for name in args.near):
+        parser.error(f"--near {' '.join(args.near)}: put detector=... before --near")
     try:
+        (composed,), _ = plan(overrides)
+        detector = composed["detector"]
         external = load_external(args.file)
         known = known_dataset(args.dataset)
         if known.get("num_classes", external.num_classes) != external.num_classes:
@@ -39,7 +42,7 @@ def main() -> None:
         near = [name for name in known.get("near", []) if name in external.ood] if args.near is None else args.near
         config = configuration(external, args.name, args.dataset, near, args.seed, detector, args.results_dir)
         folder, record = import_external(external, config, args.file.name, args.force)
-    except (OSError, ValueError, LockedError) as error:
+    except (OSError, ValueError, LockedError, UsageError) as error:
         raise SystemExit(f"import_outputs: {error}") from error
     print(report(record), folder.path, sep="\n\n")
 

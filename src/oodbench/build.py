@@ -1,4 +1,4 @@
-"""From a resolved configuration to objects: network, recipe, detectors, data."""
+"""Objects from a resolved configuration: network, recipe, detectors, data."""
 
 import inspect
 import json

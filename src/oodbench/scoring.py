@@ -1,4 +1,4 @@
-"""From outputs to the record: the one way, for fresh runs, finished runs and outputs that were made by other code."""
+"""Scoring: from outputs to the record, in one way for fresh runs, finished runs and outputs of other code."""
 
 import warnings
 from collections.abc import Mapping

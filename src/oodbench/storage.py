@@ -1,6 +1,7 @@
 """Files that are whole or absent, with a checksum: text, JSON, and named arrays as safetensors."""
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -18,6 +19,8 @@ from safetensors.numpy import save
 Arrays = dict[str, NDArray[Any]]
 Content = dict[str, Any]
 
+NO_PLACE = (errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENOTEMPTY, errno.ELOOP)
+
 
 class UnwritableError(OSError):
     """The disk is full, or the folder does not accept files."""
@@ -29,7 +32,8 @@ def naming_unwritable(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        way_out = "what was written before is whole; once there is room, or permission, the same command continues"
+        once = "what lies there is moved away" if error.errno in NO_PLACE else "there is room, or permission"
+        way_out = f"what was written before is whole; once {once}, the same command continues"
         raise UnwritableError(f"cannot write {path}: {error.strerror}; {way_out}") from None
 
 

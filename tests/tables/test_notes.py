@@ -6,6 +6,7 @@ from helpers.made_up import NOISE, add_run, column, notes
 
 from oodbench.tables import Table, load_runs, section
 from oodbench.tables.cells import Bold
+from oodbench.tables.matrix import matrix_tables
 from oodbench.tables.notes import marks_by_group
 
 
@@ -57,6 +58,17 @@ def test_runs_without_resamples_are_named(tmp_path: Path) -> None:
     add_run(tmp_path, "old")
     expected = "No interval and no test where runs were scored without resamples, score them again with"
     assert f"{expected} `scripts/evaluate.py`: `old`." in only_section(tmp_path).notes
+
+
+def test_sets_of_other_images_are_named(tmp_path: Path) -> None:
+    for seed, digest in enumerate(("s", "other", "s")):
+        add_run(tmp_path, seed=seed, digests={"test": "t", "cifar100": "c", "svhn": digest})
+    add_run(tmp_path, seed=3)  # does not say
+    runs = load_runs(tmp_path).runs
+    note = "Not the same images in all runs, by the digests of their files: svhn."
+    assert note in section(runs, "idpos", ["ood_score"]).notes
+    assert note in matrix_tables(runs, "idpos", ["ood_score"])[0].notes
+    assert note not in section([runs[0], *runs[2:]], "idpos", ["ood_score"]).notes
 
 
 def test_a_note_of_the_run_stands_first(tmp_path: Path) -> None:

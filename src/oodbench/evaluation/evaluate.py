@@ -113,6 +113,7 @@ def report(numbers: Mapping[str, Any]) -> str:
                 for name, metric in OOD_METRICS.items()
             )
             lines.append(f"{set_name:<{wide}}  {detector:<{long}}" + "".join(cells))
+    lines += ["", *(f"{metric.name}: {metric.title}, in {metric.unit.name or '1'}" for metric in OOD_METRICS.values())]
     lines += [f"{detector} has no numbers: {reason}" for detector, reason in numbers["not_applicable"].items()]
     return "\n".join(lines)
 

@@ -7,12 +7,12 @@ lock of its own, so that of two processes that find a dead owner's lock one take
 """
 
 import contextlib
-import errno
 import fcntl
 import json
 import math
 import multiprocessing
 import os
+import re
 import shutil
 import socket
 import threading
@@ -27,6 +27,7 @@ from oodbench.storage import naming_unwritable, regular, write_atomic
 HEARTBEAT = 30.0  # seconds between two touches
 STALE_AFTER = 10 * HEARTBEAT  # seconds without a touch after which an owner on another machine may be dead
 WATCH = 2.5 * HEARTBEAT  # seconds in which a living owner touches its file at least twice
+HOST = r"[\w.:-]{1,255}"  # it is printed
 
 
 class LockedError(Exception):
@@ -93,7 +94,7 @@ def _read(file: Path) -> Owner | None:
     try:
         who = Owner(**json.loads(regular(file).read_text("utf-8")))
         known = isinstance(who.start_time, str | None) and 0 < who.pid < 2**31 and math.isfinite(who.since)
-        return who if known else None
+        return who if known and re.fullmatch(HOST, who.host) else None
     except (OSError, ValueError, TypeError, RecursionError):
         return None
 
@@ -183,10 +184,9 @@ def _start_time(pid: int) -> str | None:
 @contextmanager
 def _exclusive(folder: Path) -> Iterator[None]:
     path = folder / ".lock"
+    flags = os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW  # a link could lead away; a FIFO does not block when it is read, too
     with naming_unwritable(path):
-        if path.exists() and not path.is_file():  # to open a FIFO waits for ever
-            raise FileExistsError(errno.EEXIST, "no regular file is in its place")
-        lock = path.open("w")
+        lock = open(os.open(path, flags, 0o644), "w")  # noqa: PTH123, SIM115 - a descriptor
     with lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # the kernel frees it when the process dies
         yield

@@ -1,4 +1,4 @@
-"""Where the files of one run lie.
+"""Paths of one run's files.
 
 
 results/runs/<dataset>/<backbone>/<loss>/<recipe>-<hash>/seed<n>/

@@ -54,8 +54,8 @@ def states(results_dir: Path) -> list[State]:
 
 def _first_line(file: Path) -> str:
     """Return the sentence that says what went wrong."""
-    with contextlib.suppress(OSError, ValueError):
-        lines = regular(file).read_text("utf-8", errors="replace").strip().splitlines()
+    with contextlib.suppress(OSError, ValueError), regular(file).open(encoding="utf-8", errors="replace") as opened:
+        lines = opened.read(10_000).strip().splitlines()
         return lines[0][:300] if lines else "error.txt is empty"
     return f"{file.name} cannot be read"
 
@@ -90,9 +90,8 @@ def table(rows: Sequence[State]) -> str:
     for row in rows:
         idle = "" if row.state in ("done", "missing") else duration(row.idle)
         progress = f"{row.epochs_done}/{'?' if row.epochs is None else row.epochs}"
-        lines.append(
-            f"{row.run:<{width}}  {MARKS[row.state]} {row.state:<7} {progress:>9}  {idle:>8}  {row.note}".rstrip()
-        )
+        line = f"{row.run:<{width}}  {MARKS[row.state]} {row.state:<7} {progress:>9}  {idle:>8}  {row.note}".rstrip()
+        lines.append("".join(c if c.isprintable() else "?" for c in line))  # names and notes are anybody's
     return "\n".join([*lines, "", summary(row.state for row in rows)])
 
 

@@ -32,7 +32,7 @@ def shown(detector: str) -> str:
 
 def trained(run: Result) -> str:
     """Name the weights that the numbers are of."""
-    return "Weights of the last epoch." if run.epochs else "Trained elsewhere."
+    return "Weights of the last epoch." if run.epochs else "Trained by other code."
 
 
 def caption(
@@ -59,6 +59,7 @@ def caption(
         f"Protocol: {run.backbone}{in_brackets(less(by, 'backbone.', run.backbone_settings))}, "
         f"precision {run.precision}; recipe {run.recipe}: {listed(common)}.",
         _data(runs, by),
+        *other_images(runs),
         *_dashes(runs, labels, detectors, by),
         *without_metric(runs, labels, metrics, by),
     ]
@@ -146,6 +147,16 @@ def without_resamples(runs: Iterable[Result], labels: Mapping[Row, str], by: Seq
     rows = {labels[row_of(run, by)] for run in runs if run.numbers and not run.intervals}
     names = ", ".join(f"`{label}`" for label in sorted(rows))
     return [f"No interval and no test where runs were scored without resamples, {AGAIN}: {names}."] if rows else []
+
+
+def other_images(runs: Iterable[Result]) -> list[str]:
+    """Name the sets that are not the same files in all runs, so that rows, or seeds of a mean, are of other images."""
+    digests: dict[str, set[str]] = {}
+    for run in runs:
+        for name in ("train", "test", *run.ood_images):
+            digests.setdefault(name, set()).add(run.digests.get(name, ""))
+    names = ", ".join(name for name, found in digests.items() if len(found - {""}) > 1)  # early runs do not say
+    return [f"Not the same images in all runs, by the digests of their files: {names}."] if names else []
 
 
 def without_metric(
