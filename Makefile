@@ -4,7 +4,7 @@ PIP_FLAGS ?= --quiet --disable-pip-version-check
 FAST := -n auto --dist loadfile -m "not slow"
 
 .DEFAULT_GOAL := help
-.PHONY: help demo tables docs test test-all lint format clean
+.PHONY: help demo tables docs test test-all attacks lint format clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | expand -t 12
@@ -23,9 +23,12 @@ docs: .venv/installed  ## write the generated parts of docs/ anew
 test: lint  ## lint, types, fast tests: 4 minutes on two idle cores
 	$(BIN)/python -m pytest $(FAST)
 
-test-all: lint  ## everything, with coverage: kills, engines, statistics
+test-all: lint  ## fast and slow tests with coverage: engines, recipes, benchmarks, statistics
 	$(BIN)/python -m pytest $(FAST) --cov=oodbench --cov-report=
-	$(BIN)/python -m pytest -m slow --cov=oodbench --cov-append --cov-report=term:skip-covered
+	$(BIN)/python -m pytest -m slow --ignore=tests/attacks --cov=oodbench --cov-append --cov-report=term:skip-covered
+
+attacks: .venv/installed  ## kills, swapped files, hostile configurations, full disks; ATTACKS=N for more
+	$(BIN)/python -m pytest -m slow tests/attacks
 
 lint: .venv/installed  ## ruff and mypy
 	$(BIN)/ruff check .

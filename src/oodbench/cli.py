@@ -218,6 +218,8 @@ def _check_together(config: Config) -> None:
     weights, seed = config["weights"], config["seed"]
     if weights and seed >= len(weights):
         raise UsageError(f"seed={seed}: weights names {len(weights)} files, one for each seed from 0 on")
+    if weights and config["validation"]["images"]:
+        raise UsageError("pretrained weights may have seen every training image: validation.images must be 0")
     validation = config["validation"]
     reported = [name for name, node in config["ood"].items() if validation["images"] and node == validation["ood"]]
     if reported:
@@ -225,8 +227,6 @@ def _check_together(config: Config) -> None:
             f"{reported[0]} is reported, so nothing may be chosen on it: leave it out of ood=[...], or take another "
             "set for ood@validation.ood"
         )
-    if weights and config["validation"]["images"]:
-        raise UsageError("pretrained weights may have seen every training image: validation.images must be 0")
     if config["devices"] > 1 and config["compile"]:
         raise UsageError(f"devices={config['devices']} compile={config['compile']}: not tried together; take one")
 

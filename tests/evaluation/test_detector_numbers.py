@@ -87,7 +87,9 @@ def test_the_report_has_both_fpr_conventions_in_percent() -> None:
     numbers, _ = evaluate(test, ood, {"msp": msp}, NO_HEAD)
     lines = report(numbers).splitlines()
     assert f"accuracy {100 * numbers['accuracy']:.2f} %" in lines[0]
-    header, row = lines[-2], lines[-1]
+    header, row = lines[2], lines[3]
+    units = [f"{name}: {metric.title}, in %" for name, metric in metrics.OOD_METRICS.items()]
+    assert lines[4:] == ["", *units]
     columns = header.split()[-5:]
     assert columns == list(metrics.OOD_METRICS)
     values = numbers["ood"]["a_set_with_a_long_name"]["msp"]

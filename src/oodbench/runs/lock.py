@@ -93,7 +93,8 @@ def _read(file: Path) -> Owner | None:
     """Return what the file says; None where it is missing or no lock, which then binds nobody."""
     try:
         who = Owner(**json.loads(regular(file).read_text("utf-8")))
-        known = isinstance(who.start_time, str | None) and 0 < who.pid < 2**31 and math.isfinite(who.since)
+        is_pid = type(who.pid) is int and 0 < who.pid < 2**31
+        known = is_pid and isinstance(who.start_time, str | None) and math.isfinite(who.since)
         return who if known and re.fullmatch(HOST, who.host) else None
     except (OSError, ValueError, TypeError, RecursionError):
         return None
