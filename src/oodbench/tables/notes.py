@@ -1,10 +1,12 @@
 """Notes beneath a table: all that is needed to compare its numbers with another paper's."""
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 
 from oodbench.evaluation.metric import MISSING, IDMetric, Metric
 from oodbench.tables.cells import Bold
+from oodbench.tables.fields import flatten
 from oodbench.tables.formulas import ood_score_formula
 from oodbench.tables.labels import Row, differing, in_brackets, less, listed, only, row_of
 from oodbench.tables.results import Result
@@ -60,6 +62,7 @@ def caption(
         f"precision {run.precision}; recipe {run.recipe}: {listed(common)}.",
         _data(runs, by),
         *other_images(runs),
+        *other_settings(runs, labels, detectors, by),
         *_dashes(runs, labels, detectors, by),
         *without_metric(runs, labels, metrics, by),
     ]
@@ -71,6 +74,25 @@ def caption(
         about = [hyperparameters, *[f"recipe: {listed(recipe)}"] * bool(recipe), *[f"own: {formula}"] * bool(formula)]
         notes.append(f"`{label}`: {'; '.join(about)}.")
     return list(dict.fromkeys(notes))
+
+
+def other_settings(
+    runs: Sequence[Result], labels: Mapping[Row, str], detectors: Sequence[str], by: Sequence[str] = ()
+) -> list[str]:
+    """Name the detectors whose hyperparameters differ between rows, with the values and their rows."""
+    notes = []
+    for detector in detectors:
+        rows: dict[str, list[str]] = {}
+        for run in runs:
+            if detector in run.scored_by:
+                label = f"`{labels[row_of(run, by)]}`"
+                rows.setdefault(run.scored_by[detector], []).append(label)
+        settings = {how: flatten(json.loads(how)) for how in rows}
+        keys = differing(settings.values())
+        if keys and not detector.endswith("_selected"):
+            each = [f"{listed(only(keys, settings[how]))} in {', '.join(dict.fromkeys(rows[how]))}" for how in rows]
+            notes.append(f"{shown(detector)} is set differently: {'; '.join(each)}.")
+    return notes
 
 
 def _data(runs: Sequence[Result], by: Sequence[str]) -> str:
