@@ -307,7 +307,10 @@ def test_the_script_scores_every_run_it_can(again: Finished) -> None:
     command += ["detector=[gen,vim,knn]", "image_detector=[odin]", "detector.knn.k=5", "--select"]
     ended = subprocess.run(command, capture_output=True, text=True)
     assert ended.returncode == 1, ended.stderr
-    assert f"{again.folder}: 4 detectors, 2 OOD sets; not applicable: vim" in ended.stdout
+    assert (
+        f"{again.folder}: scored by gen, vim, knn, odin on unseen_digits, photo_patches; not applicable: vim"
+        in ended.stdout
+    )
     assert f"{again.folder.with_name('seed1')}: ValueError" in ended.stdout
     assert "1 of 2 runs could not be scored" in ended.stderr
     assert {"gen", "gen_selected", "odin"} <= numbers_in(again.folder)["ood"]["photo_patches"].keys()
