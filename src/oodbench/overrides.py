@@ -169,6 +169,8 @@ def check_choices(override: Override) -> None:
     group, value = override.key_or_group, override.value()
     if not is_choice(override) or override.is_sweep_override():
         return
+    if value is None and group in OPEN:
+        raise UsageError(f"{override.input_line}: a list is needed; {group}=[] for none")
     known = choices(group)
     for name in value if isinstance(value, list) else [value]:
         if name is not None and name not in known:

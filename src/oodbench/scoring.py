@@ -67,9 +67,9 @@ def record(
     merged = merge(before, numbers, provenance, request)
     resamples = merge_resamples(old_resamples, resamples, merged)
     merged["intervals"] = merge_intervals(before or {}, intervals(merged, resamples), merged)
-    folder.write_record(merged, resamples)
-    folder.remove_superseded()
-    return merged
+    written = folder.write_record(merged, resamples)
+    folder.remove_superseded(written)
+    return written
 
 
 def score_stored(

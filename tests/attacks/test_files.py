@@ -13,7 +13,7 @@ from helpers.victim import score_again
 
 from oodbench.runs.folder import open_run
 
-DRAWN = int(os.environ.get("ATTACKS", "100"))
+DRAWN = int(os.environ.get("ATTACKS", "60"))
 FILES = ("config.yaml", "train.csv", "checkpoint.pt", "checkpoint.previous.pt", "training.json", "model.safetensors")
 FILES += ("outputs/train.safetensors", "outputs/test.safetensors", "outputs/noise.safetensors")
 FILES += ("resamples", "metrics.json")

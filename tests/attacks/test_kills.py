@@ -13,7 +13,7 @@ from helpers.victim import TINY, lived, score_again, train
 
 from oodbench.runs.folder import open_run
 
-DRAWN = int(os.environ.get("ATTACKS", "100"))
+DRAWN = int(os.environ.get("ATTACKS", "60"))
 LOSSES = [f"loss={name}" for name in names("loss")]
 LOSSES += ["loss=halo loss.variant=notes", "loss=circle loss.variant=pairwise_global"]
 MORE = ("recipe.warmup_epochs=1", "recipe.clip_grad_norm=1.0", "recipe.optimizer.lr=0.01")

@@ -2,7 +2,6 @@
 
 import re
 import shutil
-from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,7 +17,8 @@ from oodbench.runs.identity import Config
 from oodbench.runs.paths import run_folders
 from oodbench.storage import load_arrays, read_json
 
-COUNTS: dict[str, list[int]] = defaultdict(lambda: [0, 0])  # attack: tried, survived
+Counts = dict[str, list[int]]  # attack: tried, survived
+COUNTS: Counts = {}
 HALO = (*TINY, "loss=halo", "recipe.optimizer.lr=0.01")
 RUNS = {  # the run under attack, and others whose files may come into its folder
     "own": HALO,
@@ -31,15 +31,16 @@ RUNS = {  # the run under attack, and others whose files may come into its folde
 class Attempts:
     """The attacks of one test. What is asserted in `with attempt(...)` is counted, and told when the test ends."""
 
-    def __init__(self) -> None:
-        self.failures: list[str] = []
+    def __init__(self, counts: Counts = COUNTS) -> None:
+        self.counts, self.failures = counts, list[str]()
 
     @contextmanager
     def __call__(self, attack: str, what: str) -> Iterator[None]:
-        COUNTS[attack][0] += 1
+        count = self.counts.setdefault(attack, [0, 0])
+        count[0] += 1
         try:
             yield
-            COUNTS[attack][1] += 1
+            count[1] += 1
         except AssertionError as error:
             self.failures.append(f"{attack}, {what}: {' '.join(str(error).split())[:1500]}")
             print(self.failures[-1], flush=True)

@@ -278,8 +278,7 @@ def test_a_death_between_record_and_resamples_loses_neither(
     assert record is not None
     assert record["accuracy"] == 0.5
     assert folder.read_resamples(record)["accuracy"].tolist() == [0.4, 0.6]
-    folder.write_record(RECORD | {"accuracy": 0.75}, {"accuracy": np.array([0.7, 0.8])})
-    folder.remove_superseded()
+    folder.remove_superseded(folder.write_record(RECORD | {"accuracy": 0.75}, {"accuracy": np.array([0.7, 0.8])}))
     assert len(list(folder.path.glob("resamples-*"))) == 1
 
 
@@ -292,9 +291,9 @@ def test_a_death_before_old_resamples_go_leaves_the_new_pair(tmp_path: Path, mon
 
     with monkeypatch.context() as patch:
         patch.setattr(Path, "unlink", die)
-        folder.write_record(RECORD | {"accuracy": 0.75}, {"accuracy": np.array([0.7, 0.8])})
+        written = folder.write_record(RECORD | {"accuracy": 0.75}, {"accuracy": np.array([0.7, 0.8])})
         with pytest.raises(KeyboardInterrupt):
-            folder.remove_superseded()
+            folder.remove_superseded(written)
     record = folder.read_record()
     assert record is not None
     assert folder.read_resamples(record)["accuracy"].tolist() == [0.7, 0.8]
@@ -306,8 +305,7 @@ def test_resamples_of_other_numbers_are_not_used(tmp_path: Path) -> None:
     before = folder.read_record()
     (file,) = folder.path.glob("resamples-*")
     kept = file.read_bytes()
-    folder.write_record(RECORD | {"accuracy": 0.75}, RESAMPLES)
-    folder.remove_superseded()
+    folder.remove_superseded(folder.write_record(RECORD | {"accuracy": 0.75}, RESAMPLES))
     record = folder.read_record()
     assert record is not None
     assert before is not None

@@ -159,20 +159,25 @@ class RunFolder(RunPaths):
             warnings.warn(f"numbers are computed again: {error}", stacklevel=2)
             return None
 
-    def write_record(self, record: Record, resamples: Arrays) -> None:
-        """Write numbers and their resamples so that one is never without the other: metrics.json names its file."""
+    def write_record(self, record: Record, resamples: Arrays) -> Record:
+        """Write numbers and their resamples so that one is never without the other; return what was written.
+
+        metrics.json names the resamples' file, so that the old pair or the new one stands whenever the process dies.
+        """
         stamp = {"run": str(self.run), "config_hash": self.run.hash, "seed": self.run.seed}
         content = {**stamp, "weights": self.read_training()["weights"], **record}
         mark = checksum(content)
         file = self.path / f"resamples-{mark[:12]}.safetensors"
         save_arrays(file, resamples, run=str(self.run), numbers=mark)
-        write_json(self.metrics, content | {"resamples": {"file": file.name, "numbers": mark}})
+        content |= {"resamples": {"file": file.name, "numbers": mark}}
+        write_json(self.metrics, content)
+        return content
 
-    def remove_superseded(self) -> None:
-        """Remove resamples that the record does not name: those of the record before."""
-        named = self.load_record()["resamples"]["file"]
+    def remove_superseded(self, record: Record) -> None:
+        """Remove resamples that the record does not name: those of a record before."""
+        named = record.get("resamples") or {}
         for file in self.path.glob("resamples-*.safetensors"):
-            if file.name != named:
+            if file.name != named.get("file"):
                 file.unlink()
 
     def load_resamples(self, record: Record) -> Arrays:
@@ -217,10 +222,16 @@ class RunFolder(RunPaths):
                 shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
 
     def remove_stale(self) -> None:
-        """Remove halves of files that a killed process left. Only for the process that holds the run's lock."""
-        for path in self.path.glob(".*"):
+        """Remove what a killed process left: halves of files, and resamples that the record does not name.
+
+        Only for the process that holds the run's lock.
+        """
+        for path in self.path.rglob(".*"):
             if path.name not in LOCK_FILES and not path.is_dir():
                 path.unlink()
+        record = self.read_record()
+        if record:
+            self.remove_superseded(record)
 
     @contextmanager
     def recording_errors(self) -> Iterator[None]:

@@ -88,7 +88,7 @@ def with_pretrained_weights(config: Config) -> Config:
     if not config.get("weights") or config["name"]["recipe"] == PRETRAINED:  # the latter was written to a run's folder
         return config
     for path in config["weights"]:
-        if not Path(path).is_file():
+        if not isinstance(path, str) or not Path(path).is_file():
             raise FileNotFoundError(f"weights: {path} is missing, or no file")
     digests = [hashlib.sha256(Path(path).read_bytes()).hexdigest() for path in config["weights"]]
     recipe = {"epochs": None, "weights": [digest[:12] for digest in digests]}

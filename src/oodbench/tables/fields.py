@@ -64,7 +64,7 @@ def number(value: Any, what: str) -> float:
 
 
 def whole(value: Any, what: str) -> int:
-    if isinstance(value, bool) or not isinstance(value, int):
+    if isinstance(value, bool) or not isinstance(value, int) or not -(2**63) <= value < 2**63:  # a column of 64 bits
         raise ValueError(f"{what} is {value!r}, not a whole number")
     return value
 
