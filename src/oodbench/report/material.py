@@ -1,0 +1,123 @@
+"""What a page is made of: finished runs, grouped by protocol, with the data of their figures."""
+
+import json
+import os
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from oodbench.report.figures.training import History, read_history
+from oodbench.report.means import with_means
+from oodbench.report.names import row_name
+from oodbench.report.summary import Summary, summarise
+from oodbench.storage import read_json
+from oodbench.tables import FIRST
+from oodbench.tables.labels import Row, protocol, row_labels, row_of
+from oodbench.tables.results import Result, load_run, load_runs
+from oodbench.tables.sections import by_protocol
+
+
+class Run(NamedTuple):
+    """A run with all that its figures need."""
+
+    result: Result  # with the means over near and far sets
+    label: str  # of its row, with names as papers write them
+    summary: Summary | None
+    without: str  # why there is no summary
+    history: History | None
+    provenance: dict[str, Any]
+    written: date  # of metrics.json
+
+
+class Section(NamedTuple):
+    """Runs that may stand in one table."""
+
+    dataset: str
+    protocol: str
+    runs: list[Run]
+    labels: dict[Row, str]
+
+    @property
+    def sets(self) -> list[str]:
+        """OOD sets, near ones first"""
+        names = {ood: ood in run.result.near for run in self.runs for ood in run.result.ood_images}
+        return sorted((name for name in names if name[0] != "("), key=lambda name: (not names[name], name))
+
+    @property
+    def near(self) -> set[str]:
+        return {ood for run in self.runs for ood in run.result.near if ood in run.result.ood_images}
+
+    def of_row(self, label: str) -> list[Run]:
+        return [run for run in self.runs if run.label == label]
+
+    def representatives(self) -> list[Run]:
+        """Return a run a loss, for small pictures: of its row with the most seeds the lowest seed with outputs.
+
+        The row is chosen by the number of seeds and then by its name, never by a result.
+        """
+        chosen = {}
+        for label in self.labels.values():
+            of_row = sorted(self.of_row(label), key=lambda run: (run.summary is None, run.result.seed))
+            loss = of_row[0].result.loss
+            if loss not in chosen or len(of_row) > len(self.of_row(chosen[loss].label)):
+                chosen[loss] = of_row[0]
+        return list(chosen.values())
+
+
+class Material(NamedTuple):
+    """All sections of a results folder, and a line a run that is left out."""
+
+    results_dir: Path
+    sections: list[Section]
+    unfinished: int
+    left_out: list[str]
+
+
+def read_material(results_dir: Path, detectors: Sequence[str] = FIRST, progress: Callable[[str], None] = print) -> Material:
+    """Read all finished runs. Raises FileNotFoundError where there is none, ValueError where none can be read."""
+    found = load_runs(results_dir, detectors)
+    datasets = sorted({run.dataset for run in found.runs})
+    groups = [group for name in datasets for group in by_protocol(run for run in found.runs if run.dataset == name)]
+    sections = [section_of(group, progress) for group in groups]
+    reasons = [reason.replace(f"{results_dir}/", "") for _, reason in found.unreadable]
+    return Material(results_dir, sections, found.unfinished, reasons)
+
+
+def read_one(folder: Path) -> Section:
+    """Read one run. Raises ValueError naming the file that cannot be read."""
+    return section_of([load_run(folder)], lambda line: None)
+
+
+def section_of(results: Sequence[Result], progress: Callable[[str], None]) -> Section:
+    """Read what figures need of runs of one protocol, one run after the other."""
+    near = {ood for run in results for ood in run.ood_images if ood in run.near}
+    far = {ood for run in results for ood in run.ood_images} - near
+    labels = {row: row_name(row.loss, label) for row, label in row_labels(results).items()}
+    runs = []
+    for result in results:
+        label = labels[row_of(result)]
+        progress(f"{result.dataset} {label} seed {result.seed}")
+        runs.append(_run(with_means(result, near, far), label))
+    return Section(results[0].dataset, protocol(results[0]), runs, labels)
+
+
+def _run(result: Result, label: str) -> Run:
+    """Read a run's outputs, history and provenance, each of which may be missing"""
+    try:
+        summary, without = summarise(result), ""
+    except ValueError as error:
+        summary, without = None, " ".join(str(error).split())
+    history = read_history(result.folder / "train.csv")
+    metrics = result.folder / "metrics.json"
+    written = datetime.fromtimestamp(os.stat(metrics).st_mtime, UTC).date()  # noqa: PTH116
+    return Run(result, label, summary, without, history, dict(read_json(metrics)["provenance"]), written)
+
+
+def pretty(content: Any) -> str:
+    """Print nested values for people."""
+    return json.dumps(content, indent=1, ensure_ascii=False)
+
+
+def all_runs(sections: Iterable[Section]) -> list[Run]:
+    return [run for section in sections for run in section.runs]

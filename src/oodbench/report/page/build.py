@@ -1,0 +1,228 @@
+"""Sections -> HTML: what the template is filled with. Everything that comes from a run is escaped by the template."""
+
+import json
+from collections.abc import Iterable, Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from oodbench import __version__
+from oodbench.report import heat, threshold
+from oodbench.report.gallery import figures_of, legend
+from oodbench.report.material import Material, Run, Section, all_runs
+from oodbench.report.names import score_name, set_name
+from oodbench.report.plot import Plot
+from oodbench.report.svg import panel_svg
+from oodbench.report.table import main_table
+from oodbench.tables.published import Published
+
+WITH_LEGEND = ("scores", "norms", "components")
+
+
+class Index:
+    """Classes of rows and columns, by which the page's style hides what a filter leaves out."""
+
+    def __init__(self, losses: Sequence[str], scores: Sequence[str], sets: Sequence[str]) -> None:
+        self.losses, self.scores, self.sets = losses, scores, sets
+
+    def loss(self, key: str) -> str:
+        return f"l{self.losses.index(key)}"
+
+    def score(self, key: str) -> str:
+        return f"d{self.scores.index(key)}"
+
+    def set(self, key: str) -> str:
+        return f"s{self.sets.index(key)}" if key in self.sets else ""
+
+    def score_name(self, key: str) -> str:
+        return score_name(key)
+
+    def filters(self) -> Markup:
+        """Return the rules that hide rows and columns, which need no script."""
+        names = [f"{p}{i}" for p, each in (("l", self.losses), ("d", self.scores), ("s", self.sets)) for i in range(len(each))]
+        rule = ":root:has(#{0}:not(:checked)) .{0}{{display:none}}"
+        return Markup("\n".join(rule.format(name) for name in names))  # noqa: S704 - letters and digits
+
+
+def report_html(
+    material: Material, detectors: Sequence[str], published: Sequence[Published], command: str
+) -> str:
+    """Return the page of a results folder."""
+    sections = material.sections
+    index = index_of(sections, detectors)
+    runs = all_runs(sections)
+    context = {
+        "title": "OOD detection and calibration",
+        "lead": lead(sections),
+        "facts": facts(runs, material),
+        "left_out": material.left_out,
+        "losses": names_of_losses(sections, index),
+        "scores": [score_name(d) for d in index.scores],
+        "sets": [set_name(ood) if ood[0] != "(" else {"(near)": "Near OOD, mean", "(far)": "Far OOD, mean"}[ood] for ood in index.sets],
+        "index": index,
+        "filters": index.filters(),
+        "sections": [section_context(f"p{i}", s, detectors, published, material) for i, s in enumerate(sections)],
+        "data": as_json({f"p{i}": threshold.packed(section) for i, section in enumerate(sections)}),
+        "command": command,
+    }
+    return render("report.html.j2", context)
+
+
+def index_of(sections: Sequence[Section], detectors: Sequence[str]) -> Index:
+    losses = sorted({run.result.loss for run in all_runs(sections)})
+    sets = dict.fromkeys(ood for section in sections for ood in ["(near)", "(far)", *section.sets])
+    measured = {ood for run in all_runs(sections) for ood in run.result.ood_images}
+    return Index(losses, list(detectors), [ood for ood in sets if ood in measured])
+
+
+def names_of_losses(sections: Sequence[Section], index: Index) -> list[str]:
+    labels = {run.result.loss: run.label.partition(" (")[0] for run in all_runs(sections)}
+    return [labels[loss] for loss in index.losses]
+
+
+def lead(sections: Sequence[Section]) -> str:
+    """Say in a sentence what was run."""
+    runs = all_runs(sections)
+    datasets = join(set_name(name) for name in dict.fromkeys(section.dataset for section in sections))
+    losses, seeds = len({run.result.loss for run in runs}), len({run.result.seed for run in runs})
+    return (
+        f"{counted(len(runs), 'trained network')}: {counted(losses, 'loss', 'losses')} on {datasets}, "
+        f"{counted(seeds, 'seed')}, in {counted(len(sections), 'protocol')}."
+    )
+
+
+def facts(runs: Sequence[Run], material: Material) -> list[tuple[str, str]]:
+    """Return what a reader wants to know first, as (name, value)."""
+    of = [run.provenance for run in runs]
+    seconds = sum(float(p.get("wall_time_s") or 0) for p in of if isinstance(p.get("wall_time_s"), int | float))
+    dates = sorted(run.written for run in runs)
+    machines = dict.fromkeys(f"{p.get('processor') or p.get('gpu') or p.get('device', '?')}" for p in of)
+    found = [
+        ("Seeds", ", ".join(str(seed) for seed in sorted({run.result.seed for run in runs}))),
+        ("OOD sets", ", ".join(dict.fromkeys(set_name(ood) for section in material.sections for ood in section.sets))),
+        ("Machine", ", ".join(machines)),
+        ("Training", f"{seconds / 3600:.1f} h in all" if seconds else "—"),
+        ("Numbers written", f"{dates[0]}" + (f" to {dates[-1]}" if dates[0] != dates[-1] else "")),
+        ("Versions", ", ".join(dict.fromkeys(f"oodbench {p.get('versions', {}).get('oodbench', '?')}, torch {p.get('versions', {}).get('torch', '?')}" for p in of if isinstance(p.get("versions"), dict)))),
+    ]
+    return [*found, ("Not finished", counted(material.unfinished, "run"))] if material.unfinished else found
+
+
+def section_context(
+    name: str, section: Section, detectors: Sequence[str], published: Sequence[Published], material: Material
+) -> dict[str, Any]:
+    rows = [row for row in published if row.dataset == section.dataset]
+    table = main_table(section, detectors, rows)
+    return {
+        "id": name,
+        "title": set_name(section.dataset),
+        "protocol": section.protocol,
+        "table": table,
+        "notes": [*notes(section, rows), *table.notes],
+        "legend": legend(section),
+        "blocks": [block for block in blocks(section) if block],
+        "runs": [run_row(run, material.results_dir) for run in section.runs],
+    }
+
+
+def blocks(section: Section) -> list[dict[str, Any] | None]:
+    """Return the figures in their order on the page."""
+    plots = {plot.name: plot_block(plot) for plot in figures_of(section)}
+    before = [plots.pop(name, None) for name in ("cliques", "accuracy")]
+    scores = [plots.pop("scores", None), threshold.block(section)]
+    return [*before, heat_block(section), *scores, *plots.values()]
+
+
+def plot_block(plot: Plot) -> dict[str, Any]:
+    return {
+        "kind": "plot",
+        "name": plot.name,
+        "title": plot.title,
+        "columns": plot.columns,
+        "panels": [panel_svg(panel) for panel in plot.panels],
+        "caption": plot.caption,
+        "has_legend": plot.name in WITH_LEGEND,
+    }
+
+
+def heat_block(section: Section) -> dict[str, Any] | None:
+    found = heat.heat_of(section)
+    if not found.sets or len(found.detectors) < 2:
+        return None
+    first = found.sets[0][0], "auroc"
+    return {
+        "kind": "heat",
+        "name": "heat",
+        "title": "Loss × detector",
+        "losses": found.losses,
+        "sets": found.sets,
+        "metrics": [(name, heat.OOD_METRICS[name].heading + " (%)") for name in heat.METRICS],
+        "rows": [
+            (score_name(d), [heat.printed(n, "auroc") for n in row])
+            for d, row in zip(found.detectors, found.numbers[first], strict=True)
+        ],
+        "caption": (
+            f"AUROC (%) on {found.sets[0][1]}, or what is chosen above. Bold: the best mean of a loss, not tested. Tint: from "
+            "chance to a perfect detector. Rows: by the mean AUROC over losses. n and interval: under the pointer."
+        ),
+        "data": as_json(heat.packed(found)),
+    }
+
+
+def notes(section: Section, published: Sequence[Published]) -> list[str]:
+    """Say what the table's numbers mean, and what is not there."""
+    found = [
+        "In percent. Mean over n seeds; beneath, the 95 % interval: of the mean over seeds, for n = 1 over the test images alone.",
+        "FPR@95 (95 % of ID accepted): the share of OOD images accepted by the threshold that accepts 95 % of ID. FPR@95 "
+        "(95 % of OOD caught): the share of ID images flagged by the threshold that catches 95 % of OOD.",
+    ]
+    found += sorted({run.result.note for run in section.runs} - {""})
+    lines = [f"{run.label}, seed {run.result.seed}: {run.without}" for run in section.runs if run.without]
+    if lines and len(lines) == len(section.runs) and len({run.without for run in section.runs}) == 1:
+        lines = [f"{section.runs[0].without}, in none of these runs"]
+    found += [f"No figures of scores, reliability and features: {'; '.join(lines)}."] if lines else []
+    found += [f"{run.label}, seed {run.result.seed}: {line}" for run in section.runs if run.summary for line in run.summary.disagreements]
+    if published:
+        found.append("Published rows are not run here and take no part in bold. †: the source does not say which FPR@95.")
+        about = dict.fromkeys(" ".join(filter(None, (row.source, row.protocol, row.note))) for row in published)
+        found += list(about)
+    return found
+
+
+def run_row(run: Run, results_dir: Path) -> dict[str, str]:
+    seconds = run.provenance.get("wall_time_s")
+    said = [f"{seconds / 60:.0f} min" if seconds >= 120 else f"{seconds:.0f} s"] if isinstance(seconds, int | float) else []
+    folder = str(run.result.folder)
+    return {
+        "label": run.label,
+        "seed": str(run.result.seed),
+        "folder": folder.removeprefix(f"{results_dir}/"),
+        "said": ", ".join([*said, *([run.without] if run.without else [])]),
+    }
+
+
+def render(template: str, context: dict[str, Any]) -> str:
+    """Fill a template; whatever is not marked as drawn by this package is escaped."""
+    loader = PackageLoader("oodbench.report", "page")
+    environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    folder = files("oodbench.report") / "page"
+    style, script = (Markup((folder / name).read_text("utf-8")) for name in ("style.css", "script.js"))  # noqa: S704
+    return environment.get_template(template).render(context | {"style": style, "script": script, "version": __version__})
+
+
+def as_json(content: Any) -> Markup:
+    """Return JSON that cannot end the script element it stands in."""
+    text = json.dumps(content, separators=(",", ":"), allow_nan=False)
+    return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))  # noqa: S704
+
+
+def counted(n: int, one: str, many: str = "") -> str:
+    return f"{n:,} {one if n == 1 else many or one + 's'}"
+
+
+def join(names: Iterable[str]) -> str:
+    names = list(names)
+    return " and ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else "".join(names)

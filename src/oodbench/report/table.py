@@ -1,0 +1,157 @@
+"""The main table of a section: rows of losses and scores, columns of metrics, what is best; published rows beneath."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from oodbench.evaluation.metric import MISSING
+from oodbench.evaluation.metrics import ID_METRICS, OOD_METRICS, metric_of
+from oodbench.report.material import Section
+from oodbench.report.means import FAR, NEAR
+from oodbench.report.names import paper_name, score_name, set_name
+from oodbench.tables.cells import Bold, Cell, Column, bold, cells_of, fewer, interval_of
+from oodbench.tables.labels import Row, row_of
+from oodbench.tables.notes import bold_notes, marks_by_group
+from oodbench.tables.published import UNSTATED, Published
+
+GROUPS = {NEAR: "Near OOD, mean", FAR: "Far OOD, mean"}
+
+
+class Shown(NamedTuple):
+    """A cell as it is printed; `value` sorts, None where there is no number."""
+
+    text: str
+    interval: str = ""
+    is_best: bool = False
+    value: float | None = None
+    said: str = ""  # for a pointer: n, deviation
+
+
+class Head(NamedTuple):
+    """A column. convention: "idpos" or "oodpos" where the page shows one of the two."""
+
+    text: str
+    group: str  # OOD set, NEAR, FAR or ""
+    convention: str
+    higher_is_better: bool
+    said: str
+
+
+class Line(NamedTuple):
+    """A row of the table."""
+
+    label: str
+    loss: str  # key
+    score: str  # key of the detector; "" for a published row
+    n: str
+    cells: list[Shown]
+
+
+class Main(NamedTuple):
+    """The table. groups: (key, printed name, number of columns)."""
+
+    groups: list[tuple[str, str, int]]
+    heads: list[Head]
+    rows: list[Line]
+    published: list[Line]
+    notes: list[str]
+
+
+def main_table(section: Section, detectors: Sequence[str], published: Iterable[Published] = ()) -> Main:
+    """Lay out a section's numbers, as `oodbench.tables` computes and marks them."""
+    columns = columns_of(section)
+    results = [run.result for run in section.runs]
+    cells = cells_of(results, row_of, detectors, {column.metric for column in columns})
+    seeds = Counter(row_of(run) for run in results)
+    best = {}
+    for column in columns:
+        keys = dict.fromkeys((row, d if column.ood else "", column) for row in section.labels for d in detectors)
+        best[column] = bold({key: cells[key] for key in keys if key in cells}, metric_of(column.metric))
+    rows = [
+        Line(
+            label,
+            row.loss,
+            detector,
+            str(seeds[row]),
+            [_shown(cells, best, (row, detector if c.ood else "", c), seeds[row]) for c in columns],
+        )
+        for row, label in section.labels.items()
+        for detector in detectors
+        if any((row, detector, column) in cells for column in columns)
+    ]
+    heads = [head(column) for column in columns]
+    marks = marks_by_group([((group_name(c.ood), h.text), best[c]) for c, h in zip(columns, heads, strict=True)])
+    return Main(groups_of(columns), heads, rows, [_published(row, columns, section, cells) for row in published], bold_notes(marks))
+
+
+def columns_of(section: Section) -> list[Column]:
+    """Return accuracy and ECE, then by OOD set, means first, the metrics of the tables with both FPR@95."""
+    columns = [Column(False, "", 0, name) for name, metric in ID_METRICS.items() if metric.in_tables]
+    sizes = {}
+    for run in section.runs:
+        sizes |= {(ood, ood in run.result.near): n for ood, n in run.result.ood_images.items()}
+    order = sorted(sizes, key=lambda each: (each[0][0] != "(", not each[1], each[0]))
+    names = [name for name, metric in OOD_METRICS.items() if metric.in_tables]
+    return columns + [Column(near, ood, sizes[ood, near], name) for ood, near in order for name in names]
+
+
+def head(column: Column) -> Head:
+    """Describe a column; the convention of FPR@95 stands in the switch above the table, and in words beneath."""
+    metric = metric_of(column.metric)
+    convention = getattr(metric, "convention", "")
+    text = metric.heading.partition(" (")[0] if convention else metric.heading
+    said = f"{metric.heading}: {metric.definition}"
+    return Head(text, column.ood, convention, metric.higher_is_better, said)
+
+
+def group_name(ood: str) -> str:
+    return GROUPS.get(ood) or (set_name(ood) if ood else "")
+
+
+def groups_of(columns: Sequence[Column]) -> list[tuple[str, str, int]]:
+    """Return the groups of neighbouring columns; a reader sees one FPR@95 of two."""
+    counts = Counter(column.ood for column in columns)
+    return [(ood, group_name(ood), n) for ood, n in counts.items()]
+
+
+def _shown(cells: dict[tuple[Row, str, Column], Cell], best: dict[Column, Bold], key: tuple[Row, str, Column], n: int) -> Shown:
+    """Print a cell as the tables do: mean, 95 % interval, and for a pointer n and the deviation"""
+    cell = cells.get(key)
+    if cell is None:
+        return Shown(MISSING)
+    unit = metric_of(key[2].metric).unit
+    spread, interval = cell.spread(unit), interval_of(cell, unit)
+    said = f"n = {spread.n}" + (f", ± {unit.text(spread.deviation)} over seeds" if spread.deviation is not None else "")
+    ends = unit.ends(interval)[1:-1].replace(", ", "–") if interval else ""
+    return Shown(unit.text(spread.mean) + fewer(cell, n), ends, key in best[key[2]].keys, spread.mean, said)
+
+
+def _published(row: Published, columns: Sequence[Column], section: Section, cells: dict[tuple[Row, str, Column], Cell]) -> Line:
+    """Print a published row, and under each number how far ours is from it, where a row has the loss's name"""
+    ours = next((r for r, label in section.labels.items() if label == row.loss), None)
+    shown = []
+    for column in columns:
+        metric = metric_of(column.metric)
+        value = row.numbers.get(f"{column.ood}.{column.metric}".lstrip("."))
+        unstated = row.numbers.get(f"{column.ood}.{UNSTATED}") if getattr(metric, "convention", "") else None
+        key = (ours, "ood_score" if column.ood else "", column)
+        cell = cells.get(key) if ours else None
+        if value is None:
+            shown.append(Shown(MISSING) if unstated is None else Shown(f"{metric.unit.text(unstated)}†", said="convention not stated"))
+        else:
+            away = f"ours {metric.unit.factor * (cell.mean - value):+.{metric.unit.decimals}f}" if cell else ""
+            shown.append(Shown(metric.unit.text(value), away.replace("-", "−"), value=value))
+    return Line(f"{row.loss}, {row.backbone}", "", "", "", shown)
+
+
+def scores_in(section: Section) -> list[tuple[str, str]]:
+    """Return (key, printed name) of all detectors of a section, the loss's own and MSP first."""
+    names = {d for run in section.runs for d in run.result.detectors}
+    order = sorted(names, key=lambda d: ({"ood_score": 0, "msp": 1}.get(d, 2), score_name(d).lower()))
+    return [(d, score_name(d)) for d in order]
+
+
+def loss_names(section: Section) -> list[tuple[str, str]]:
+    return [(loss, paper_name("loss", loss)) for loss in dict.fromkeys(row.loss for row in section.labels)]
+
+
