@@ -22,9 +22,17 @@ def figures_of(section: Section) -> list[Plot]:
     """Return all figures of a section."""
     shown = [run for run in section.representatives() if run.summary][:ROWS]
     of_outputs = [_scores(section, shown), _roc(section, shown), _reliability(shown), _norms(section, shown)]
-    of_outputs += [_components(section, shown)]
+    of_outputs = [_said_of(plot, section, shown) for plot in [*of_outputs, _components(section, shown)] if plot]
     plots = [_cliques(section), _accuracy(section), *of_outputs, _training(section), *_sweeps(section)]
     return [plot for plot in plots if plot and plot.panels]
+
+
+def _said_of(plot: Plot, section: Section, shown: Sequence[Run]) -> Plot:
+    """Add to a caption which networks it is of, where there are others"""
+    if len(section.runs) == len(shown):
+        return plot
+    seeds = sorted({run.result.seed for run in shown})
+    return plot._replace(caption=f"{plot.caption} One network a loss, seed {', '.join(map(str, seeds))}.")
 
 
 def tones(section: Section) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Loss x detector: every number of OOD detection, by loss and detector."""
+"""Loss x detector: every number of OOD detection, by detector and loss; of one loss, by detector and OOD set."""
 
 from typing import NamedTuple
 
@@ -8,14 +8,15 @@ from oodbench.report.gallery import targets
 from oodbench.report.material import Section
 from oodbench.report.names import score_name, set_name
 from oodbench.tables.cells import Cell, cells_of, interval_of
-from oodbench.tables.labels import row_of
+from oodbench.tables.labels import Row, row_of
 
 CHANCE = 0.5  # AUROC at and below which a cell has no tint
 METRICS = [name for name, metric in OOD_METRICS.items() if metric.in_tables]
+ALL = "all"  # the choice of sets where sets are the columns
 
 
 class Number(NamedTuple):
-    """Mean over n seeds and its 95 % interval, shares; is_best: of a loss's detectors, in the mean alone."""
+    """Mean over n seeds and its 95 % interval, shares; is_best: of its column's detectors, in the mean alone."""
 
     mean: float
     interval: tuple[float, float] | None
@@ -23,13 +24,16 @@ class Number(NamedTuple):
     is_best: bool
 
 
-class Heat(NamedTuple):
-    """Numbers by (OOD set, metric): {(set, metric): a row a detector, a number a loss, None where there is none}."""
+Numbers = list[list[Number | None]]  # a row a detector
 
-    losses: list[str]  # labels of rows of the main table
-    detectors: list[str]  # keys, those with the highest mean AUROC on the first set first
-    sets: list[tuple[str, str]]
-    numbers: dict[tuple[str, str], list[list[Number | None]]]
+
+class Heat(NamedTuple):
+    """Numbers by (choice of sets, metric). Columns are rows of the main table; of a section with one row, OOD sets."""
+
+    columns: list[str]
+    detectors: list[str]  # keys, those with the highest mean AUROC in the first choice first
+    choices: list[tuple[str, str]]  # (key, printed name) of OOD sets
+    numbers: dict[tuple[str, str], Numbers]
 
 
 def heat_of(section: Section) -> Heat:
@@ -39,37 +43,44 @@ def heat_of(section: Section) -> Heat:
     cells = cells_of(results, row_of, detectors, METRICS)
     found = {(column.ood, column.metric, row, d): cell for (row, d, column), cell in cells.items()}
     sets = list(dict.fromkeys([*targets(section), *((ood, set_name(ood)) for ood in section.sets)]))
-    means = {d: _mean([found.get((sets[0][0], "auroc", row, d)) for row in section.labels]) for d in detectors} if sets else {}
+    if len(section.labels) == 1:
+        columns, choices = [printed for _, printed in sets], [(ALL, "all sets")]
+    else:
+        columns, choices = list(section.labels.values()), sets
+
+    def row(detector: str, choice: str, metric: str) -> list[Cell | None]:
+        places = [(ood, r) for ood, _ in sets for r in section.labels] if choice == ALL else _at(choice, section.labels)
+        return [found.get((ood, metric, r, detector)) for ood, r in places]
+
+    means = {d: _mean(row(d, choices[0][0], "auroc")) for d in detectors} if choices else {}
     order = sorted(means, key=lambda d: (-means[d], score_name(d)))
-    numbers = {
-        (ood, metric): _numbers([[found.get((ood, metric, row, d)) for row in section.labels] for d in order], metric)
-        for ood, _ in sets
-        for metric in METRICS
-    }
-    return Heat(list(section.labels.values()), order, sets, numbers)
+    numbers = {(c, m): _numbers([row(d, c, m) for d in order], m) for c, _ in choices for m in METRICS}
+    return Heat(columns, order, choices, numbers)
+
+
+def _at(ood: str, rows: dict[Row, str]) -> list[tuple[str, Row]]:
+    return [(ood, row) for row in rows]
 
 
 def _mean(cells: list[Cell | None]) -> float:
-    """Mean over the losses that have a number; 0 where none has one"""
+    """Mean over the columns that have a number; 0 where none has one"""
     values = [cell.mean for cell in cells if cell]
     return sum(values) / len(values) if values else 0.0
 
 
-def _numbers(rows: list[list[Cell | None]], metric: str) -> list[list[Number | None]]:
+def _numbers(rows: list[list[Cell | None]], metric: str) -> Numbers:
     record = OOD_METRICS[metric]
-    best = []
-    for column in zip(*rows, strict=True):
-        values = [cell.mean for cell in column if cell]
-        best.append((max if record.higher_is_better else min)(values) if len(values) > 1 else None)
-    return [
-        [
-            Number(cell.mean, interval_of(cell, record.unit), len(cell.values), best[j] is not None and abs(cell.mean - (best[j] or 0)) < 1e-12)
-            if cell
-            else None
-            for j, cell in enumerate(row)
-        ]
-        for row in rows
-    ]
+    pick = max if record.higher_is_better else min
+    columns = [[cell.mean for cell in column if cell] for column in zip(*rows, strict=True)]
+    best = [pick(values) if len(values) > 1 else None for values in columns]
+
+    def number(cell: Cell | None, of: float | None) -> Number | None:
+        if cell is None:
+            return None
+        is_best = of is not None and abs(cell.mean - of) < 1e-12
+        return Number(cell.mean, interval_of(cell, record.unit), len(cell.values), is_best)
+
+    return [[number(cell, of) for cell, of in zip(row, best, strict=True)] for row in rows]
 
 
 def tint(value: float, metric: str) -> float:
@@ -84,7 +95,8 @@ def printed(number: Number | None, metric: str) -> dict[str, object]:
         return {"text": MISSING, "said": "", "shade": "0", "top": False}
     unit = OOD_METRICS[metric].unit
     said = f"n = {number.n}" + (f", {unit.ends(number.interval)}" if number.interval else "")
-    return {"text": unit.text(number.mean), "said": said, "shade": f"{tint(number.mean, metric):.3f}", "top": number.is_best}
+    shade = f"{tint(number.mean, metric):.3f}"
+    return {"text": unit.text(number.mean), "said": said, "shade": shade, "top": number.is_best}
 
 
 def packed(heat: Heat) -> dict[str, list[list[list[int | None] | None]]]:
@@ -96,4 +108,4 @@ def packed(heat: Heat) -> dict[str, list[list[list[int | None] | None]]]:
         ends = [round(10_000 * end) for end in number.interval] if number.interval else [None, None]
         return [round(10_000 * number.mean), *ends, number.n, int(number.is_best)]
 
-    return {f"{ood}|{metric}": [[pack(n) for n in row] for row in rows] for (ood, metric), rows in heat.numbers.items()}
+    return {f"{choice}|{metric}": [[pack(n) for n in row] for row in rows] for (choice, metric), rows in heat.numbers.items()}

@@ -1,14 +1,14 @@
 """What a page is made of: finished runs, grouped by protocol, with the data of their figures."""
 
-import json
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from oodbench.report.figures.training import History, read_history
-from oodbench.report.means import with_means
+from oodbench.report.images import Sheet, sheet_of, stored_images
+from oodbench.report.means import MEANS, with_means
 from oodbench.report.names import row_name
 from oodbench.report.summary import Summary, summarise
 from oodbench.storage import read_json
@@ -26,6 +26,7 @@ class Run(NamedTuple):
     summary: Summary | None
     without: str  # why there is no summary
     history: History | None
+    sheets: list[Sheet]
     provenance: dict[str, Any]
     written: date  # of metrics.json
 
@@ -42,7 +43,7 @@ class Section(NamedTuple):
     def sets(self) -> list[str]:
         """OOD sets, near ones first"""
         names = {ood: ood in run.result.near for run in self.runs for ood in run.result.ood_images}
-        return sorted((name for name in names if name[0] != "("), key=lambda name: (not names[name], name))
+        return sorted(names.keys() - set(MEANS), key=lambda name: (not names[name], name))
 
     @property
     def near(self) -> set[str]:
@@ -98,11 +99,11 @@ def section_of(results: Sequence[Result], progress: Callable[[str], None]) -> Se
     for result in results:
         label = labels[row_of(result)]
         progress(f"{result.dataset} {label} seed {result.seed}")
-        runs.append(_run(with_means(result, near, far), label))
+        runs.append(_run(result, label, near, far))
     return Section(results[0].dataset, protocol(results[0]), runs, labels)
 
 
-def _run(result: Result, label: str) -> Run:
+def _run(result: Result, label: str, near: set[str], far: set[str]) -> Run:
     """Read a run's outputs, history and provenance, each of which may be missing"""
     try:
         summary, without = summarise(result), ""
@@ -110,13 +111,22 @@ def _run(result: Result, label: str) -> Run:
         summary, without = None, " ".join(str(error).split())
     history = read_history(result.folder / "train.csv")
     metrics = result.folder / "metrics.json"
+    provenance = dict(read_json(metrics)["provenance"])
     written = datetime.fromtimestamp(os.stat(metrics).st_mtime, UTC).date()  # noqa: PTH116
-    return Run(result, label, summary, without, history, dict(read_json(metrics)["provenance"]), written)
+    sheets = sheets_of(result, summary, provenance) if summary else []
+    return Run(with_means(result, near, far), label, summary, without, history, sheets, provenance, written)
 
 
-def pretty(content: Any) -> str:
-    """Print nested values for people."""
-    return json.dumps(content, indent=1, ensure_ascii=False)
+def sheets_of(run: Result, summary: Summary, provenance: Mapping[str, Any]) -> list[Sheet]:
+    """Return a contact sheet of every OOD set whose images are there."""
+    configured = provenance.get("ood", {})
+    test = stored_images(run.digests.get("test", ""))
+    sheets = []
+    for ood, wrong in summary.wrong.items():
+        split = stored_images(run.digests.get(ood, ""), configured.get(ood) if isinstance(configured, dict) else None)
+        if split and (sheet := sheet_of(ood, wrong, split, run.ood_images[ood], test.classes if test else ())):
+            sheets.append(sheet)
+    return sheets
 
 
 def all_runs(sections: Iterable[Section]) -> list[Run]:

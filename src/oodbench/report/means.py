@@ -9,6 +9,7 @@ from oodbench.evaluation.metrics import OOD_METRICS
 from oodbench.tables.results import Result
 
 NEAR, FAR = "(near)", "(far)"  # names that no set can have
+MEANS = (NEAR, FAR)
 
 
 def with_means(run: Result, near: Collection[str], far: Collection[str]) -> Result:

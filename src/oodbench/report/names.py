@@ -25,13 +25,21 @@ def paper_name(group: str, key: str) -> str:
 
 
 def set_name(key: str) -> str:
-    """Return the name of a data set, ID or OOD; `_sample` and its like stay."""
-    return next((name for group in ("ood", "dataset") if (name := paper_name(group, key)) != key), key)
+    """Return the name of a data set, ID or OOD; of a part of a known one its name and the rest: "SVHN sample"."""
+    known, _, rest = key, "", ""
+    while known:
+        for group in ("ood", "dataset"):
+            if (name := paper_name(group, known)) != known:
+                return f"{name} {rest}".strip()
+        known, _, last = known.rpartition("_")
+        rest = f"{last} {rest}".strip()
+    return key
 
 
 def score_name(key: str, own: str = "ood_score") -> str:
     """Return the name of a detector; the loss's own OOD score is "own", as in the tables."""
-    return "own" if key == own else paper_name("detector", key)
+    names = (paper_name(group, key) for group in ("detector", "image_detector"))
+    return "own" if key == own else next((name for name in names if name != key), key)
 
 
 def row_name(loss: str, label: str) -> str:

@@ -42,7 +42,8 @@ class Line(NamedTuple):
 
     label: str
     loss: str  # key
-    score: str  # key of the detector; "" for a published row
+    scores: tuple[str, ...]  # keys of the detectors, several where all their numbers are the same; () of published rows
+    score: str  # printed
     n: str
     cells: list[Shown]
 
@@ -67,21 +68,26 @@ def main_table(section: Section, detectors: Sequence[str], published: Iterable[P
     for column in columns:
         keys = dict.fromkeys((row, d if column.ood else "", column) for row in section.labels for d in detectors)
         best[column] = bold({key: cells[key] for key in keys if key in cells}, metric_of(column.metric))
-    rows = [
-        Line(
-            label,
-            row.loss,
-            detector,
-            str(seeds[row]),
-            [_shown(cells, best, (row, detector if c.ood else "", c), seeds[row]) for c in columns],
-        )
-        for row, label in section.labels.items()
-        for detector in detectors
-        if any((row, detector, column) in cells for column in columns)
-    ]
+    rows = []
+    for row, label in section.labels.items():
+        lines: list[Line] = []
+        for detector in detectors:
+            if any((row, detector, column) in cells for column in columns):
+                shown = [_shown(cells, best, (row, detector if c.ood else "", c), seeds[row]) for c in columns]
+                lines = _joined(lines, Line(label, row.loss, (detector,), score_name(detector), str(seeds[row]), shown))
+        rows += lines
     heads = [head(column) for column in columns]
     marks = marks_by_group([((group_name(c.ood), h.text), best[c]) for c, h in zip(columns, heads, strict=True)])
     return Main(groups_of(columns), heads, rows, [_published(row, columns, section, cells) for row in published], bold_notes(marks))
+
+
+def _joined(lines: list[Line], line: Line) -> list[Line]:
+    """Append a line, or name its score beside that of a line with the same numbers: "own = MSP"."""
+    for i, other in enumerate(lines):
+        if other.cells == line.cells:
+            both = other._replace(scores=(*other.scores, *line.scores), score=f"{other.score} = {line.score}")
+            return [*lines[:i], both, *lines[i + 1 :]]
+    return [*lines, line]
 
 
 def columns_of(section: Section) -> list[Column]:
@@ -141,7 +147,7 @@ def _published(row: Published, columns: Sequence[Column], section: Section, cell
         else:
             away = f"ours {metric.unit.factor * (cell.mean - value):+.{metric.unit.decimals}f}" if cell else ""
             shown.append(Shown(metric.unit.text(value), away.replace("-", "−"), value=value))
-    return Line(f"{row.loss}, {row.backbone}", "", "", "", shown)
+    return Line(row.loss, "", (), row.backbone, "", shown)
 
 
 def scores_in(section: Section) -> list[tuple[str, str]]:

@@ -13,8 +13,8 @@ from oodbench.report.names import score_name, set_name
 from oodbench.report.svg import panel_svg
 
 SAID = {
-    "idpos": "ID is the positive class: TPR, the share of ID accepted; FPR, of OOD accepted; precision, of ID among what is accepted",
-    "oodpos": "OOD is the positive class: TPR, the share of OOD caught; FPR, of ID flagged; precision, of OOD among what is flagged",
+    "idpos": ("ID positive", "ID accepted, OOD accepted, ID among the accepted"),
+    "oodpos": ("OOD positive", "OOD caught, ID flagged, OOD among the flagged"),
 }
 CAPTION = (
     "Drag the threshold, or use the arrow keys on the slider. Images with a score up to it are accepted as ID. It stands at "
@@ -67,7 +67,7 @@ def _packed(name: str, h: Histogram, kinds: dict[str, str]) -> dict[str, Any]:
         "scale": [int(h.scale.is_log), *(_short(each) for each in h.scale[1:])],
         "ids": h.ids.tolist(),
         "sets": {
-            ood: {"name": set_name(ood), "kind": kinds.get(ood, "far"), "counts": counts.tolist(), "at": at(ood)}
+            ood: {"name": set_name(ood), "kind": kinds.get(ood, "far"), "counts": counts.tolist(), "merge": histogram.merged(h, ood), "at": at(ood)}
             for ood, counts in h.oods.items()
         },
     }
@@ -105,12 +105,12 @@ def block(section: Section) -> dict[str, Any] | None:
         "roc": _classed(panel_svg(roc.panel({"": curve}, "", size=(250, 250))), "roc"),
         "at": f"{h.idpos:.5g}",
         "stands": "FPR@95: 95 % of ID accepted",
-        "rates": [(c, SAID[c], [f"{100 * value:.2f}" for value in found[c]]) for c in ("idpos", "oodpos")],
+        "rates": [(c, *SAID[c], [f"{100 * value:.2f}" for value in found[c]]) for c in ("idpos", "oodpos")],
         "caption": CAPTION,
     }
 
 
 def _classed(svg: Markup, name: str) -> Markup:
-    return Markup(svg.replace('class="panel"', f'class="panel {name}"', 1))  # noqa: S704 - drawn by `svg`, escaped there
+    return Markup(str(svg).replace('class="panel"', f'class="panel {name}"', 1))  # noqa: S704 - drawn by `svg`, escaped there
 
 

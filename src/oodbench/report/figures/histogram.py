@@ -15,8 +15,12 @@ from oodbench.report.plot import Axis, Label, Line, Mark, Panel, Plot, Steps, ti
 from oodbench.report.scores import Scored
 
 BINS = 80
-CROWDED = 0.4  # share of the images in one linear bin from which the axis is logarithmic
+CROWDED = 0.4  # share of a set's images in one linear bin from which the axis is logarithmic
+RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 TAIL = 0.001  # share of the images beyond either end of the axis; the end bins hold them
+
+
+EMPTY = Axis("", 0, 1)
 
 
 class Scale(NamedTuple):
@@ -67,8 +71,7 @@ def threshold_oodpos(oods: Array) -> float:
 
 def histogram_of(scored: Scored, bins: int = BINS) -> Histogram:
     """Count a detector's scores in bins that all sets share."""
-    pooled = np.concatenate([scored.ids, *scored.oods.values()])
-    scale = scale_of(pooled)
+    scale = scale_of([scored.ids, *scored.oods.values()])
     edges = scale.score(np.arange(1, bins) / bins)
     idpos = threshold_idpos(scored.ids)
     oodpos = {name: threshold_oodpos(oods) for name, oods in scored.oods.items()}
@@ -85,18 +88,25 @@ def histogram_of(scored: Scored, bins: int = BINS) -> Histogram:
     return Histogram(scale, edges, counted(scored.ids, edges), counts, idpos, oodpos, at)
 
 
+def merged(histogram: Histogram, ood: str) -> int:
+    """Return how many neighbouring bins are drawn as one: 1, 2 or 4, so that few images make no comb."""
+    smallest = min(histogram.ids.sum(), histogram.oods[ood].sum())
+    return next((k for k in (1, 2) if histogram.bins / k <= 3 * smallest ** (1 / 3)), 4)
+
+
 def counted(scores: Array, edges: Array) -> NDArray[np.int64]:
     """(N,), (B - 1,) -> (B,), images in (-inf, e_1], (e_1, e_2], ..., (e_B-1, inf)"""
     return np.bincount(np.searchsorted(edges, scores, side="left"), minlength=len(edges) + 1)
 
 
-def scale_of(pooled: Array) -> Scale:
+def scale_of(sets: Sequence[Array]) -> Scale:
     """Return a linear axis, or a logarithmic one above the smallest score where a linear one would crowd one bin."""
+    pooled = np.concatenate(sets)
     low, high = (float(q) for q in np.quantile(pooled, [TAIL, 1 - TAIL]))
     if not high > low:
         return Scale(False, 0.0, low - 0.5, low + 0.5)
     linear = Scale(False, 0.0, low, high)
-    crowd = np.bincount((linear.position(pooled) * (BINS - 1)).astype(int)).max() / len(pooled)
+    crowd = max(np.bincount((linear.position(each) * (BINS - 1)).astype(int)).max() / len(each) for each in sets)
     origin = float(pooled.min())
     above = pooled[pooled > origin] - origin
     if crowd < CROWDED or len(above) < 2:
@@ -111,7 +121,7 @@ def axis(scale: Scale, name: str) -> Axis:
         decades = np.arange(np.ceil(scale.low), np.floor(scale.high) + 1)
         step = max(1, -(-len(decades) // 4))
         ticks = [(scale.low, scale.high, d) for d in decades[::-1][::step]]
-        printed = [((d - low) / (high - low), f"1e{d:.0f}") for low, high, d in ticks]
+        printed = [((d - low) / (high - low), f"10{str(int(d)).translate(RAISED)}") for low, high, d in ticks]
         return Axis(f"{name}, above its minimum (log)", 0, 1, printed)
     values = np.array(ticks_between(scale.low, scale.high, 4))
     return Axis(name, 0, 1, [(float(scale.position(values[i : i + 1])[0]), f"{v:g}") for i, v in enumerate(values)])
@@ -121,8 +131,9 @@ def panel(
     histogram: Histogram, ood: str, tone: str, title: str, subtitle: str, name: str = "", size: tuple[int, int] = (200, 120)
 ) -> Panel:
     """Draw the shares of ID and of one OOD set in each bin; a line stands where 95 % of ID are accepted."""
-    ids, oods = (each / each.sum() for each in (histogram.ids, histogram.oods[ood]))
-    edges = np.arange(histogram.bins + 1) / histogram.bins
+    together = merged(histogram, ood)
+    ids, oods = (each.reshape(-1, together).sum(1) / each.sum() for each in (histogram.ids, histogram.oods[ood]))
+    edges = np.linspace(0, 1, len(ids) + 1)
     top = 1.08 * max(ids.max(), oods.max())
     at = float(histogram.scale.position(np.array([histogram.idpos]))[0])
     marks: list[Mark] = [
@@ -142,12 +153,12 @@ def plot(
     """Draw a row of panels a loss, a column an OOD set. sets: (key, printed name, tone)."""
     panels = []
     for label, histogram in rows.items():
-        for i, (key, printed, tone) in enumerate(sets):
+        for key, printed, tone in sets:
+            title = f"{label} · {printed}" if len(rows) > 1 else printed
             if key in histogram.oods:
-                title = f"{label} · {printed}" if i == 0 or True else printed
                 panels.append(panel(histogram, key, tone, title, subtitles.get((label, key), "")))
             else:
-                panels.append(Panel(f"{label} · {printed}", Axis("", 0, 1), Axis("", 0, 1), [Label(0, 0.5, "not measured", "muted")], "", 200, 120))
+                panels.append(Panel(title, EMPTY, EMPTY, [Label(0, 0.5, "no outputs", "muted")], "", 200, 120))
     caption = (
         "Each panel: the shares of ID test images (blue) and of OOD images in bins of the OOD score; further right is "
         "more likely OOD. Dashed: the lowest threshold that accepts 95 % of ID. The end bins hold the tails."

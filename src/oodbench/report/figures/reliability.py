@@ -35,7 +35,7 @@ def reliability_of(log_probs: Array, labels: Labels, bins: int = ECE_BINS) -> Re
 
 
 def panel(found: Reliability, title: str, subtitle: str) -> Panel:
-    """Draw accuracy by confidence; hatched: its distance to the diagonal; below the axis, the share of images."""
+    """Draw accuracy by confidence with its distance to the mean confidence; beneath, the share of images."""
     edges = np.arange(len(found.images) + 1) / len(found.images)
     some = found.images > 0
     left, right = edges[:-1][some], edges[1:][some]
@@ -43,9 +43,10 @@ def panel(found: Reliability, title: str, subtitle: str) -> Panel:
     share = found.images[some] / found.images.sum()
     floor = np.full(some.sum(), -0.32)
     marks: list[Mark] = [
-        Bars(left, right, np.zeros(some.sum()), accuracy, "id"),
+        Bars(left, right, np.zeros(some.sum()), np.minimum(accuracy, confidence), "id"),
         Bars(left, right, np.minimum(accuracy, confidence), np.maximum(accuracy, confidence), "gap"),
-        Line([0, 1], [0, 1], "ink", dashed=True, width=1),
+        Line([0, 1], [0, 1], "muted", dashed=True, width=1),
+        *(Line([a, b], [y, y], "ink", width=1.6) for a, b, y in zip(left, right, accuracy, strict=True)),
         Bars(left, right, floor, floor + 0.24 * share / max(share.max(), 1e-12), "muted"),
     ]
     y = percent_axis("accuracy (%)", ticks=2)._replace(low=-0.34, high=1.02)
@@ -55,8 +56,8 @@ def panel(found: Reliability, title: str, subtitle: str) -> Panel:
 def plot(panels: Sequence[Panel]) -> Plot:
     """Put pairs of panels side by side, before and after temperature scaling."""
     caption = (
-        "Bars: accuracy of the ID test images in 15 bins of the largest probability; orange: its distance to the mean "
-        "confidence, which ECE averages. Beneath: the share of images in each bin. After temperature: softmax of log p / T, "
+        "Black: accuracy of the ID test images in 15 bins of the largest probability; orange: its distance to the mean "
+        "confidence of the bin, which ECE averages; grey: the share of images in the bin. After temperature: softmax of log p / T, "
         "each half of the images with the T of the smallest NLL on the other half."
     )
-    return Plot("reliability", "Reliability", panels, caption)
+    return Plot("reliability", "Reliability before and after temperature", panels, caption, min(6, len(panels)))

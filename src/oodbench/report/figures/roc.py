@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from oodbench.evaluation.arrays import Array
-from oodbench.report.plot import Dots, Line, Mark, Panel, Plot, percent_axis, tone_of
+from oodbench.report.plot import Dots, Label, Line, Mark, Panel, Plot, percent_axis, tone_of
 
 POINTS = 48
 
@@ -56,7 +56,19 @@ def panel(curves: Mapping[str, Curve], title: str, subtitle: str = "", size: tup
         marks.append(
             Dots([x for x, _ in ends if x is not None], [y for _, y in ends], tone, 3.2, titles=[_said(name, curve)] * len(ends))
         )
-    return Panel(title, percent_axis("OOD accepted (%)"), percent_axis("ID accepted (%)"), marks, subtitle, *size)
+    marks += _names(curves)
+    room = 8 if list(curves) == [""] else 52 + int(5.6 * max(map(len, curves)))
+    x, y = percent_axis("OOD accepted (%)"), percent_axis("ID accepted (%)")
+    return Panel(title, x, y, marks, subtitle, size[0] + room - 8, size[1], room)
+
+
+def _names(curves: Mapping[str, Curve]) -> list[Mark]:
+    """Write the curves' names with their AUROC beside the panel, the highest first"""
+    order = sorted((name for name in curves if name), key=lambda name: -curves[name].auroc)
+    tone = {name: tone_of(i)[0] for i, name in enumerate(curves)}
+    return [
+        Label(1.03, 0.95 - 0.075 * i, f"{name} {100 * curves[name].auroc:.2f}", tone[name]) for i, name in enumerate(order)
+    ]
 
 
 def _said(name: str, curve: Curve) -> str:
@@ -69,7 +81,7 @@ def _said(name: str, curve: Curve) -> str:
 def plot(panels: Sequence[Panel]) -> Plot:
     """Put panels of OOD sets side by side."""
     caption = (
-        "Dashed: 95 % of ID accepted, and 95 % of OOD caught, which is 5 % of OOD accepted. Where a curve meets the first, "
+        "With AUROC (%). Dashed: 95 % of ID accepted, and 95 % of OOD caught, which is 5 % of OOD accepted. Where a curve meets the first, "
         "the distance to the left edge is FPR@95 (95 % of ID accepted); where it meets the second, the distance to the top "
         "is FPR@95 (95 % of OOD caught). Every point of a curve is exact; few of them are drawn."
     )

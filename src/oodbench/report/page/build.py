@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Sequence
+from itertools import combinations
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,7 +17,7 @@ from oodbench.report.material import Material, Run, Section, all_runs
 from oodbench.report.names import score_name, set_name
 from oodbench.report.plot import Plot
 from oodbench.report.svg import panel_svg
-from oodbench.report.table import main_table
+from oodbench.report.table import Line, group_name, main_table
 from oodbench.tables.published import Published
 
 WITH_LEGEND = ("scores", "norms", "components")
@@ -27,24 +28,25 @@ class Index:
 
     def __init__(self, losses: Sequence[str], scores: Sequence[str], sets: Sequence[str]) -> None:
         self.losses, self.scores, self.sets = losses, scores, sets
-
-    def loss(self, key: str) -> str:
-        return f"l{self.losses.index(key)}"
-
-    def score(self, key: str) -> str:
-        return f"d{self.scores.index(key)}"
+        self.together = [c for n in range(2, len(scores) + 1) for c in combinations(range(len(scores)), n)]
 
     def set(self, key: str) -> str:
         return f"s{self.sets.index(key)}" if key in self.sets else ""
 
-    def score_name(self, key: str) -> str:
-        return score_name(key)
+    def row(self, line: Line) -> str:
+        """Return a row's classes; one of several scores goes only with all of them."""
+        scores = "-".join(str(self.scores.index(key)) for key in line.scores)
+        return f"l{self.losses.index(line.loss)} d{scores}"
 
     def filters(self) -> Markup:
         """Return the rules that hide rows and columns, which need no script."""
-        names = [f"{p}{i}" for p, each in (("l", self.losses), ("d", self.scores), ("s", self.sets)) for i in range(len(each))]
-        rule = ":root:has(#{0}:not(:checked)) .{0}{{display:none}}"
-        return Markup("\n".join(rule.format(name) for name in names))  # noqa: S704 - letters and digits
+        kinds = (("l", self.losses), ("d", self.scores), ("s", self.sets))
+        names = [f"{kind}{i}" for kind, each in kinds for i in range(len(each))]
+        rules = [f":root:has(#{name}:not(:checked)) .{name}{{display:none}}" for name in names]
+        for several in self.together:
+            unchecked = "".join(f":has(#d{i}:not(:checked))" for i in several)
+            rules.append(f":root{unchecked} .d{'-'.join(map(str, several))}{{display:none}}")
+        return Markup("\n".join(rules))  # noqa: S704 - letters and digits
 
 
 def report_html(
@@ -61,12 +63,13 @@ def report_html(
         "left_out": material.left_out,
         "losses": names_of_losses(sections, index),
         "scores": [score_name(d) for d in index.scores],
-        "sets": [set_name(ood) if ood[0] != "(" else {"(near)": "Near OOD, mean", "(far)": "Far OOD, mean"}[ood] for ood in index.sets],
+        "sets": sets_of(index),
         "index": index,
         "filters": index.filters(),
-        "sections": [section_context(f"p{i}", s, detectors, published, material) for i, s in enumerate(sections)],
+        "sections": [section_context(f"p{i}", s, detectors, published, material.results_dir) for i, s in enumerate(sections)],
         "data": as_json({f"p{i}": threshold.packed(section) for i, section in enumerate(sections)}),
         "command": command,
+        "details": [],
     }
     return render("report.html.j2", context)
 
@@ -76,6 +79,11 @@ def index_of(sections: Sequence[Section], detectors: Sequence[str]) -> Index:
     sets = dict.fromkeys(ood for section in sections for ood in ["(near)", "(far)", *section.sets])
     measured = {ood for run in all_runs(sections) for ood in run.result.ood_images}
     return Index(losses, list(detectors), [ood for ood in sets if ood in measured])
+
+
+def sets_of(index: Index) -> list[str]:
+    """Return the printed names of the groups of columns."""
+    return [group_name(ood) for ood in index.sets]
 
 
 def names_of_losses(sections: Sequence[Section], index: Index) -> list[str]:
@@ -112,7 +120,7 @@ def facts(runs: Sequence[Run], material: Material) -> list[tuple[str, str]]:
 
 
 def section_context(
-    name: str, section: Section, detectors: Sequence[str], published: Sequence[Published], material: Material
+    name: str, section: Section, detectors: Sequence[str], published: Sequence[Published], results_dir: Path
 ) -> dict[str, Any]:
     rows = [row for row in published if row.dataset == section.dataset]
     table = main_table(section, detectors, rows)
@@ -121,10 +129,11 @@ def section_context(
         "title": set_name(section.dataset),
         "protocol": section.protocol,
         "table": table,
-        "notes": [*notes(section, rows), *table.notes],
+        "notes": notes(section, rows, table.notes),
+        "gaps": gaps(section),
         "legend": legend(section),
         "blocks": [block for block in blocks(section) if block],
-        "runs": [run_row(run, material.results_dir) for run in section.runs],
+        "runs": [run_row(run, results_dir) for run in section.runs],
     }
 
 
@@ -133,7 +142,7 @@ def blocks(section: Section) -> list[dict[str, Any] | None]:
     plots = {plot.name: plot_block(plot) for plot in figures_of(section)}
     before = [plots.pop(name, None) for name in ("cliques", "accuracy")]
     scores = [plots.pop("scores", None), threshold.block(section)]
-    return [*before, heat_block(section), *scores, *plots.values()]
+    return [*before, heat_block(section), *scores, *plots.values(), sheet_block(section)]
 
 
 def plot_block(plot: Plot) -> dict[str, Any]:
@@ -148,48 +157,75 @@ def plot_block(plot: Plot) -> dict[str, Any]:
     }
 
 
+def sheet_block(section: Section) -> dict[str, Any] | None:
+    """Return the contact sheets of the first network of the section; None where its images are not there."""
+    run = next((run for run in section.representatives() if run.sheets), None)
+    if run is None:
+        return None
+    return {
+        "kind": "sheet",
+        "name": "sheet",
+        "title": "Most confidently wrong",
+        "sheets": [{"title": set_name(s.ood), "image": s.image, "images": s.texts} for s in run.sheets],
+        "caption": f"OOD images with the lowest own scores of {run.label}, seed {run.result.seed}, the lowest first: the predicted class and its probability.",
+    }
+
+
 def heat_block(section: Section) -> dict[str, Any] | None:
     found = heat.heat_of(section)
-    if not found.sets or len(found.detectors) < 2:
+    if not found.columns or len(found.detectors) < 2:
         return None
-    first = found.sets[0][0], "auroc"
+    first = found.choices[0][0], "auroc"
+    where = f" on {found.choices[0][1]}, or what is chosen above" if len(found.choices) > 1 else ""
     return {
         "kind": "heat",
         "name": "heat",
-        "title": "Loss × detector",
-        "losses": found.losses,
-        "sets": found.sets,
+        "title": "Loss × detector" if len(found.choices) > 1 else "Detectors",
+        "columns": found.columns,
+        "sets": found.choices,
         "metrics": [(name, heat.OOD_METRICS[name].heading + " (%)") for name in heat.METRICS],
         "rows": [
             (score_name(d), [heat.printed(n, "auroc") for n in row])
             for d, row in zip(found.detectors, found.numbers[first], strict=True)
         ],
         "caption": (
-            f"AUROC (%) on {found.sets[0][1]}, or what is chosen above. Bold: the best mean of a loss, not tested. Tint: from "
-            "chance to a perfect detector. Rows: by the mean AUROC over losses. n and interval: under the pointer."
+            f"AUROC (%){where}. Bold: the best mean of a column, not tested. Tint: from chance to a perfect detector. "
+            "Rows: by the mean AUROC over the columns. n and interval: under the pointer."
         ),
         "data": as_json(heat.packed(found)),
     }
 
 
-def notes(section: Section, published: Sequence[Published]) -> list[str]:
-    """Say what the table's numbers mean, and what is not there."""
+def notes(section: Section, published: Sequence[Published], on_bold: Sequence[str]) -> list[str]:
+    """Say what the table's numbers mean."""
     found = [
-        "In percent. Mean over n seeds; beneath, the 95 % interval: of the mean over seeds, for n = 1 over the test images alone.",
+        "In percent. Mean over n seeds; beneath, the 95 % interval: of the mean over seeds, for n = 1 over the test images "
+        "alone. Bold: the best of a column, and what paired tests cannot tell from it at 5 %.",
         "FPR@95 (95 % of ID accepted): the share of OOD images accepted by the threshold that accepts 95 % of ID. FPR@95 "
         "(95 % of OOD caught): the share of ID images flagged by the threshold that catches 95 % of OOD.",
+        "own: the OOD score that belongs to the loss.",
+        *on_bold,
+        *sorted({run.result.note for run in section.runs} - {""}),
     ]
-    found += sorted({run.result.note for run in section.runs} - {""})
-    lines = [f"{run.label}, seed {run.result.seed}: {run.without}" for run in section.runs if run.without]
-    if lines and len(lines) == len(section.runs) and len({run.without for run in section.runs}) == 1:
-        lines = [f"{section.runs[0].without}, in none of these runs"]
-    found += [f"No figures of scores, reliability and features: {'; '.join(lines)}."] if lines else []
-    found += [f"{run.label}, seed {run.result.seed}: {line}" for run in section.runs if run.summary for line in run.summary.disagreements]
     if published:
         found.append("Published rows are not run here and take no part in bold. †: the source does not say which FPR@95.")
         about = dict.fromkeys(" ".join(filter(None, (row.source, row.protocol, row.note))) for row in published)
         found += list(about)
     return found
+
+
+def gaps(section: Section) -> list[str]:
+    """Say which figures are missing and why, and which numbers the stored outputs do not confirm."""
+    lines = [f"{run.label}, seed {run.result.seed}: {run.without}" for run in section.runs if run.without]
+    if lines and len(lines) == len(section.runs) and len({run.without for run in section.runs}) == 1:
+        lines = [f"{section.runs[0].without}, in none of these runs"]
+    found = [f"Without figures of scores, reliability and features: {'; '.join(lines)}."] if lines else []
+    return found + [
+        f"{run.label}, seed {run.result.seed}: {line}"
+        for run in section.runs
+        if run.summary
+        for line in run.summary.disagreements
+    ]
 
 
 def run_row(run: Run, results_dir: Path) -> dict[str, str]:

@@ -52,6 +52,13 @@ function option(select, entries, chosen) {
   if (entries.some(([value]) => value === before)) select.value = before;
 }
 
+function mergedBy(counts, k) {
+  // k neighbouring bins as one
+  const sums = new Array(counts.length / k).fill(0);
+  counts.forEach((n, i) => { sums[Math.floor(i / k)] += n; });
+  return sums;
+}
+
 function stepsPath(counts, x, y, bottom) {
   const total = counts.reduce((a, b) => a + b, 0) || 1;
   let path = `M${x(0)} ${bottom}`;
@@ -63,7 +70,7 @@ function stepsPath(counts, x, y, bottom) {
 
 const data = JSON.parse(document.getElementById("data")?.textContent ?? "{}");
 const BOX = { width: 620, height: 250, left: 6, right: 614, top: 10, bottom: 212 };
-const ROC = { size: 250, left: 36, right: 244, top: 10, bottom: 212 };
+const ROC = { size: 250,  left: 36, right: 244, top: 10, bottom: 212 };
 
 function stopsOf(score, set) {
   // places where a threshold can stand, each with the images that it accepts: edges of bins, and both FPR@95
@@ -132,14 +139,15 @@ class Threshold {
 
   draw() {
     const { left, right, top, bottom, height } = BOX;
-    const shares = [this.score.ids.map((n) => n / this.ids), this.set.counts.map((n) => n / this.oods)];
+    const [ids, oods] = [this.score.ids, this.set.counts].map((counts) => mergedBy(counts, this.set.merge));
+    const shares = [ids.map((n) => n / this.ids), oods.map((n) => n / this.oods)];
     const most = 1.06 * Math.max(...shares.flat());
     this.x = (u) => left + u * (right - left);
     const y = (share) => bottom - (share / most) * (bottom - top);
     const parts = [element("path", { class: "axis", d: `M${left} ${bottom}H${right}` })];
     for (const [u, text] of this.score.ticks) parts.push(element("text", { class: "tick middle", x: this.x(u), y: bottom + 13 }, text));
     parts.push(element("text", { class: "name middle", x: (left + right) / 2, y: height - 6 }, `${this.score.axis}, higher = more likely OOD`));
-    [[this.score.ids, "id"], [this.set.counts, this.set.kind]].forEach(([counts, tone]) => {
+    [[ids, "id"], [oods, this.set.kind]].forEach(([counts, tone]) => {
       const d = stepsPath(counts, this.x, y, bottom);
       parts.push(element("path", { class: `area ${tone}`, d }), element("path", { class: `line ${tone}`, d }));
     });
