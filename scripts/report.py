@@ -9,9 +9,9 @@ import argparse
 import sys
 from pathlib import Path
 
+from oodbench.report.material import Material, read_material, read_one
 from oodbench.report.page.build import report_html
 from oodbench.report.page.run import run_file, run_html
-from oodbench.report.material import Material, read_material, read_one
 from oodbench.report.vector import FORMATS, write_figures
 from oodbench.storage import write_atomic
 from oodbench.tables import FIRST, all_detectors, check_detectors

@@ -52,4 +52,3 @@ def _changed(prefix: str, base: Any, wanted: Any) -> list[str]:
     if base == wanted:
         return []
     return [f"{prefix}={json.dumps(wanted, separators=(',', ':'))}"]
-

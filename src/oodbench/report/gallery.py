@@ -10,7 +10,7 @@ from oodbench.report.figures.sweep import Measured
 from oodbench.report.material import Run, Section
 from oodbench.report.means import FAR, NEAR
 from oodbench.report.names import score_name, set_name
-from oodbench.report.plot import Plot
+from oodbench.report.plot import Plot, tones_of
 from oodbench.tables.cells import Cell, cells_of, interval_of
 from oodbench.tables.labels import Row, row_of
 
@@ -41,7 +41,7 @@ def tones(section: Section) -> dict[str, str]:
 
 
 def targets(section: Section) -> list[tuple[str, str]]:
-    """Return (key, printed name) of what one number of OOD detection is given on: the means, or the sets without one."""
+    """Return (key, printed name) of the means over near and far sets, or of the sets where there is no mean."""
     means = [(NEAR, "near OOD"), (FAR, "far OOD")]
     found = []
     for key, printed in means:
@@ -76,7 +76,7 @@ def _roc(section: Section, shown: Sequence[Run]) -> Plot | None:
             if found and numbers[0] is not None:
                 curves[run.label] = roc.Curve(found, numbers[0], numbers[1], numbers[2])
         if curves:
-            panels.append(roc.panel(curves, set_name(ood)))
+            panels.append(roc.panel(curves, tones_of(section.labels.values()), set_name(ood)))
     return roc.plot(panels)
 
 
@@ -102,21 +102,28 @@ def _components(section: Section, shown: Sequence[Run]) -> Plot:
 
 
 def _training(section: Section) -> Plot | None:
-    histories = {label: [run.history for run in section.of_row(label) if run.history] for label in section.labels.values()}
+    histories = {
+        label: [run.history for run in section.of_row(label) if run.history] for label in section.labels.values()
+    }
     some = {label: each for label, each in histories.items() if each}
-    return training.plot(some) if some else None
+    return training.plot(some, tones_of(section.labels.values())) if some else None
 
 
 def _accuracy(section: Section) -> Plot | None:
     panels = []
     for ood, printed in targets(section):
         points = [
-            accuracy.Point(run.label, run.result.seed, run.result.numbers["", "", "accuracy"], run.result.numbers[ood, OWN, "auroc"])
+            accuracy.Point(
+                run.label,
+                run.result.seed,
+                run.result.numbers["", "", "accuracy"],
+                run.result.numbers[ood, OWN, "auroc"],
+            )
             for run in section.runs
             if {("", "", "accuracy"), (ood, OWN, "auroc")} <= run.result.numbers.keys()
         ]
         if len(points) > 1:
-            panels.append(accuracy.panel(points, printed, list(section.labels.values()), "AUROC (%)"))
+            panels.append(accuracy.panel(points, printed, tones_of(section.labels.values()), "AUROC (%)"))
     return accuracy.plot(panels)
 
 
@@ -150,7 +157,11 @@ def _cliques(section: Section) -> Plot | None:
 def _sweeps(section: Section) -> list[Plot]:
     rows = {section.labels[row_of(run.result)]: run.result for run in section.runs}
     settings = {
-        label: {f"{part}.{key}": value for part in ("loss", "recipe") for key, value in getattr(r, f"{part}_settings").items()}
+        label: {
+            f"{part}.{key}": value
+            for part in ("loss", "recipe")
+            for key, value in getattr(r, f"{part}_settings").items()
+        }
         for label, r in rows.items()
     }
     plots = []
@@ -183,10 +194,12 @@ def legend(section: Section) -> list[tuple[str, str]]:
     """Return (tone, text) of the colours of ID and OOD."""
     near = ", ".join(set_name(ood) for ood in section.sets if ood in section.near)
     far = ", ".join(set_name(ood) for ood in section.sets if ood not in section.near)
-    return [("id", f"ID: {set_name(section.dataset)}")] + [("near", f"near OOD: {near}")] * bool(near) + [("far", f"far OOD: {far}")] * bool(far)
+    return (
+        [("id", f"ID: {set_name(section.dataset)}")]
+        + [("near", f"near OOD: {near}")] * bool(near)
+        + [("far", f"far OOD: {far}")] * bool(far)
+    )
 
 
 def names_of(detectors: Iterable[str]) -> list[str]:
     return [score_name(d) for d in detectors]
-
-

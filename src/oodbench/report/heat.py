@@ -108,4 +108,7 @@ def packed(heat: Heat) -> dict[str, list[list[list[int | None] | None]]]:
         ends = [round(10_000 * end) for end in number.interval] if number.interval else [None, None]
         return [round(10_000 * number.mean), *ends, number.n, int(number.is_best)]
 
-    return {f"{choice}|{metric}": [[pack(n) for n in row] for row in rows] for (choice, metric), rows in heat.numbers.items()}
+    return {
+        f"{choice}|{metric}": [[pack(n) for n in row] for row in rows]
+        for (choice, metric), rows in heat.numbers.items()
+    }

@@ -62,9 +62,11 @@ def sheet_of(ood: str, wrong: Sequence[Wrong], split: Split, scored: int, classe
     if not wrong or scored > len(split.images):
         return None
     rows = np.arange(scored) * len(split.images) // scored
-    strip = np.concatenate([split.images[rows[each.index]] for each in wrong], axis=1)
-    names = {k: name for k, name in enumerate(classes)}
-    texts = [f"{names.get(each.predicted, f'class {each.predicted}')} {100 * each.confidence:.1f} %" for each in wrong]
+    strip = np.concatenate([split.images[rows[each.row]] for each in wrong], axis=1)
+    names = dict(enumerate(classes))
+    texts = [
+        f"{names.get(each.predicted, f'class {each.predicted}')} {100 * each.confidence:.1f}\u202f%" for each in wrong
+    ]
     return Sheet(ood, data_uri(strip), texts)
 
 

@@ -57,7 +57,7 @@ class Section(NamedTuple):
 
         The row is chosen by the number of seeds and then by its name, never by a result.
         """
-        chosen = {}
+        chosen: dict[str, Run] = {}
         for label in self.labels.values():
             of_row = sorted(self.of_row(label), key=lambda run: (run.summary is None, run.result.seed))
             loss = of_row[0].result.loss
@@ -75,7 +75,9 @@ class Material(NamedTuple):
     left_out: list[str]
 
 
-def read_material(results_dir: Path, detectors: Sequence[str] = FIRST, progress: Callable[[str], None] = print) -> Material:
+def read_material(
+    results_dir: Path, detectors: Sequence[str] = FIRST, progress: Callable[[str], None] = print
+) -> Material:
     """Read all finished runs. Raises FileNotFoundError where there is none, ValueError where none can be read."""
     found = load_runs(results_dir, detectors)
     datasets = sorted({run.dataset for run in found.runs})

@@ -3,7 +3,7 @@
 A tone is a colour by its role: "id", "ood", "ink", "muted", "faint", or "c0", "c1", ... of a series.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -99,9 +99,12 @@ class Plot(NamedTuple):
     columns: int = 0
 
 
-def tone_of(i: int) -> tuple[str, bool]:
-    """Return the tone of the i-th series, and whether it is dashed."""
-    return f"c{i % SERIES}", i >= SERIES
+Tone = tuple[str, bool]  # and whether a line is dashed, a point hollow
+
+
+def tones_of(labels: Iterable[str]) -> dict[str, Tone]:
+    """Return a colour for every series of a section, the same in all of its figures."""
+    return {label: (f"c{i % SERIES}", i >= SERIES) for i, label in enumerate(labels)}
 
 
 def percent_axis(label: str, low: float = 0.0, high: float = 1.0, ticks: int = 4) -> Axis:

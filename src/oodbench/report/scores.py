@@ -11,7 +11,9 @@ from oodbench.detectors.reference import Reference
 from oodbench.evaluation.arrays import Array
 from oodbench.outputs import Outputs
 
-UNUSED = Reference(Outputs(*[np.empty(0)] * 5), None, None, None)  # these detectors look at nothing but the outputs
+_NONE = np.empty(0, np.float32)
+_EMPTY = Outputs(_NONE, _NONE, np.empty(0), np.empty(0), np.empty(0, np.int64))
+UNUSED = Reference(_EMPTY, None, None, None)  # these detectors look at nothing but the outputs
 SCORES = ("ood_score", "msp", "energy")
 
 
@@ -54,7 +56,7 @@ def _score(name: str, outputs: Outputs, configured: str) -> Array:
 
 
 def _same_order(a: Scored, b: Scored) -> bool:
-    """Tell whether one is a rising function of the other on all images, so that all numbers and figures are the same."""
+    """Tell whether one is a rising function of the other on all images, so that all numbers agree."""
     first = np.concatenate([a.ids, *a.oods.values()])
     second = np.concatenate([b.ids, *b.oods.values()])
     order = np.lexsort((second, first))

@@ -1,4 +1,4 @@
-"""One run's stored outputs -> the data of its figures: counts and a few points, so that the outputs can be forgotten."""
+"""One run's stored outputs -> the data of its figures: counts and a few points."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -37,7 +37,7 @@ class Summary(NamedTuple):
 class Wrong(NamedTuple):
     """An OOD image that the loss's own score takes for ID: its place in the set, the class and its probability."""
 
-    index: int
+    row: int
     predicted: int
     confidence: float
     score: float
@@ -60,7 +60,13 @@ def _check(name: str, outputs: Outputs, test: Outputs) -> None:
     """Raise ValueError where the arrays are not the outputs of one network on N >= 1 images, all of them finite."""
     n = len(outputs.labels) if outputs.labels.ndim == 1 else 0
     shapes = [each.shape for each in outputs]
-    good = n and shapes == [(n, test.features.shape[-1]), (n, test.logits.shape[-1]), (n, test.log_probs.shape[-1]), (n,), (n,)]
+    good = n and shapes == [
+        (n, test.features.shape[-1]),
+        (n, test.logits.shape[-1]),
+        (n, test.log_probs.shape[-1]),
+        (n,),
+        (n,),
+    ]
     if not good or test.features.ndim != 2 or 0 in test.log_probs.shape:
         raise ValueError(f"the outputs on {name} have shapes {shapes}")
     if not all(np.isfinite(each).all() for each in (outputs.features, outputs.logits, outputs.ood_score)):
@@ -117,5 +123,7 @@ def disagreements(scored: Mapping[str, Scored], run: Result) -> list[str]:
             recorded = run.numbers.get((ood, detector, "auroc"))
             computed = auroc(each.ids, scores)
             if recorded is not None and abs(recorded - computed) > AGREE:
-                found.append(f"AUROC of {detector} on {ood}: {recorded:.6f} in metrics.json, {computed:.6f} from the outputs")
+                found.append(
+                    f"AUROC of {detector} on {ood}: {recorded:.6f} in metrics.json, {computed:.6f} from the outputs"
+                )
     return found

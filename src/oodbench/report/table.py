@@ -14,6 +14,8 @@ from oodbench.tables.labels import Row, row_of
 from oodbench.tables.notes import bold_notes, marks_by_group
 from oodbench.tables.published import UNSTATED, Published
 
+EN_DASH = "\u2013"
+MINUS = "\u2212"
 GROUPS = {NEAR: "Near OOD, mean", FAR: "Far OOD, mean"}
 
 
@@ -76,9 +78,17 @@ def main_table(section: Section, detectors: Sequence[str], published: Iterable[P
                 shown = [_shown(cells, best, (row, detector if c.ood else "", c), seeds[row]) for c in columns]
                 lines = _joined(lines, Line(label, row.loss, (detector,), score_name(detector), str(seeds[row]), shown))
         rows += lines
+    if len(rows) == 1:  # with nothing to compare
+        rows = [rows[0]._replace(cells=[cell._replace(is_best=False) for cell in rows[0].cells])]
     heads = [head(column) for column in columns]
     marks = marks_by_group([((group_name(c.ood), h.text), best[c]) for c, h in zip(columns, heads, strict=True)])
-    return Main(groups_of(columns), heads, rows, [_published(row, columns, section, cells) for row in published], bold_notes(marks))
+    return Main(
+        groups_of(columns),
+        heads,
+        rows,
+        [_published(row, columns, section, cells) for row in published],
+        bold_notes(marks),
+    )
 
 
 def _joined(lines: list[Line], line: Line) -> list[Line]:
@@ -93,7 +103,7 @@ def _joined(lines: list[Line], line: Line) -> list[Line]:
 def columns_of(section: Section) -> list[Column]:
     """Return accuracy and ECE, then by OOD set, means first, the metrics of the tables with both FPR@95."""
     columns = [Column(False, "", 0, name) for name, metric in ID_METRICS.items() if metric.in_tables]
-    sizes = {}
+    sizes: dict[tuple[str, bool], int] = {}
     for run in section.runs:
         sizes |= {(ood, ood in run.result.near): n for ood, n in run.result.ood_images.items()}
     order = sorted(sizes, key=lambda each: (each[0][0] != "(", not each[1], each[0]))
@@ -120,7 +130,9 @@ def groups_of(columns: Sequence[Column]) -> list[tuple[str, str, int]]:
     return [(ood, group_name(ood), n) for ood, n in counts.items()]
 
 
-def _shown(cells: dict[tuple[Row, str, Column], Cell], best: dict[Column, Bold], key: tuple[Row, str, Column], n: int) -> Shown:
+def _shown(
+    cells: dict[tuple[Row, str, Column], Cell], best: dict[Column, Bold], key: tuple[Row, str, Column], n: int
+) -> Shown:
     """Print a cell as the tables do: mean, 95 % interval, and for a pointer n and the deviation"""
     cell = cells.get(key)
     if cell is None:
@@ -128,11 +140,13 @@ def _shown(cells: dict[tuple[Row, str, Column], Cell], best: dict[Column, Bold],
     unit = metric_of(key[2].metric).unit
     spread, interval = cell.spread(unit), interval_of(cell, unit)
     said = f"n = {spread.n}" + (f", ± {unit.text(spread.deviation)} over seeds" if spread.deviation is not None else "")
-    ends = unit.ends(interval)[1:-1].replace(", ", "–") if interval else ""
+    ends = unit.ends(interval)[1:-1].replace(", ", EN_DASH) if interval else ""
     return Shown(unit.text(spread.mean) + fewer(cell, n), ends, key in best[key[2]].keys, spread.mean, said)
 
 
-def _published(row: Published, columns: Sequence[Column], section: Section, cells: dict[tuple[Row, str, Column], Cell]) -> Line:
+def _published(
+    row: Published, columns: Sequence[Column], section: Section, cells: dict[tuple[Row, str, Column], Cell]
+) -> Line:
     """Print a published row, and under each number how far ours is from it, where a row has the loss's name"""
     ours = next((r for r, label in section.labels.items() if label == row.loss), None)
     shown = []
@@ -140,13 +154,16 @@ def _published(row: Published, columns: Sequence[Column], section: Section, cell
         metric = metric_of(column.metric)
         value = row.numbers.get(f"{column.ood}.{column.metric}".lstrip("."))
         unstated = row.numbers.get(f"{column.ood}.{UNSTATED}") if getattr(metric, "convention", "") else None
-        key = (ours, "ood_score" if column.ood else "", column)
-        cell = cells.get(key) if ours else None
+        cell = cells.get((ours, "ood_score" if column.ood else "", column)) if ours else None
         if value is None:
-            shown.append(Shown(MISSING) if unstated is None else Shown(f"{metric.unit.text(unstated)}†", said="convention not stated"))
+            shown.append(
+                Shown(MISSING)
+                if unstated is None
+                else Shown(f"{metric.unit.text(unstated)}†", said="convention not stated")
+            )
         else:
             away = f"ours {metric.unit.factor * (cell.mean - value):+.{metric.unit.decimals}f}" if cell else ""
-            shown.append(Shown(metric.unit.text(value), away.replace("-", "−"), value=value))
+            shown.append(Shown(metric.unit.text(value), away.replace("-", MINUS), value=value))
     return Line(row.loss, "", (), row.backbone, "", shown)
 
 
@@ -159,5 +176,3 @@ def scores_in(section: Section) -> list[tuple[str, str]]:
 
 def loss_names(section: Section) -> list[tuple[str, str]]:
     return [(loss, paper_name("loss", loss)) for loss in dict.fromkeys(row.loss for row in section.labels)]
-
-

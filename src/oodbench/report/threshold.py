@@ -17,8 +17,8 @@ SAID = {
     "oodpos": ("OOD positive", "OOD caught, ID flagged, OOD among the flagged"),
 }
 CAPTION = (
-    "Drag the threshold, or use the arrow keys on the slider. Images with a score up to it are accepted as ID. It stands at "
-    "edges of the histogram's bins and at the two thresholds of FPR@95, so that every number is exact."
+    "Drag the threshold, or use the arrow keys on the slider. Images with a score up to it are accepted as ID. It stands "
+    "at edges of the histogram's bins and at the two thresholds of FPR@95, so that every number is exact."
 )
 
 
@@ -67,7 +67,13 @@ def _packed(name: str, h: Histogram, kinds: dict[str, str]) -> dict[str, Any]:
         "scale": [int(h.scale.is_log), *(_short(each) for each in h.scale[1:])],
         "ids": h.ids.tolist(),
         "sets": {
-            ood: {"name": set_name(ood), "kind": kinds.get(ood, "far"), "counts": counts.tolist(), "merge": histogram.merged(h, ood), "at": at(ood)}
+            ood: {
+                "name": set_name(ood),
+                "kind": kinds.get(ood, "far"),
+                "counts": counts.tolist(),
+                "merge": histogram.merged(h, ood),
+                "at": at(ood),
+            }
             for ood, counts in h.oods.items()
         },
     }
@@ -98,11 +104,12 @@ def block(section: Section) -> dict[str, Any] | None:
     return {
         "kind": "threshold",
         "name": "threshold",
+        "is_narrow": False,
         "title": "Move the threshold",
         "run": some.index(shown),
         "said": f"{shown.label}, seed {shown.result.seed}, {score_name(detector)}, {set_name(ood)}",
         "histogram": _classed(panel_svg(panel), "histogram"),
-        "roc": _classed(panel_svg(roc.panel({"": curve}, "", size=(250, 250))), "roc"),
+        "roc": _classed(panel_svg(roc.panel({"": curve}, {"": ("id", False)}, "", (250, 250))), "roc"),
         "at": f"{h.idpos:.5g}",
         "stands": "FPR@95: 95 % of ID accepted",
         "rates": [(c, *SAID[c], [f"{100 * value:.2f}" for value in found[c]]) for c in ("idpos", "oodpos")],
@@ -111,6 +118,4 @@ def block(section: Section) -> dict[str, Any] | None:
 
 
 def _classed(svg: Markup, name: str) -> Markup:
-    return Markup(str(svg).replace('class="panel"', f'class="panel {name}"', 1))  # noqa: S704 - drawn by `svg`, escaped there
-
-
+    return Markup(str(svg).replace('class="panel"', f'class="panel {name}"', 1))

@@ -24,7 +24,7 @@ COLORS = {  # Okabe & Ito, 2008; yellow is left out, which white paper swallows
     "faint": "#bbbbbb", "c0": "#0072b2", "c1": "#d55e00", "c2": "#009e73", "c3": "#cc79a7", "c4": "#b98300",
     "c5": "#56b4e9", "c6": "#000000", "c7": "#8a6d3b",
 }  # fmt: skip
-STYLE = {
+STYLE: Any = {
     "font.family": "serif",
     "font.serif": ["STIXGeneral"],  # comes with matplotlib and matches Times, the text of these papers
     "mathtext.fontset": "stix",
@@ -95,15 +95,23 @@ def _mark(axes: Any, mark: Mark) -> None:
         case Line():
             axes.plot(mark.xs, mark.ys, color=color, lw=0.6 * mark.width, ls=(0, (3, 2)) if mark.dashed else "-")
         case Steps():
-            look = {"fill": True, "alpha": 0.2, "lw": 0} if mark.filled else {"lw": 0.7}
+            look: dict[str, Any] = {"fill": True, "alpha": 0.2, "lw": 0} if mark.filled else {"lw": 0.7}
             axes.stairs(mark.heights, mark.edges, color=color, **look)
         case Bars():
             left, right, low, high = (np.asarray(each, float) for each in mark[:4])
             alpha = 0.6 if mark.tone == "gap" else 0.35
             axes.bar(left, high - low, right - left, low, align="edge", color=color, alpha=alpha, lw=0)
         case Dots():
-            look = {"facecolors": "white", "edgecolors": color} if mark.hollow else {"color": color}
-            axes.scatter(mark.xs, mark.ys, s=(0.75 * mark.radius) ** 2 * 2.2, lw=0.7 * mark.hollow, zorder=3, clip_on=False, **look)
+            points: dict[str, Any] = {"facecolors": "white", "edgecolors": color} if mark.hollow else {"color": color}
+            axes.scatter(
+                mark.xs,
+                mark.ys,
+                s=(0.75 * mark.radius) ** 2 * 2.2,
+                lw=0.7 * mark.hollow,
+                zorder=3,
+                clip_on=False,
+                **points,
+            )
         case Label():
             axes.annotate(
                 _plain(mark.text), (mark.x, mark.y), (0, 0.7 * mark.up), textcoords="offset points", color=color,

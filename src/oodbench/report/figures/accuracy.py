@@ -1,11 +1,11 @@
 """Accuracy against OOD detection, a point a run."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from oodbench.report.plot import Dots, Label, Mark, Panel, Plot, padded, percent_axis, spread_out, tone_of
+from oodbench.report.plot import Dots, Label, Mark, Panel, Plot, Tone, padded, percent_axis, spread_out
 
 
 class Point(NamedTuple):
@@ -17,18 +17,19 @@ class Point(NamedTuple):
     auroc: float
 
 
-def panel(points: Sequence[Point], title: str, labels: Sequence[str], axis: str) -> Panel:
-    """Draw a point a run; each row's name stands at its points' mean. labels: of the rows, in their order."""
+def panel(points: Sequence[Point], title: str, tones: Mapping[str, Tone], axis: str) -> Panel:
+    """Draw a point a run; each row's name stands at its points' mean. tones: {row: tone}."""
     xs, ys = [p.accuracy for p in points], [p.auroc for p in points]
     (x_low, x_high), (y_low, y_high) = padded(xs, 0.1), padded(ys, 0.1)
     marks: list[Mark] = []
     ends: list[tuple[float, str, str]] = []
-    for i, label in enumerate(labels):
+    for label, (tone, hollow) in tones.items():
         of_row = [p for p in points if p.label == label]
         if not of_row:
             continue
-        tone, hollow = tone_of(i)
-        titles = [f"{p.label}, seed {p.seed}: accuracy {100 * p.accuracy:.2f}, AUROC {100 * p.auroc:.2f}" for p in of_row]
+        titles = [
+            f"{p.label}, seed {p.seed}: accuracy {100 * p.accuracy:.2f}, AUROC {100 * p.auroc:.2f}" for p in of_row
+        ]
         marks.append(Dots([p.accuracy for p in of_row], [p.auroc for p in of_row], tone, 3.5, hollow, titles))
         ends.append((float(np.mean([p.auroc for p in of_row])), label, tone))
     placed = spread_out([y for y, _, _ in ends], 12 / 190 * (y_high - y_low))

@@ -34,10 +34,8 @@ def ranked(
     """
     labels = sorted(values, key=lambda label: -means[label])
     pairs = list(combinations(range(len(labels)), 2))
-    tests = [
-        compare(*(of[labels[i]] for of in (values, resampled) for i in pair), normal_tail=True) for pair in pairs
-    ]
-    adjusted = holm(np.array([test.p_value for test in tests])) if tests else []
+    tests = [compare(*(of[labels[i]] for of in (values, resampled) for i in pair), normal_tail=True) for pair in pairs]
+    adjusted: Sequence[float] | Array = holm(np.array([test.p_value for test in tests])) if tests else []
     differ = {pair for pair, p in zip(pairs, adjusted, strict=True) if p <= 0.05}
     return Ranked(labels, [means[x] for x in labels], [intervals[x] for x in labels], cliques_of(len(labels), differ))
 
@@ -64,7 +62,9 @@ def panel(found: Ranked, title: str, subtitle: str) -> Panel:
     for i, (mean, interval) in enumerate(zip(found.means, found.intervals, strict=True)):
         y = n - 1 - i
         marks += [Line(list(interval), [y, y], "ink", width=1.5)] if interval else []
-        text = f"{found.labels[i]}: {100 * mean:.2f}" + (f" [{100 * interval[0]:.1f}, {100 * interval[1]:.1f}]" if interval else "")
+        text = f"{found.labels[i]}: {100 * mean:.2f}" + (
+            f" [{100 * interval[0]:.1f}, {100 * interval[1]:.1f}]" if interval else ""
+        )
         marks.append(Dots([mean], [y], "ink", 3.2, titles=[text]))
     for j, (first, last) in enumerate(found.cliques):
         at = high + (high - low) * 0.06 * (j + 0.6)
@@ -77,7 +77,7 @@ def panel(found: Ranked, title: str, subtitle: str) -> Panel:
 def plot(panels: Sequence[Panel]) -> Plot:
     """Put panels of near and far OOD side by side."""
     caption = (
-        "Mean AUROC of the loss's own score with its 95 % interval. Bars join rows of which no pair is distinguishable at "
-        "5 % (paired tests on the same seeds and resampled images, Holm's correction over all pairs)."
+        "Mean AUROC of the loss's own score with its 95 % interval. Bars join rows of which no pair is distinguishable "
+        "at 5 % (paired tests on the same seeds and resampled images, Holm's correction over all pairs)."
     )
     return Plot("cliques", "What can be told apart", panels, caption)

@@ -62,7 +62,16 @@ def panel(found: Components, title: str, tones: Mapping[str, str], size: int = 2
     marks += [Dots(xy[:, 0], xy[:, 1], tones.get(name, "muted"), 1.3) for name, xy in found.oods.items()]
     marks += [Label(float(found.origin[0]), float(found.origin[1]), "0", "ink", "middle", -4)]
     if len(found.classes) <= 20:
-        marks.append(Dots(found.centroids[:, 0], found.centroids[:, 1], "ink", 2.5, hollow=True, titles=[f"centroid of class {k}" for k in found.classes]))
+        marks.append(
+            Dots(
+                found.centroids[:, 0],
+                found.centroids[:, 1],
+                "ink",
+                2.5,
+                hollow=True,
+                titles=[f"centroid of class {k}" for k in found.classes],
+            )
+        )
     else:
         marks.append(Dots(found.centroids[:, 0], found.centroids[:, 1], "ink", 1.2))
     first, second = (f"PC{i + 1} ({100 * share:.0f} %)" for i, share in enumerate(found.explained))

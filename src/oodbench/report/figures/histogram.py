@@ -91,7 +91,7 @@ def histogram_of(scored: Scored, bins: int = BINS) -> Histogram:
 def merged(histogram: Histogram, ood: str) -> int:
     """Return how many neighbouring bins are drawn as one: 1, 2 or 4, so that few images make no comb."""
     smallest = min(histogram.ids.sum(), histogram.oods[ood].sum())
-    return next((k for k in (1, 2) if histogram.bins / k <= 3 * smallest ** (1 / 3)), 4)
+    return next((k for k in (1, 2) if histogram.bins / k <= 4 * smallest ** (1 / 3)), 4)
 
 
 def counted(scores: Array, edges: Array) -> NDArray[np.int64]:
@@ -128,7 +128,13 @@ def axis(scale: Scale, name: str) -> Axis:
 
 
 def panel(
-    histogram: Histogram, ood: str, tone: str, title: str, subtitle: str, name: str = "", size: tuple[int, int] = (200, 120)
+    histogram: Histogram,
+    ood: str,
+    tone: str,
+    title: str,
+    subtitle: str,
+    name: str = "",
+    size: tuple[int, int] = (200, 120),
 ) -> Panel:
     """Draw the shares of ID and of one OOD set in each bin; a line stands where 95 % of ID are accepted."""
     together = merged(histogram, ood)

@@ -12,7 +12,7 @@ from oodbench.report.plot import Bars, Line, Mark, Panel, Plot, percent_axis
 
 
 class Reliability(NamedTuple):
-    """By bin of the largest probability, (B,): images, their mean confidence and their accuracy, 0 where there are none."""
+    """By bin of the largest probability, (B,): images, their mean confidence and accuracy, 0 where there are none."""
 
     images: Array
     confidence: Array
@@ -57,7 +57,7 @@ def plot(panels: Sequence[Panel]) -> Plot:
     """Put pairs of panels side by side, before and after temperature scaling."""
     caption = (
         "Black: accuracy of the ID test images in 15 bins of the largest probability; orange: its distance to the mean "
-        "confidence of the bin, which ECE averages; grey: the share of images in the bin. After temperature: softmax of log p / T, "
-        "each half of the images with the T of the smallest NLL on the other half."
+        "confidence of the bin, which ECE averages; grey: the share of images in the bin. After temperature: "
+        "softmax of log p / T, each half of the images with the T of the smallest NLL on the other half."
     )
     return Plot("reliability", "Reliability before and after temperature", panels, caption, min(6, len(panels)))

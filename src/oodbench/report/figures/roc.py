@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from oodbench.evaluation.arrays import Array
-from oodbench.report.plot import Dots, Label, Line, Mark, Panel, Plot, percent_axis, tone_of
+from oodbench.report.plot import Dots, Label, Line, Mark, Panel, Plot, Tone, percent_axis
 
 POINTS = 48
 
@@ -41,33 +41,44 @@ class Curve(NamedTuple):
     oodpos: float | None  # FPR@95, 95 % of OOD caught
 
 
-def panel(curves: Mapping[str, Curve], title: str, subtitle: str = "", size: tuple[int, int] = (240, 250)) -> Panel:
-    """Draw a curve a loss, with its two points of FPR@95: at 95 % of ID accepted, and at 5 % of OOD accepted."""
+def panel(
+    curves: Mapping[str, Curve], tones: Mapping[str, Tone], title: str, size: tuple[int, int] = (212, 225)
+) -> Panel:
+    """Draw a curve a loss, with its two points of FPR@95: at 95 % of ID accepted, and at 5 % of OOD accepted.
+
+    A curve named "" has no label.
+    """
     marks: list[Mark] = [
         Line([0, 1], [0, 1], "faint", width=1),
         Line([0, 1], [0.95, 0.95], "muted", dashed=True, width=1),
         Line([0.05, 0.05], [0, 1], "muted", dashed=True, width=1),
     ]
-    for i, (name, curve) in enumerate(curves.items()):
-        tone, dashed = tone_of(i)
+    for name, curve in curves.items():
+        tone, dashed = tones[name]
         marks.append(Line(curve.roc.oods, curve.roc.ids, tone, dashed))
         ends = [(curve.idpos, 0.95)] * (curve.idpos is not None)
         ends += [(0.05, 1 - curve.oodpos)] if curve.oodpos is not None else []
         marks.append(
-            Dots([x for x, _ in ends if x is not None], [y for _, y in ends], tone, 3.2, titles=[_said(name, curve)] * len(ends))
+            Dots(
+                [x for x, _ in ends if x is not None],
+                [y for _, y in ends],
+                tone,
+                3.2,
+                titles=[_said(name, curve)] * len(ends),
+            )
         )
-    marks += _names(curves)
+    marks += _names(curves, tones)
     room = 8 if list(curves) == [""] else 52 + int(5.6 * max(map(len, curves)))
     x, y = percent_axis("OOD accepted (%)"), percent_axis("ID accepted (%)")
-    return Panel(title, x, y, marks, subtitle, size[0] + room - 8, size[1], room)
+    return Panel(title, x, y, marks, "", size[0] + room - 8, size[1], room)
 
 
-def _names(curves: Mapping[str, Curve]) -> list[Mark]:
+def _names(curves: Mapping[str, Curve], tones: Mapping[str, Tone]) -> list[Mark]:
     """Write the curves' names with their AUROC beside the panel, the highest first"""
     order = sorted((name for name in curves if name), key=lambda name: -curves[name].auroc)
-    tone = {name: tone_of(i)[0] for i, name in enumerate(curves)}
     return [
-        Label(1.03, 0.95 - 0.075 * i, f"{name} {100 * curves[name].auroc:.2f}", tone[name]) for i, name in enumerate(order)
+        Label(1.03, 0.95 - 0.075 * i, f"{name} {100 * curves[name].auroc:.2f}", tones[name][0])
+        for i, name in enumerate(order)
     ]
 
 
@@ -81,8 +92,8 @@ def _said(name: str, curve: Curve) -> str:
 def plot(panels: Sequence[Panel]) -> Plot:
     """Put panels of OOD sets side by side."""
     caption = (
-        "With AUROC (%). Dashed: 95 % of ID accepted, and 95 % of OOD caught, which is 5 % of OOD accepted. Where a curve meets the first, "
-        "the distance to the left edge is FPR@95 (95 % of ID accepted); where it meets the second, the distance to the top "
-        "is FPR@95 (95 % of OOD caught). Every point of a curve is exact; few of them are drawn."
+        "With AUROC (%). Dashed: 95 % of ID accepted, and 95 % of OOD caught, which is 5 % of OOD accepted. Where a "
+        "curve meets the first, the distance to the left edge is FPR@95 (95 % of ID accepted); where it meets the "
+        "second, the distance to the top is FPR@95 (95 % of OOD caught). Every point of a curve is exact; few of them are drawn."
     )
     return Plot("roc", "ROC curves", panels, caption)

@@ -59,7 +59,10 @@ def panel(sweep: Sweep, measured: Mapping[str, Measured], title: str, axis: str)
     low, high = padded([*ends, *(m.mean for _, m in points)], 0.1)
     marks: list[Mark] = [Line([x for x, _ in points], [m.mean for _, m in points], "c0")]
     marks += [Line([x, x], list(m.interval), "c0", width=1) for x, m in points if m.interval]
-    said = [f"{100 * m.mean:.2f}" + (f" [{100 * m.interval[0]:.1f}, {100 * m.interval[1]:.1f}]" if m.interval else "") for _, m in points]
+    said = [
+        f"{100 * m.mean:.2f}" + (f" [{100 * m.interval[0]:.1f}, {100 * m.interval[1]:.1f}]" if m.interval else "")
+        for _, m in points
+    ]
     marks.append(Dots([x for x, _ in points], [m.mean for _, m in points], "c0", 3.2, titles=said))
     x_axis = Axis(sweep.key.removeprefix("loss."), -0.4, len(at) - 0.6, [(i, f"{value:g}") for value, i in at.items()])
     return Panel(title, x_axis, percent_axis(axis, low, high), marks, "", 240, 190)
@@ -67,5 +70,7 @@ def panel(sweep: Sweep, measured: Mapping[str, Measured], title: str, axis: str)
 
 def plot(name: str, title: str, panels: Sequence[Panel]) -> Plot:
     """Put the panels of one sweep side by side."""
-    caption = "Mean with its 95 % interval, of one configuration each that differs in this value alone. Values are evenly spaced."
+    caption = (
+        "Mean with its 95 % interval, of configurations that differ in this value alone. Values are evenly spaced."
+    )
     return Plot(name, title, panels, caption)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from oodbench.evaluation.arrays import Array
-from oodbench.report.plot import Axis, Label, Line, Mark, Panel, Plot, axis_of, padded, percent_axis, spread_out, tone_of
+from oodbench.report.plot import Axis, Label, Line, Mark, Panel, Plot, Tone, axis_of, padded, percent_axis, spread_out
 
 POINTS = 60  # epochs that are drawn, evenly spaced, the first and last among them
 LARGEST = 2_000_000  # bytes of a train.csv that are read
@@ -46,13 +46,13 @@ def thinned(history: History, points: int = POINTS) -> History:
     return History(*(column[kept] for column in history))
 
 
-def plot(runs: Mapping[str, Sequence[History]]) -> Plot:
+def plot(runs: Mapping[str, Sequence[History]], tones: Mapping[str, Tone]) -> Plot:
     """Draw a line a run, its colour by row. runs: {label: the histories of its seeds}."""
     histories = [history for each in runs.values() for history in each]
     last = max((float(h.epoch[-1]) for h in histories), default=1.0)
     panels = [
-        _panel(runs, "Training loss", "loss", last, _loss_axis([h.loss for h in histories])),
-        _panel(runs, "Training accuracy", "accuracy", last, _accuracy_axis([h.accuracy for h in histories])),
+        _panel(runs, tones, "Training loss", "loss", last, _loss_axis([h.loss for h in histories])),
+        _panel(runs, tones, "Training accuracy", "accuracy", last, _accuracy_axis([h.accuracy for h in histories])),
     ]
     caption = (
         "A line a run. Losses have different scales: their values are comparable within a loss only. Accuracy: of the "
@@ -61,11 +61,13 @@ def plot(runs: Mapping[str, Sequence[History]]) -> Plot:
     return Plot("training", "Training", panels, caption)
 
 
-def _panel(runs: Mapping[str, Sequence[History]], title: str, field: str, last: float, y: Axis) -> Panel:
+def _panel(
+    runs: Mapping[str, Sequence[History]], tones: Mapping[str, Tone], title: str, field: str, last: float, y: Axis
+) -> Panel:
     marks: list[Mark] = []
     ends: dict[str, tuple[float, str]] = {}
-    for i, (label, histories) in enumerate(runs.items()):
-        tone, dashed = tone_of(i)
+    for label, histories in runs.items():
+        tone, dashed = tones[label]
         for history in histories:
             values = np.clip(_scaled(getattr(history, field), field), y.low, y.high)
             marks.append(Line(history.epoch, values, tone, dashed, 1.2))

@@ -1,11 +1,11 @@
 """Sections -> HTML: what the template is filled with. Everything that comes from a run is escaped by the template."""
 
 import json
-from collections.abc import Iterable, Sequence
-from itertools import combinations
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.resources import files
+from itertools import combinations
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
@@ -20,6 +20,7 @@ from oodbench.report.svg import panel_svg
 from oodbench.report.table import Line, group_name, main_table
 from oodbench.tables.published import Published
 
+NARROW = 560  # pixels; figures below it stand side by side
 WITH_LEGEND = ("scores", "norms", "components")
 
 
@@ -46,12 +47,10 @@ class Index:
         for several in self.together:
             unchecked = "".join(f":has(#d{i}:not(:checked))" for i in several)
             rules.append(f":root{unchecked} .d{'-'.join(map(str, several))}{{display:none}}")
-        return Markup("\n".join(rules))  # noqa: S704 - letters and digits
+        return Markup("\n".join(rules))
 
 
-def report_html(
-    material: Material, detectors: Sequence[str], published: Sequence[Published], command: str
-) -> str:
+def report_html(material: Material, detectors: Sequence[str], published: Sequence[Published], command: str) -> str:
     """Return the page of a results folder."""
     sections = material.sections
     index = index_of(sections, detectors)
@@ -66,7 +65,9 @@ def report_html(
         "sets": sets_of(index),
         "index": index,
         "filters": index.filters(),
-        "sections": [section_context(f"p{i}", s, detectors, published, material.results_dir) for i, s in enumerate(sections)],
+        "sections": [
+            section_context(f"p{i}", s, detectors, published, material.results_dir) for i, s in enumerate(sections)
+        ],
         "data": as_json({f"p{i}": threshold.packed(section) for i, section in enumerate(sections)}),
         "command": command,
         "details": [],
@@ -114,9 +115,15 @@ def facts(runs: Sequence[Run], material: Material) -> list[tuple[str, str]]:
         ("Machine", ", ".join(machines)),
         ("Training", f"{seconds / 3600:.1f} h in all" if seconds else "—"),
         ("Numbers written", f"{dates[0]}" + (f" to {dates[-1]}" if dates[0] != dates[-1] else "")),
-        ("Versions", ", ".join(dict.fromkeys(f"oodbench {p.get('versions', {}).get('oodbench', '?')}, torch {p.get('versions', {}).get('torch', '?')}" for p in of if isinstance(p.get("versions"), dict)))),
+        ("Versions", ", ".join(dict.fromkeys(map(versions, of)))),
     ]
     return [*found, ("Not finished", counted(material.unfinished, "run"))] if material.unfinished else found
+
+
+def versions(provenance: Mapping[str, Any]) -> str:
+    found = provenance.get("versions")
+    names = ("oodbench", "torch")
+    return ", ".join(f"{name} {found.get(name, '?')}" for name in names) if isinstance(found, dict) else "?"
 
 
 def section_context(
@@ -154,6 +161,7 @@ def plot_block(plot: Plot) -> dict[str, Any]:
         "panels": [panel_svg(panel) for panel in plot.panels],
         "caption": plot.caption,
         "has_legend": plot.name in WITH_LEGEND,
+        "is_narrow": sum(panel.width for panel in plot.panels) < NARROW,
     }
 
 
@@ -165,9 +173,11 @@ def sheet_block(section: Section) -> dict[str, Any] | None:
     return {
         "kind": "sheet",
         "name": "sheet",
+        "is_narrow": False,
         "title": "Most confidently wrong",
         "sheets": [{"title": set_name(s.ood), "image": s.image, "images": s.texts} for s in run.sheets],
-        "caption": f"OOD images with the lowest own scores of {run.label}, seed {run.result.seed}, the lowest first: the predicted class and its probability.",
+        "caption": f"OOD images with the lowest own scores of {run.label}, seed {run.result.seed}, the lowest first: "
+        "the predicted class and its probability.",
     }
 
 
@@ -180,7 +190,8 @@ def heat_block(section: Section) -> dict[str, Any] | None:
     return {
         "kind": "heat",
         "name": "heat",
-        "title": "Loss × detector" if len(found.choices) > 1 else "Detectors",
+        "is_narrow": False,
+        "title": "Loss \u00d7 detector" if len(found.choices) > 1 else "Detectors",
         "columns": found.columns,
         "sets": found.choices,
         "metrics": [(name, heat.OOD_METRICS[name].heading + " (%)") for name in heat.METRICS],
@@ -199,16 +210,18 @@ def heat_block(section: Section) -> dict[str, Any] | None:
 def notes(section: Section, published: Sequence[Published], on_bold: Sequence[str]) -> list[str]:
     """Say what the table's numbers mean."""
     found = [
-        "In percent. Mean over n seeds; beneath, the 95 % interval: of the mean over seeds, for n = 1 over the test images "
-        "alone. Bold: the best of a column, and what paired tests cannot tell from it at 5 %.",
-        "FPR@95 (95 % of ID accepted): the share of OOD images accepted by the threshold that accepts 95 % of ID. FPR@95 "
-        "(95 % of OOD caught): the share of ID images flagged by the threshold that catches 95 % of OOD.",
+        "In percent. Mean over n seeds; beneath, the 95 % interval: of the mean over seeds, for n = 1 over the test "
+        "images alone. Bold: the best of a column, and what paired tests cannot tell from it at 5 %.",
+        "FPR@95 (95 % of ID accepted): the share of OOD images accepted by the threshold that accepts 95 % of ID. "
+        "FPR@95 (95 % of OOD caught): the share of ID images flagged by the threshold that catches 95 % of OOD.",
         "own: the OOD score that belongs to the loss.",
         *on_bold,
         *sorted({run.result.note for run in section.runs} - {""}),
     ]
     if published:
-        found.append("Published rows are not run here and take no part in bold. †: the source does not say which FPR@95.")
+        found.append(
+            "Published rows are not run here and take no part in bold. †: the source does not say which FPR@95."
+        )
         about = dict.fromkeys(" ".join(filter(None, (row.source, row.protocol, row.note))) for row in published)
         found += list(about)
     return found
@@ -230,7 +243,11 @@ def gaps(section: Section) -> list[str]:
 
 def run_row(run: Run, results_dir: Path) -> dict[str, str]:
     seconds = run.provenance.get("wall_time_s")
-    said = [f"{seconds / 60:.0f} min" if seconds >= 120 else f"{seconds:.0f} s"] if isinstance(seconds, int | float) else []
+    said = (
+        [f"{seconds / 60:.0f} min" if seconds >= 120 else f"{seconds:.0f} s"]
+        if isinstance(seconds, int | float)
+        else []
+    )
     folder = str(run.result.folder)
     return {
         "label": run.label,
@@ -243,16 +260,20 @@ def run_row(run: Run, results_dir: Path) -> dict[str, str]:
 def render(template: str, context: dict[str, Any]) -> str:
     """Fill a template; whatever is not marked as drawn by this package is escaped."""
     loader = PackageLoader("oodbench.report", "page")
-    environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment = Environment(
+        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
     folder = files("oodbench.report") / "page"
-    style, script = (Markup((folder / name).read_text("utf-8")) for name in ("style.css", "script.js"))  # noqa: S704
-    return environment.get_template(template).render(context | {"style": style, "script": script, "version": __version__})
+    style, script = (Markup((folder / name).read_text("utf-8")) for name in ("style.css", "script.js"))
+    return environment.get_template(template).render(
+        context | {"style": style, "script": script, "version": __version__}
+    )
 
 
 def as_json(content: Any) -> Markup:
     """Return JSON that cannot end the script element it stands in."""
     text = json.dumps(content, separators=(",", ":"), allow_nan=False)
-    return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))  # noqa: S704
+    return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))
 
 
 def counted(n: int, one: str, many: str = "") -> str:

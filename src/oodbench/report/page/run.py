@@ -58,9 +58,19 @@ def details(run: Run) -> list[dict[str, Any]]:
     _, config = open_run(run.result.folder)
     command = command_of(config)
     repeated = [("", command)] if command else []
-    said = "" if command else "No command of this version of conf/ gives this run's hash; config.yaml has all of its values."
-    cost = [(key.removesuffix("_s").replace("_", " "), _cost(key, run.provenance[key])) for key in COST if key in run.provenance]
-    about = {k: v for k, v in run.provenance.items() if k not in (*COST, "detector", "ood", "digests", "images", "near")}
+    said = (
+        ""
+        if command
+        else "No command of this version of conf/ gives this run's hash; config.yaml has all of its values."
+    )
+    cost = [
+        (key.removesuffix("_s").replace("_", " "), _cost(key, run.provenance[key]))
+        for key in COST
+        if key in run.provenance
+    ]
+    about = {
+        k: v for k, v in run.provenance.items() if k not in (*COST, "detector", "ood", "digests", "images", "near")
+    }
     return [
         {"title": "Repeat it", "code": repeated, "pairs": [], "said": said},
         {"title": "Cost", "code": [], "pairs": cost, "said": ""},
