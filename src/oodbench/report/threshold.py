@@ -17,8 +17,8 @@ SAID = {
     "oodpos": ("OOD positive", "OOD caught, ID flagged, OOD among the flagged"),
 }
 CAPTION = (
-    "Drag the threshold, or use the arrow keys on the slider. Images with a score up to it are accepted as ID. It stands "
-    "at edges of the histogram's bins and at the two thresholds of FPR@95, so that every number is exact."
+    "Drag the threshold, or use the arrow keys on the slider. Images with a score up to it are accepted as ID. It "
+    "stands at edges of the histogram's bins and at the two thresholds of FPR@95, so that every number is exact."
 )
 
 
