@@ -21,10 +21,10 @@ def outputs(n: int, classes: int = 4, features: int = 6, shift: float = 0.0, see
     return Outputs(f.astype(np.float32), logits.astype(np.float32), log_probs, -log_probs.max(1), labels)
 
 
-def add_outputs(folder: Path, sets: dict[str, int], n: int = 200) -> None:
+def add_outputs(folder: Path, sets: dict[str, int], n: int = 200, seed: int = 0) -> None:
     """Write outputs of n test images and of OOD sets, {name: images}, into a made-up run's folder."""
     run, _ = open_run(folder)
     write_json(run.training, {"run": str(run.run), "weights": "made up", "train_digest": "0" * 64})
-    run.write_outputs("test", outputs(n), "1" * 64)
+    run.write_outputs("test", outputs(n, seed=seed), "1" * 64)
     for i, (name, images) in enumerate(sets.items()):
-        run.write_outputs(name, outputs(images, shift=1.0 / (i + 1), seed=i + 1), "2" * 64)
+        run.write_outputs(name, outputs(images, shift=1.0 / (i + 1), seed=seed + i + 1), "2" * 64)

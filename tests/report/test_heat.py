@@ -38,9 +38,7 @@ def test_of_one_row_the_columns_are_sets(tmp_path: Path) -> None:
     (section,) = read_material(tmp_path, FIRST, lambda line: None).sections
     heat = heat_of(section)
     assert heat.choices == [(ALL, "all sets")]
-    assert [name.partition(",")[0] for name in heat.columns] == ["CIFAR-100", "SVHN", "CIFAR-100", "SVHN"][
-        : len(heat.columns)
-    ]
+    assert heat.columns == ["CIFAR-100, near OOD", "SVHN, far OOD"]
 
 
 def test_a_tint_is_nothing_at_chance() -> None:

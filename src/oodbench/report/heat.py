@@ -42,7 +42,8 @@ def heat_of(section: Section) -> Heat:
     detectors = sorted({d for run in results for d in run.detectors})
     cells = cells_of(results, row_of, detectors, METRICS)
     found = {(column.ood, column.metric, row, d): cell for (row, d, column), cell in cells.items()}
-    sets = list(dict.fromkeys([*targets(section), *((ood, set_name(ood)) for ood in section.sets)]))
+    named = dict(targets(section))
+    sets = list((named | {ood: set_name(ood) for ood in section.sets if ood not in named}).items())
     if len(section.labels) == 1:
         columns, choices = [printed for _, printed in sets], [(ALL, "all sets")]
     else:

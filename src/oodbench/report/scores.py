@@ -1,7 +1,7 @@
 """OOD scores of stored outputs that need nothing else: no training images, no weights, no torch."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -25,20 +25,19 @@ class Scored(NamedTuple):
 
 
 def scores_of(
-    test: Outputs, oods: Mapping[str, Outputs], configured: Mapping[str, str], skip: Mapping[str, str]
+    test: Outputs, oods: Mapping[str, Outputs], measured: Collection[str], configured: Mapping[str, str]
 ) -> dict[str, Scored]:
-    """Return {detector: its scores} of those in SCORES that the run was scored with.
+    """Return {detector: its scores} of those in SCORES that the run has numbers of.
 
-    configured: {detector: its configuration as JSON}; skip: detectors that have no numbers. A detector whose scores are
-    those of an earlier one, image by image, is left out.
+    measured: detectors with numbers; configured: {detector: its configuration as JSON}, without which there is no
+    energy. A detector that orders all images as an earlier one does is left out.
     """
     found: dict[str, Scored] = {}
     for name in SCORES:
-        if name not in configured or name in skip:
+        if name not in measured or (name == "energy" and name not in configured):
             continue
-        scored = Scored(
-            _score(name, test, configured[name]), {key: _score(name, o, configured[name]) for key, o in oods.items()}
-        )
+        how = configured.get(name, "{}")
+        scored = Scored(_score(name, test, how), {key: _score(name, ood, how) for key, ood in oods.items()})
         if not any(_same_order(scored, other) for other in found.values()):
             found[name] = scored
     return found

@@ -77,7 +77,8 @@ def _check(name: str, outputs: Outputs, test: Outputs) -> None:
 
 def summary_of(test: Outputs, oods: Mapping[str, Outputs], run: Result) -> Summary:
     """Return what the figures of one network need."""
-    scored = scores_of(test, oods, run.scored_by, run.not_applicable) if oods else {}
+    measured = run.detectors - run.not_applicable.keys()
+    scored = scores_of(test, oods, measured, run.scored_by) if oods else {}
     after, temperatures = _after_temperature(test)
     features = {name: outputs.features for name, outputs in oods.items()}
     return Summary(

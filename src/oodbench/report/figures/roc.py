@@ -94,6 +94,6 @@ def plot(panels: Sequence[Panel]) -> Plot:
     caption = (
         "With AUROC (%). Dashed: 95 % of ID accepted, and 95 % of OOD caught, which is 5 % of OOD accepted. Where a "
         "curve meets the first, the distance to the left edge is FPR@95 (95 % of ID accepted); where it meets the "
-        "second, the distance to the top is FPR@95 (95 % of OOD caught). Every point of a curve is exact; few are drawn."
+        "second, the distance to the top is FPR@95 (95 % of OOD caught). Every point is exact; few are drawn."
     )
     return Plot("roc", "ROC curves", panels, caption)
