@@ -17,6 +17,7 @@ from PIL import Image
 from oodbench.data.cache import cached, directory
 from oodbench.data.digits import noise, photo_patches, unseen_digits
 from oodbench.data.split import Split
+from oodbench.report.material import Run
 from oodbench.report.summary import Wrong
 
 MADE = {reader.__name__: reader for reader in (noise, photo_patches, unseen_digits)}
@@ -29,6 +30,21 @@ class Sheet(NamedTuple):
     ood: str
     image: str  # a data URI, n images of 32x32 pixels from left to right
     texts: list[str]
+
+
+def sheets_of(run: Run) -> list[Sheet]:
+    """Return a contact sheet of every OOD set of a run whose images are there."""
+    if not run.summary:
+        return []
+    digests, configured = run.result.digests, run.provenance.get("ood", {})
+    test = stored_images(digests.get("test", ""))
+    sheets = []
+    for ood, wrong in run.summary.wrong.items():
+        split = stored_images(digests.get(ood, ""), configured.get(ood) if isinstance(configured, dict) else None)
+        scored, classes = run.result.ood_images[ood], test.classes if test else ()
+        if split and (sheet := sheet_of(ood, wrong, split, scored, classes)):
+            sheets.append(sheet)
+    return sheets
 
 
 def stored_images(digest: str, node: Any = None) -> Split | None:

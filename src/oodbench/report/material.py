@@ -1,13 +1,12 @@
 """What a page is made of: finished runs, grouped by protocol, with the data of their figures."""
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from oodbench.report.figures.training import History, read_history
-from oodbench.report.images import Sheet, sheet_of, stored_images
 from oodbench.report.means import MEANS, with_means
 from oodbench.report.names import row_name
 from oodbench.report.summary import Summary, summarise
@@ -26,7 +25,6 @@ class Run(NamedTuple):
     summary: Summary | None
     without: str  # why there is no summary
     history: History | None
-    sheets: list[Sheet]
     provenance: dict[str, Any]
     written: date  # of metrics.json
 
@@ -115,20 +113,7 @@ def _run(result: Result, label: str, near: set[str], far: set[str]) -> Run:
     metrics = result.folder / "metrics.json"
     provenance = dict(read_json(metrics)["provenance"])
     written = datetime.fromtimestamp(os.stat(metrics).st_mtime, UTC).date()  # noqa: PTH116
-    sheets = sheets_of(result, summary, provenance) if summary else []
-    return Run(with_means(result, near, far), label, summary, without, history, sheets, provenance, written)
-
-
-def sheets_of(run: Result, summary: Summary, provenance: Mapping[str, Any]) -> list[Sheet]:
-    """Return a contact sheet of every OOD set whose images are there."""
-    configured = provenance.get("ood", {})
-    test = stored_images(run.digests.get("test", ""))
-    sheets = []
-    for ood, wrong in summary.wrong.items():
-        split = stored_images(run.digests.get(ood, ""), configured.get(ood) if isinstance(configured, dict) else None)
-        if split and (sheet := sheet_of(ood, wrong, split, run.ood_images[ood], test.classes if test else ())):
-            sheets.append(sheet)
-    return sheets
+    return Run(with_means(result, near, far), label, summary, without, history, provenance, written)
 
 
 def all_runs(sections: Iterable[Section]) -> list[Run]:

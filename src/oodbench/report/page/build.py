@@ -13,6 +13,7 @@ from markupsafe import Markup
 from oodbench import __version__
 from oodbench.report import heat, threshold
 from oodbench.report.gallery import figures_of, legend
+from oodbench.report.images import sheets_of
 from oodbench.report.material import Material, Run, Section, all_runs
 from oodbench.report.names import score_name, set_name
 from oodbench.report.plot import Plot
@@ -167,15 +168,16 @@ def plot_block(plot: Plot) -> dict[str, Any]:
 
 def sheet_block(section: Section) -> dict[str, Any] | None:
     """Return the contact sheets of the first network of the section; None where its images are not there."""
-    run = next((run for run in section.representatives() if run.sheets), None)
-    if run is None:
+    run = next((run for run in section.representatives() if run.summary), None)
+    sheets = sheets_of(run) if run else []
+    if run is None or not sheets:
         return None
     return {
         "kind": "sheet",
         "name": "sheet",
         "is_narrow": False,
         "title": "Most confidently wrong",
-        "sheets": [{"title": set_name(s.ood), "image": s.image, "images": s.texts} for s in run.sheets],
+        "sheets": [{"title": set_name(s.ood), "image": s.image, "images": s.texts} for s in sheets],
         "caption": f"OOD images with the lowest own scores of {run.label}, seed {run.result.seed}, the lowest first: "
         "the predicted class and its probability.",
     }
