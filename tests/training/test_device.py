@@ -16,8 +16,9 @@ from helpers.config import ROOT, composed
 from helpers.training import classifier
 
 import oodbench
-from oodbench.cli import CONF
-from oodbench.overrides import UsageError, check_limits
+from oodbench.cli.configuration import CONF
+from oodbench.cli.errors import UsageError
+from oodbench.cli.limits import check_limits
 from oodbench.training import device
 from oodbench.training.device import (
     PRECISIONS,

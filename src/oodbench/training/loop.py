@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from oodbench.backbones.staged import Prepared
+from oodbench.data.split import spaced_rows
 from oodbench.model import Classifier, normalise
 from oodbench.training.batches import batches, derive_seed, sample_augmentation, to_device_padded
 from oodbench.training.distributed import gather, rank, shard, sum_gradients
@@ -103,7 +104,7 @@ def fit(
 def prepare(model: Classifier, images: NDArray[np.uint8]) -> None:
     """Give a backbone that has `prepare` PREPARING evenly spaced training images before the first step."""
     if isinstance(model.backbone, Prepared):
-        rows = np.arange(min(PREPARING, len(images))) * len(images) // min(PREPARING, len(images))
+        rows = spaced_rows(len(images), PREPARING)
         chosen = torch.from_numpy(np.ascontiguousarray(images[rows])).to(model.mean.device).permute(0, 3, 1, 2)
         model.backbone.prepare(normalise(chosen, model.mean, model.std))
 
