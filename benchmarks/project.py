@@ -30,7 +30,7 @@ class NoCheckpointer:
     def due(self) -> bool:
         return False
 
-    def stop(self) -> bool:
+    def receive_stop(self) -> bool:
         return False
 
     def save(self, progress: TrainState) -> None:

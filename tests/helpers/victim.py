@@ -44,7 +44,7 @@ HANG = 30.0  # seconds, on a busy machine, for what takes less than two
 
 
 class End(NamedTuple):
-    """How a process ended."""
+    """The end of a process."""
 
     code: int | None  # None: it was still working after HANG seconds
     text: str  # what it printed, errors included

@@ -104,7 +104,7 @@ def test_a_training_stopped_at_any_step_resumes_exactly(tmp_path: Path) -> None:
     for stop_after in range(1, 9):
         before_restart, steps = classifier(loss), []
         before_restart.backbone.register_forward_hook(lambda *call, steps=steps: steps.append(call))
-        (*_, stopped) = train(before_restart, stop=lambda steps=steps, n=stop_after: len(steps) >= n)
+        (*_, stopped) = train(before_restart, receive_stop=lambda steps=steps, n=stop_after: len(steps) >= n)
         assert (len(stopped.history), stopped.step) == divmod(stop_after, 4)
         save_checkpoint(path, stopped, SOURCE)
         torch.rand(3)

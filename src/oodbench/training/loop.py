@@ -42,8 +42,8 @@ class Checkpointer(Protocol):
     def due(self) -> bool:
         """Tell whether to save now, amid an epoch."""
 
-    def stop(self) -> bool:
-        """Tell whether to save now and stop."""
+    def receive_stop(self) -> bool:
+        """Receive the signal to stop, if there is one; True: save now and stop."""
 
     def save(self, state: TrainState) -> None:
         """Save the state at once: its tensors change with the next step."""
@@ -87,7 +87,7 @@ def fit(
                 bar.set_description(f"epoch {epoch + 1}/{recipe.epochs}{means.so_far()}", refresh=False)
                 bar.update(len(y))
                 slowdown.add(len(y), time.perf_counter())
-                stopping = checkpointer.stop()
+                stopping = checkpointer.receive_stop()
                 if step + 1 < data.steps and (stopping or checkpointer.due()):
                     means.check()
                     save(step + 1, means.state())
