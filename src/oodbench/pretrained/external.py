@@ -28,7 +28,7 @@ from oodbench.runs.lock import run_lock
 from oodbench.runs.paths import LOCK_FILES
 from oodbench.runs.record import Record
 from oodbench.storage import Arrays
-from oodbench.training.device import provenance
+from oodbench.training.provenance import collect_provenance
 
 ID_SETS = ("train", "test")
 RESERVED = ("val", "val_ood")  # names of the sets that a training holds out
@@ -228,7 +228,7 @@ def import_external(external: External, config: Config, file: str, force: bool) 
 
 def _provenance(external: External, config: Config, file: str) -> dict[str, Any]:
     """Return what is known of the run: this project's version, and the file."""
-    here = provenance(torch.device("cpu"), "fp32")
+    here = collect_provenance(torch.device("cpu"), "fp32")
     code = {key: here[key] for key in ("versions", "git_commit")}
     run = {"device": "external", "precision": config["precision"], "seed": config["seed"]}
     return code | run | {"pretrained": {"file": file, "sha256": external.sha256}}
