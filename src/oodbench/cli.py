@@ -206,7 +206,8 @@ def resolve(cfg: DictConfig) -> Config:
     check_limits(config)
     _check_together(config)
     if request.validation:
-        known = objective_names(request, tuple(ID_METRICS), tuple(OOD_METRICS))
+        of_any_score = tuple(name for name, metric in OOD_METRICS.items() if not metric.of_probabilities)
+        known = objective_names(request, tuple(ID_METRICS), of_any_score)
         if config["validation"]["objective"] not in known:
             name = config["validation"]["objective"]
             raise UsageError(f"validation.objective={name}: is not available; available: {', '.join(known)}")
