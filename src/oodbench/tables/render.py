@@ -21,6 +21,7 @@ ESCAPED = str.maketrans(
         "↓": r"$\downarrow$",
         "†": r"$^\dagger$",
         "—": "---",
+        "‰": r"\textperthousand{}",
         **{digit: rf"\textsuperscript{{{i}}}" for i, digit in enumerate("⁰¹²³⁴⁵⁶⁷⁸⁹")},
     }
 )
