@@ -48,7 +48,7 @@ def write_tables(
     detectors: Sequence[str],
     unreadable: Sequence[Unreadable] = (),
 ) -> None:
-    """<dataset>.md, <dataset>.tex and runs.csv in `results_dir`; none is written before all are made.
+    """Write <dataset>.md, <dataset>.tex and runs.csv into `results_dir`; none before all are made.
 
     With fpr="oodpos" <dataset>.oodpos.md and .tex, as in the functions below; runs.csv has both conventions. The runs
     that cannot be read are named above the tables. Raises ValueError for a detector that no run has, or published rows
@@ -56,7 +56,7 @@ def write_tables(
     """
     check_detectors(runs, detectors)
     rows, csv = load_published(published), long_format(runs).to_csv(index=False, lineterminator="\n")
-    _write(results_dir, runs, unreadable, fpr, "", "", lambda own: tables_of(own, rows, fpr, detectors))
+    _write(results_dir, runs, unreadable, fpr, "", "", lambda some: tables_of(some, rows, fpr, detectors))
     write_atomic(results_dir / "runs.csv", csv)
 
 
@@ -68,11 +68,14 @@ def write_by(
     keys: Sequence[str],
     unreadable: Sequence[Unreadable] = (),
 ) -> None:
-    """<dataset>.by-<keys>.md and .tex, for the data sets of which a run has the keys. ValueError where none has."""
+    """Write <dataset>.by-<keys>.md and .tex of the data sets of which a run has the keys.
+
+    Raises ValueError where none has.
+    """
     check_detectors(runs, detectors)
     check_keys(runs, keys)
     suffix, options = f".by-{'+'.join(keys)}", f" --by {' '.join(keys)}"
-    _write(results_dir, runs, unreadable, fpr, suffix, options, lambda own: tables_by(own, fpr, detectors, keys))
+    _write(results_dir, runs, unreadable, fpr, suffix, options, lambda some: tables_by(some, fpr, detectors, keys))
 
 
 def write_matrix(
@@ -82,11 +85,11 @@ def write_matrix(
     detectors: Sequence[str],
     unreadable: Sequence[Unreadable] = (),
 ) -> None:
-    """<dataset>.matrix.md and .tex: every loss with every detector."""
+    """Write <dataset>.matrix.md and .tex: every loss with every detector."""
     check_detectors(runs, detectors)
 
-    def tables(own: Sequence[Result]) -> list[Table]:
-        return [table for group in by_protocol(own) for table in matrix_tables(group, fpr, detectors)]
+    def tables(some: Sequence[Result]) -> list[Table]:
+        return [table for group in by_protocol(some) for table in matrix_tables(group, fpr, detectors)]
 
     _write(results_dir, runs, unreadable, fpr, ".matrix", " --matrix", tables)
 

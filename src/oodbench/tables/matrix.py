@@ -89,14 +89,14 @@ class _Matrix(NamedTuple):
         return bold({key: self.cells[key] for key in keys if key in self.cells}, OOD_METRICS[column.metric])
 
     def rows(self, columns: Sequence[Column], text: Callable[[CellKey], str]) -> list[list[str]]:
-        """A row a detector, in each cell the metrics of one loss."""
+        """Return a row a detector, in each cell the metrics of one loss."""
         return [
             [shown(detector), *(self._cell([(row, detector, c) for c in columns], text) for row in self.labels)]
             for detector in self.detectors
         ]
 
     def _cell(self, keys: Sequence[CellKey], text: Callable[[CellKey], str]) -> str:
-        """ "90.00 / 10.00", with n where it is not the column's; a dash for what is missing"""
+        """Print "90.00 / 10.00", with n where it is not the column's; a dash for what is missing."""
         row, detector, _ = keys[0]
         present = [key for key in keys if key in self.cells]
         texts = {key: text(key) for key in present}
@@ -119,7 +119,7 @@ class _Dashes:
         return MISSING + self.marks.get(self.why.get((row, detector), ""), "")
 
     def notes(self, rows: Sequence[Sequence[str]]) -> list[str]:
-        """Those whose marks stand in these rows."""
+        """Return those whose marks stand in these rows."""
         used = {cell for row in rows for cell in row}
         return [f"{mark} {reason}." for reason, mark in self.marks.items() if MISSING + mark in used]
 

@@ -23,7 +23,7 @@ class Table(NamedTuple):
 
 
 def section(runs: Sequence[Result], fpr: str, detectors: Sequence[str], by: Sequence[str] = ()) -> Table:
-    """The table of runs of one protocol; `by`: keys of their configurations that get a column and sort the rows."""
+    """Return the table of runs of one protocol; by: keys of configurations that get a column and sort the rows."""
     labels = row_labels(runs, by)
     seeds = Counter(row_of(run, by) for run in runs)
     sets = ood_sets(runs)
@@ -57,7 +57,7 @@ def section(runs: Sequence[Result], fpr: str, detectors: Sequence[str], by: Sequ
 
 
 def ood_metrics(fpr: str) -> list[Metric]:
-    """Those that the tables show, with FPR@95 of the convention `fpr`."""
+    """Return the metrics that the tables show, with FPR@95 of the convention `fpr`."""
     return [metric for metric in OOD_METRICS.values() if metric.in_tables and metric.convention in ("", fpr)]
 
 
@@ -68,7 +68,7 @@ def ood_sets(runs: Iterable[Result]) -> list[tuple[bool, str, int]]:
 
 
 def by_protocol(runs: Iterable[Result], by: Sequence[str] = ()) -> list[list[Result]]:
-    """One data set's runs in groups that may stand in one table, the largest training first."""
+    """Return one data set's runs in groups that may stand in one table, the largest training first."""
     runs = sorted(runs, key=lambda run: (-run.train_images, -(run.epochs or 0), protocol(run, by)))
     groups: dict[str, list[Result]] = {}
     for run in runs:
