@@ -183,7 +183,7 @@ def test_a_value_that_fits_is_taken(text: str) -> None:
 
 CHOICES = [
     ("loss=hallo", "loss hallo is not available; did you mean halo? available: ce, "),
-    ("experiment=smal", "experiment smal is not available; available: demo"),
+    ("experiment=smal", "experiment smal is not available; available: ablation_circle"),
     ("detector=null", "a list is needed; detector=[] for none"),
     ("recipe=[short,smok]", "recipe smok is not available; did you mean smoke?"),
     ("detector=[knnn]", "detector knnn is not available; did you mean knn? available: all, ash_b"),
