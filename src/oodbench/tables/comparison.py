@@ -14,6 +14,7 @@ from oodbench.evaluation.metric import arrays_key
 from oodbench.evaluation.metrics import ID_METRICS, OOD_METRICS, metric_of
 from oodbench.evaluation.significance import Comparison, compare, holm
 from oodbench.tables.fields import Key
+from oodbench.tables.means import shared_means, with_means
 from oodbench.tables.notes import AGAIN
 from oodbench.tables.results import Result, load_run
 
@@ -82,11 +83,13 @@ def _check_images(a: Result, b: Result) -> None:
 
 
 def lines(pairs: list[Pair], detector: str, detector_b: str) -> list[Line]:
-    """Compare every metric of the OOD sets that both have, A scored by `detector` and B by `detector_b`; and, of two
-    runs, the metrics that depend on no score.
+    """Compare every metric of the OOD sets that both have, and of their means, A scored by `detector` and B by
+    `detector_b`; and, of two runs, the metrics that depend on no score.
 
     Raises ValueError for a detector without numbers and for missing resamples.
     """
+    means = shared_means([run for pair in pairs for run in pair])
+    pairs = [(first, second) for first, second in (with_means(pair, means) for pair in pairs)]
     a = pairs[0][0]
     same = all(first.folder == second.folder for first, second in pairs)
     if same and detector == detector_b:
@@ -97,9 +100,9 @@ def lines(pairs: list[Pair], detector: str, detector_b: str) -> list[Line]:
     rows: list[tuple[Keys, str]] = []
     if not same:
         rows += [((("", "", m), ("", "", m)), f"{a.test_images:,}") for m in ID_METRICS]
-    for ood in sorted(a.ood_images, key=lambda ood: (ood not in a.near, ood)):
+    for ood in sorted(a.ood_images, key=lambda ood: (ood not in a.near, ood not in means, ood)):
         if all(_has(first, ood, detector) and _has(second, ood, detector_b) for first, second in pairs):
-            images = f"{a.test_images:,} + {a.ood_images[ood]:,}"
+            images = f"{a.test_images:,} + {sum(a.ood_images[each] for each in means.get(ood, (ood,))):,}"
             rows += [(((ood, detector, m), (ood, detector_b, m)), images) for m in OOD_METRICS]
     if not rows:
         raise ValueError(f"A with {detector} and B with {detector_b} have no OOD set in common")
