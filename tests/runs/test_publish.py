@@ -22,7 +22,7 @@ from oodbench.tables import load_runs, write_matrix, write_tables
 from oodbench.tables.comparison import lines, load_side, pairs_of
 from oodbench.tables.results import is_shown, load_run
 
-PUBLISHED = ROOT / "results" / "published.csv"
+PUBLISHED = ROOT / "results" / "published.yaml"
 
 
 def keep(detector: str, metric: str) -> bool:

@@ -21,7 +21,7 @@ def test_a_table_of_other_runs_is_found(tmp_path: Path, monkeypatch: pytest.Monk
     results = tmp_path / "results"
     path = add_run(results, noise=NOISE)
     runs = load_runs(results).runs
-    write_tables(results, runs, ROOT / "results" / "published.csv", "oodpos", ["ood_score", "msp"])
+    write_tables(results, runs, ROOT / "results" / "published.yaml", "oodpos", ["ood_score", "msp"])
     write_matrix(results, runs, "idpos", ["ood_score", "msp"])
     files = [file for file in results.rglob("*") if file.is_file()]
     assert differing_tables(results, files, tmp_path / "a", monkeypatch) == []

@@ -49,11 +49,12 @@ def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
         elif key == "_target_" and prefix:
             flat[prefix[:-1]] = value.rpartition(".")[2]
         elif not key.startswith("_"):
-            flat[prefix + key] = _text(value)
+            flat[prefix + key] = printed(value)
     return flat
 
 
-def _text(value: Any) -> str:
+def printed(value: Any) -> str:
+    """Print a value of a configuration so that equal settings are equal texts."""
     if isinstance(value, float):
         return f"{value:.10g}"  # 1.0 in a file and 1 on the command line are one setting
     return " ".join(value.split()) if isinstance(value, str) else json.dumps(value)
