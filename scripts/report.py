@@ -17,7 +17,7 @@ from oodbench.storage import write_atomic
 from oodbench.tables import FIRST, all_detectors, check_detectors
 from oodbench.tables.published import load_published
 
-PUBLISHED = Path(__file__).resolve().parent.parent / "results" / "published.csv"
+PUBLISHED = Path(__file__).resolve().parent.parent / "results" / "published.yaml"
 
 
 def main() -> None:

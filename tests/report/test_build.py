@@ -2,22 +2,27 @@
 
 import json
 import re
+from collections.abc import Sequence
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from helpers.made_up import add_run, add_taus
+from helpers.config import ROOT
+from helpers.made_up import HALO_BLOG, add_run, add_taus
 from helpers.report import HOSTILE, add_full_run, add_garbage_run, add_hostile_run, add_odd_provenance
 
 from oodbench.report.material import read_material
 from oodbench.report.page.build import as_json, report_html
 from oodbench.tables import FIRST
-from oodbench.tables.published import Published
+from oodbench.tables.beside import published_table
+from oodbench.tables.published import Published, load_published
+from oodbench.tables.results import load_runs
 
+PUBLISHED = ROOT / "results" / "published.yaml"
 LARGEST = 2_000_000  # bytes, of a page of 60 runs
 
 
-def page_of(results: Path, published: tuple[Published, ...] = ()) -> str:
+def page_of(results: Path, published: Sequence[Published] = ()) -> str:
     return report_html(read_material(results, FIRST, lambda line: None), FIRST, published, "python scripts/report.py")
 
 
@@ -139,12 +144,20 @@ def test_a_swept_hyperparameter_is_a_figure(tmp_path: Path) -> None:
     assert "LogitNorm: loss.tau" in page_of(tmp_path)
 
 
-def test_published_rows_stand_beneath(tmp_path: Path) -> None:
+def test_published_rows_stand_beneath_with_ours(tmp_path: Path) -> None:
+    add_run(tmp_path, "halo", accuracy=0.9, config=HALO_BLOG | {"loss": {"variant": "published"}})
+    rows = load_published(PUBLISHED)
+    table = published_table(load_runs(tmp_path).runs, rows, "idpos")
+    text = Elements(page_of(tmp_path, rows)).text
+    assert "Published rows of this protocol" in text
+    assert table
+    for cell in {cell for row in table.rows for cell in row}:
+        assert cell in text
+
+
+def test_rows_of_another_protocol_are_not_shown(tmp_path: Path) -> None:
     add_run(tmp_path)
-    row = Published("cifar10", "Theirs", "ResNet-18", frozenset(), "A source.", "", "", {"accuracy": 0.9})
-    text = Elements(page_of(tmp_path, (row,))).text
-    assert "Published, not run here" in text
-    assert "A source." in text
+    assert "Published rows" not in page_of(tmp_path, load_published(PUBLISHED))
 
 
 def test_protocols_are_sections(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from helpers.config import configuration, names
 
-from oodbench.cli import compose, resolve
+from oodbench.cli.configuration import compose, resolve
 from oodbench.report.command import command_of
 from oodbench.runs.identity import config_hash
 

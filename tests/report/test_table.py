@@ -9,7 +9,6 @@ from oodbench.evaluation.metrics import OOD_METRICS, metric_of
 from oodbench.report.material import Section, read_material
 from oodbench.report.table import columns_of, loss_names, main_table, scores_in
 from oodbench.tables import FIRST
-from oodbench.tables.published import Published
 from oodbench.tables.results import load_runs
 from oodbench.tables.sections import section
 
@@ -77,20 +76,6 @@ def test_what_is_missing_is_a_dash(tmp_path: Path) -> None:
     last = main_table(made(tmp_path), FIRST).rows[-1]
     assert last.cells[-1].text == "—"
     assert last.cells[-1].value is None
-
-
-def test_a_published_row_says_how_far_ours_is(tmp_path: Path) -> None:
-    add_run(tmp_path, "plain", accuracy=0.9)
-    numbers = {"accuracy": 0.95, "svhn.fpr95_unstated": 0.2}
-    row = Published("cifar10", "plain", "ResNet-18", frozenset(), "", "", "", numbers)
-    shown = made(tmp_path)
-    (line,) = main_table(shown, FIRST, [row]).published
-    assert (line.cells[0].text, line.cells[0].interval) == ("95.00", "ours −5.00")  # noqa: RUF001
-    unstated = [
-        c for c, at in zip(line.cells, columns_of(shown), strict=True) if at.ood == "svhn" and "fpr" in at.metric
-    ]
-    assert [cell.text for cell in unstated] == ["20.00†", "20.00†"]
-    assert not any(cell.is_best for cell in line.cells)
 
 
 def test_units_are_those_of_the_metrics(tmp_path: Path) -> None:

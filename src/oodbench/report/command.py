@@ -7,8 +7,8 @@ from typing import Any
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
-from oodbench.cli import compose, resolve
-from oodbench.overrides import UsageError
+from oodbench.cli.configuration import compose, resolve
+from oodbench.cli.errors import UsageError
 from oodbench.report.names import CONF
 from oodbench.runs.identity import NAMED, Config, config_hash
 

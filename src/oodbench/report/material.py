@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from oodbench.report.figures.training import History, read_history
-from oodbench.report.means import MEANS, with_means
 from oodbench.report.names import row_name
 from oodbench.report.summary import Summary, summarise
 from oodbench.storage import read_json
 from oodbench.tables import FIRST
 from oodbench.tables.labels import Row, protocol, row_labels, row_of
+from oodbench.tables.means import FAR, NEAR, common_means, with_means
 from oodbench.tables.results import Result, load_run, load_runs
 from oodbench.tables.sections import by_protocol
 
@@ -36,12 +36,13 @@ class Section(NamedTuple):
     protocol: str
     runs: list[Run]
     labels: dict[Row, str]
+    measured: list[Result]  # the runs without the means over near and far sets, as the tables read them
 
     @property
     def sets(self) -> list[str]:
         """OOD sets, near ones first"""
         names = {ood: ood in run.result.near for run in self.runs for ood in run.result.ood_images}
-        return sorted(names.keys() - set(MEANS), key=lambda name: (not names[name], name))
+        return sorted(names.keys() - {NEAR, FAR}, key=lambda name: (not names[name], name))
 
     @property
     def near(self) -> set[str]:
@@ -92,18 +93,17 @@ def read_one(folder: Path) -> Section:
 
 def section_of(results: Sequence[Result], progress: Callable[[str], None]) -> Section:
     """Read what figures need of runs of one protocol, one run after the other."""
-    near = {ood for run in results for ood in run.ood_images if ood in run.near}
-    far = {ood for run in results for ood in run.ood_images} - near
+    with_mean = with_means(results, common_means(results))
     labels = {row: row_name(row.loss, label) for row, label in row_labels(results).items()}
     runs = []
-    for result in results:
+    for result, complete in zip(results, with_mean, strict=True):
         label = labels[row_of(result)]
         progress(f"{result.dataset} {label} seed {result.seed}")
-        runs.append(_run(result, label, near, far))
-    return Section(results[0].dataset, protocol(results[0]), runs, labels)
+        runs.append(_run(result, label)._replace(result=complete))
+    return Section(results[0].dataset, protocol(results[0]), runs, labels, list(results))
 
 
-def _run(result: Result, label: str, near: set[str], far: set[str]) -> Run:
+def _run(result: Result, label: str) -> Run:
     """Read a run's outputs, history and provenance, each of which may be missing"""
     try:
         summary, without = summarise(result), ""
@@ -113,7 +113,7 @@ def _run(result: Result, label: str, near: set[str], far: set[str]) -> Run:
     metrics = result.folder / "metrics.json"
     provenance = dict(read_json(metrics)["provenance"])
     written = datetime.fromtimestamp(os.stat(metrics).st_mtime, UTC).date()  # noqa: PTH116
-    return Run(with_means(result, near, far), label, summary, without, history, provenance, written)
+    return Run(result, label, summary, without, history, provenance, written)
 
 
 def all_runs(sections: Iterable[Section]) -> list[Run]:

@@ -1,21 +1,19 @@
-"""The main table of a section: rows of losses and scores, columns of metrics, what is best; published rows beneath."""
+"""The main table of a section: rows of losses and scores, columns of metrics, what is best."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from oodbench.evaluation.metric import MISSING
 from oodbench.evaluation.metrics import ID_METRICS, OOD_METRICS, metric_of
 from oodbench.report.material import Section
-from oodbench.report.means import FAR, NEAR
 from oodbench.report.names import paper_name, score_name, set_name
 from oodbench.tables.cells import Bold, Cell, Column, bold, cells_of, fewer, interval_of
 from oodbench.tables.labels import Row, row_of
+from oodbench.tables.means import FAR, NEAR
 from oodbench.tables.notes import bold_notes, marks_by_group
-from oodbench.tables.published import UNSTATED, Published
 
 EN_DASH = "\u2013"
-MINUS = "\u2212"
 GROUPS = {NEAR: "Near OOD, mean", FAR: "Far OOD, mean"}
 
 
@@ -44,7 +42,7 @@ class Line(NamedTuple):
 
     label: str
     loss: str  # key
-    scores: tuple[str, ...]  # keys of the detectors, several where all their numbers are the same; () of published rows
+    scores: tuple[str, ...]  # keys of the detectors, several where all their numbers are the same
     score: str  # printed
     n: str
     cells: list[Shown]
@@ -56,11 +54,10 @@ class Main(NamedTuple):
     groups: list[tuple[str, str, int]]
     heads: list[Head]
     rows: list[Line]
-    published: list[Line]
     notes: list[str]
 
 
-def main_table(section: Section, detectors: Sequence[str], published: Iterable[Published] = ()) -> Main:
+def main_table(section: Section, detectors: Sequence[str]) -> Main:
     """Lay out a section's numbers, as `oodbench.tables` computes and marks them."""
     columns = columns_of(section)
     results = [run.result for run in section.runs]
@@ -82,13 +79,7 @@ def main_table(section: Section, detectors: Sequence[str], published: Iterable[P
         rows = [rows[0]._replace(cells=[cell._replace(is_best=False) for cell in rows[0].cells])]
     heads = [head(column) for column in columns]
     marks = marks_by_group([((group_name(c.ood), h.text), best[c]) for c, h in zip(columns, heads, strict=True)])
-    return Main(
-        groups_of(columns),
-        heads,
-        rows,
-        [_published(row, columns, section, cells) for row in published],
-        bold_notes(marks),
-    )
+    return Main(groups_of(columns), heads, rows, bold_notes(marks))
 
 
 def _joined(lines: list[Line], line: Line) -> list[Line]:
@@ -106,7 +97,7 @@ def columns_of(section: Section) -> list[Column]:
     sizes: dict[tuple[str, bool], int] = {}
     for run in section.runs:
         sizes |= {(ood, ood in run.result.near): n for ood, n in run.result.ood_images.items()}
-    order = sorted(sizes, key=lambda each: (each[0][0] != "(", not each[1], each[0]))
+    order = sorted(sizes, key=lambda each: (each[0] not in GROUPS, not each[1], each[0]))
     names = [name for name, metric in OOD_METRICS.items() if metric.in_tables]
     return columns + [Column(near, ood, sizes[ood, near], name) for ood, near in order for name in names]
 
@@ -142,29 +133,6 @@ def _shown(
     said = f"n = {spread.n}" + (f", ± {unit.text(spread.deviation)} over seeds" if spread.deviation is not None else "")
     ends = unit.ends(interval)[1:-1].replace(", ", EN_DASH) if interval else ""
     return Shown(unit.text(spread.mean) + fewer(cell, n), ends, key in best[key[2]].keys, spread.mean, said)
-
-
-def _published(
-    row: Published, columns: Sequence[Column], section: Section, cells: dict[tuple[Row, str, Column], Cell]
-) -> Line:
-    """Print a published row, and under each number how far ours is from it, where a row has the loss's name"""
-    ours = next((r for r, label in section.labels.items() if label == row.loss), None)
-    shown = []
-    for column in columns:
-        metric = metric_of(column.metric)
-        value = row.numbers.get(f"{column.ood}.{column.metric}".lstrip("."))
-        unstated = row.numbers.get(f"{column.ood}.{UNSTATED}") if getattr(metric, "convention", "") else None
-        cell = cells.get((ours, "ood_score" if column.ood else "", column)) if ours else None
-        if value is None:
-            shown.append(
-                Shown(MISSING)
-                if unstated is None
-                else Shown(f"{metric.unit.text(unstated)}†", said="convention not stated")
-            )
-        else:
-            away = f"ours {metric.unit.factor * (cell.mean - value):+.{metric.unit.decimals}f}" if cell else ""
-            shown.append(Shown(metric.unit.text(value), away.replace("-", MINUS), value=value))
-    return Line(row.loss, "", (), row.backbone, "", shown)
 
 
 def scores_in(section: Section) -> list[tuple[str, str]]:

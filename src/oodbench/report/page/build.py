@@ -1,6 +1,7 @@
 """Sections -> HTML: what the template is filled with. Everything that comes from a run is escaped by the template."""
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.resources import files
 from itertools import combinations
@@ -8,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from oodbench import __version__
 from oodbench.report import heat, threshold
@@ -19,7 +20,12 @@ from oodbench.report.names import score_name, set_name
 from oodbench.report.plot import Plot
 from oodbench.report.svg import panel_svg
 from oodbench.report.table import Line, group_name, main_table
+from oodbench.tables import CONVENTIONS
+from oodbench.tables.beside import published_table
+from oodbench.tables.means import FAR, NEAR, common_means, mean_notes
+from oodbench.tables.notes import other_images
 from oodbench.tables.published import Published
+from oodbench.tables.sections import Table
 
 NARROW = 560  # pixels; figures below it stand side by side
 WITH_LEGEND = ("scores", "norms", "components")
@@ -78,7 +84,7 @@ def report_html(material: Material, detectors: Sequence[str], published: Sequenc
 
 def index_of(sections: Sequence[Section], detectors: Sequence[str]) -> Index:
     losses = sorted({run.result.loss for run in all_runs(sections)})
-    sets = dict.fromkeys(ood for section in sections for ood in ["(near)", "(far)", *section.sets])
+    sets = dict.fromkeys(ood for section in sections for ood in [NEAR, FAR, *section.sets])
     measured = {ood for run in all_runs(sections) for ood in run.result.ood_images}
     return Index(losses, list(detectors), [ood for ood in sets if ood in measured])
 
@@ -130,15 +136,16 @@ def versions(provenance: Mapping[str, Any]) -> str:
 def section_context(
     name: str, section: Section, detectors: Sequence[str], published: Sequence[Published], results_dir: Path
 ) -> dict[str, Any]:
-    rows = [row for row in published if row.dataset == section.dataset]
-    table = main_table(section, detectors, rows)
+    table = main_table(section, detectors)
     return {
         "id": name,
         "title": set_name(section.dataset),
         "protocol": section.protocol,
         "table": table,
-        "notes": notes(section, rows, table.notes),
+        "notes": notes(section, table.notes),
+        "published": published_tables(section, published),
         "gaps": gaps(section),
+        "disagreements": disagreements(section),
         "legend": legend(section),
         "blocks": [block for block in blocks(section) if block],
         "runs": [run_row(run, results_dir) for run in section.runs],
@@ -209,33 +216,40 @@ def heat_block(section: Section) -> dict[str, Any] | None:
     }
 
 
-def notes(section: Section, published: Sequence[Published], on_bold: Sequence[str]) -> list[str]:
+def notes(section: Section, on_bold: Sequence[str]) -> list[str]:
     """Say what the table's numbers mean."""
-    found = [
+    return [
         "In percent. Mean over n seeds; beneath, the 95 % interval: of the mean over seeds, for n = 1 over the test "
         "images alone. Bold: the best of a column, and what paired tests cannot tell from it at 5 %.",
         "FPR@95 (95 % of ID accepted): the share of OOD images accepted by the threshold that accepts 95 % of ID. "
         "FPR@95 (95 % of OOD caught): the share of ID images flagged by the threshold that catches 95 % of OOD.",
         "own: the OOD score that belongs to the loss.",
         *on_bold,
+        *mean_notes(section.measured, section.labels, common_means(section.measured)),
+        *other_images(section.measured),
         *sorted({run.result.note for run in section.runs} - {""}),
     ]
-    if published:
-        found.append(
-            "Published rows are not run here and take no part in bold. †: the source does not say which FPR@95."
-        )
-        about = dict.fromkeys(" ".join(filter(None, (row.source, row.protocol, row.note))) for row in published)
-        found += list(about)
-    return found
+
+
+def published_tables(section: Section, published: Sequence[Published]) -> list[tuple[str, Table]]:
+    """Return (convention, published rows of the section's protocol with ours beneath them), once where both agree."""
+    found = {convention: published_table(section.measured, published, convention) for convention in CONVENTIONS}
+    tables = [(convention, table) for convention, table in found.items() if table]
+    same = len({str(table) for _, table in tables}) == 1
+    return [("", tables[0][1])] if same else tables
 
 
 def gaps(section: Section) -> list[str]:
-    """Say which figures are missing and why, and which numbers the stored outputs do not confirm."""
+    """Say which figures are missing, and why."""
     lines = [f"{run.label}, seed {run.result.seed}: {run.without}" for run in section.runs if run.without]
     if lines and len(lines) == len(section.runs) and len({run.without for run in section.runs}) == 1:
         lines = [f"{section.runs[0].without}, in none of these runs"]
-    found = [f"Without figures of scores, reliability and features: {'; '.join(lines)}."] if lines else []
-    return found + [
+    return [f"Without figures of scores, reliability and features: {'; '.join(lines)}."] if lines else []
+
+
+def disagreements(section: Section) -> list[str]:
+    """Name the numbers that the stored outputs do not confirm."""
+    return [
         f"{run.label}, seed {run.result.seed}: {line}"
         for run in section.runs
         if run.summary
@@ -267,9 +281,17 @@ def render(template: str, context: dict[str, Any]) -> str:
     )
     folder = files("oodbench.report") / "page"
     style, script = (Markup((folder / name).read_text("utf-8")) for name in ("style.css", "script.js"))
+    environment.filters["marked"] = marked
     return environment.get_template(template).render(
         context | {"style": style, "script": script, "version": __version__}
     )
+
+
+def marked(text: str) -> Markup:
+    """Escape a table's text; **bold** and `code` become elements."""
+    html = str(escape(text))
+    html = re.sub(r"\*\*(.+?)\*\*", r"<b>\1</b>", html)
+    return Markup(re.sub(r"`(.+?)`", r"<code>\1</code>", html))
 
 
 def as_json(content: Any) -> Markup:

@@ -12,6 +12,7 @@ from oodbench.report.names import score_name, set_name
 from oodbench.report.page.build import as_json, index_of, render, section_context, sets_of
 from oodbench.runs.folder import open_run
 from oodbench.tables.fields import flatten
+from oodbench.tables.means import FAR, NEAR
 
 SECONDS = ("wall_time_s",)
 COST = ("wall_time_s", "images_per_second", "device", "processor", "threads", "devices", "precision", "compile")
@@ -42,7 +43,7 @@ def run_html(section: Section, detectors: Sequence[str], command: str) -> str:
 
 def facts(run: Run) -> list[tuple[str, str]]:
     result = run.result
-    images = ", ".join(f"{set_name(ood)} {n:,}" for ood, n in result.ood_images.items() if ood[0] != "(")
+    images = ", ".join(f"{set_name(ood)} {n:,}" for ood, n in result.ood_images.items() if ood not in (NEAR, FAR))
     return [
         ("Loss", run.label),
         ("Seed", str(result.seed)),
