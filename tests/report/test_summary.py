@@ -19,7 +19,7 @@ def test_reliability_gives_the_recorded_ece(finished: Finished) -> None:
     run = load_run(finished.folder)
     summary = summarise(run)
     assert np.isclose(summary.before.ece, run.numbers["", "", "ece"])
-    scaled = run.calibration.get("temperature_scaled")
+    scaled = finished.metrics["calibration"]["temperature_scaled"]
     assert (summary.after is None) == (scaled is None)
     if summary.after and scaled:
         assert np.isclose(summary.after.ece, scaled["ece"])
