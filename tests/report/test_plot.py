@@ -29,6 +29,14 @@ def test_labels_are_apart_and_in_order(wanted: list[float], gap: float) -> None:
     assert np.isclose(np.mean(placed), np.mean(wanted), atol=1e-6)
 
 
+@given(st.lists(st.floats(-10, 10), min_size=1, max_size=8))
+def test_labels_stay_within_bounds(wanted: list[float]) -> None:
+    placed = spread_out(wanted, 0.5, 0.0, 4.0)
+    assert min(placed) >= 0
+    assert max(placed) <= 4 + 1e-9
+    assert (np.diff(sorted(placed)) >= 0.5 - 1e-9).all()
+
+
 def test_labels_with_room_stay() -> None:
     assert spread_out([5.0, 1.0], 1.0) == [5.0, 1.0]
 

@@ -136,23 +136,26 @@ def padded(values: Sequence[float] | Array, share: float = 0.06) -> tuple[float,
     return low - room, high + room
 
 
-def spread_out(positions: Sequence[float], gap: float) -> list[float]:
-    """Move positions as little as needed for neighbours to be `gap` apart; in the order given."""
+def spread_out(positions: Sequence[float], gap: float, low: float = -np.inf, high: float = np.inf) -> list[float]:
+    """Move positions as little as needed for neighbours to be `gap` apart, from low to high; in the order given.
+
+    Where there is no room for all of them they begin at low.
+    """
     order = np.argsort(positions, kind="stable")
     groups: list[list[float]] = []  # of wanted positions; a group stands evenly around its mean
     for wanted in np.asarray(positions, float)[order]:
         groups.append([wanted])
-        while len(groups) > 1 and _end(groups[-2], gap) + gap > _start(groups[-1], gap):
+        while len(groups) > 1 and _start(groups[-2], gap, low, high) + gap * len(groups[-2]) > _start(
+            groups[-1], gap, low, high
+        ):
             groups[-2:] = [groups[-2] + groups[-1]]
-    placed = [_start(group, gap) + i * gap for group in groups for i in range(len(group))]
+    placed = [_start(group, gap, low, high) + i * gap for group in groups for i in range(len(group))]
     found = np.empty(len(placed))
     found[order] = placed
     return [float(value) for value in found]
 
 
-def _start(group: Sequence[float], gap: float) -> float:
-    return float(np.mean(group)) - gap * (len(group) - 1) / 2
-
-
-def _end(group: Sequence[float], gap: float) -> float:
-    return _start(group, gap) + gap * (len(group) - 1)
+def _start(group: Sequence[float], gap: float, low: float, high: float) -> float:
+    """Return where the lowest of a group stands"""
+    across = gap * (len(group) - 1)
+    return max(low, min(float(np.mean(group)) - across / 2, high - across))

@@ -32,7 +32,7 @@ def panel(points: Sequence[Point], title: str, tones: Mapping[str, Tone], axis: 
         ]
         marks.append(Dots([p.accuracy for p in of_row], [p.auroc for p in of_row], tone, 3.5, hollow, titles))
         ends.append((float(np.mean([p.auroc for p in of_row])), label, tone))
-    placed = spread_out([y for y, _, _ in ends], 12 / 190 * (y_high - y_low))
+    placed = spread_out([y for y, _, _ in ends], 12 / 190 * (y_high - y_low), y_low, y_high)
     marks += [Label(x_high, y, f" {label}", tone) for y, (_, label, tone) in zip(placed, ends, strict=True)]
     room = 12 + int(5.6 * max((len(label) for _, label, _ in ends), default=0))
     x, y = percent_axis("accuracy (%)", x_low, x_high), percent_axis(axis, y_low, y_high)

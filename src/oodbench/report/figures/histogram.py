@@ -167,6 +167,6 @@ def plot(
                 panels.append(Panel(title, EMPTY, EMPTY, [Label(0, 0.5, "no outputs", "muted")], "", 200, 120))
     caption = (
         "Each panel: the shares of ID test images (blue) and of OOD images in bins of the OOD score; further right is "
-        "more likely OOD. Dashed: the lowest threshold that accepts 95 % of ID. The end bins hold the tails."
+        "more likely OOD. FPR@95: with 95 % of ID accepted, as by the dashed threshold. The end bins hold the tails."
     )
     return Plot("scores", "OOD scores", panels, caption, len(sets))

@@ -74,7 +74,7 @@ def _panel(
             if np.isfinite(values[-1]):
                 ends[label] = float(values[-1]), tone
     gap = 11 / 190 * (y.high - y.low)
-    placed = spread_out([value for value, _ in ends.values()], gap) if ends else []
+    placed = spread_out([value for value, _ in ends.values()], gap, y.low, y.high) if ends else []
     marks += [Label(last, at, f" {label}", tone) for at, (label, (_, tone)) in zip(placed, ends.items(), strict=True)]
     room = 12 + int(5.6 * max(map(len, ends), default=0))
     x = axis_of("epoch", 1.0, max(last, 2.0))

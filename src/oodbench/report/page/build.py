@@ -22,6 +22,7 @@ from oodbench.report.svg import panel_svg
 from oodbench.report.table import Line, group_name, main_table
 from oodbench.tables import CONVENTIONS
 from oodbench.tables.beside import published_table
+from oodbench.tables.labels import row_labels
 from oodbench.tables.means import FAR, NEAR, common_means, mean_notes
 from oodbench.tables.notes import other_images
 from oodbench.tables.published import Published
@@ -115,22 +116,28 @@ def facts(runs: Sequence[Run], material: Material) -> list[tuple[str, str]]:
     of = [run.provenance for run in runs]
     seconds = sum(float(p.get("wall_time_s") or 0) for p in of if isinstance(p.get("wall_time_s"), int | float))
     dates = sorted(run.written for run in runs)
-    machines = dict.fromkeys(f"{p.get('processor') or p.get('gpu') or p.get('device', '?')}" for p in of)
     found = [
         ("Seeds", ", ".join(str(seed) for seed in sorted({run.result.seed for run in runs}))),
         ("OOD sets", ", ".join(dict.fromkeys(set_name(ood) for section in material.sections for ood in section.sets))),
-        ("Machine", ", ".join(machines)),
-        ("Training", f"{seconds / 3600:.1f} h in all" if seconds else "—"),
+        ("Machine", ", ".join(filter(None, dict.fromkeys(map(machine, of))))),
+        ("Training", f"{seconds / 3600:.1f} h in all" if seconds else ""),
         ("Numbers written", f"{dates[0]}" + (f" to {dates[-1]}" if dates[0] != dates[-1] else "")),
-        ("Versions", ", ".join(dict.fromkeys(map(versions, of)))),
+        ("Versions", ", ".join(filter(None, dict.fromkeys(map(versions, of))))),
     ]
+    found = [(name, value) for name, value in found if value]
     return [*found, ("Not finished", counted(material.unfinished, "run"))] if material.unfinished else found
 
 
 def versions(provenance: Mapping[str, Any]) -> str:
     found = provenance.get("versions")
-    names = ("oodbench", "torch")
-    return ", ".join(f"{name} {found.get(name, '?')}" for name in names) if isinstance(found, dict) else "?"
+    known = [name for name in ("oodbench", "torch") if name in found] if isinstance(found, dict) else []
+    return ", ".join(f"{name} {found[name]}" for name in known) if found else ""
+
+
+def machine(provenance: Mapping[str, Any]) -> str:
+    """Return the name of the GPU, or of the processor where the network was trained on that."""
+    device = str(provenance.get("device", ""))
+    return str(provenance.get("processor", device)) if device in ("cpu", "") else device
 
 
 def section_context(
@@ -234,9 +241,22 @@ def notes(section: Section, on_bold: Sequence[str]) -> list[str]:
 def published_tables(section: Section, published: Sequence[Published]) -> list[tuple[str, Table]]:
     """Return (convention, published rows of the section's protocol with ours beneath them), once where both agree."""
     found = {convention: published_table(section.measured, published, convention) for convention in CONVENTIONS}
-    tables = [(convention, table) for convention, table in found.items() if table]
+    tables = [(convention, with_paper_names(table, section)) for convention, table in found.items() if table]
     same = len({str(table) for _, table in tables}) == 1
     return [("", tables[0][1])] if same else tables
+
+
+def with_paper_names(table: Table, section: Section) -> Table:
+    """Return the table with our rows, scores and sets named as papers write them."""
+    labels = {label: section.labels[row] for row, label in row_labels(section.measured).items()}
+    columns = []
+    for group, name in table.columns:
+        ood, bracket, kind = group.partition(" (")
+        columns.append((f"{set_name(ood)}{bracket}{kind}", name))
+    rows = [
+        [labels.get(row[0], row[0]), score_name(row[1]), *row[2:]] if row[2] == "ours" else row for row in table.rows
+    ]
+    return table._replace(columns=columns, rows=rows)
 
 
 def gaps(section: Section) -> list[str]:
