@@ -197,9 +197,13 @@ def test_the_heat_map_shows_another_number(opened: Open) -> None:
     page = opened()
     cell = page.locator(".heatmap td").first
     before = cell.inner_text()
+    assert not cell.locator("small").is_visible()
     page.locator(".heatmap select.metric").select_option("fpr95_idpos")
     after = cell.inner_text()
     assert np.isclose(float(before) + float(after), 100, atol=0.011)  # as the runs were made up
+    page.locator(".heatmap .with-intervals").check()
+    low, _, high = cell.locator("small").inner_text().partition("–")  # noqa: RUF001
+    assert float(low) <= float(after) <= float(high)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

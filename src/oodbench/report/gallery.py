@@ -57,13 +57,22 @@ def _scores(section: Section, shown: Sequence[Run]) -> Plot | None:
     rows = {run.label: run.summary.histograms[OWN] for run in shown if run.summary and OWN in run.summary.histograms}
     sets = [(ood, set_name(ood), tones(section)[ood]) for ood in section.sets]
     said = {
-        (run.label, ood): f"AUROC {100 * run.result.numbers[ood, OWN, 'auroc']:.2f}, "
-        f"FPR@95 {100 * run.result.numbers[ood, OWN, 'fpr95_idpos']:.2f}"
+        (run.label, ood): (
+            f"AUROC {100 * run.result.numbers[ood, OWN, 'auroc']:.2f}, "
+            f"FPR@95 {100 * run.result.numbers[ood, OWN, 'fpr95_idpos']:.2f}",
+            f"AUROC{_ends(run, ood, OWN, 'auroc')}, FPR@95 (95 % of ID accepted){_ends(run, ood, OWN, 'fpr95_idpos')}",
+        )
         for run in shown
         for ood in section.sets
         if {(ood, OWN, "auroc"), (ood, OWN, "fpr95_idpos")} <= run.result.numbers.keys()
     }
     return histogram.plot(rows, sets, said) if rows else None
+
+
+def _ends(run: Run, ood: str, detector: str, metric: str) -> str:
+    """Print the 95 % interval over the images; "" where there is none"""
+    interval = run.result.intervals.get((ood, detector, metric))
+    return f" {(ID_METRICS | OOD_METRICS)[metric].unit.ends(interval)}" if interval else ""
 
 
 def _roc(section: Section, shown: Sequence[Run]) -> Plot | None:
@@ -85,7 +94,9 @@ def _reliability(shown: Sequence[Run]) -> Plot:
     for run in shown:
         if run.summary:
             before, after = run.summary.before, run.summary.after
-            panels.append(reliability.panel(before, run.label, f"ECE {100 * before.ece:.2f}"))
+            panels.append(
+                reliability.panel(before, run.label, f"ECE {100 * before.ece:.2f}{_ends(run, '', '', 'ece')}")
+            )
             if after and run.summary.temperatures:
                 t = np.mean(run.summary.temperatures)
                 panels.append(reliability.panel(after, f"{run.label}, T = {t:.2f}", f"ECE {100 * after.ece:.2f}"))

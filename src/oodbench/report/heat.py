@@ -7,6 +7,7 @@ from oodbench.evaluation.metrics import OOD_METRICS
 from oodbench.report.gallery import targets
 from oodbench.report.material import Section
 from oodbench.report.names import score_name, set_name
+from oodbench.report.table import EN_DASH
 from oodbench.tables.cells import Cell, cells_of, interval_of
 from oodbench.tables.labels import Row, row_of
 
@@ -31,6 +32,7 @@ class Heat(NamedTuple):
     """Numbers by (choice of sets, metric). Columns are rows of the main table; of a section with one row, OOD sets."""
 
     columns: list[str]
+    seeds: list[int]  # of each column's row
     detectors: list[str]  # keys, those with the highest mean AUROC in the first choice first
     choices: list[tuple[str, str]]  # (key, printed name) of OOD sets
     numbers: dict[tuple[str, str], Numbers]
@@ -46,8 +48,10 @@ def heat_of(section: Section) -> Heat:
     sets = list((named | {ood: set_name(ood) for ood in section.sets if ood not in named}).items())
     if len(section.labels) == 1:
         columns, choices = [printed for _, printed in sets], [(ALL, "all sets")]
+        seeds = [len(results)] * len(sets)
     else:
         columns, choices = list(section.labels.values()), sets
+        seeds = [len(section.of_row(label)) for label in columns]
 
     def row(detector: str, choice: str, metric: str) -> list[Cell | None]:
         places = [(ood, r) for ood, _ in sets for r in section.labels] if choice == ALL else _at(choice, section.labels)
@@ -56,7 +60,7 @@ def heat_of(section: Section) -> Heat:
     means = {d: _mean(row(d, choices[0][0], "auroc")) for d in detectors} if choices else {}
     order = sorted(means, key=lambda d: (-means[d], score_name(d)))
     numbers = {(c, m): _numbers([row(d, c, m) for d in order], m) for c, _ in choices for m in METRICS}
-    return Heat(columns, order, choices, numbers)
+    return Heat(columns, seeds, order, choices, numbers)
 
 
 def _at(ood: str, rows: dict[Row, str]) -> list[tuple[str, Row]]:
@@ -93,11 +97,11 @@ def tint(value: float, metric: str) -> float:
 def printed(number: Number | None, metric: str) -> dict[str, object]:
     """Print a cell for the page."""
     if number is None:
-        return {"text": MISSING, "said": "", "shade": "0", "top": False}
+        return {"text": MISSING, "interval": "", "said": "", "shade": "0", "top": False}
     unit = OOD_METRICS[metric].unit
-    said = f"n = {number.n}" + (f", {unit.ends(number.interval)}" if number.interval else "")
-    shade = f"{tint(number.mean, metric):.3f}"
-    return {"text": unit.text(number.mean), "said": said, "shade": shade, "top": number.is_best}
+    interval = unit.ends(number.interval)[1:-1].replace(", ", EN_DASH) if number.interval else ""
+    shade, said = f"{tint(number.mean, metric):.3f}", f"n = {number.n}"
+    return {"text": unit.text(number.mean), "interval": interval, "said": said, "shade": shade, "top": number.is_best}
 
 
 def packed(heat: Heat) -> dict[str, list[list[list[int | None] | None]]]:

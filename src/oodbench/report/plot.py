@@ -87,6 +87,7 @@ class Panel(NamedTuple):
     width: int = 240
     height: int = 170
     right: int = 8  # room for labels at the ends of lines
+    said: str = ""  # what a pointer shows
 
 
 class Plot(NamedTuple):

@@ -49,6 +49,7 @@ def panel_svg(panel: Panel) -> Markup:
     parts = [
         f'<svg class="panel" viewBox="0 0 {panel.width} {panel.height}" width="{panel.width}" '
         f'height="{panel.height}" role="img" aria-label="{escape(name)}">',
+        f"<title>{escape(panel.said)}</title>" if panel.said else "",
         _text(0, 12, panel.title, "title"),
         _text(0, 12 + 14 * bool(panel.title), panel.subtitle, "sub"),
         *_axes(panel, frame),

@@ -154,15 +154,19 @@ def panel(
 
 
 def plot(
-    rows: Mapping[str, Histogram], sets: Sequence[tuple[str, str, str]], subtitles: Mapping[tuple[str, str], str]
+    rows: Mapping[str, Histogram], sets: Sequence[tuple[str, str, str]], said: Mapping[tuple[str, str], tuple[str, str]]
 ) -> Plot:
-    """Draw a row of panels a loss, a column an OOD set. sets: (key, printed name, tone)."""
+    """Draw a row of panels a loss, a column an OOD set.
+
+    sets: (key, printed name, tone); said: {(label, set): its numbers, their intervals}.
+    """
     panels = []
     for label, histogram in rows.items():
         for key, printed, tone in sets:
             title = f"{label} · {printed}" if len(rows) > 1 else printed
             if key in histogram.oods:
-                panels.append(panel(histogram, key, tone, title, subtitles.get((label, key), "")))
+                subtitle, more = said.get((label, key), ("", ""))
+                panels.append(panel(histogram, key, tone, title, subtitle)._replace(said=more))
             else:
                 panels.append(Panel(title, EMPTY, EMPTY, [Label(0, 0.5, "no outputs", "muted")], "", 200, 120))
     caption = (

@@ -208,7 +208,7 @@ def heat_block(section: Section) -> dict[str, Any] | None:
         "name": "heat",
         "is_narrow": False,
         "title": "Loss \u00d7 detector" if len(found.choices) > 1 else "Detectors",
-        "columns": found.columns,
+        "columns": list(zip(found.columns, found.seeds, strict=True)),
         "sets": found.choices,
         "metrics": [(name, heat.OOD_METRICS[name].heading + " (%)") for name in heat.METRICS],
         "rows": [
@@ -217,7 +217,7 @@ def heat_block(section: Section) -> dict[str, Any] | None:
         ],
         "caption": (
             f"AUROC (%){where}. Bold: the best mean of a column, not tested. Tint: from chance to a perfect detector. "
-            "Rows: by the mean AUROC over the columns. n and interval: under the pointer."
+            "Rows: by the mean AUROC over the columns."
         ),
         "data": as_json(heat.packed(found)),
     }

@@ -219,7 +219,8 @@ function shadeHeat(root) {
     own.forEach((cell, j) => {
       const found = values[i]?.[j];
       cell.textContent = found ? (found[0] / 100).toFixed(2) : "—";
-      cell.title = found ? saidOf(found) : "";
+      if (found && found[1] !== null) cell.append(small(`${(found[1] / 100).toFixed(1)}–${(found[2] / 100).toFixed(1)}`));
+      cell.title = found ? `n = ${found[3]}` : "";
       const share = found ? found[0] / 10000 : 0;
       cell.style.setProperty("--v", found ? shadeOf(higher ? share : 1 - share) : 0);
       cell.classList.toggle("top", Boolean(found?.[4]));
@@ -227,8 +228,10 @@ function shadeHeat(root) {
   });
 }
 
-function saidOf([, low, high, n]) {
-  return `n = ${n}` + (low === null ? "" : `, [${(low / 100).toFixed(1)}, ${(high / 100).toFixed(1)}]`);
+function small(text) {
+  const made = document.createElement("small");
+  made.textContent = text;
+  return made;
 }
 
 function shadeOf(goodness) {
