@@ -104,7 +104,8 @@ def _reliability(shown: Sequence[Run]) -> Plot:
 
 
 def _norms(section: Section, shown: Sequence[Run]) -> Plot:
-    return norms.plot([norms.panel(run.summary.norms, run.label, tones(section)) for run in shown if run.summary])
+    sets = {ood: (set_name(ood), tone) for ood, tone in tones(section).items()}
+    return norms.plot([norms.panel(run.summary.norms, run.label, sets) for run in shown if run.summary])
 
 
 def _components(section: Section, shown: Sequence[Run]) -> Plot:
