@@ -16,14 +16,20 @@ def citations(run: Result) -> list[str]:
     if not FILE.is_file():
         return []
     whole = _cited()
-    wanted = {f"loss={run.loss}", f"backbone={run.backbone}", f"recipe={run.recipe}"}
-    found = [ref for ref in whole.get("references", []) if any(_names(str(ref.get("notes")), key) for key in wanted)]
-    return [line({**whole, "authors": whole["authors"]}), *map(line, found)]
+    found = [ref for ref in whole.get("references", []) if is_behind(str(ref.get("notes")), run)]
+    return [line(whole), *map(line, found)]
 
 
-def _names(notes: str, key: str) -> bool:
-    """Tell whether notes such as "loss=ce with label_smoothing" begin with a key, as a whole word"""
-    return notes.replace(",", " ").split(" ")[0] == key
+def is_behind(notes: str, run: Result) -> bool:
+    """Tell whether notes such as "loss=ce with label_smoothing" name the run's loss, network or recipe.
+
+    A loss's name also stands for those that begin with it and "_"; "with KEY" asks for a value of this key but 0.
+    """
+    first, _, key = notes.partition(",")[0].partition(" with ")
+    part, _, name = first.partition("=")
+    named = {"loss": run.loss, "backbone": run.backbone, "recipe": run.recipe}.get(part.strip(), "")
+    is_named = bool(name) and (named == name or (part == "loss" and named.startswith(f"{name}_")))
+    return is_named and (not key or run.loss_settings.get(key.strip(), "0") not in ("0", "false", "null"))
 
 
 @cache

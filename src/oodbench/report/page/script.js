@@ -69,7 +69,7 @@ function stepsPath(counts, x, y, bottom) {
 // ---- the threshold: data[section] = [{label, scores: {key: {name, axis, ticks, scale, ids, sets: {key: {name, kind, counts, at}}}}}]
 
 const data = JSON.parse(document.getElementById("data")?.textContent ?? "{}");
-const BOX = { width: 620, height: 250, left: 6, right: 614, top: 10, bottom: 212 };
+const BOX = { width: 620, height: 250, left: 6, top: 10, bottom: 212 };  // width: at most
 const ROC = { size: 250,  left: 36, right: 244, top: 10, bottom: 212 };
 
 function stopsOf(score, set) {
@@ -110,6 +110,9 @@ class Threshold {
     this.slider = this.find("input[type=range]");
     this.slider.addEventListener("input", () => this.place(Number(this.slider.value)));
     this.histogram = this.find("svg.histogram");
+    this.width = Math.min(BOX.width, this.histogram.parentElement.clientWidth || BOX.width);  // text keeps its size on a phone
+    this.histogram.setAttribute("viewBox", `0 0 ${this.width} ${BOX.height}`);
+    this.histogram.setAttribute("width", this.width);
     this.histogram.addEventListener("pointerdown", (event) => { this.histogram.setPointerCapture(event.pointerId); this.drag(event); });
     this.histogram.addEventListener("pointermove", (event) => { if (event.buttons) this.drag(event); });
     for (const radio of document.querySelectorAll("input[name=fpr]")) radio.addEventListener("change", () => this.atConvention());
@@ -138,7 +141,8 @@ class Threshold {
   }
 
   draw() {
-    const { left, right, top, bottom, height } = BOX;
+    const { left, top, bottom, height } = BOX;
+    const right = this.width - left;
     const [ids, oods] = [this.score.ids, this.set.counts].map((counts) => mergedBy(counts, this.set.merge));
     const shares = [ids.map((n) => n / this.ids), oods.map((n) => n / this.oods)];
     const most = 1.06 * Math.max(...shares.flat());
@@ -179,7 +183,7 @@ class Threshold {
 
   drag(event) {
     const box = this.histogram.getBoundingClientRect();
-    const u = ((event.clientX - box.left) / box.width * BOX.width - BOX.left) / (BOX.right - BOX.left);
+    const u = ((event.clientX - box.left) / box.width * this.width - BOX.left) / (this.width - 2 * BOX.left);
     let nearest = 0;
     this.stops.forEach((stop, i) => { if (Math.abs(stop.u - u) < Math.abs(this.stops[nearest].u - u)) nearest = i; });
     this.place(nearest);
