@@ -74,3 +74,12 @@ def test_confidently_wrong_are_the_lowest_scores() -> None:
     assert [each.row for each in found] == np.argsort(ood.ood_score, kind="stable")[:5].tolist()
     assert [each.predicted for each in found] == ood.log_probs[[each.row for each in found]].argmax(1).tolist()
     assert np.isclose(found[0].confidence, np.exp(ood.log_probs.max(1)[found[0].row]))
+
+
+@pytest.mark.parametrize("labels", [np.full(200, 99), np.full(200, -1), np.zeros(200)])
+def test_labels_that_are_no_classes_are_refused(tmp_path: Path, labels: np.ndarray) -> None:
+    folder = add_run(tmp_path)
+    add_outputs(folder, {})
+    open_run(folder)[0].write_outputs("test", outputs(200)._replace(labels=labels), "1" * 64)
+    with pytest.raises(ValueError, match="the labels of test are not those of 4 classes"):
+        summarise(load_run(folder))

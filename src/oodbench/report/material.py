@@ -6,6 +6,8 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from oodbench.report.figures.training import History, read_history
 from oodbench.report.names import row_name
 from oodbench.report.summary import Summary, summarise
@@ -79,16 +81,30 @@ def read_material(
 ) -> Material:
     """Read all finished runs. Raises FileNotFoundError where there is none, ValueError where none can be read."""
     found = load_runs(results_dir, detectors)
-    datasets = sorted({run.dataset for run in found.runs})
-    groups = [group for name in datasets for group in by_protocol(run for run in found.runs if run.dataset == name)]
+    odd = {run.folder: what for run in found.runs if (what := not_finite(run))}
+    usable = [run for run in found.runs if run.folder not in odd]
+    if not usable:
+        raise ValueError(f"none of {len(found.runs)} runs can be drawn: {next(iter(odd.values()))}")
+    datasets = sorted({run.dataset for run in usable})
+    groups = [group for name in datasets for group in by_protocol(run for run in usable if run.dataset == name)]
     sections = [section_of(group, progress) for group in groups]
-    reasons = [reason.replace(f"{results_dir}/", "") for _, reason in found.unreadable]
+    reasons = [reason.replace(f"{results_dir}/", "") for reason in [*dict(found.unreadable).values(), *odd.values()]]
     return Material(results_dir, sections, found.unfinished, reasons)
+
+
+def not_finite(run: Result) -> str:
+    """Name a number, an end of an interval or a resample that is not finite, which nothing can be drawn from; or ""."""
+    values = {" ".join(filter(None, key)): [n, *run.intervals.get(key, ())] for key, n in run.numbers.items()}
+    odd = [name for name, some in {**values, **run.resampled}.items() if not np.isfinite(some).all()]
+    return f"{run.folder}/metrics.json: {odd[0]} is not finite" if odd else ""
 
 
 def read_one(folder: Path) -> Section:
     """Read one run. Raises ValueError naming the file that cannot be read."""
-    return section_of([load_run(folder)], lambda line: None)
+    run = load_run(folder)
+    if what := not_finite(run):
+        raise ValueError(what)
+    return section_of([run], lambda line: None)
 
 
 def section_of(results: Sequence[Result], progress: Callable[[str], None]) -> Section:

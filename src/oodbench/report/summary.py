@@ -71,8 +71,14 @@ def _check(name: str, outputs: Outputs, test: Outputs) -> None:
         raise ValueError(f"the outputs on {name} have shapes {shapes}")
     if not all(np.isfinite(each).all() for each in (outputs.features, outputs.logits, outputs.ood_score)):
         raise ValueError(f"the outputs on {name} are not all finite")
+    if outputs.labels.dtype.kind not in "iu" or (outputs is test and not _are_classes(test)):
+        raise ValueError(f"the labels of {name} are not those of {test.log_probs.shape[1]} classes")
     if np.isnan(outputs.log_probs).any() or (outputs.log_probs > 1e-6).any():
         raise ValueError(f"log_probs on {name} are no logarithms of probabilities")
+
+
+def _are_classes(outputs: Outputs) -> bool:
+    return bool((outputs.labels >= 0).all() and (outputs.labels < outputs.log_probs.shape[1]).all())
 
 
 def summary_of(test: Outputs, oods: Mapping[str, Outputs], run: Result) -> Summary:
