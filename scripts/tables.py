@@ -1,4 +1,4 @@
-"""Every finished run -> <dataset>.md, <dataset>.tex and runs.csv, the published rows beneath.
+"""Every finished run -> <dataset>.md, <dataset>.tex and runs.csv, published rows beneath runs of their protocol.
 
 python scripts/tables.py [--results-dir results] [--detectors ood_score msp]
 python scripts/tables.py --fpr oodpos                   # the other FPR@95: <dataset>.oodpos.md, .tex
@@ -25,7 +25,7 @@ from oodbench.tables import (
 )
 from oodbench.tables.overview import overview
 
-PUBLISHED = Path(__file__).resolve().parent.parent / "results" / "published.csv"
+PUBLISHED = Path(__file__).resolve().parent.parent / "results" / "published.yaml"
 
 
 def main() -> None:

@@ -100,12 +100,14 @@ def stored_outputs(folder: RunFolder, config: Config) -> RunOutputs:
 
 def stored(folder: RunFolder, name: str) -> Outputs:
     """Read the outputs on one set. Raises ValueError where they cannot be used."""
+    way_out = f"delete {folder.metrics} and repeat the run's command"
     try:
         outputs = folder.read_outputs(name)
     except ValueError as error:
-        raise ValueError(f"{error}; delete {folder.metrics} and repeat the run's command") from error
+        raise ValueError(f"{error}; {way_out}") from error
     if outputs is None:
-        raise ValueError(f"{folder.outputs(name)} is missing; repeat the run's command")
+        published = "" if folder.weights.exists() else ", as in every run that is published without weights and outputs"
+        raise ValueError(f"{folder.outputs(name)} is missing{published}; {way_out}")
     return outputs
 
 

@@ -141,7 +141,7 @@ def cells(table: str, row: str) -> list[str]:
 
 @pytest.mark.parametrize("resampled", [True, False])
 def test_a_record_in_a_new_file_is_all(tmp_path: Path, resampled: bool) -> None:
-    arguments = str(tmp_path / "results"), str(ROOT / "results" / "published.csv")
+    arguments = str(tmp_path / "results"), str(ROOT / "results" / "published.yaml")
     done = in_a_copy(tmp_path, modules(resampled=resampled), "-c", USE, *arguments)
     assert done.returncode == 0, done.stderr
     made = json.loads(done.stdout)

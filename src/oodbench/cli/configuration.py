@@ -87,7 +87,8 @@ def _check_combinations(config: Config) -> None:
 def _check_objective(config: Config) -> None:
     """Raise UsageError where held-out images do not have the number that a search would optimise."""
     request = requested(config)
-    known = objective_names(request, tuple(ID_METRICS), tuple(OOD_METRICS))
+    of_any_score = tuple(name for name, metric in OOD_METRICS.items() if not metric.of_probabilities)
+    known = objective_names(request, tuple(ID_METRICS), of_any_score)
     if request.validation and config["validation"]["objective"] not in known:
         name = config["validation"]["objective"]
         raise UsageError(f"validation.objective={name}: is not available; available: {', '.join(known)}")
