@@ -47,7 +47,7 @@ def main() -> None:
     if not (args.by or args.matrix):
         print(overview(runs), end="\n\n")
         print(
-            "In percent, means over n seeds, each loss with its own OOD score; the tables have intervals, FPR@95 and tests."
+            "In percent; means over n seeds, each loss with its own score. The tables have intervals, FPR@95 and tests."
         )
     print(f"finished: {len(runs)}, unfinished: {unfinished}; tables of {datasets} in {args.results_dir}")
     for _, reason in unreadable:
