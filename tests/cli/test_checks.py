@@ -18,7 +18,7 @@ def planned(*overrides: str) -> list[dict[str, Any]]:
 
 def test_a_run_is_finished_once_it_has_every_number(finished: Finished) -> None:
     (run,) = planned(*HALO, f"results_dir={finished.results}")
-    (with_more,) = planned(*HALO, f"results_dir={finished.results}", "detector=[knn]")
+    (with_more,) = planned(*HALO, f"results_dir={finished.results}", "detector=[ood_score,knn]")
     (other_seed,) = planned(*HALO, f"results_dir={finished.results}", "seed=4")
     assert [is_finished(each) for each in (run, with_more, other_seed)] == [True, False, False]
 
