@@ -37,7 +37,7 @@ def test_runs_that_differ_in_their_seed_are_built_once(tmp_path: Path, monkeypat
         def check(self, config: dict[str, Any]) -> None:
             built.append(config["seed"])
 
-    monkeypatch.setattr(checks, "with_torch", lambda module: Build())
+    monkeypatch.setattr(checks, "import_late", lambda module: Build())
     check_buildable(planned("-m", *RUN, f"results_dir={tmp_path}", "seed=0,1,2"))
     assert len(built) == 1
 

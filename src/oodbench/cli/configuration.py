@@ -14,8 +14,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 from oodbench.cli.choices import store_all_detectors
 from oodbench.cli.errors import UsageError
+from oodbench.cli.late import import_late
 from oodbench.cli.limits import check_limits
-from oodbench.evaluation.metrics import ID_METRICS, OOD_METRICS
 from oodbench.runs.folder import RunFolder
 from oodbench.runs.identity import Config, with_pretrained_weights
 from oodbench.runs.record import objective_names, requested
@@ -87,8 +87,10 @@ def _check_combinations(config: Config) -> None:
 def _check_objective(config: Config) -> None:
     """Raise UsageError where held-out images do not have the number that a search would optimise."""
     request = requested(config)
-    of_any_score = tuple(name for name, metric in OOD_METRICS.items() if not metric.of_probabilities)
-    known = objective_names(request, tuple(ID_METRICS), of_any_score)
-    if request.validation and config["validation"]["objective"] not in known:
-        name = config["validation"]["objective"]
+    if not request.validation:
+        return
+    metrics, name = import_late("evaluation.metrics"), config["validation"]["objective"]
+    of_any_score = tuple(name for name, metric in metrics.OOD_METRICS.items() if not metric.of_probabilities)
+    known = objective_names(request, tuple(metrics.ID_METRICS), of_any_score)
+    if name not in known:
         raise UsageError(f"validation.objective={name}: is not available; available: {', '.join(known)}")
