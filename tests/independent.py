@@ -249,7 +249,7 @@ def compared_detection(ours: dict[str, Any], outputs: dict[str, Arrays]) -> list
 
 
 def rounding(of_id: Array, of_ood: Array) -> dict[str, float]:
-    """How far each metric may move where the squared distances are of float32 products: all change in one direction."""
+    """Bounds of each metric where squared distances are computed from float32 products: all change in one direction."""
     exact = ood_metrics(of_id, of_ood)
     ends = [ood_metrics(of_id + e, of_ood - e) for e in (-FLOAT32_SQUARE, FLOAT32_SQUARE)]
     return {name: max(abs(end[name] - exact[name]) for end in ends) for name in exact}

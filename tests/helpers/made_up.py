@@ -45,6 +45,8 @@ CONFIG: dict[str, Any] = {
     },
 }
 
+HALO_BLOG = {"name": {"recipe": "sgd200"}, "recipe": {"epochs": 200}}  # what makes a run follow that protocol
+
 
 def score(auroc: float) -> dict[str, float]:
     return {"auroc": auroc, "fpr95_idpos": 1 - auroc, "fpr95_oodpos": 0.5, "aupr_in": 0.7, "aupr_out": 0.6}
