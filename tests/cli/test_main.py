@@ -62,6 +62,10 @@ MISTAKES: list[tuple[tuple[str, ...], str]] = [
         "validation.objective=ood.msp.aurok: is not avai",
     ),
     (("ood=[]", "validation.images=40", "validation.objective=ood.knn.auroc"), "available: accuracy, ece"),
+    (
+        ("ood=[]", "validation.images=40", "validation.objective=ood.ood_score.autc"),  # of probabilities alone
+        "validation.objective=ood.ood_score.autc: is not avai",
+    ),
     (("validation.images=40",), "noise is reported, so nothing may be chosen on it"),
     (("-m", "loss=ce,halo", "seed=0,abc"), "seed=abc: a whole number"),
     (("-m", "loss=ce,logitnorm", "loss.tau=0.1,0.2"), "loss.tau=0.1: loss has no tau"),
