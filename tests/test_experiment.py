@@ -24,7 +24,8 @@ from omegaconf import OmegaConf
 from PIL import Image
 from sklearn.metrics import roc_auc_score
 
-from oodbench.data.digits import digits, noise
+from oodbench.data.digits import digits
+from oodbench.data.noise import noise
 from oodbench.data.split import data_splits
 from oodbench.detectors.logits import msp
 from oodbench.losses.objective import Objective

@@ -3,6 +3,7 @@
 import itertools
 import json
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -22,7 +23,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from oodbench.choices import store_all_detectors
+from oodbench.choices import name_folders, store_all_detectors
 from oodbench.evaluation.metrics import ID_METRICS, OOD_METRICS
 from oodbench.overrides import UsageError, check, check_choices, check_limits, is_choice, parse
 from oodbench.runs.folder import RunFolder
@@ -35,6 +36,7 @@ from oodbench.storage import UnwritableError, check_writable
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 store_all_detectors(CONF)
+name_folders()
 DATA = ("dataset", "ood", "validation", "allow_overlap")  # keys that say which sets a run opens
 BUSY = 75  # sysexits.h's EX_TEMPFAIL: try again later
 
@@ -196,12 +198,14 @@ def resolve(cfg: DictConfig) -> Config:
     """Return a composed configuration as plain data, checked. Raises UsageError where no run can have it."""
     try:
         config: Any = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
-        config = with_pretrained_weights(config)
+        config = with_statistics(with_pretrained_weights(config))
         RunFolder.of(config)
         request = requested(config)
     except KeyError as error:
         raise UsageError(f"the configuration lacks {error}, which every run needs") from error
-    except (ValueError, OSError, OmegaConfBaseException) as error:
+    except OmegaConfBaseException as error:
+        raise UsageError(_missing(str(error)) or str(error)) from error
+    except (ValueError, OSError) as error:
         raise UsageError(str(error)) from error
     check_limits(config)
     _check_together(config)
@@ -211,6 +215,21 @@ def resolve(cfg: DictConfig) -> Config:
             name = config["validation"]["objective"]
             raise UsageError(f"validation.objective={name}: is not available; available: {', '.join(known)}")
     return config
+
+
+def _missing(error: str) -> str:
+    """Turn OmegaConf's error over a value that has to be given into a sentence; "" for another error."""
+    found = re.search(r"Missing mandatory value: (\S+)\s+full_key: (\S+)", error)
+    if not found:
+        return ""
+    missing, key = found.groups()  # the key is another one where it refers to the missing one
+    return f"{key if key.endswith(f'.{missing}') else missing}=... has to be given: it has no default"
+
+
+def with_statistics(config: Config) -> Config:
+    """Measure what a data set of one's own does not state: its number of classes, mean and deviation."""
+    is_stated = all(config["dataset"][key] is not None for key in ("num_classes", "mean", "std"))
+    return config if is_stated else with_torch("build").with_statistics(config)
 
 
 def _check_together(config: Config) -> None:
