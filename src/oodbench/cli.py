@@ -246,6 +246,9 @@ def _check_together(config: Config) -> None:
             f"{reported[0]} is reported, so nothing may be chosen on it: leave it out of ood=[...], or take another "
             "set for ood@validation.ood"
         )
+    name = config["name"]["dataset"]
+    if "path" in config["dataset"] and (CONF / "dataset" / f"{name}.yaml").exists():
+        raise UsageError(f"name.dataset={name}: another set has this name; give this one a name of its own")
     if config["devices"] > 1 and config["compile"]:
         raise UsageError(f"devices={config['devices']} compile={config['compile']}: not tried together; take one")
 

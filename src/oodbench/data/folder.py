@@ -48,7 +48,8 @@ def class_folder(root: str | Path, split: str) -> Split:
             f"no folder at {printable(path)}: a set to learn is <path>/train/<class>/<image> and "
             "<path>/test/<class>/<image>; dataset.path=... names another, dataset.test.split=val reads <path>/val"
         )
-    path, names = _listed(path)
+    path, listed = _listed(path)
+    names = [name for name in listed if not name.startswith(".")]  # a hidden folder is no class
     if stray := [name for name in names if not _top(name)]:
         raise ValueError(
             f"{printable(path / stray[0])} lies in no class's folder, as {len(stray)} images of {printable(path)} do; "

@@ -4,6 +4,7 @@ Addresses, file names and md5 digests are torchvision's, read from its classes a
 """
 
 import gzip
+import math
 import zlib
 from hashlib import sha256
 from pathlib import Path
@@ -70,8 +71,8 @@ def _idx(place: Path, archive: Archive) -> NDArray[np.uint8]:
         content = gzip.decompress(place.read_bytes())
     except (OSError, EOFError, zlib.error) as error:
         raise ValueError(f"{printable(place)} is no whole gzip archive: {error}") from error
-    start = 4 + 4 * content[3]
-    shape = np.frombuffer(content[4:start], ">u4")
-    if content[:3] != bytes([0, 0, UINT8]) or len(content) - start != np.prod(shape):
+    start = 4 + 4 * (content[3] if len(content) > 3 else 0)
+    shape = tuple(int.from_bytes(content[at : at + 4]) for at in range(4, start, 4))
+    if content[:3] != bytes([0, 0, UINT8]) or len(content) - start != math.prod(shape):
         raise ValueError(f"{printable(place)} is not in the IDX format")
     return np.frombuffer(content, np.uint8, offset=start).reshape(shape)

@@ -34,5 +34,5 @@ def mean_and_std(images: NDArray[np.uint8]) -> tuple[list[float], list[float]]:
             count += np.bincount(images[start : start + BATCH, ..., channel].ravel(), minlength=256)
     values, n = np.arange(256) / 255, counts[0].sum()
     mean = counts @ values / n
-    std = np.sqrt(counts @ values**2 / n - mean**2)
+    std = np.sqrt((counts * (values - mean[:, None]) ** 2).sum(1) / n)
     return np.round(mean, DIGITS).tolist(), np.round(std, DIGITS).tolist()
