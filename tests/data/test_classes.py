@@ -1,5 +1,7 @@
 """Classes are left out by name or number."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from helpers.image_files import rows_of, split_of
@@ -50,6 +52,12 @@ def test_a_set_without_names_takes_numbers_only() -> None:
 def test_leaving_out_all_is_refused() -> None:
     with pytest.raises(ValueError, match="here: exclude_classes leaves no image"):
         without_classes(split_of([0, 1]), [0, 1], "here")
+
+
+@pytest.mark.parametrize("excluded", ["dog", [1.0], [True], [["dog"]], 5])
+def test_what_is_no_list_of_names_and_numbers_is_refused(excluded: Any) -> None:
+    with pytest.raises(ValueError, match=r"here: exclude_classes=.* is no list of names and numbers"):
+        without_classes(SPLIT, excluded, "here")
 
 
 def test_numbers_of_names() -> None:

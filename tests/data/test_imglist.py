@@ -56,6 +56,8 @@ def test_a_class_that_the_list_lacks_is_named(tmp_path: Path, images: Path) -> N
         data.imglist(listed(tmp_path), images, ["dog"])
     with pytest.raises(ValueError, match=r"exclude_classes has 7, of which there is no image"):
         data.imglist(listed(tmp_path), images, [7])
+    with pytest.raises(ValueError, match=r"exclude_classes=cat is no list"):
+        data.imglist(listed(tmp_path), images, "cat")
     with pytest.raises(ValueError, match="leaves no image"):
         data.imglist(listed(tmp_path), images, ["cat", 1])
 

@@ -31,14 +31,21 @@ def excluded_numbers(
 
     classes: names in the order of the numbers, empty where they are not known. known: numbers that have images.
     """
+    check_is_list(excluded, where)
     numbers: set[int] = set()
     for each in excluded:
         is_name = isinstance(each, str)
-        found = {number for number, name in enumerate(classes) if name == each} if is_name else {int(each)}
+        found = {number for number, name in enumerate(classes) if name == each} if is_name else {each}
         if not found.intersection(known):
             raise ValueError(f"{where}: exclude_classes has {each}, of which there is no image; {_hint(each, classes)}")
         numbers |= found
     return numbers
+
+
+def check_is_list(excluded: Sequence[str | int], where: str) -> None:
+    """Raise ValueError for what is no list of names and numbers, such as a text, whose letters would be names."""
+    if not isinstance(excluded, list | tuple) or not all(type(each) in (str, int) for each in excluded):
+        raise ValueError(f"{where}: exclude_classes={excluded} is no list of names and numbers, as [cat,3] is one")
 
 
 def check_some_left(count: int, where: str) -> None:

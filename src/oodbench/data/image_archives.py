@@ -44,14 +44,6 @@ def textures(root: str | Path, exclude_classes: Sequence[str | int] = ()) -> Spl
     return without_classes(read, exclude_classes, "textures")
 
 
-def _textures(root: Path) -> Split:
-    from torchvision.datasets import DTD
-
-    file = PurePosixPath(DTD._URL).name
-    archive = Archive("textures", "test", DTD._URL, file, DTD._MD5, "dtd/images", homes=("", "dtd"))
-    return _read(root, archive, has_classes=True)
-
-
 def places365(root: str | Path) -> Split:
     """Read Places365's validation set (Zhou et al., 2017): 36,500 images of 256x256 pixels, without labels.
 
@@ -78,6 +70,14 @@ def lsun_resize(root: str | Path) -> Split:
 def isun(root: str | Path) -> Split:
     """Read iSUN (Xu et al., 2015), resized to 32x32: 8,925 images (ODIN's). Found as `lsun_crop`, in iSUN.tar.gz."""
     return parquet_below(root, "isun", "test") or _read(source_path(root), ISUN)
+
+
+def _textures(root: Path) -> Split:
+    from torchvision.datasets import DTD
+
+    file = PurePosixPath(DTD._URL).name
+    archive = Archive("textures", "test", DTD._URL, file, DTD._MD5, "dtd/images", homes=("", "dtd"))
+    return _read(root, archive, has_classes=True)
 
 
 def _places365(root: Path) -> Split:

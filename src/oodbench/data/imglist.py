@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from oodbench.data.classes import check_some_left, excluded_numbers
+from oodbench.data.classes import check_is_list, check_some_left, excluded_numbers
 from oodbench.data.files import printable, source_path
 from oodbench.data.listing import read_files
 from oodbench.data.split import UNKNOWN, Split
@@ -75,6 +75,7 @@ def _without(excluded: Sequence[str | int], lines: list[Line], where: str) -> li
     """Return the lines of the other classes; an image's folder is the name of its class."""
     if not excluded:
         return lines
+    check_is_list(excluded, where)
     folders = sorted({_folder(line) for line in lines})
     names = {each for each in excluded if isinstance(each, str)}
     excluded_numbers(sorted(names), folders, range(len(folders)), where)  # or an error

@@ -43,7 +43,7 @@ def parquet(path: str | Path, root: str | Path = "", exclude_classes: Sequence[s
         raise FileNotFoundError(
             f"no parquet file at {printable(path)}: expected one row per image, the encoded image in the `bytes` field "
             "of a struct column, as in the Hugging Face mirrors. No command of this project fetches it: put it there, "
-            "or name another file or folder, +ood.<name>.path=..."
+            "or name another file or folder, dataset.path=... or +ood.<name>.path=..."
         )
     if printable(path) != str(path):
         raise ValueError(f"{printable(path)}: pyarrow opens only paths in UTF-8; rename the file or its folder")
