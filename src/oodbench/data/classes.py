@@ -34,8 +34,8 @@ def excluded_numbers(
     check_is_list(excluded, where)
     numbers: set[int] = set()
     for each in excluded:
-        is_name = isinstance(each, str)
-        found = {number for number, name in enumerate(classes) if name == each} if is_name else {each}
+        named = (number for number, name in enumerate(classes) if name == each)
+        found = set(named) if isinstance(each, str) else {each}
         if not found.intersection(known):
             raise ValueError(f"{where}: exclude_classes has {each}, of which there is no image; {_hint(each, classes)}")
         numbers |= found
