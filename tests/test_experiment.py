@@ -19,12 +19,14 @@ import torch
 import yaml
 from helpers.cli import HALO, LIMITED, Finished, finish, folders, never, numbers_in, started
 from helpers.config import composed, names
+from helpers.image_files import write_parquet
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from PIL import Image
 from sklearn.metrics import roc_auc_score
 
-from oodbench.data.digits import digits, noise
+from oodbench.data.digits import digits
+from oodbench.data.noise import noise
 from oodbench.data.split import data_splits
 from oodbench.detectors.logits import msp
 from oodbench.evaluation.metric import MISSING
@@ -497,3 +499,62 @@ def test_halo_has_its_warm_up_and_clipping_in_every_recipe(recipe: str) -> None:
     config = composed("loss=halo", f"recipe={recipe}").recipe
     assert (config.warmup_epochs, config.clip_grad_norm) == (1, 1.0)
     assert composed("loss=halo", f"recipe={recipe}", "recipe.clip_grad_norm=null").recipe.clip_grad_norm is None
+
+
+# ---- a set of one's own to learn
+
+
+@pytest.fixture
+def leaves(tmp_path: Path) -> Path:
+    """A folder of images, 56x48, of three classes that differ in brightness."""
+    random, folder = np.random.default_rng(0), tmp_path / "here/leaves"
+    for split, count in (("train", 8), ("test", 4)):
+        for level, kind in ((60, "ash"), (120, "elm"), (180, "old oak")):
+            (folder / split / kind).mkdir(parents=True)
+            for i in range(count):
+                pixels = random.normal(level, 25, (56, 48, 3)).clip(0, 255).astype(np.uint8)
+                Image.fromarray(pixels).save(folder / split / kind / f"{i}.png")
+    return folder
+
+
+OWN = ("dataset=folder", "dataset.size=40", "loss=ce", "recipe=smoke", "recipe.epochs=2", "recipe.batch_size=8")
+OWN += ("backbone.width=16", "device=cpu", "precision=fp32")
+
+
+def test_a_folder_of_ones_own_is_learnt_and_scored(leaves: Path, tmp_path: Path) -> None:
+    run = finish(tmp_path / "results", *OWN, f"dataset.path={leaves}")
+    assert run.folder.relative_to(run.results).parts[:2] == ("runs", "leaves")
+    stated = yaml.safe_load((run.folder / "config.yaml").read_text())["dataset"]
+    assert (stated["num_classes"], stated["size"], len(stated["mean"])) == (3, 40, 3)
+    assert run.metrics["provenance"]["images"] == {"train": 24, "test": 12, "noise": 500}
+    assert set(run.metrics["ood"]) == {"noise"}
+    assert stored(run, "test").log_probs.shape == (12, 3)
+    assert sorted(stored(run, "test").labels) == [0] * 4 + [1] * 4 + [2] * 4
+
+    moved = leaves.rename(tmp_path / "leaves")
+    printed = started(*OWN, f"dataset.path={moved}", f"results_dir={run.results}")
+    assert printed.startswith("finished already")  # it is the same set in another place
+
+
+def test_parquet_files_of_ones_own_are_learnt(leaves: Path, tmp_path: Path) -> None:
+    kinds = ("ash", "elm", "old oak")
+    for split in ("train", "test"):
+        files = [file for kind in kinds for file in sorted((leaves / split / kind).iterdir())]
+        labels = [kinds.index(file.parent.name) for file in files]
+        write_parquet(tmp_path / f"trees/{split}.parquet", [file.read_bytes() for file in files], {"label": labels})
+    run = finish(tmp_path / "results", *OWN, "dataset=parquet", f"dataset.path={tmp_path}/trees", "recipe.epochs=1")
+    assert run.folder.relative_to(run.results).parts[:2] == ("runs", "trees")
+    assert stored(run, "test").log_probs.shape == (12, 3)
+
+
+def test_the_name_of_another_set_is_refused(leaves: Path, tmp_path: Path) -> None:
+    """Its runs would stand in the tables of that set."""
+    with pytest.raises(SystemExit, match=r"name\.dataset=cifar10: another set has this name"):
+        started(*OWN, f"dataset.path={leaves.rename(tmp_path / 'cifar10')}", f"results_dir={tmp_path}/results")
+    assert not (tmp_path / "results").exists()
+
+
+def test_other_classes_in_the_test_set_are_an_error(leaves: Path, tmp_path: Path) -> None:
+    (leaves / "test/elm").rename(leaves / "test/alder")
+    with pytest.raises(ValueError, match="different classes, only in train: elm; only in test: alder"):
+        started(*OWN, f"dataset.path={leaves}", f"results_dir={tmp_path}/results")
