@@ -46,7 +46,9 @@ def main() -> None:
     datasets = ", ".join(sorted({run.dataset for run in runs}))
     if not (args.by or args.matrix):
         print(overview(runs), end="\n\n")
-        print("Means over n seeds, with each loss's own OOD score; the tables have intervals, FPR@95 and tests.")
+        print(
+            "In percent; means over n seeds, each loss with its own score. The tables have intervals, FPR@95 and tests."
+        )
     print(f"finished: {len(runs)}, unfinished: {unfinished}; tables of {datasets} in {args.results_dir}")
     for _, reason in unreadable:
         print(f"left out: {reason}", file=sys.stderr)

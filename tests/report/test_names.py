@@ -4,7 +4,7 @@ import pytest
 
 from oodbench.report.names import CONF, LONGEST, paper_name, row_name, score_name, set_name
 
-GROUPS = ("loss", "detector", "image_detector", "dataset")
+GROUPS = ("loss", "detector", "image_detector")
 
 
 @pytest.mark.parametrize("group", GROUPS)
@@ -13,6 +13,17 @@ def test_every_choice_has_a_short_name_of_its_own(group: str) -> None:
     names = {key: paper_name(group, key) for key in keys}
     assert len(set(names.values())) == len(keys)
     assert all(len(name) <= LONGEST and name != key for key, name in names.items())
+
+
+def test_no_two_sets_have_one_name() -> None:
+    for group in ("ood", "dataset"):
+        names = [paper_name(group, file.stem) for file in (CONF / group).glob("*.yaml")]
+        assert len(set(names)) == len(names)
+
+
+def test_a_set_without_a_short_name_keeps_its_key() -> None:
+    assert set_name("folder") == "folder"
+    assert set_name("parquet") == "parquet"
 
 
 def test_names_are_those_of_papers() -> None:

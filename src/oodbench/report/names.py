@@ -7,7 +7,7 @@ from pathlib import Path
 import oodbench
 
 CONF = Path(oodbench.__file__).resolve().parents[2] / "conf"
-LONGEST = 30
+LONGEST = 24
 
 
 @cache

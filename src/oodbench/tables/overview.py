@@ -31,7 +31,7 @@ def _table(dataset: str, runs: Sequence[Result]) -> str:
         units = [metric_of(column.metric).unit for column in columns]
         texts = [unit.text(cell.mean) if cell else MISSING for cell, unit in zip(found, units, strict=True)]
         lines.append([label, str(seeds[row]), *texts])
-    text = "\n".join([f"{dataset}, {protocol(runs[0])}, in percent", "", *_aligned(lines)])
+    text = "\n".join([f"{dataset}, {protocol(runs[0])}", "", *_aligned(lines)])
     return "".join(c if c.isprintable() or c == "\n" else "?" for c in text)  # names and settings are anybody's
 
 
