@@ -12,7 +12,8 @@ from helpers.made_up import HALO_BLOG, add_run, add_taus
 from helpers.report import HOSTILE, add_full_run, add_garbage_run, add_hostile_run, add_odd_provenance
 
 from oodbench.report.material import read_material
-from oodbench.report.page.build import as_json, report_html
+from oodbench.report.page.build import report_html
+from oodbench.report.page.render import as_json
 from oodbench.tables import FIRST
 from oodbench.tables.beside import published_table
 from oodbench.tables.published import Published, load_published

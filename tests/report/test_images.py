@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from oodbench.data.cache import Decoded, cached
-from oodbench.data.digits import noise
+from oodbench.data.noise import noise
 from oodbench.report.images import data_uri, sheet_of, stored_images
 from oodbench.report.summary import Wrong
 

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from oodbench.data.cache import cached, directory
-from oodbench.data.digits import noise, photo_patches, unseen_digits
+from oodbench.data.digits import photo_patches, unseen_digits
+from oodbench.data.noise import noise
 from oodbench.data.split import Split
 from oodbench.report.material import Run
 from oodbench.report.summary import Wrong

@@ -9,7 +9,8 @@ from oodbench.report.cite import citations
 from oodbench.report.command import command_of
 from oodbench.report.material import Run, Section
 from oodbench.report.names import score_name, set_name
-from oodbench.report.page.build import as_json, index_of, render, section_context, sets_of
+from oodbench.report.page.build import index_of, section_context, sets_of
+from oodbench.report.page.render import as_json, render
 from oodbench.runs.folder import open_run
 from oodbench.tables.fields import flatten
 from oodbench.tables.means import FAR, NEAR
@@ -32,7 +33,7 @@ def run_html(section: Section, detectors: Sequence[str], command: str) -> str:
         "scores": [score_name(d) for d in index.scores],
         "sets": sets_of(index),
         "index": index,
-        "filters": index.filters(),
+        "filters": index.filters(shown["table"].rows),
         "sections": [shown | {"title": "Results", "protocol": ""}],
         "data": as_json({"p0": threshold.packed(section)}),
         "command": command,
