@@ -16,6 +16,7 @@ from oodbench.storage import write_atomic
 from oodbench.tables.beside import published_table
 from oodbench.tables.by import check_keys, tables_by
 from oodbench.tables.calibration import calibration_table
+from oodbench.tables.ensembles import load_ensembles
 from oodbench.tables.long_format import FIELDS, long_format
 from oodbench.tables.matrix import matrix_tables
 from oodbench.tables.notes import AGAIN, OWN
@@ -35,7 +36,9 @@ def tables_of(
     """Return the tables of one data set's runs: of each protocol one, one of calibration, and its published rows."""
     published, tables = list(published), []
     for group in by_protocol(runs):
-        table, calibration = section(group, fpr, detectors), calibration_table(group)
+        ensembles = load_ensembles(group)
+        table = section(group, fpr, detectors, ensembles=ensembles)
+        calibration = calibration_table(group, ensembles)
         missing = f"No calibration table: these runs were scored without its numbers, {AGAIN}."
         tables += [table, calibration] if calibration else [table._replace(notes=[*table.notes, missing])]
         beside = published_table(group, published, fpr)
