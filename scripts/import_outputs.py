@@ -9,9 +9,10 @@ from typing import Any
 
 import yaml
 
-from oodbench.cli import CONF, plan
+from oodbench.cli.configuration import CONF
+from oodbench.cli.errors import UsageError
+from oodbench.cli.plan import plan
 from oodbench.evaluation.evaluate import report
-from oodbench.overrides import UsageError
 from oodbench.pretrained.external import configuration, import_external, load_external
 from oodbench.runs.lock import LockedError
 

@@ -23,6 +23,7 @@ from oodbench.tables import (
     write_matrix,
     write_tables,
 )
+from oodbench.tables.overview import overview
 
 PUBLISHED = Path(__file__).resolve().parent.parent / "results" / "published.yaml"
 
@@ -43,6 +44,9 @@ def main() -> None:
         raise SystemExit(f"tables: {error}") from error
     runs, unfinished, unreadable = found
     datasets = ", ".join(sorted({run.dataset for run in runs}))
+    if not (args.by or args.matrix):
+        print(overview(runs), end="\n\n")
+        print("Means over n seeds, with each loss's own OOD score; the tables have intervals, FPR@95 and tests.")
     print(f"finished: {len(runs)}, unfinished: {unfinished}; tables of {datasets} in {args.results_dir}")
     for _, reason in unreadable:
         print(f"left out: {reason}", file=sys.stderr)

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from oodbench.losses.halo import Halo
 from oodbench.model import Classifier
-from oodbench.training.loop import parameter_groups
+from oodbench.training.optimizer import parameter_groups
 
 
 def halo(variant: str, ls: float = 0.1, distill: bool = True, k: int = K, d: int = D, seed: int = 0) -> Halo:

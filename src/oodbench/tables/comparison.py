@@ -104,6 +104,7 @@ def lines(pairs: list[Pair], detector: str, detector_b: str) -> list[Line]:
         if all(_has(first, ood, detector) and _has(second, ood, detector_b) for first, second in pairs):
             images = f"{a.test_images:,} + {sum(a.ood_images[each] for each in means.get(ood, (ood,))):,}"
             rows += [(((ood, detector, m), (ood, detector_b, m)), images) for m in OOD_METRICS]
+    rows = [(keys, images) for keys, images in rows if _has_some(pairs, keys)]
     if not rows:
         raise ValueError(f"A with {detector} and B with {detector_b} have no OOD set in common")
     tests = [_test(pairs, keys) for keys, _ in rows]
@@ -117,6 +118,11 @@ def lines(pairs: list[Pair], detector: str, detector_b: str) -> list[Line]:
 def _has(run: Result, ood: str, detector: str) -> bool:
     """Tell whether some metric was computed."""
     return any((ood, detector, metric) in run.numbers for metric in OOD_METRICS)
+
+
+def _has_some(pairs: list[Pair], keys: Keys) -> bool:
+    """True where a run has the metric"""
+    return any(key in run.numbers for pair in pairs for run, key in zip(pair, keys, strict=True))
 
 
 def _check_detector(run: Result, detector: str) -> None:

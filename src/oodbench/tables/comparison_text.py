@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 
-from oodbench.evaluation.metric import MISSING, NATS, SHARE, IDMetric
+from oodbench.evaluation.metric import MISSING, SHARE, IDMetric
 from oodbench.evaluation.metrics import metric_of
 from oodbench.tables.comparison import Line, Pair
 from oodbench.tables.means import FAR, NEAR, sets_of
@@ -65,10 +65,10 @@ def _row(line: Line, wide: int, long: int) -> str:
 
 def _units(found: list[Line]) -> str:
     metrics = {line.metric: metric_of(line.metric) for line in found}
-    nats = [f"{name} in nats" for name, metric in metrics.items() if metric.unit == NATS]
-    others = [f"{name} without unit" for name, metric in metrics.items() if metric.unit not in (NATS, SHARE)]
+    others = [f"{name} in {m.unit.name}" for name, m in metrics.items() if m.unit.name and m.unit != SHARE]
+    others += [f"{name} without unit" for name, m in metrics.items() if not m.unit.name]
     higher = ", ".join(name for name, metric in metrics.items() if metric.higher_is_better)
-    return f"{'; '.join(['A - B in percentage points', *nats, *others])}. Better: higher {higher}; the others lower."
+    return f"{'; '.join(['A - B in percentage points', *others])}. Better: higher {higher}; the others lower."
 
 
 def _is_proper(metric: str) -> bool:

@@ -22,6 +22,7 @@ ESCAPED = str.maketrans(
         "†": r"$^\dagger$",
         "‡": r"$^\ddagger$",
         "—": "---",
+        "‰": r"\textperthousand{}",
         **{digit: rf"\textsuperscript{{{i}}}" for i, digit in enumerate("⁰¹²³⁴⁵⁶⁷⁸⁹")},
     }
 )
