@@ -11,10 +11,10 @@ from oodbench.detectors.reference import Reference
 from oodbench.evaluation.ensemble import mean_log_probs
 from oodbench.evaluation.evaluate import evaluate, intervals
 from oodbench.outputs import Outputs
+from oodbench.rescoring import stored
 from oodbench.runs.folder import RunFolder, open_run
 from oodbench.runs.paths import ENSEMBLE
 from oodbench.runs.record import Record
-from oodbench.rescoring import stored
 from oodbench.storage import write_json
 
 DETECTORS = {"msp": msp, "entropy": entropy}  # functions of the predictive probabilities alone
