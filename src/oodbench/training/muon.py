@@ -13,7 +13,7 @@ class MuonAdam(torch.optim.Optimizer):
     """Muon (Jordan et al., 2024) for parameters of four dimensions, Adam (Kingma & Ba, 2015) for all others.
 
     filters:  m = momentum m + g,   w = sqrt(num_out) w / |w| - lr orthogonal(g + momentum m)
-    others:   Adam's step with adam_lr and betas, eps 1e-8, no weight decay; with bias_lr for biases, which are vectors of
+    others:   Adam's step with adam_lr and betas, eps 1e-8, no weight decay; with bias_lr for biases, vectors of
               more than one number
 
     A convolution that batch norm follows does not change with its filters' norm, so that norm is kept (as in
@@ -36,9 +36,9 @@ class MuonAdam(torch.optim.Optimizer):
         parameters = [p for group in groups for p in group["params"]]
         muon = {"params": [p for p in parameters if p.ndim == 4], "lr": lr, "momentum": momentum}
         muon["newton_schulz_steps"] = newton_schulz_steps
-        betas = tuple(betas)
-        bias = {"params": [p for p in parameters if is_bias(p)], "lr": bias_lr, "betas": betas}
-        adam = {"params": [p for p in parameters if p.ndim != 4 and not is_bias(p)], "lr": adam_lr, "betas": betas}
+        pair = tuple(betas)
+        bias = {"params": [p for p in parameters if is_bias(p)], "lr": bias_lr, "betas": pair}
+        adam = {"params": [p for p in parameters if p.ndim != 4 and not is_bias(p)], "lr": adam_lr, "betas": pair}
         super().__init__([group for group in (muon, bias, adam) if group["params"]], {})
 
     @torch.no_grad()
