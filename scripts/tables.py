@@ -18,6 +18,7 @@ from oodbench.tables import (
     FIRST,
     Found,
     all_detectors,
+    default_detectors,
     load_runs,
     write_by,
     write_matrix,
@@ -59,8 +60,7 @@ def main() -> None:
 def write(args: argparse.Namespace, found: Found) -> None:
     """Raises ValueError for a detector or a key that no run has."""
     runs, _, unreadable = found
-    known = all_detectors(runs)
-    detectors = args.detectors or [name for name in known if args.matrix or name in FIRST] or known
+    detectors = args.detectors or (all_detectors(runs) if args.matrix else default_detectors(runs))
     if args.by:
         write_by(args.results_dir, runs, args.fpr, detectors, args.by, unreadable)
     elif args.matrix:

@@ -13,7 +13,6 @@ from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from oodbench.cli.checks import with_torch
 from oodbench.cli.choices import name_folders, store_all_detectors
 from oodbench.cli.errors import UsageError
 from oodbench.cli.late import import_late
@@ -83,7 +82,7 @@ def _missing(error: str) -> str:
 def _with_statistics(config: Config) -> Config:
     """Measure what a data set of one's own does not state: its number of classes, mean and deviation."""
     is_stated = all(config["dataset"][key] is not None for key in ("num_classes", "mean", "std"))
-    return config if is_stated else with_torch("build").with_statistics(config)
+    return config if is_stated else import_late("build").with_statistics(config)
 
 
 def _check_combinations(config: Config) -> None:
