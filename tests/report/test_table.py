@@ -9,6 +9,7 @@ from oodbench.evaluation.metrics import OOD_METRICS, metric_of
 from oodbench.report.material import Section, read_material
 from oodbench.report.table import columns_of, loss_names, main_table, scores_in
 from oodbench.tables import FIRST
+from oodbench.tables.ensembles import Ensembles
 from oodbench.tables.results import load_runs
 from oodbench.tables.sections import section
 
@@ -87,3 +88,17 @@ def test_all_scores_and_losses_are_listed(tmp_path: Path) -> None:
     add_run(tmp_path, ood={"svhn": {"knn": 0.9, "msp": 0.8, "ood_score": 0.8}})
     assert [key for key, _ in scores_in(made(tmp_path))] == ["ood_score", "msp", "knn"]
     assert loss_names(made(tmp_path)) == [("plain", "plain")]
+
+
+def test_an_ensemble_is_a_row_of_its_own(tmp_path: Path) -> None:
+    for seed in (0, 1):
+        add_run(tmp_path, seed=seed, noise=NOISE)
+    shown = made(tmp_path)
+    (row,) = shown.labels
+    one = shown.runs[0].result
+    one = one._replace(loss="plain, ensemble of 2", numbers=one.numbers | {("", "", "accuracy"): 0.97}, resampled={})
+    table = main_table(shown._replace(ensembles=Ensembles({row: one})), FIRST)
+    assert [line.label for line in table.rows] == ["plain", "plain, ensemble of 2"]
+    assert [line.loss for line in table.rows] == ["plain", "plain"]
+    assert (table.rows[1].cells[0].text, table.rows[1].n) == ("97.00", "1")
+    assert not any(cell.is_best for cell in table.rows[1].cells)

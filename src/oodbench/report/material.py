@@ -13,6 +13,7 @@ from oodbench.report.names import row_name
 from oodbench.report.summary import Summary, summarise
 from oodbench.storage import read_json
 from oodbench.tables import FIRST
+from oodbench.tables.ensembles import Ensembles, load_ensembles
 from oodbench.tables.labels import Row, protocol, row_labels, row_of
 from oodbench.tables.means import FAR, NEAR, common_means, with_means
 from oodbench.tables.results import Result, load_run, load_runs
@@ -38,6 +39,7 @@ class Section(NamedTuple):
     protocol: str
     runs: list[Run]
     labels: dict[Row, str]
+    ensembles: Ensembles  # of rows, with the means over near and far sets
     measured: list[Result]  # the runs without the means over near and far sets, as the tables read them
 
     @property
@@ -111,14 +113,18 @@ def read_one(folder: Path) -> Section:
 
 def section_of(results: Sequence[Result], progress: Callable[[str], None]) -> Section:
     """Read what figures need of runs of one protocol, one run after the other."""
-    with_mean = with_means(results, common_means(results))
+    means, ensembles = common_means(results), load_ensembles(results)
+    found = dict(zip(ensembles.found, with_means(list(ensembles.found.values()), means), strict=True))
+    odd = {row: what for row, one in found.items() if (what := not_finite(one))}
+    found = {row: one for row, one in found.items() if row not in odd}
     labels = {row: row_name(row.loss, label) for row, label in row_labels(results).items()}
     runs = []
-    for result, complete in zip(results, with_mean, strict=True):
+    for result, complete in zip(results, with_means(results, means), strict=True):
         label = labels[row_of(result)]
         progress(f"{result.dataset} {label} seed {result.seed}")
         runs.append(_run(result, label)._replace(result=complete))
-    return Section(results[0].dataset, protocol(results[0]), runs, labels, list(results))
+    ensembles = Ensembles(found, {**ensembles.missing, **odd})
+    return Section(results[0].dataset, protocol(results[0]), runs, labels, ensembles, list(results))
 
 
 def _run(result: Result, label: str) -> Run:

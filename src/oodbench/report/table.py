@@ -61,20 +61,27 @@ def main_table(section: Section, detectors: Sequence[str]) -> Main:
     """Lay out a section's numbers, as `oodbench.tables` computes and marks them."""
     columns = columns_of(section)
     results = [run.result for run in section.runs]
-    cells = cells_of(results, row_of, detectors, {column.metric for column in columns})
+    ensembles = section.ensembles.found
+    cells = cells_of([*results, *ensembles.values()], row_of, detectors, {column.metric for column in columns})
     seeds = Counter(row_of(run) for run in results)
     best = {}
     for column in columns:
         keys = dict.fromkeys((row, d if column.ood else "", column) for row in section.labels for d in detectors)
         best[column] = bold({key: cells[key] for key in keys if key in cells}, metric_of(column.metric))
-    rows = []
-    for row, label in section.labels.items():
-        lines: list[Line] = []
+
+    def lines(row: Row, label: str, loss: str, n: int) -> list[Line]:
+        found: list[Line] = []
         for detector in detectors:
             if any((row, detector, column) in cells for column in columns):
-                shown = [_shown(cells, best, (row, detector if c.ood else "", c), seeds[row]) for c in columns]
-                lines = _joined(lines, Line(label, row.loss, (detector,), score_name(detector), str(seeds[row]), shown))
-        rows += lines
+                shown = [_shown(cells, best, (row, detector if c.ood else "", c), n) for c in columns]
+                found = _joined(found, Line(label, loss, (detector,), score_name(detector), str(n), shown))
+        return found
+
+    rows = []
+    for row, label in section.labels.items():
+        rows += lines(row, label, row.loss, seeds[row])
+        if one := ensembles.get(row):
+            rows += lines(row_of(one), f"{label}, ensemble of {seeds[row]}", row.loss, 1)
     if len(rows) == 1:  # with nothing to compare
         rows = [rows[0]._replace(cells=[cell._replace(is_best=False) for cell in rows[0].cells])]
     heads = [head(column) for column in columns]

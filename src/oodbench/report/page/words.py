@@ -6,6 +6,7 @@ from typing import Any
 
 from oodbench.report.material import Material, Run, Section, all_runs
 from oodbench.report.names import set_name
+from oodbench.tables.ensembles import ensemble_notes
 from oodbench.tables.means import common_means, mean_notes
 from oodbench.tables.notes import other_images
 
@@ -61,6 +62,7 @@ def notes(section: Section, on_bold: Sequence[str]) -> list[str]:
         *on_bold,
         *mean_notes(section.measured, section.labels, common_means(section.measured)),
         *other_images(section.measured),
+        *ensemble_notes(section.ensembles, section.labels),
         *sorted({run.result.note for run in section.runs} - {""}),
     ]
 
