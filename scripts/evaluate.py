@@ -15,12 +15,13 @@ from typing import Any
 
 import yaml
 
+from oodbench.arguments import Parser
 from oodbench.cli import CONF, plan, with_torch
 from oodbench.overrides import UsageError
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", nargs="+", metavar="RUN", help="a run's folder, or one above it; and detector=...")
     parser.add_argument("-j", "--jobs", type=int, default=os.cpu_count(), help="runs at a time (default: one a core)")
     parser.add_argument("--select", action="store_true", help="choose hyperparameters on held-out images, too")

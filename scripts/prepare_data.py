@@ -5,11 +5,11 @@
 What is already there is checked and not fetched again.
 """
 
-import argparse
 import os
 import sys
 from pathlib import Path
 
+from oodbench.arguments import Parser
 from oodbench.data.archives import cifar10, cifar100, svhn
 from oodbench.data.cache import directory
 
@@ -17,7 +17,7 @@ READERS = {"cifar10": cifar10, "cifar100": cifar100, "svhn": svhn}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Fetch and decode data sets ahead of time.")
+    parser = Parser(description="Fetch and decode data sets ahead of time.")
     parser.add_argument("names", nargs="+", choices=READERS)
     parser.add_argument("--split", nargs="+", choices=["train", "test"], default=["train", "test"])
     parser.add_argument("--data-root", type=Path, default=Path(os.environ.get("OODBENCH_DATA", "data")))

@@ -1,5 +1,6 @@
 """The command line of train.py, checked before anything starts; a sweep's runs; configurations for other programs."""
 
+import argparse
 import itertools
 import json
 import os
@@ -10,7 +11,7 @@ from copy import deepcopy
 from functools import cache
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import hydra
 from hydra import initialize_config_dir
@@ -83,7 +84,7 @@ def plan(arguments: Sequence[str]) -> tuple[list[Config], bool]:
     No run for a search, which chooses as it goes, and for what Hydra answers itself (--help, --cfg). Raises UsageError
     for a key that is not there, or a value of another type or range.
     """
-    args = get_args_parser().parse_args(list(arguments))
+    args = _hydra_options(arguments)
     other_conf = args.config_dir or args.config_name or args.config_path or args.experimental_rerun
     if other_conf or args.help or args.hydra_help or args.cfg or args.info or args.shell_completion:
         return [], False
@@ -105,6 +106,17 @@ def plan(arguments: Sequence[str]) -> tuple[list[Config], bool]:
             return [resolve(cfg) for cfg in _checked(lines)], is_sweep
     except (HydraException, OmegaConfBaseException) as error:
         raise UsageError(str(error).strip()) from error
+
+
+def _hydra_options(arguments: Sequence[str]) -> argparse.Namespace:
+    """Return Hydra's own options among the arguments. Raises UsageError where Hydra would print its usage."""
+
+    def refuse(message: str) -> NoReturn:
+        raise UsageError(f"{message}; --help lists keys and options")
+
+    parser = get_args_parser()
+    parser.error = refuse  # type: ignore[method-assign]
+    return parser.parse_args(list(arguments))
 
 
 def quoted(argument: str) -> str:

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers.attacks import Arena, Attempts
+from helpers.attacks import Arena
+from helpers.attempts import Attempts
 from helpers.victim import FORKS, train_watching
 
 from oodbench.runs.lock import STALE_AFTER, Owner

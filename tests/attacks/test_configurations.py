@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers.attacks import Arena, Attempts
+from helpers.attacks import Arena
+from helpers.attempts import Attempts
 from helpers.stranger import forge
 
 from oodbench.runs.folder import RunFolder, open_run

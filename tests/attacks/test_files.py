@@ -7,7 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from helpers.attacks import RUNS, Arena, Attempts, assert_same, is_whole, left_behind
+from helpers.attacks import RUNS, Arena, assert_same, is_whole, left_behind
+from helpers.attempts import Attempts
 from helpers.config import configuration
 from helpers.victim import score_again
 

@@ -5,7 +5,8 @@ import resource
 import signal
 
 import pytest
-from helpers.attacks import Arena, Attempts, assert_same, is_whole, left_behind
+from helpers.attacks import Arena, assert_same, is_whole, left_behind
+from helpers.attempts import Attempts
 from helpers.config import configuration
 from helpers.victim import score_again, train
 

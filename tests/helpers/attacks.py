@@ -1,9 +1,7 @@
-"""Attacks on runs: counted, each on a copy of runs that nobody touched, whose results are known to the bit."""
+"""Attacks on runs, each on a copy of runs that nobody touched, whose results are known to the bit."""
 
 import re
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import uuid4
@@ -17,8 +15,6 @@ from oodbench.runs.identity import Config
 from oodbench.runs.paths import run_folders
 from oodbench.storage import load_arrays, read_json
 
-Counts = dict[str, list[int]]  # attack: tried, survived
-COUNTS: Counts = {}
 HALO = (*TINY, "loss=halo", "recipe.optimizer.lr=0.01")
 RUNS = {  # the run under attack, and others whose files may come into its folder
     "own": HALO,
@@ -26,31 +22,6 @@ RUNS = {  # the run under attack, and others whose files may come into its folde
     "loss": (*TINY, "loss=ce", "recipe.optimizer.lr=0.01"),
     "lr": (*HALO, "recipe.optimizer.lr=0.02"),
 }
-
-
-class Attempts:
-    """The attacks of one test. What is asserted in `with attempt(...)` is counted, and told when the test ends."""
-
-    def __init__(self, counts: Counts = COUNTS) -> None:
-        self.counts, self.failures = counts, list[str]()
-
-    @contextmanager
-    def __call__(self, attack: str, what: str) -> Iterator[None]:
-        count = self.counts.setdefault(attack, [0, 0])
-        count[0] += 1
-        try:
-            yield
-            count[1] += 1
-        except AssertionError as error:
-            self.failures.append(f"{attack}, {what}: {' '.join(str(error).split())[:1500]}")
-            print(self.failures[-1], flush=True)
-
-
-def table() -> str:
-    """Return the counts as Markdown."""
-    rows = [*COUNTS.items(), ("**all**", [sum(n) for n in zip(*COUNTS.values(), strict=True)])]
-    lines = [f"| {attack} | {tried:,} | {survived:,} |" for attack, (tried, survived) in rows]
-    return "\n".join(["| attack | tried | survived |", "|---|---:|---:|", *lines]) + "\n"
 
 
 class Arena(NamedTuple):
