@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+MAGIC = b"PAR1"
 LARGEST_LABEL = 2**63 - 1  # of int64
 
 
@@ -46,9 +47,24 @@ def parquet(path: str | Path, root: str | Path = "") -> Split:
         )
     if printable(path) != str(path):
         raise ValueError(f"{printable(path)}: pyarrow opens only paths in UTF-8; rename the file or its folder")
+    _check_magic(path)
     digest = file_sha256(path)
     check_listed(path, digest)
     return cached(digest, lambda: _decode(path, digest))
+
+
+def _check_magic(path: Path) -> None:
+    """Raise ValueError where the file does not begin as parquet files do; its digest could take an hour."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(len(MAGIC))
+    except OSError as error:
+        raise ValueError(f"{printable(path)} cannot be read: {error.strerror}") from error
+    if head != MAGIC:
+        size = path.stat().st_size
+        raise ValueError(
+            f"{printable(path)} ({size} bytes) is not a whole parquet file: it begins with {head!r}; fetch it again"
+        )
 
 
 def _decode(path: Path, digest: str) -> Decoded:
@@ -146,6 +162,7 @@ def _readable(path: Path) -> Iterator[None]:
     try:
         yield
     except (pa.ArrowException, OSError, ValueError, LookupError) as error:
+        reason = " ".join(str(error).split())
         raise ValueError(
-            f"{printable(path)} ({path.stat().st_size} bytes) is not a whole parquet file: {error}; fetch it again"
+            f"{printable(path)} ({path.stat().st_size} bytes) is not a whole parquet file: {reason}; fetch it again"
         ) from error
