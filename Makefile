@@ -5,7 +5,8 @@ FAST := -n auto --dist loadfile -m "not slow"
 ATTACKING := -n auto --dist worksteal -m slow tests/attacks
 
 .DEFAULT_GOAL := help
-.PHONY: help demo tables docs test test-all attacks lint format clean
+EXPERIMENTS ?= fast
+.PHONY: help demo tables paper docs test test-all attacks lint format clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | expand -t 12
@@ -13,9 +14,12 @@ help:  ## list the targets
 demo: .venv/installed  ## train every loss on the embedded digits, print the table; no download
 	$(BIN)/python train.py -m experiment=demo loss='glob(*)' results_dir=results/demo
 	$(BIN)/python scripts/tables.py --results-dir results/demo
-	@cat results/demo/digits.md
 
 tables: .venv/installed  ## turn all finished runs below results/ into tables
+	$(BIN)/python scripts/tables.py
+
+paper: .venv/installed  ## train what is missing of EXPERIMENTS="fast fast_cifar100 ...", then write the tables
+	@for name in $(EXPERIMENTS); do $(BIN)/python train.py -m experiment=$$name || exit 1; done
 	$(BIN)/python scripts/tables.py
 
 docs: .venv/installed  ## write the generated parts of docs/ anew

@@ -9,26 +9,29 @@ import sys
 import hydra
 from omegaconf import DictConfig
 
-from oodbench import cli
+from oodbench.cli.checks import is_finished, with_torch
+from oodbench.cli.configuration import resolve
+from oodbench.cli.errors import exit_codes
+from oodbench.cli.main import main
 from oodbench.runs.folder import RunFolder
-from oodbench.runs.record import is_complete, number_named, requested
+from oodbench.runs.record import number_named, requested
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="train")
-def main(cfg: DictConfig) -> float | None:
+def train(cfg: DictConfig) -> float | None:
     """Bring one run to its record; return `validation.objective`, which a search optimises, if images are held out."""
-    config = cli.resolve(cfg)
-    folder, request = RunFolder.of(config), requested(config)
-    if is_complete(folder.read_record(), request) and not config["force"]:
+    config = resolve(cfg)
+    folder = RunFolder.of(config)
+    if is_finished(config) and not config["force"]:
         print(f"finished already, force=true runs it again: {folder.path}")
     else:
-        with cli.exit_codes():
-            cli.with_torch("experiment").run(config)
+        with exit_codes():
+            with_torch("experiment").run(config)
     record = folder.read_record()
-    if record is None or not request.validation:
+    if record is None or not requested(config).validation:
         return None
     return number_named(record["validation"], config["validation"]["objective"])
 
 
 if __name__ == "__main__":
-    cli.main(main, sys.argv[1:])
+    main(train, sys.argv[1:])

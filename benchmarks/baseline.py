@@ -19,7 +19,7 @@ import project
 from oodbench.build import build_recipe
 from oodbench.model import Classifier, predict
 from oodbench.training.device import pick_device
-from oodbench.training.loop import parameter_groups
+from oodbench.training.optimizer import parameter_groups
 from oodbench.training.recipe import Recipe, learning_rate_factor
 from project import Images, Labels, Overrides
 from timing import Action

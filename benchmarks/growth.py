@@ -16,7 +16,7 @@ from hydra.utils import instantiate
 
 from growth_plot import draw
 from growth_theory import DETECTORS, EVALUATION, LOSSES, Growth
-from oodbench.cli import compose
+from oodbench.cli.configuration import compose
 from oodbench.evaluation.evaluate import Detector, evaluate
 from oodbench.outputs import concatenate
 from page import Section, argument_parser, write_page

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import torch
 
-from oodbench.training.device import git_commit, processor
+from oodbench.training.provenance import git_commit, processor
 
 RESULTS = Path(__file__).parent / "results"
 

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from oodbench.build import build_detectors, build_model, build_recipe
-from oodbench.cli import CONF, compose, resolve
+from oodbench.cli.configuration import CONF, compose, resolve
 from oodbench.detectors.reference import NotApplicable, Reference
 from oodbench.evaluation.evaluate import Detector, evaluate
 from oodbench.model import Classifier, extract_features, head_fn, linear_weights, normalise, predict
@@ -30,7 +30,7 @@ class NoCheckpointer:
     def due(self) -> bool:
         return False
 
-    def stop(self) -> bool:
+    def receive_stop(self) -> bool:
         return False
 
     def save(self, progress: TrainState) -> None:

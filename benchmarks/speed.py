@@ -21,7 +21,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import baseline
 import project
-from oodbench.cli import CONF, compose
+from oodbench.cli.configuration import CONF, compose
 from oodbench.training.device import available_precisions, pick_device, pick_precision, use_precision
 from page import Section, Target, argument_parser, number, write_page
 from project import Overrides

@@ -11,7 +11,7 @@ from oodbench.detectors.reference import Array, Reference
 from oodbench.losses.objective import Objective
 from oodbench.outputs import Outputs
 
-APART = 7.0  # distance of two classes' means in units of the noise: a few in a hundred images are called wrongly
+APART = 7.0  # distance of two classes' means in units of the noise: a few in a hundred images are misclassified
 ROWS = 16_384  # images at a time
 
 
@@ -22,10 +22,10 @@ class Problem(NamedTuple):
 
 
 def problem(N: int, K: int, D: int, M: int) -> Problem:
-    """N training images, M to judge, of which half are strange.
+    """Return N training images and M images to score, half of them OOD.
 
-    f = relu(1/2 + class pattern + noise), where a class lets 15 % of the features fire more; of what is strange, half
-    as strong. The head is linear and nearly the best one; it reads features by a softmax. 2 % of the labels are wrong.
+    f = relu(1/2 + class pattern + noise). A class raises 15 % of the features; an OOD image's pattern is half as
+    strong. The head is linear, nearly the best one, with a softmax. 2 % of the labels are wrong.
     """
     rng = np.random.default_rng(0)
     pattern = (rng.random((K, D)) < 0.15) * np.float32(APART / np.sqrt(2 * D * 0.15 * 0.85))

@@ -98,7 +98,7 @@ def _work(connection: Connection, variant: Variant) -> None:
 
 
 class Ratio(NamedTuple):
-    """How many times as long the slow variant takes, over the repeats."""
+    """Ratio of the slow variant's time to the fast one's, over the repeats."""
 
     median: float
     low: float

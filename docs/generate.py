@@ -1,8 +1,9 @@
-"""Write the generated parts of docs/*.md anew, from docstrings and conf/:  python docs/generate.py
+"""Write the generated parts of docs/*.md anew, from docstrings and conf/:  python docs/generate.py [--check]
 
 A generated part stands between `<!-- generated: NAME -->` and `<!-- end -->`; everything else is written by hand.
 """
 
+import argparse
 import inspect
 import json
 import re
@@ -213,9 +214,16 @@ PARTS: dict[str, Callable[[], str]] = {
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description="Write the generated parts of docs/*.md anew.")
+    parser.add_argument("--check", action="store_true", help="write nothing; end with status 1 where a page is stale")
+    check = parser.parse_args().check
     torch.manual_seed(0)
     for path in sorted(DOCS.glob("*.md")):
-        path.write_text(updated(path.read_text("utf-8")), "utf-8")
+        page = path.read_text("utf-8")
+        if updated(page) != page:
+            if check:
+                raise SystemExit(f"{path} is stale: run make docs")
+            path.write_text(updated(page), "utf-8")
 
 
 if __name__ == "__main__":

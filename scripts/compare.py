@@ -8,7 +8,7 @@ RUN is a run's folder, results/runs/<dataset>/<backbone>/<loss>/<recipe>-<hash>/
 
 from pathlib import Path
 
-from oodbench.arguments import Parser
+from oodbench.cli.arguments import Parser
 from oodbench.tables.comparison import lines, load_side, pairs_of
 from oodbench.tables.comparison_text import report
 

@@ -9,10 +9,11 @@ from typing import Any
 
 import yaml
 
-from oodbench.arguments import Parser
-from oodbench.cli import CONF, plan
+from oodbench.cli.arguments import Parser
+from oodbench.cli.configuration import CONF
+from oodbench.cli.errors import UsageError
+from oodbench.cli.plan import plan
 from oodbench.evaluation.evaluate import report
-from oodbench.overrides import UsageError
 from oodbench.pretrained.external import configuration, import_external, load_external
 from oodbench.runs.lock import LockedError
 

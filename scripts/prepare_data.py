@@ -9,7 +9,7 @@ import os
 import sys
 from pathlib import Path
 
-from oodbench.arguments import Parser
+from oodbench.cli.arguments import Parser
 from oodbench.data.archives import cifar10, cifar100, svhn
 from oodbench.data.cache import directory
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from oodbench.arguments import Parser
+from oodbench.cli.arguments import Parser
 from oodbench.runs.status import states, table
 
 

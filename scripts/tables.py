@@ -1,4 +1,4 @@
-"""Every finished run -> <dataset>.md, <dataset>.tex and runs.csv, the published rows beneath.
+"""Every finished run -> <dataset>.md, <dataset>.tex and runs.csv, published rows beneath runs of their protocol.
 
 python scripts/tables.py [--results-dir results] [--detectors ood_score msp]
 python scripts/tables.py --fpr oodpos                   # the other FPR@95: <dataset>.oodpos.md, .tex
@@ -12,7 +12,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from oodbench.arguments import Parser
+from oodbench.cli.arguments import Parser
 from oodbench.storage import UnwritableError
 from oodbench.tables import (
     CONVENTIONS,
@@ -25,8 +25,9 @@ from oodbench.tables import (
     write_matrix,
     write_tables,
 )
+from oodbench.tables.overview import overview
 
-PUBLISHED = Path(__file__).resolve().parent.parent / "results" / "published.csv"
+PUBLISHED = Path(__file__).resolve().parent.parent / "results" / "published.yaml"
 
 
 def main() -> None:
@@ -45,6 +46,9 @@ def main() -> None:
         raise SystemExit(f"tables: {error}") from error
     runs, unfinished, unreadable = found
     datasets = ", ".join(sorted({run.dataset for run in runs}))
+    if not (args.by or args.matrix):
+        print(overview(runs), end="\n\n")
+        print("Means over n seeds, with each loss's own OOD score; the tables have intervals, FPR@95 and tests.")
     print(f"finished: {len(runs)}, unfinished: {unfinished}; tables of {datasets} in {args.results_dir}")
     for _, reason in unreadable:
         print(f"left out: {reason}", file=sys.stderr)

@@ -140,7 +140,13 @@ def id_metrics(log_p: Array, labels: Array) -> dict[str, float]:
     ascending = np.argsort(confidence, kind="stable")
     shared = pd.Series(correct.astype(float)).groupby(confidence).transform("mean").to_numpy()  # of equal confidences
     adaptive = [abs((shared - confidence)[part].sum()) for part in np.array_split(ascending, BINS)]
+    by_confidence = pd.Series(~correct).groupby(-log_p.max(1))  # the surest images first
+    wrong, accepted = by_confidence.sum().cumsum().to_numpy(), by_confidence.size().cumsum().to_numpy()
+    risk, c = wrong / accepted, correct.mean()
+    a = roc_auc_score(correct, log_p.max(1)) if 0 < c < 1 else 0.0
     return {
+        "aurc": np.trapezoid([risk[0], *risk], [0, *accepted / len(p)]),
+        "augrc": (1 - a) * c * (1 - c) + (1 - c) ** 2 / 2,
         "accuracy": accuracy_score(labels, log_p.argmax(1)),
         "ece": sum(n * gap for n, gap in bins(confidence, correct)) / len(p),
         "adaptive_ece": sum(adaptive) / len(p),
@@ -243,7 +249,7 @@ def compared_detection(ours: dict[str, Any], outputs: dict[str, Arrays]) -> list
 
 
 def rounding(of_id: Array, of_ood: Array) -> dict[str, float]:
-    """How far each metric may move where the squared distances are of float32 products: all change in one direction."""
+    """Bounds of each metric where squared distances are computed from float32 products: all change in one direction."""
     exact = ood_metrics(of_id, of_ood)
     ends = [ood_metrics(of_id + e, of_ood - e) for e in (-FLOAT32_SQUARE, FLOAT32_SQUARE)]
     return {name: max(abs(end[name] - exact[name]) for end in ends) for name in exact}

@@ -129,9 +129,9 @@ def test_a_loss(carried_out: Path) -> None:
 @pytest.mark.slow
 @recipe("A detector")
 def test_a_detector(carried_out: Path) -> None:
-    assert "cosine" in numbers(carried_out, "digits/resnet18/ce")["ood"]["noise"]
-    assert "\n| cosine |" in table(carried_out, "digits.matrix")
-    assert "### cosine\n" in page(carried_out, "detectors")
+    assert "nearest_mean" in numbers(carried_out, "digits/resnet18/ce")["ood"]["noise"]
+    assert "\n| nearest_mean |" in table(carried_out, "digits.matrix")
+    assert "### nearest_mean\n" in page(carried_out, "detectors")
 
 
 @pytest.mark.slow

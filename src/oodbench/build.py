@@ -13,7 +13,8 @@ from oodbench.data.split import DataSplits, Split, data_splits
 from oodbench.model import Classifier, compile_backbone
 from oodbench.runs.identity import Config
 from oodbench.targets import make
-from oodbench.training.device import THREADS, disable_malloc_trim, pick_precision, provenance, use_precision
+from oodbench.training.device import THREADS, disable_malloc_trim, pick_precision, use_precision
+from oodbench.training.provenance import collect_provenance
 from oodbench.training.recipe import Recipe
 
 
@@ -30,7 +31,7 @@ def build_model(config: Config, device: torch.device) -> tuple[Classifier, dict[
     model = Classifier(backbone, objective, data["mean"], data["std"], use_precision(precision))
     compile_backbone(model, config["compile"])
     settings = {key: config[key] for key in ("seed", "compile", "devices")}
-    return model.to(device).to(memory_format=torch.channels_last), provenance(device, precision) | settings
+    return model.to(device).to(memory_format=torch.channels_last), collect_provenance(device, precision) | settings
 
 
 def build_recipe(config: Config) -> Recipe:

@@ -2,59 +2,30 @@
 
 import sys
 from contextlib import nullcontext
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
-
-import torch
 
 from oodbench.build import build_detectors, build_model, build_recipe, open_data
 from oodbench.data.split import DataSplits, Split
 from oodbench.detectors.network.network import ImageDetector
 from oodbench.evaluation.evaluate import Detector, report
-from oodbench.losses.objective import Objective
 from oodbench.model import Classifier, extract_features, load_weights, predict, weights_of
 from oodbench.network_scores import network_scores
 from oodbench.outputs import Outputs
 from oodbench.pretrained.weights import load_pretrained
 from oodbench.runs.config import read_config
-from oodbench.runs.folder import RunFolder, open_run
+from oodbench.runs.folder import RunFolder
 from oodbench.runs.identity import Config
 from oodbench.runs.lock import run_lock
 from oodbench.runs.record import Record, is_complete, requested
 from oodbench.runs.signals import exit_on_signal, stop_signal
 from oodbench.runs.tracking import NO_LOG, Log, track
-from oodbench.scoring import (
-    RunOutputs,
-    Scoring,
-    check_not_reported,
-    record,
-    score,
-    score_stored,
-    selected,
-    stored_objective,
-    stored_outputs,
-    usable_outputs,
-)
+from oodbench.scoring import RunOutputs, Scoring, check_not_reported, record, score, usable_outputs
 from oodbench.storage import Arrays
-from oodbench.targets import trusted
 from oodbench.training.batch_norm import estimate_batch_norm
 from oodbench.training.checkpoint import FileCheckpointer, Source, load_checkpoint
-from oodbench.training.device import (
-    THREADS,
-    acquire_devices,
-    pick_device,
-    pick_precision,
-    use_precision,
-)
-from oodbench.training.distributed import (
-    broadcast_weights,
-    launch_workers,
-    rank,
-    sync_batch_norm,
-    worker,
-    world_size,
-)
+from oodbench.training.device import THREADS, acquire_devices, pick_precision, use_precision
+from oodbench.training.distributed import broadcast_weights, launch_workers, rank, sync_batch_norm, worker, world_size
 from oodbench.training.loop import fit
 from oodbench.training.means import Row
 from oodbench.training.recipe import Recipe
@@ -82,13 +53,13 @@ def run(config: Config) -> None:
         exit_on_signal(set),
         acquire_devices(config["device"], config["runs_per_gpu"], config["devices"] if trains else 1) as devices,
     ):
-        model, facts = build_model(config, devices[0])
+        model, provenance = build_model(config, devices[0])
         recipe = None if config["weights"] else build_recipe(config)
         detectors, image_detectors = build_detectors(config["detector"]), build_detectors(config["image_detector"])
         if len(devices) > 1:
             sync_batch_norm(model.backbone, devices[0])  # or an error now
         with run_lock(folder.path), folder.recording_errors():
-            job = Job(config, folder, model, recipe, open_data(config), facts)
+            job = Job(config, folder, model, recipe, open_data(config), provenance)
             if not begin(job):
                 return
             if len(devices) > 1:  # `train` then finds the last epoch's checkpoint
@@ -133,9 +104,9 @@ def take_pretrained(job: Job) -> Arrays:
     path = Path(job.config["weights"][job.config["seed"]])
     digest = load_pretrained(path, job.model)
     weights = weights_of(job.model)
-    facts = job.provenance | {"pretrained": {"file": path.name, "sha256": digest}}
+    provenance = job.provenance | {"pretrained": {"file": path.name, "sha256": digest}}
     job.folder.remove_numbers()
-    job.folder.write_training(facts, weights, job.data.train.digest)
+    job.folder.write_training(provenance, weights, job.data.train.digest)
     job.folder.write_weights(weights)
     return weights
 
@@ -201,8 +172,8 @@ def measure(job: Job, detectors: dict[str, Detector], image_detectors: dict[str,
     numbers, resamples = score(of_run, job.model.objective, Scoring(detectors, scores))
     images = {name: len(split.labels) for name, split in splits.items()}
     digests = {name: split.digest for name, split in splits.items()}
-    facts = folder.read_training() | {"images": images, "digests": digests}
-    return record(folder, request, numbers, resamples, facts)
+    provenance = folder.read_training() | {"images": images, "digests": digests}
+    return record(folder, request, numbers, resamples, provenance)
 
 
 def outputs_on(job: Job, name: str, split: Split) -> Outputs:
@@ -214,46 +185,6 @@ def outputs_on(job: Job, name: str, split: Split) -> Outputs:
     return outputs
 
 
-def rescore(path: Path, detector: Config, image_detector: Config, grids: Config | None = None) -> Record:
-    """Score a finished run again: from its stored outputs, and for image detectors by passes over the images.
-
-    detector, image_detector: {name: configuration}. grids: {name: {hyperparameter: values}}; such a detector stands a
-    second time in the numbers, as <name>_selected, with the values that are best on the run's held-out images and
-    validation OOD set.
-
-    Raises ValueError for a run that is not finished, a damaged file or a target that is not trusted; LockedError while
-    another process works on the run.
-    """
-    folder, config = open_run(path)
-    with run_lock(folder.path):
-        folder.remove_stale()
-        before = folder.read_record()
-        if before is None:
-            raise ValueError(f"{folder.path} is not finished: repeat its command")
-        reported = config | {"ood": before["provenance"]["ood"]}  # sets of every start, not of the last alone
-        outputs, objective = stored_outputs(folder, reported), stored_objective(folder, config)
-        if grids:
-            check_not_reported(before, before["provenance"]["digests"].get("val_ood", "none"), folder)
-            detector = detector | selected(outputs, objective, detector, grids)
-        if not image_detector:
-            reported |= {"detector": detector, "image_detector": {}}
-            return score_stored(folder, reported, outputs, objective, before["provenance"])
-        job = reopen(folder, config | {"detector": detector, "image_detector": image_detector}, objective)
-        return measure(job, build_detectors(detector), build_detectors(image_detector))
-
-
-def reopen(folder: RunFolder, config: Config, objective: Objective) -> Job:
-    """Return the finished run as it was trained, network and images included."""
-    weights, data = folder.read_weights(), config["dataset"]
-    device = pick_device("auto")
-    backbone = trusted(config["backbone"], "backbones")
-    precision = use_precision(pick_precision(folder.read_training()["precision"], device))
-    model = Classifier(backbone, objective, data["mean"], data["std"], precision)
-    load_weights(model, weights or {})
-    model = model.to(device).to(memory_format=torch.channels_last)
-    return Job(config, folder, model, None, open_data(config, partial(trusted, package="data")), {})
-
-
 def worker_main(path: str, *place: str) -> None:
     """Be one of several processes that bring a run's checkpoint to the last epoch; config.yaml lies in its folder."""
     config = read_config(Path(path, "config.yaml"))
@@ -261,11 +192,11 @@ def worker_main(path: str, *place: str) -> None:
         config["threads"] = config["threads"] or max(1, THREADS // world_size())
         config["ood"] = {}  # only the parent looks at these sets
         folder = RunFolder.of(config)
-        model, facts = build_model(config, device)
+        model, provenance = build_model(config, device)
         model.backbone = sync_batch_norm(model.backbone, device)
         broadcast_weights(model)
         recipe = build_recipe(config)
-        job = Job(config, folder, model, recipe, open_data(config), facts)
+        job = Job(config, folder, model, recipe, open_data(config), provenance)
         with track(folder.run, folder.path, config) if rank() == 0 else nullcontext(NO_LOG) as log:
             train_epochs(job, recipe, log)
 

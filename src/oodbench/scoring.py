@@ -2,21 +2,17 @@
 
 import warnings
 from collections.abc import Mapping
-from contextlib import suppress
 from typing import Any, NamedTuple
 
-from oodbench.detectors.reference import NotApplicable, Reference
+from oodbench.detectors.reference import Reference
 from oodbench.evaluation.evaluate import Detector, evaluate, intervals
-from oodbench.evaluation.search import select
 from oodbench.losses.objective import Objective
-from oodbench.model import head_fn, linear_weights, load_head
+from oodbench.model import head_fn, linear_weights
 from oodbench.network_scores import Scores, as_detectors
 from oodbench.outputs import Outputs
 from oodbench.runs.folder import RunFolder
-from oodbench.runs.identity import Config
-from oodbench.runs.record import SELECTED, Record, Request, merge, merge_intervals, merge_resamples, requested
+from oodbench.runs.record import Record, Request, merge, merge_intervals, merge_resamples
 from oodbench.storage import Arrays
-from oodbench.targets import make, trusted
 
 
 class RunOutputs(NamedTuple):
@@ -70,65 +66,6 @@ def record(
     written = folder.write_record(merged, resamples)
     folder.remove_superseded(written)
     return written
-
-
-def score_stored(
-    folder: RunFolder, config: Config, outputs: RunOutputs, objective: Objective, provenance: dict[str, Any]
-) -> Record:
-    """Score the command line's detectors on outputs that lie in the folder, which the caller has locked."""
-    detectors = {name: make(node) for name, node in config["detector"].items()}
-    numbers, resamples = score(outputs, objective, Scoring(detectors, {}))
-    return record(folder, requested(config), numbers, resamples, provenance)
-
-
-def selected(outputs: RunOutputs, objective: Objective, detector: Config, grids: Config) -> Config:
-    """Return {<name>_selected: configuration} with the hyperparameters that are best on the held-out images.
-
-    Detectors that do not apply are left out: they say so themselves. Raises ValueError where no images are held out.
-    """
-    if not outputs.validation:
-        raise ValueError("nothing to choose by: the run holds no images out; train with validation.images")
-    reference, chosen = reference_of(outputs, objective), {}
-    val, val_ood = outputs.validation["val"], outputs.validation["val_ood"]
-    for name in sorted(detector.keys() & grids.keys()):
-        with suppress(NotApplicable):
-            best = select(make(detector[name]), grids[name], reference, val, val_ood)
-            chosen[name + SELECTED] = detector[name] | best.hyperparameters
-    return chosen
-
-
-def stored_outputs(folder: RunFolder, config: Config) -> RunOutputs:
-    """Read the outputs of a finished run. Raises ValueError naming a file that is missing or damaged."""
-    held_out = ("val", "val_ood") if requested(config).validation else ()
-    return RunOutputs(
-        train=stored(folder, "train"),
-        test=stored(folder, "test"),
-        ood={name: stored(folder, name) for name in config["ood"]},
-        validation={name: stored(folder, name) for name in held_out},
-    )
-
-
-def stored(folder: RunFolder, name: str) -> Outputs:
-    """Read the outputs on one set. Raises ValueError where they cannot be used."""
-    try:
-        outputs = folder.read_outputs(name)
-    except ValueError as error:
-        raise ValueError(f"{error}; delete {folder.metrics} and repeat the run's command") from error
-    if outputs is None:
-        raise ValueError(f"{folder.outputs(name)} is missing; repeat the run's command")
-    return outputs
-
-
-def stored_objective(folder: RunFolder, config: Config) -> Objective:
-    """Build the run's objective with its trained weights."""
-    weights = folder.read_weights()
-    if weights is None:
-        raise ValueError(f"{folder.weights} cannot be used; repeat the run's command")
-    outputs = stored(folder, "train")
-    sizes = {"num_features": outputs.features.shape[1], "num_classes": outputs.log_probs.shape[1]}
-    objective: Objective = trusted(config["loss"], "losses", **sizes)
-    load_head(objective, weights)
-    return objective
 
 
 def check_not_reported(before: Record | None, digest: str | None, folder: RunFolder) -> None:

@@ -124,7 +124,7 @@ def test_flipped_bits_are_noticed(arena: Arena, attempt: Attempts) -> None:
 
 
 def test_a_training_amid_its_epochs_trusts_no_damaged_checkpoint(arena: Arena, attempt: Attempts) -> None:
-    """Of a run that has nothing but its checkpoints, with each of them attacked, and both."""
+    """The run has nothing but its checkpoints; each of them is attacked, and both."""
     for what, put in INSTEAD.items():
         for names in (("checkpoint.pt",), ("checkpoint.previous.pt",), ("checkpoint.pt", "checkpoint.previous.pt")):
             with attempt("checkpoints of a training amid its epochs are replaced", f"{names} by {what}"):

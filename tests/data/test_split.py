@@ -5,11 +5,11 @@ from typing import Any
 import numpy as np
 import pytest
 from helpers.image_files import rows_of, split_of
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from oodbench import data
-from oodbench.data.split import Split, balanced_subset
+from oodbench.data.split import Split, balanced_subset, spaced_rows
 
 pytestmark = pytest.mark.usefixtures("cache_folder")
 
@@ -166,3 +166,14 @@ def test_an_unknown_label_in_training_is_explained() -> None:
     unknown = train._replace(labels=np.full(6, data.UNKNOWN))
     with pytest.raises(ValueError, match="unknown class, from null or a missing label column"):
         data.data_splits(unknown, test, {}, 2, None, None)
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.integers(0, 60), st.integers(1, 60))
+def test_spaced_rows_are_distinct_and_evenly_apart(available: int, n: int) -> None:
+    rows = spaced_rows(available, n)
+    assert len(rows) == min(n, available)
+    assert all(0 <= row < available for row in rows)
+    gaps = np.diff([*rows, available]) if available else np.array([])
+    assert gaps.size == 0 or (gaps.min() >= 1 and gaps.max() - gaps.min() <= 1)
+    assert not len(rows) or rows[0] == 0

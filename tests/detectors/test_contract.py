@@ -8,7 +8,7 @@ from helpers.config import composed, names
 from helpers.toy import DETECTORS, blobs, detector, random_problem, rows, under_loss
 from omegaconf import OmegaConf
 
-from oodbench.cli import CONF
+from oodbench.cli.configuration import CONF
 from oodbench.detectors import reference as reference_module
 from oodbench.detectors.reference import Array, NotApplicable
 from oodbench.evaluation.evaluate import Detector

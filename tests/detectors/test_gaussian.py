@@ -15,7 +15,7 @@ from helpers.definitions import (
 from helpers.toy import Problem, collapsed, detector, random_problem
 from scipy.stats import multivariate_normal
 
-from oodbench.detectors.gaussian import mahalanobis, relative_mahalanobis
+from oodbench.detectors.gaussian import mahalanobis, mahalanobis_pp, relative_mahalanobis
 from oodbench.detectors.reference import Array, NotApplicable
 from oodbench.evaluation import metrics
 
@@ -35,6 +35,15 @@ def by_mahalanobis(problem: Problem, relative: bool) -> list[float]:
     return [min((f - m) @ P @ (f - m) for m in means.values()) - relative * (f - mean) @ P0 @ (f - mean) for f in test]
 
 
+def by_mahalanobis_pp(problem: Problem) -> list[float]:
+    (train, test), y = features(problem), problem.reference.train.labels
+    train, test = (np.stack([f / np.sqrt(f @ f) if f.any() else f for f in each]) for each in (train, test))
+    means = {k: train[y == k].mean(0) for k in set(y)}
+    C = sum(np.outer(q - means[k], q - means[k]) for q, k in zip(train, y, strict=True)) / len(train)
+    P = np.linalg.inv(C + RIDGE * np.diag(C).mean() * np.eye(len(C)))
+    return [min((q - m) @ P @ (q - m) for m in means.values()) for q in test]
+
+
 def by_gmm(problem: Problem, ridge: float) -> list[float]:
     (train, test), y = features(problem), problem.reference.train.labels
     centred = np.stack([f - train[y == k].mean(0) for f, k in zip(train, y, strict=True)])
@@ -50,6 +59,7 @@ def by_gmm(problem: Problem, ridge: float) -> list[float]:
 DEFINITIONS: Definitions = {
     "mahalanobis": ({"ridge": RIDGE}, lambda p: by_mahalanobis(p, relative=False)),
     "relative_mahalanobis": ({"ridge": RIDGE}, lambda p: by_mahalanobis(p, relative=True)),
+    "mahalanobis_pp": ({"ridge": RIDGE}, by_mahalanobis_pp),
     "gmm": ({"ridge": 0.1}, lambda p: by_gmm(p, 0.1)),
 }
 every = pytest.mark.parametrize("name", DEFINITIONS)
@@ -72,7 +82,7 @@ def test_negative_features_have_a_score(name: str) -> None:
     assert np.isfinite(detector(name)(problem.test, problem.reference)).all()
 
 
-@pytest.mark.parametrize("score", [mahalanobis, relative_mahalanobis])
+@pytest.mark.parametrize("score", [mahalanobis, relative_mahalanobis, mahalanobis_pp])
 def test_collapsed_features_are_told_apart(score: Any) -> None:
     test, ood, reference = collapsed(1e-4)
     id_scores, ood_scores = (score(outputs, reference, ridge=1e-6) for outputs in (test, ood))
@@ -85,9 +95,26 @@ def test_collapsed_features_are_told_apart(score: Any) -> None:
 def test_features_without_variance_are_a_reason() -> None:
     test, _, reference = random_problem()
     reference.train.features[:] = reference.train.labels[:, None]
-    for name in ("mahalanobis", "relative_mahalanobis", "gmm"):
+    for name in ("mahalanobis", "relative_mahalanobis", "mahalanobis_pp", "gmm"):
         with pytest.raises(NotApplicable, match="do not vary within a class"):
             detector(name)(test, reference)
+
+
+def test_mahalanobis_pp_does_not_depend_on_the_length_of_a_feature() -> None:
+    test, _, reference = random_problem(n=120)
+    scores = mahalanobis_pp(test, reference, ridge=RIDGE)
+    test.features[:] *= np.linspace(0.1, 9, len(test.features), dtype="f4")[:, None]
+    reference.train.features[::3] *= 7
+    np.testing.assert_allclose(mahalanobis_pp(test, reference, ridge=RIDGE), scores, rtol=1e-4)
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e30])
+def test_mahalanobis_pp_has_scores_of_features_of_any_size(scale: float) -> None:
+    test, _, reference = random_problem(n=120)
+    scores = mahalanobis_pp(test, reference, ridge=RIDGE)
+    for outputs in (test, reference.train):
+        outputs.features[:] *= np.float32(scale)
+    np.testing.assert_allclose(mahalanobis_pp(test, reference, ridge=RIDGE), scores, rtol=1e-3)
 
 
 @every

@@ -16,11 +16,12 @@ from helpers.definitions import (
     probabilities,
     uses_held_out_images,
 )
-from helpers.toy import Problem, detector, random_problem, rows
+from helpers.toy import Problem, collapsed, detector, random_problem, rows
 from scipy.special import logsumexp
 from torch.nn import functional as F
 
-from oodbench.detectors.reference import NotApplicable
+from oodbench.detectors.reference import Array, NotApplicable
+from oodbench.evaluation.metrics import auroc
 
 
 def by_dice(problem: Problem, percentile: float) -> list[float]:
@@ -70,12 +71,23 @@ def by_she(problem: Problem) -> list[float]:
     return scores
 
 
+def by_ctm(problem: Problem) -> list[float]:
+    (train, test), y = features(problem), problem.reference.train.labels
+    means = [train[y == k].mean(0) for k in set(y)]
+
+    def cosine(f: Array, m: Array) -> float:
+        return float(f @ m / (f @ f) ** 0.5 / (m @ m) ** 0.5) if f.any() and m.any() else 0.0
+
+    return [-max(cosine(f, m) for m in means) for f in test]
+
+
 DEFINITIONS: Definitions = {
     "dice": ({"percentile": 60}, lambda p: by_dice(p, 60)),
     "fdbd": ({"distance_as_normalizer": True}, lambda p: by_fdbd(p, from_mean=True)),
     "nci": ({"alpha": 0.1}, lambda p: by_nci(p, 0.1)),
     "gradnorm": ({"temperature": 1.5}, lambda p: by_gradnorm(p, 1.5)),
     "she": ({}, by_she),
+    "ctm": ({}, by_ctm),
 }
 every = pytest.mark.parametrize("name", DEFINITIONS)
 
@@ -149,3 +161,26 @@ def test_senseless_hyperparameters_are_named(
     problem = random_problem(n=120)
     with pytest.raises(error, match=says):
         detector(name, **hyperparameters)(problem.test, problem.reference)
+
+
+def test_ctm_leaves_out_a_class_without_images() -> None:
+    problem = random_problem()
+    kept = problem.reference.train.labels != 2
+    without = problem._replace(reference=problem.reference._replace(train=rows(problem.reference.train, kept)))
+    scores = detector("ctm")(without.test, without.reference)
+    np.testing.assert_allclose(scores, by_ctm(without), rtol=1e-6)
+    assert (scores > detector("ctm")(problem.test, problem.reference)).any()
+
+
+def test_ctm_tells_collapsed_features_apart() -> None:
+    test, ood, reference = collapsed(1e-4)
+    id_scores, ood_scores = (detector("ctm")(outputs, reference) for outputs in (test, ood))
+    assert auroc(id_scores, ood_scores) > 0.999
+
+
+def test_ctm_of_no_feature_and_of_no_mean_is_0() -> None:
+    test, _, reference = random_problem()
+    test.features[0] = 0
+    assert detector("ctm")(test, reference)[0] == 0
+    reference.train.features[:] = 0
+    assert (detector("ctm")(test, reference) == 0).all()

@@ -36,7 +36,7 @@ def listen_to_ctrl_c() -> None:
 
 
 def done(process: subprocess.Popen[str]) -> str:
-    """What it printed until it ended."""
+    """Return what it printed until it ended."""
     printed, _ = process.communicate(timeout=300)
     return printed
 

@@ -10,6 +10,7 @@ from oodbench.evaluation import metrics
 from oodbench.evaluation.bootstrap import bootstrap_id, bootstrap_ood
 from oodbench.evaluation.calibration import calibration
 from oodbench.evaluation.evaluate import Detector, evaluate, intervals, report
+from oodbench.evaluation.metric import MISSING
 from oodbench.outputs import Outputs
 
 
@@ -17,7 +18,7 @@ def test_every_set_and_detector_has_every_number() -> None:
     test, ood = random_outputs(seed=1), {"a": random_outputs(30, seed=2), "b": random_outputs(50, seed=3)}
     detectors: dict[str, Detector] = {"ood_score": ood_score, "msp": msp}
     numbers, resamples = evaluate(test, ood, detectors, NO_HEAD)
-    assert list(numbers) == ["accuracy", "ece", "nll", "brier", "calibration", "ood", "not_applicable"]
+    assert list(numbers) == [*metrics.ID_METRICS, "calibration", "ood", "not_applicable"]
     assert numbers["calibration"] == calibration(test, seed=0)
     assert numbers["not_applicable"] == {}
     assert numbers["accuracy"] == np.mean(test.log_probs.argmax(1) == test.labels)
@@ -28,15 +29,27 @@ def test_every_set_and_detector_has_every_number() -> None:
         for key, value in numbers["ood"][name]["ood_score"].items():
             assert value == metrics.OOD_METRICS[key](test.ood_score, outputs.ood_score)
             assert type(value) is float
-    assert set(numbers["ood"]["a"]["msp"]) == {"auroc", "fpr95_idpos", "fpr95_oodpos", "aupr_in", "aupr_out"}
+    assert set(numbers["ood"]["a"]["ood_score"]) == {"auroc", "fpr95_idpos", "fpr95_oodpos", "aupr_in", "aupr_out"}
+    assert set(numbers["ood"]["a"]["msp"]) == set(metrics.OOD_METRICS)
     found = intervals(numbers, resamples)
     assert found["ood"]["b"]["msp"] == {
         metric: list(bounds)
         for metric, bounds in bootstrap_ood({"msp": msp(test, NO_HEAD)}, {"msp": msp(ood["b"], NO_HEAD)})["msp"].items()
     }
-    assert {name: tuple(found[name]) for name in metrics.ID_METRICS} == bootstrap_id(test.log_probs, test.labels)
+    of_run = {name: tuple(ends) for name, ends in found.items() if name != "ood"}
+    assert of_run == bootstrap_id(test.log_probs, test.labels)
     assert all(values.shape == (1000,) for values in resamples.values())
     assert len(resamples) == 4 + 2 * 2 * 5
+
+
+@pytest.mark.parametrize("of_probabilities", [name for name, m in metrics.OOD_METRICS.items() if m.of_probabilities])
+def test_a_metric_of_probabilities_is_given_of_them_alone(of_probabilities: str) -> None:
+    """Whatever the range of the other scores: it may be [-1, 0] in one run and not in the next."""
+    detectors = {"msp": detector("msp"), "plain": msp, "other": lambda outputs, reference: msp(outputs, reference)}
+    numbers, _ = evaluate(random_outputs(seed=1), {"svhn": random_outputs(30, seed=2)}, detectors, NO_HEAD)
+    given = {name for name, values in numbers["ood"]["svhn"].items() if of_probabilities in values}
+    assert given == {"msp", "plain"}
+    assert f"{MISSING:>{len(of_probabilities) + 2}}" in report(numbers)
 
 
 def test_a_detector_is_called_once_for_all_sets() -> None:
@@ -90,7 +103,7 @@ def test_the_report_has_both_fpr_conventions_in_percent() -> None:
     header, row = lines[2], lines[3]
     units = [f"{name}: {metric.title}, in %" for name, metric in metrics.OOD_METRICS.items()]
     assert lines[4:] == ["", *units]
-    columns = header.split()[-5:]
+    columns = header.split()[-len(metrics.OOD_METRICS) :]
     assert columns == list(metrics.OOD_METRICS)
     values = numbers["ood"]["a_set_with_a_long_name"]["msp"]
     assert row.split() == ["a_set_with_a_long_name", "msp", *(f"{100 * values[name]:.2f}" for name in columns)]

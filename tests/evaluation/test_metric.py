@@ -141,7 +141,7 @@ def cells(table: str, row: str) -> list[str]:
 
 @pytest.mark.parametrize("resampled", [True, False])
 def test_a_record_in_a_new_file_is_all(tmp_path: Path, resampled: bool) -> None:
-    arguments = str(tmp_path / "results"), str(ROOT / "results" / "published.csv")
+    arguments = str(tmp_path / "results"), str(ROOT / "results" / "published.yaml")
     done = in_a_copy(tmp_path, modules(resampled=resampled), "-c", USE, *arguments)
     assert done.returncode == 0, done.stderr
     made = json.loads(done.stdout)
@@ -177,7 +177,7 @@ def test_a_new_metric_meets_the_contract(tmp_path: Path) -> None:
 
 
 def test_one_metric_more_leaves_the_others_resamples(tmp_path: Path) -> None:
-    """To the bit, although all means of a module come from one matrix product."""
+    """The resamples are equal to the bit, although all means of a module come from one matrix product."""
     code = (
         "import sys, numpy as np; from oodbench.evaluation.bootstrap import resampled_id; "
         "z = np.random.default_rng(0).normal(size=(333, 7)); z -= np.logaddexp.reduce(z, axis=1, keepdims=True); "

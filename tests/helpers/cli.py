@@ -17,6 +17,7 @@ SMALL = ("dataset=digits", "recipe=smoke", "backbone.width=4", "device=cpu", "pr
 LIMITED = (*SMALL, "dataset.limit=400", "dataset.limit_test=160")
 HALO = (*LIMITED, "loss=halo", "recipe.epochs=2", "seed=3", "ood=[unseen_digits,photo_patches]")
 HALO += ("validation.images=40", "threads=1")
+RUN = (*LIMITED, "loss=ce", "ood=[noise]", "threads=1")
 CE = (*LIMITED, "loss=ce", "recipe.epochs=2", "ood=[unseen_digits,noise]")
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from oodbench.cli import CONF, compose, resolve
+from oodbench.cli.configuration import CONF, compose, resolve
 from oodbench.runs.identity import Config
 
 ROOT = CONF.parent

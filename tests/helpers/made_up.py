@@ -18,9 +18,13 @@ RESAMPLES = "resamples-made-up.safetensors"
 NOISE = np.linspace(-0.02, 0.02, 1000)  # 95 % of it are within .019
 FPR = "FPR@95 (95 % of ID accepted) ↓"
 CALIBRATION: dict[str, Any] = {
-    "own": {"ece": 0.05, "adaptive_ece": 0.04, "classwise_ece": 0.01, "mce": 0.2, "nll": 0.3, "brier": 0.1},
+    "own": {
+        **{"ece": 0.05, "adaptive_ece": 0.04, "classwise_ece": 0.01, "mce": 0.2, "smooth_ece": 0.04},
+        **{"nll": 0.3, "brier": 0.1},
+    },
     "temperature_scaled": {
-        **{"ece": 0.02, "adaptive_ece": 0.02, "classwise_ece": 0.01, "mce": 0.1, "nll": 0.25, "brier": 0.09},
+        **{"ece": 0.02, "adaptive_ece": 0.02, "classwise_ece": 0.01, "mce": 0.1, "smooth_ece": 0.02},
+        **{"nll": 0.25, "brier": 0.09},
         "temperatures": [1.5, 1.7],
     },
 }
@@ -40,6 +44,8 @@ CONFIG: dict[str, Any] = {
         "clip_grad_norm": None,
     },
 }
+
+HALO_BLOG = {"name": {"recipe": "sgd200"}, "recipe": {"epochs": 200}}  # what makes a run follow that protocol
 
 
 def score(auroc: float) -> dict[str, float]:

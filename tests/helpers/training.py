@@ -83,7 +83,7 @@ class FixedAnswers(NamedTuple):
     """A checkpointer made of its answers."""
 
     save: Callable[[TrainState], None] = lambda state: None
-    stop: Callable[[], bool] = lambda: False
+    receive_stop: Callable[[], bool] = lambda: False
     due: Callable[[], bool] = lambda: False
 
 

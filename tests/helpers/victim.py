@@ -24,8 +24,8 @@ from helpers.config import CONF, configuration
 
 from oodbench import experiment
 from oodbench.build import build_detectors, build_model, open_data
-from oodbench.experiment import rescore
 from oodbench.model import extract_features, predict
+from oodbench.rescoring import rescore
 from oodbench.runs import lock
 from oodbench.runs.folder import RunFolder
 from oodbench.runs.identity import Config
@@ -44,7 +44,7 @@ HANG = 120.0  # seconds, on a busy machine, for what takes less than two
 
 
 class End(NamedTuple):
-    """How a process ended."""
+    """The end of a process."""
 
     code: int | None  # None: it was still working after HANG seconds
     text: str  # what it printed, errors included

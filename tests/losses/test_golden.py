@@ -57,7 +57,9 @@ def gradients(loss: Tensor, *leaves: Tensor) -> list[Tensor]:
 
 def halo(case: dict[str, Any], dtype: torch.dtype) -> tuple[Halo, Tensor, Tensor]:
     z, y, centroids = recipe.halo_inputs(case["B"], case["K"], case["D"])
-    objective = Halo(case["D"], case["K"], "published", case["D"], case["label_smoothing"], case["distill"], True)
+    objective = Halo(
+        case["D"], case["K"], "published", case["D"], case["label_smoothing"], case["distill"], True, None, 1.0, None
+    )
     objective = identity_head(objective, dtype)
     objective.centroids.data.copy_(centroids)
     objective.raw_gamma.data.fill_(case["raw_gamma"])
@@ -118,7 +120,7 @@ def test_halo_at_test_time(case: dict[str, Any]) -> None:
 def test_halo_constants(case: dict[str, Any]) -> None:
     torch.set_default_dtype(torch.float64)  # so that the initial raw gamma is not rounded
     try:
-        objective = Halo(7, case["K"], "published", case["D"], case["label_smoothing"], True, True)
+        objective = Halo(7, case["K"], "published", case["D"], case["label_smoothing"], True, True, None, 1.0, None)
     finally:
         torch.set_default_dtype(torch.float32)
     assert objective.abstain_bias == pytest.approx(case["abstain_bias"], rel=1e-12)

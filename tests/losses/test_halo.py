@@ -12,13 +12,13 @@ from torch.nn import functional as F
 
 from oodbench.losses.halo import Halo
 from oodbench.model import Classifier
-from oodbench.training.loop import parameter_groups
+from oodbench.training.optimizer import parameter_groups
 
 
 def halo(variant: str, ls: float = 0.1, distill: bool = True, k: int = K, d: int = D, seed: int = 0) -> Halo:
     """With an identity for its embedding, in float64: features are z."""
     torch.default_generator.manual_seed(seed)
-    return identity_head(Halo(d, k, variant, d, ls, distill, True))
+    return identity_head(Halo(d, k, variant, d, ls, distill, True, None, 1.0, None))
 
 
 def halo_written_out(z: Tensor, y: Tensor, objective: Halo) -> Tensor:
@@ -154,7 +154,7 @@ def test_distances_rank_like_the_shifted_logits(seed: int, scale: float) -> None
 
 def test_distances_are_never_positive_by_rounding() -> None:
     torch.default_generator.manual_seed(0)
-    objective = identity_head(Halo(D, K, "published", D, 0.1, True, True)).float()
+    objective = identity_head(Halo(D, K, "published", D, 0.1, True, True, None, 1.0, None)).float()
     objective.centroids.data *= 100
     z = objective.centres().detach()
     s = objective.shifted_logits(z)[:, :K] - objective.gamma * z.square().mean(1, keepdim=True)
@@ -277,7 +277,7 @@ def test_diagnostics() -> None:
 
 def test_gamma_is_never_decayed() -> None:
     def groups(learn_gamma: bool) -> list[dict[str, Any]]:
-        objective = Halo(D, K, "published", None, 0.1, True, learn_gamma)
+        objective = Halo(D, K, "published", None, 0.1, True, learn_gamma, None, 1.0, None)
         names = {id(p): name for name, p in objective.named_parameters()}
         model = Classifier(nn.Identity(), objective, [0.0] * 3, [1.0] * 3, torch.float32)
         groups = torch.optim.SGD(parameter_groups(model), lr=1.0, weight_decay=0.5).param_groups
@@ -289,13 +289,13 @@ def test_gamma_is_never_decayed() -> None:
 
 
 def test_embedding_has_one_dimension_per_class_by_default() -> None:
-    assert Halo(D, 7, "published", None, 0.1, True, True).centroids.shape == (7, 7)
-    assert Halo(D, 7, "published", 3, 0.1, True, True).embed.weight.shape == (3, D)
+    assert Halo(D, 7, "published", None, 0.1, True, True, None, 1.0, None).centroids.shape == (7, 7)
+    assert Halo(D, 7, "published", 3, 0.1, True, True, None, 1.0, None).embed.weight.shape == (3, D)
 
 
 def test_centroids_start_as_standard_normals() -> None:
     torch.default_generator.manual_seed(0)
-    centroids = Halo(D, 100, "published", 200, 0.1, True, True).centroids
+    centroids = Halo(D, 100, "published", 200, 0.1, True, True, None, 1.0, None).centroids
     assert centroids.mean().item() == pytest.approx(0, abs=0.03)
     assert centroids.std().item() == pytest.approx(1, abs=0.03)
 
@@ -325,4 +325,25 @@ def test_senseless_hyperparameters_are_named(
     variant: str, embedding_dim: int | None, label_smoothing: float, named: str
 ) -> None:
     with pytest.raises(ValueError, match=named):
-        Halo(D, K, variant, embedding_dim, label_smoothing, True, True)
+        Halo(D, K, variant, embedding_dim, label_smoothing, True, True, None, 1.0, None)
+
+
+@pytest.mark.parametrize("variant", ["published", "notes"])
+@pytest.mark.parametrize("weight", [0.0, 0.25, 1.0])
+def test_radial_weight_scales_the_radial_term(variant: str, weight: float) -> None:
+    z, y = draw(0)
+    z = z.double()
+    whole, scaled = halo(variant), halo(variant)
+    scaled.radial_weight = weight
+    radial_of = {"published": (z - whole.centres()[y]).square().mean(1), "notes": z.square().mean(1)}
+    radial = whole._radial(radial_of[variant], eps=1e-8 if variant == "notes" else 0.0)
+    close(whole.embedded_loss(z, y) - scaled.embedded_loss(z, y), (1 - weight) * radial, rtol=1e-9)
+
+
+def test_gamma_and_abstain_bias_can_be_set() -> None:
+    objective = Halo(D, K, "published", None, 0.1, True, True, 3.0, 1.0, None)
+    close(objective.gamma, [3.0], rtol=1e-6)
+    assert objective.abstain_bias == pytest.approx(3 * 2 / K - math.log((0.9 + 0.1 / K) / (0.1 / K)))
+    assert Halo(D, K, "published", None, 0.1, True, True, 3.0, 1.0, 0.5).shifted_logits(torch.zeros(1, K))[0, -1] == 0.5
+    with pytest.raises(ValueError, match="gamma is 0"):
+        Halo(D, K, "published", None, 0.1, True, True, 0.0, 1.0, None)

@@ -14,9 +14,9 @@ from helpers.config import composed
 from omegaconf import OmegaConf
 from safetensors.numpy import save_file
 
-from oodbench.experiment import rescore
 from oodbench.outputs import Outputs
 from oodbench.pretrained.external import load_external
+from oodbench.rescoring import rescore
 from oodbench.runs.folder import open_run
 from oodbench.runs.status import states, table
 from oodbench.storage import load_arrays

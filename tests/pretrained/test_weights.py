@@ -15,9 +15,9 @@ from omegaconf import OmegaConf
 from safetensors.torch import save_file
 from torch import Tensor
 
-from oodbench.experiment import rescore
 from oodbench.outputs import Outputs
 from oodbench.pretrained.weights import benchmarks, ours
+from oodbench.rescoring import rescore
 from oodbench.runs.folder import open_run
 from oodbench.runs.status import states
 from oodbench.storage import load_arrays

@@ -32,7 +32,7 @@ def test_the_axis_alone_has_no_prefix() -> None:
 
 
 def wandb_records(path: Path) -> Iterator[Any]:
-    """Of an offline run's file: a 7-byte header, then a LevelDB log of protocol buffers in blocks of 32 KiB."""
+    """Yield the records of an offline run's file: a 7-byte header, then a LevelDB log in blocks of 32 KiB."""
     from wandb.proto.wandb_internal_pb2 import Record
 
     data, at, parts = path.read_bytes(), 7, b""

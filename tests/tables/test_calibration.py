@@ -14,10 +14,9 @@ def test_versions_of_the_probabilities_stand_side_by_side(tmp_path: Path) -> Non
     add_run(tmp_path, "old")
     _, table = tables_of(load_runs(tmp_path).runs, [], "idpos", ["ood_score"])
     assert table.title.startswith("Calibration: resnet18 (width=64), recipe short, 10 epochs")
-    assert table.columns[2:8] == [
-        ("predictive", name + " ↓") for name in ("ECE", "adaptive ECE", "class-wise ECE", "MCE", "NLL", "Brier")
-    ]
-    assert [table.columns[i][0] for i in (8, 14, 20)] == ["normalised", "temperature-scaled", "temperature-scaled"]
+    names = ("ECE", "adaptive ECE", "class-wise ECE", "MCE", "NLL", "Brier", "smooth ECE")
+    assert table.columns[2:9] == [("predictive", name + " ↓") for name in names]
+    assert [table.columns[i][0] for i in (9, 16, 23)] == ["normalised", "temperature-scaled", "temperature-scaled"]
     assert column(table, "predictive", "ECE ↓") == ["**5.00 [3.1, 6.9]**", "**5.00 [3.1, 6.9]**", "—"]
     nll = ["0.300 [0.281, 0.319]", "0.300 [0.281, 0.319]", "—"]
     assert column(table, "predictive", "NLL ↓") == nll  # b's is not proper

@@ -1,65 +1,96 @@
-"""Rows of other people's tables."""
+"""The file of other people's rows."""
 
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
+import yaml
 from helpers.config import ROOT
-from helpers.made_up import FPR, add_run, column
 
-from oodbench.tables import load_published, load_runs, tables_of, to_markdown
+from oodbench.tables import load_published
+from oodbench.tables.published import Number, Published
 
-PUBLISHED = ROOT / "results" / "published.csv"
-
-
-def test_published_rows_are_a_block_of_their_own(tmp_path: Path) -> None:
-    add_run(tmp_path)
-    ours, theirs = tables_of(load_runs(tmp_path).runs, load_published(PUBLISHED), "idpos", ["ood_score"])
-    assert theirs.title == "Published rows"
-    assert theirs.columns[2:] == [
-        ("", "Accuracy ↑"),
-        ("", "ECE ↓"),
-        ("cifar100 (near)", "AUROC ↑"),
-        ("cifar100 (near)", "FPR@95† ↓"),
-        ("svhn (far)", "AUROC ↑"),
-        ("svhn (far)", "FPR@95† ↓"),
-    ]
-    assert theirs.rows == [
-        ["CCE+LS", "ResNet-18", "96.30", "7.98", "82.83", "48.94", "92.51", "22.08"],
-        ["HALO", "ResNet-18", "96.53", "1.51", "91.72", "37.63", "98.08", "10.27"],
-    ]
-    assert any("https://www.pisoni.ai/posts/halo" in note for note in theirs.notes)
-    assert any("convention not stated" in note for note in theirs.notes)
-    assert not any("†" in name for _, name in ours.columns)
+PUBLISHED = ROOT / "results" / "published.yaml"
 
 
-def test_published_numbers_are_the_sources_for_cifar100() -> None:
-    rows = [row for row in load_published(PUBLISHED) if row.dataset == "cifar100"]
-    assert [list(row.numbers.values()) for row in rows] == [
-        [0.8094, 0.1102, 0.8101, 0.8100, 0.7975, 0.7677],
-        [0.8080, 0.0283, 0.8691, 0.6370, 0.8100, 0.7538],
+@pytest.fixture(scope="module")
+def rows() -> list[Published]:
+    return load_published(PUBLISHED)
+
+
+def test_the_numbers_are_those_of_the_source(rows: list[Published]) -> None:
+    """HALO's two tables."""
+    halo = [row for row in rows if row.source.startswith("HALO")]
+    assert [(row.dataset, row.loss, *(number.value for number in row.numbers.values())) for row in halo] == [
+        ("cifar10", "CCE+LS", *map(pytest.approx, [0.9630, 0.0798, 0.9251, 0.2208, 0.8283, 0.4894])),
+        ("cifar10", "HALO", *map(pytest.approx, [0.9653, 0.0151, 0.9808, 0.1027, 0.9172, 0.3763])),
+        ("cifar100", "CCE+LS", *map(pytest.approx, [0.8094, 0.1102, 0.8101, 0.8100, 0.7975, 0.7677])),
+        ("cifar100", "HALO", *map(pytest.approx, [0.8080, 0.0283, 0.8691, 0.6370, 0.8100, 0.7538])),
     ]
 
 
-def test_a_published_fpr_stands_only_under_its_own_convention(tmp_path: Path) -> None:
-    csv = tmp_path / "published.csv"
-    header = "dataset,loss,backbone,near,source,protocol,note,svhn.fpr95_idpos,svhn.fpr95_oodpos"
-    csv.write_text(f"{header}\ncifar10,x,net,,paper,,,0.1,\ncifar10,y,net,,paper,,,,0.2\n")
-    add_run(tmp_path)
-    runs = load_runs(tmp_path).runs
-    idpos, oodpos = (tables_of(runs, load_published(csv), fpr, ["ood_score"])[1] for fpr in ("idpos", "oodpos"))
-    assert column(idpos, "svhn (far)", FPR) == ["10.00", "—"]
-    assert column(oodpos, "svhn (far)", "FPR@95 (95 % of OOD caught) ↓") == ["—", "20.00"]
-    assert "20.00" not in to_markdown("cifar10", [idpos])
+def test_means_are_those_of_the_sets(rows: list[Published]) -> None:
+    """Near and far means of a source are those of the numbers by set, of the same or of another source."""
+    by_set = {(row.dataset, row.loss, row.score): row for row in rows if "mnist.auroc" in row.numbers}
+    compared = 0
+    for row in rows:
+        sets = by_set.get((row.dataset, row.loss, row.score))
+        if sets is None or not row.protocol or "near.auroc" not in row.numbers:
+            continue
+        for group, of in (("near", row.protocol.near[row.dataset]), ("far", row.protocol.far)):
+            mean = np.mean([sets.numbers[f"{name}.auroc"].value for name in of])
+            assert row.numbers[f"{group}.auroc"].value == pytest.approx(mean, abs=0.00011), (row, group)
+            compared += 1
+    assert compared == 2 * (7 + 2 + 2)  # by set; T2FNorm's in its own table and on the leaderboard, for both sets
 
 
-def test_a_dataset_without_published_rows_has_no_block(tmp_path: Path) -> None:
-    add_run(tmp_path, config={"name": {"dataset": "digits"}})
-    assert len(tables_of(load_runs(tmp_path).runs, load_published(PUBLISHED), "idpos", ["ood_score"])) == 1
+def test_a_deviation_is_read_where_there_is_one(rows: list[Published]) -> None:
+    by_name = {(row.dataset, row.loss, row.score): row for row in rows if "leaderboard" in row.source}
+    vim = by_name["cifar100", "CrossEntropy", "VIM"].numbers["near.auroc"]
+    assert vim == Number(pytest.approx(0.7498), pytest.approx(0.0013))
+    assert by_name["cifar10", "PALM", "MDS"].numbers["near.auroc"].deviation is None
+    assert by_name["cifar10", "PALM", "MDS"].numbers.keys() == {"near.auroc", "far.auroc"}
 
 
-@pytest.mark.parametrize("change", [("0.9630", "high"), ("near", "far")])
-def test_a_damaged_published_file_is_named(tmp_path: Path, change: tuple[str, str]) -> None:
-    (path := tmp_path / "published.csv").write_text(PUBLISHED.read_text().replace(*change))
-    with pytest.raises(ValueError, match=re.escape(str(path))):
+def test_every_number_is_a_share(rows: list[Published]) -> None:
+    numbers = [number for row in rows for number in row.numbers.values()]
+    assert all(0 < number.value < 1 for number in numbers)
+    assert all(0 <= (number.deviation or 0) < 0.06 for number in numbers)
+
+
+def test_every_protocol_names_a_recipe_of_conf(rows: list[Published]) -> None:
+    recipes = {row.protocol.runs["recipe"] for row in rows if row.protocol}
+    assert recipes <= {file.stem for file in (ROOT / "conf" / "recipe").glob("*.yaml")}
+
+
+def test_every_score_is_one_of_conf() -> None:
+    known = {file.stem for group in ("detector", "image_detector") for file in (ROOT / "conf" / group).glob("*.yaml")}
+    assert set(yaml.safe_load(PUBLISHED.read_text("utf-8"))["scores"].values()) <= known
+
+
+def test_every_loss_is_one_of_conf() -> None:
+    ours = yaml.safe_load(PUBLISHED.read_text("utf-8"))["losses"].values()
+    for loss in ours:
+        settings = yaml.safe_load((ROOT / "conf" / "loss" / f"{loss['loss']}.yaml").read_text("utf-8"))
+        settings = settings.get("loss", settings)
+        assert {key.removeprefix("loss.") for key in loss} - {"loss"} <= settings.keys()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "complaint"),
+    [
+        ("96.30,", "high,", "could not convert string to float"),
+        ("protocol: halo_blog", "protocol: unheard_of", "lacks the key 'unheard_of'"),
+        ("svhn.fpr95_unstated", "svhn.fpr95", "column svhn.fpr95: fpr95 is no metric of an OOD set"),
+        ("accuracy,ece", "precision,ece", "column precision: precision is no metric"),
+        ("verified: true", "checked: true", "lacks the key 'verified'"),
+    ],
+)
+def test_a_damaged_file_is_named(tmp_path: Path, old: str, new: str, complaint: str) -> None:
+    text = PUBLISHED.read_text("utf-8")
+    assert old in text
+    (path := tmp_path / "published.yaml").write_text(text.replace(old, new, 1), "utf-8")
+    with pytest.raises(ValueError, match=re.escape(str(path))) as error:
         load_published(path)
+    assert complaint in str(error.value)

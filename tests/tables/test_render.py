@@ -4,17 +4,17 @@ import re
 from pathlib import Path
 
 from helpers.config import ROOT
-from helpers.made_up import add_run
+from helpers.made_up import HALO_BLOG, add_run
 
 from oodbench.tables import Table, load_published, load_runs, tables_of, to_latex, to_markdown
 from oodbench.tables.render import latex
 
-PUBLISHED = ROOT / "results" / "published.csv"
+PUBLISHED = ROOT / "results" / "published.yaml"
 
 
 def test_markdown_has_as_many_cells_in_every_row(tmp_path: Path) -> None:
-    add_run(tmp_path, config={"loss": {"form": "a|b"}})
-    add_run(tmp_path, config={"loss": {"form": "c"}})
+    add_run(tmp_path, config={"loss": {"form": "a|b"}} | HALO_BLOG)
+    add_run(tmp_path, config={"loss": {"form": "c"}} | HALO_BLOG)
     text = to_markdown(
         "cifar10", tables_of(load_runs(tmp_path).runs, load_published(PUBLISHED), "idpos", ["ood_score", "msp"])
     )
@@ -34,8 +34,8 @@ def test_latex_escapes() -> None:
 
 def test_latex_is_balanced_ascii_with_equal_rows(tmp_path: Path) -> None:
     ood = {"tiny_imagenet": {"ood_score": 0.9}, "cifar100": {"ood_score": 0.8}}
-    add_run(tmp_path, ood=ood, config={"loss": {"form": "odd_{name&"}})
-    add_run(tmp_path, config={"loss": {"form": "plain"}})
+    add_run(tmp_path, ood=ood, config={"loss": {"form": "odd_{name&"}} | HALO_BLOG)
+    add_run(tmp_path, config={"loss": {"form": "plain"}} | HALO_BLOG)
     text = to_latex("cifar10", tables_of(load_runs(tmp_path).runs, load_published(PUBLISHED), "idpos", ["ood_score"]))
     assert text.isascii()
     bare = re.sub(r"\\[{}&%$#_\\]", "", text)

@@ -17,7 +17,7 @@ from oodbench.evaluation.significance import over_seeds
 from oodbench.runs import folder as folder_module
 from oodbench.tables import load_runs, write_by, write_matrix, write_tables
 
-PUBLISHED = ROOT / "results" / "published.csv"
+PUBLISHED = ROOT / "results" / "published.yaml"
 
 
 def written(results: Path, fpr: str = "idpos") -> dict[str, str]:

@@ -97,7 +97,7 @@ def test_a_signal_saves_whatever_it_costs(path: Path, two_epochs: list[TrainStat
     checkpointer.save(two_epochs[0])
     assert not path.exists()
     signal.append(15)
-    assert checkpointer.stop()
+    assert checkpointer.receive_stop()
     checkpointer.save(two_epochs[0])
     assert path.exists()
 

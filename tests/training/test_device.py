@@ -7,7 +7,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from functools import partial
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import pytest
@@ -16,21 +15,20 @@ from helpers.config import ROOT, composed
 from helpers.training import classifier
 
 import oodbench
-from oodbench.cli import CONF
-from oodbench.overrides import UsageError, check_limits
+from oodbench.cli.configuration import CONF
+from oodbench.cli.errors import UsageError
+from oodbench.cli.limits import check_limits
 from oodbench.training import device
 from oodbench.training.device import (
     PRECISIONS,
     acquire_devices,
-    git_commit,
     has_tf32,
     pick_device,
     pick_precision,
-    processor,
-    provenance,
     use_precision,
 )
 from oodbench.training.gpus import acquire_gpus
+from oodbench.training.provenance import collect_provenance
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 KINDS = [kind for kind in ("conv", "rnn") if hasattr(torch.backends.cudnn, kind)]  # since torch 2.9
@@ -191,7 +189,7 @@ def test_the_network_runs_in_the_dtype_of_its_precision() -> None:
 
 def test_the_provenance_tells_fp32_from_tf32(gpus: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torch.cuda.get_device_name", lambda device: "a GPU")
-    said = [provenance(CUDA, pick_precision(name, CUDA)) for name in ("fp32", "tf32")]
+    said = [collect_provenance(CUDA, pick_precision(name, CUDA)) for name in ("fp32", "tf32")]
     assert [each["precision"] for each in said] == ["fp32", "tf32"]
     assert [each["device"] for each in said] == ["a GPU"] * 2
 
@@ -203,50 +201,6 @@ def test_the_command_line_knows_every_precision() -> None:
         check_limits({"precision": "fp16"})
     assert composed().precision == "auto"
     assert "tf32" in (CONF / "train.yaml").read_text()
-
-
-def test_provenance_needs_no_installed_oodbench(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As where PYTHONPATH leads to it: importlib.metadata does not know the package then."""
-
-    def only_others(name: str) -> str:
-        if name == "oodbench":
-            raise PackageNotFoundError(name)
-        return version(name)
-
-    monkeypatch.setattr(device, "version", only_others)
-    said = provenance(CPU, "fp32")
-    assert said["versions"]["oodbench"] == oodbench.__version__
-    assert said["versions"]["torch"] == version("torch")
-    assert (said["device"], said["precision"], said["threads"]) == ("cpu", "fp32", torch.get_num_threads())
-
-
-def test_the_processor_has_a_name() -> None:
-    assert processor().strip()
-
-
-def test_a_machine_without_git_has_no_commit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PATH", "")
-    assert git_commit() is None
-
-
-def git(folder: Path, *arguments: str) -> str:
-    identity = ["-c", "user.name=a", "-c", "user.email=a@example.org"]
-    command = ["git", "-C", str(folder), *identity, *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-
-
-def test_the_commit_has_a_plus_where_files_differ(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    file = tmp_path / "device.py"
-    file.write_text("1")
-    monkeypatch.setattr(device, "__file__", str(file))
-    git(tmp_path, "init", "-q")
-    assert git_commit() is None  # nothing is committed, as in somebody else's repository
-    git(tmp_path, "add", ".")
-    git(tmp_path, "commit", "-qm", "first")
-    commit = git(tmp_path, "rev-parse", "HEAD")
-    assert git_commit() == commit
-    file.write_text("2")
-    assert git_commit() == commit + "+"
 
 
 @pytest.mark.skipif("glibc" not in platform.libc_ver(), reason="only glibc has mallopt")

@@ -59,7 +59,7 @@ RECIPE = replace(training.RECIPE, batch_size=32, optimizer=SGD, schedule=partial
 
 
 def trained(model: Classifier, stop: Callable[[], bool] = lambda: False, epochs: int = 1) -> list[Row]:
-    return fit(model, IMAGES, LABELS, replace(RECIPE, epochs=epochs), 0, None, FixedAnswers(stop=stop))
+    return fit(model, IMAGES, LABELS, replace(RECIPE, epochs=epochs), 0, None, FixedAnswers(receive_stop=stop))
 
 
 @pytest.mark.parametrize("loss", LOSSES)

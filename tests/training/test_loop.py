@@ -14,7 +14,6 @@ from helpers.training import (
     LABELS,
     LOSSES,
     RECIPE,
-    SGD,
     SOURCE,
     FixedAnswers,
     RecordingLoss,
@@ -28,10 +27,9 @@ from helpers.training import (
 from oodbench.backbones.resnet18 import ResNet18
 from oodbench.data.digits import digits
 from oodbench.losses.ce import CrossEntropy
-from oodbench.losses.halo import Halo
 from oodbench.model import Classifier, extract_features, predict
 from oodbench.training.checkpoint import load_checkpoint, save_checkpoint
-from oodbench.training.loop import TrainState, fit, parameter_groups, train_step
+from oodbench.training.loop import TrainState, fit, train_step
 from oodbench.training.recipe import learning_rate_factor
 
 BATCH = torch.from_numpy(IMAGES).permute(0, 3, 1, 2)
@@ -104,7 +102,7 @@ def test_a_training_stopped_at_any_step_resumes_exactly(tmp_path: Path) -> None:
     for stop_after in range(1, 9):
         before_restart, steps = classifier(loss), []
         before_restart.backbone.register_forward_hook(lambda *call, steps=steps: steps.append(call))
-        (*_, stopped) = train(before_restart, stop=lambda steps=steps, n=stop_after: len(steps) >= n)
+        (*_, stopped) = train(before_restart, receive_stop=lambda steps=steps, n=stop_after: len(steps) >= n)
         assert (len(stopped.history), stopped.step) == divmod(stop_after, 4)
         save_checkpoint(path, stopped, SOURCE)
         torch.rand(3)
@@ -150,36 +148,6 @@ def test_every_epoch_shows_every_image_once() -> None:
     epochs = [[y for batch in objective.labels[i : i + 4] for y in batch] for i in range(0, 16, 4)]
     assert all(sorted(epoch) == sorted(LABELS.tolist()) for epoch in epochs)
     assert len({tuple(epoch) for epoch in epochs}) == 4
-
-
-def test_all_parameters_decay_but_halos_gamma() -> None:
-    model = classifier("loss=halo")
-    decays, spared = parameter_groups(model)
-    assert [id(p) for p in spared["params"]] == [id(model.objective.raw_gamma)]
-    assert spared["weight_decay"] == 0
-    assert "weight_decay" not in decays  # the recipe's
-    ids = [id(p) for p in decays["params"] + spared["params"]]
-    assert sorted(ids) == sorted(map(id, model.parameters()))
-
-
-def test_one_group_is_enough_where_everything_decays() -> None:
-    for loss in ("loss=ce", "loss=halo loss.learn_gamma=false"):
-        model = classifier(loss)
-        (group,) = parameter_groups(model)
-        assert sorted(map(id, group["params"])) == sorted(id(p) for p in model.parameters() if p.requires_grad)
-
-
-def test_weight_decay_reaches_batch_norm_and_biases() -> None:
-    model = classifier("loss=halo")
-    optimizer = SGD(parameter_groups(model))
-    before = {name: p.detach().clone() for name, p in model.named_parameters()}
-    for parameter in model.parameters():
-        parameter.grad = torch.zeros_like(parameter)
-    optimizer.step()
-    for name, parameter in model.named_parameters():
-        shrunk = 1 - 0.1 * 5e-4 * 1.9 * (name != "objective.raw_gamma")  # nesterov: 1 + momentum in the first step
-        torch.testing.assert_close(parameter.detach(), before[name] * shrunk, msg=name)
-    assert isinstance(model.objective, Halo)
 
 
 @pytest.mark.parametrize("bound", [1.0, 0.01, None])

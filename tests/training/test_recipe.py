@@ -11,9 +11,9 @@ from hydra.utils import instantiate
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
-from torch.optim.lr_scheduler import CosineAnnealingLR, LambdaLR
+from torch.optim.lr_scheduler import CosineAnnealingLR, LambdaLR, MultiStepLR
 
-from oodbench.training.recipe import Recipe, cosine, learning_rate_factor
+from oodbench.training.recipe import Recipe, cosine, learning_rate_factor, steps
 
 
 def test_cosine_equals_openoods_and_torchs_schedule() -> None:
@@ -43,6 +43,18 @@ def test_cosine_equals_openoods_and_torchs_schedule() -> None:
 def test_cosine_falls_from_one_to_its_final_factor(a: float, b: float, final: float) -> None:
     assert (cosine(0, final), cosine(1, final)) == pytest.approx((1, final))
     assert cosine(min(a, b), final) >= cosine(max(a, b), final) - 1e-15
+
+
+@pytest.mark.parametrize("per_epoch", [1, 7, 391])
+def test_steps_fall_after_the_same_epochs_as_torchs(per_epoch: int) -> None:
+    recipe = replace(RECIPE, epochs=200, warmup_epochs=0, schedule=lambda share: steps(share, [0.4, 0.7], 0.1))
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
+    torchs = MultiStepLR(optimizer, [80, 140], 0.1)
+    for epoch in range(200):
+        factors = [learning_rate_factor(epoch * per_epoch + step, per_epoch, recipe) for step in (0, per_epoch - 1)]
+        assert factors == pytest.approx([torchs.get_last_lr()[0]] * 2)
+        optimizer.step()
+        torchs.step()
 
 
 def test_warm_up_is_linear_and_the_schedule_follows_it() -> None:

@@ -1,4 +1,4 @@
-"""What makes training fast leaves the numbers as they are."""
+"""Speed without a price: the fast ways of training give the numbers of the plain ones."""
 
 import math
 import os

@@ -113,8 +113,13 @@ def _hold_out(split: Split, n: int, num_classes: int) -> tuple[Split, Split]:
 
 def _spaced(split: Split, n: int) -> Split:
     """Keep n images evenly spaced in file order, or all where there are no more than n."""
-    available = len(split.images)
-    return split if n >= available else _rows(split, np.arange(n) * available // n)
+    return split if n >= len(split.images) else _rows(split, spaced_rows(len(split.images), n))
+
+
+def spaced_rows(available: int, n: int) -> NDArray[np.int64]:
+    """Return n rows of those available, evenly spaced from the first one on; all where there are no more than n."""
+    n = min(n, available)
+    return np.arange(n) * available // n
 
 
 def _rows(split: Split, rows: NDArray[np.int64]) -> Split:

@@ -16,6 +16,7 @@ from oodbench.detectors.reference import (
     in_blocks,
     mean_rows,
     rows_by_label,
+    unit_vectors,
 )
 from oodbench.outputs import Outputs
 
@@ -41,6 +42,15 @@ def relative_mahalanobis(test: Outputs, reference: Reference, ridge: float) -> A
     return nearest - nearest_distances(test.features, mean[None], background)
 
 
+def mahalanobis_pp(test: Outputs, reference: Reference, ridge: float) -> Array:
+    """min_k (q - m_k)' C^-1 (q - m_k), q = f / |f|, m_k the class means of q, C their common covariance
+
+    Mahalanobis++ (Mueller & Hein, 2025). q = 0 where f = 0. C += ridge mean(diag C) I.
+    """
+    gaussians = tied_gaussians(directions(reference.train.features), reference.train.labels, ridge)
+    return nearest_distances(directions(test.features), *gaussians)
+
+
 def gmm(test: Outputs, reference: Reference, ridge: float) -> Array:
     """-log sum_k pi_k N(f; m_k, C_k), one Gaussian per class; C_k += ridge mean(diag C) I, C their common covariance"""
     features, labels = reference.train.features, reference.train.labels
@@ -56,6 +66,11 @@ def gmm(test: Outputs, reference: Reference, ridge: float) -> Array:
         log_joint = np.log(share) - nearest_distances(test.features, mean[None], factor) / 2 - log_norm
         log_density = np.logaddexp(log_density, log_joint)
     return -log_density
+
+
+def directions(features: Array) -> Array:
+    """(N, D) -> (N, D), f / |f| in the type of f, divided in float64; f = 0 stays 0"""
+    return in_blocks(lambda f: unit_vectors(f.astype(np.float64)).astype(f.dtype), features)
 
 
 def tied_gaussians(features: Array, labels: NDArray[np.integer], ridge: float) -> tuple[Array, Array]:

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from scipy.spatial.distance import cdist
 from scipy.special import logsumexp, softmax
 
+from oodbench.detectors.gaussian import class_means
 from oodbench.detectors.reference import (
     Array,
     NotApplicable,
@@ -15,6 +16,7 @@ from oodbench.detectors.reference import (
     in_blocks,
     mean_rows,
     rows_by_label,
+    unit_vectors,
 )
 from oodbench.outputs import Outputs
 
@@ -81,6 +83,16 @@ def she(test: Outputs, reference: Reference) -> Array:
     """-f . S_c, S_k the mean feature of the training images correctly classified as k   (Zhang et al., 2023)"""
     patterns = np.stack([mean_rows(reference.train.features, rows) for rows in correctly_classified(reference.train)])
     return in_blocks(lambda f, log_p: -(f * patterns[log_p.argmax(1)]).sum(1), test.features, test.log_probs)
+
+
+def ctm(test: Outputs, reference: Reference) -> Array:
+    """-max_k f . m_k / |f| |m_k|, m_k the mean feature of all training images of class k   (Ngoc-Hieu et al., 2023)
+
+    0 where f = 0. The means are of features as they are, and over images that are misclassified, too.
+    """
+    means, _, _ = class_means(reference.train.features, reference.train.labels)
+    directions = unit_vectors(means)
+    return in_blocks(lambda f: -(unit_vectors(f.astype(np.float64)) @ directions.T).max(1), test.features)
 
 
 def correctly_classified(train: Outputs) -> Iterator[NDArray[np.intp]]:

@@ -13,6 +13,7 @@ from oodbench.detectors.reference import (
     in_blocks,
     map_log_probs,
     map_logits,
+    negated_probability,
     normalised,
     rows_by_label,
 )
@@ -24,6 +25,7 @@ def ood_score(test: Outputs, reference: Reference) -> Array:
     return test.ood_score
 
 
+@negated_probability
 def msp(test: Outputs, reference: Reference) -> Array:
     """-max_k p_k   (Hendrycks & Gimpel, 2017), with the predictive probabilities of the loss, not normalised"""
     return -np.exp(test.log_probs.max(1))

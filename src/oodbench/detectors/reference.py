@@ -43,6 +43,12 @@ class Reference(NamedTuple):
         return self.head(features)
 
 
+def negated_probability(detector: Callable[..., Array]) -> Callable[..., Array]:
+    """Mark a detector whose scores are -p, p a probability, for metrics that depend on the scale of a score."""
+    detector.is_negated_probability = True  # type: ignore[attr-defined]
+    return detector
+
+
 def class_logits(outputs: Outputs) -> NDArray[np.float32]:
     """-> (N, K), logits of the classes, without further columns of a loss"""
     return outputs.logits[:, : outputs.log_probs.shape[1]]

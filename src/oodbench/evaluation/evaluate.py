@@ -1,6 +1,7 @@
 """Outputs and detectors -> the numbers of one run."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,7 @@ import numpy as np
 from oodbench.detectors.reference import Array, NotApplicable, Reference
 from oodbench.evaluation.bootstrap import resampled_id, resampled_ood
 from oodbench.evaluation.calibration import calibration
-from oodbench.evaluation.metric import MISSING, Metric, arrays_key
+from oodbench.evaluation.metric import MISSING, Metric, OODMetric, arrays_key
 from oodbench.evaluation.metrics import ID_METRICS, OOD_METRICS
 from oodbench.outputs import Outputs, concatenate
 
@@ -31,19 +32,30 @@ def evaluate(
     numbers |= {"calibration": calibration(test, seed=0), "ood": {name: {} for name in ood}}
     numbers["not_applicable"] = not_applicable
     resamples = resampled_id(test.log_probs, test.labels)
+    defined = {name: metrics_for(detectors[name]) for name in scores}
     for set_name in ood:
         id_scores = {detector: of["test"] for detector, of in scores.items()}
         ood_scores = {detector: of[set_name] for detector, of in scores.items()}
         for detector in scores:
-            numbers["ood"][set_name][detector] = _numbers(detector, set_name, id_scores[detector], ood_scores[detector])
+            of_both = id_scores[detector], ood_scores[detector]
+            numbers["ood"][set_name][detector] = _numbers(detector, set_name, defined[detector], *of_both)
         for detector, values in (resampled_ood(id_scores, ood_scores) if scores else {}).items():
             resamples |= {arrays_key(set_name, detector, metric): of_it for metric, of_it in values.items()}
     return numbers, resamples
 
 
-def _numbers(detector: str, set_name: str, id_scores: Array, ood_scores: Array) -> dict[str, float]:
+def metrics_for(detector: Detector) -> dict[str, OODMetric]:
+    """-> {name: metric} of OOD_METRICS that are defined for the scores of this detector"""
+    function = detector.func if isinstance(detector, partial) else detector
+    is_probability = getattr(function, "is_negated_probability", False)
+    return {name: metric for name, metric in OOD_METRICS.items() if is_probability or not metric.of_probabilities}
+
+
+def _numbers(
+    detector: str, set_name: str, metrics: Mapping[str, OODMetric], id_scores: Array, ood_scores: Array
+) -> dict[str, float]:
     try:
-        return {name: metric(id_scores, ood_scores) for name, metric in OOD_METRICS.items()}
+        return {name: metric(id_scores, ood_scores) for name, metric in metrics.items()}
     except ValueError as error:
         raise ValueError(f"detector {detector} on {set_name}: {error}") from error
 

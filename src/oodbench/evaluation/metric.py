@@ -36,6 +36,7 @@ class Unit(NamedTuple):
 
 
 SHARE = Unit("%", 100, 2, 1)  # in [0, 1]; percent where it is printed
+PERMILLE = Unit("‰", 1000, 2, 1)  # of small shares, as their authors print them
 NATS = Unit("nats", 1, 3, math.inf)
 SQUARED_ERROR = Unit("", 1, 3, math.inf)
 
@@ -86,6 +87,7 @@ class OODMetric(Metric):
     """A number of one detector on one OOD set: function((N,) ID scores, (M,) OOD scores), higher = more likely OOD."""
 
     resampled: Callable[[Counted], Array] | None  # R resamples -> (R,)
+    of_probabilities: bool = False  # given of detectors alone that are marked as `negated_probability`
     convention: str = ""  # "idpos" or "oodpos" where the tables show one of the two
 
 

@@ -10,19 +10,20 @@ VARIANTS = ("published", "notes")
 
 
 class Halo(Objective):
-    """L = mean_i CE(T_i, S_i) + rad(|z_i - c_y|^2 / D)   (https://www.pisoni.ai/posts/halo)
+    """L = mean_i CE(T_i, S_i) + radial_weight rad(|z_i - c_y|^2 / D)   (https://www.pisoni.ai/posts/halo)
 
     S = [gamma (2 z.c_k - |c_k|^2) / D for every class, abstain_bias], (B, K+1): distances -gamma |z - c_k|^2 / D to the
     centroids c, whose mean is 0, and to an abstain class at the origin, all shifted by gamma |z|^2 / D.
 
     published: as the author's listing. T = softmax over the K classes of 0 for the true class and of -gamma |z - c_k|^2
         / (D ls) for the others; without `distill`, or with ls = 0, label smoothing over the K classes.
-    notes: L = mean_i CE(T_i, S_i) + KL_i + rad(|z_i|^2 / D),  T label smoothing over the K+1 columns, KL_i = -log(1 -
-        p_y) with `distill`, else 0. Its minimum is at p_y = T_y / 2: well ranked, badly calibrated.
+    notes: L = mean_i CE(T_i, S_i) + KL_i + radial_weight rad(|z_i|^2 / D). T = label smoothing over the K+1 columns,
+        KL_i = -log(1 - p_y) with `distill`, else 0. Its minimum is at p_y = T_y / 2: well ranked, badly calibrated.
     rad(r2) = r2 / 2 - (1/2 - 1/D) log r2, which is least at r2 = 1 - 2/D.
 
-    gamma = softplus(raw_gamma), learned, never decayed; z = linear embedding. log_probs = the first K columns of log
-    softmax(S), OOD score = log p(abstain), its last column.
+    gamma = softplus(raw_gamma), learned, never decayed, at first 20 / (1 + 2/D) where none is given; z = linear
+    embedding. abstain_bias, where none is given: 2/D times the first gamma, less log((1 - ls + ls/K) / (ls/K)).
+    log_probs = the first K columns of log softmax(S), OOD score = log p(abstain), its last column.
     """
 
     no_weight_decay = ("raw_gamma",)
@@ -36,6 +37,9 @@ class Halo(Objective):
         label_smoothing: float,
         distill: bool,
         learn_gamma: bool,
+        gamma: float | None,
+        radial_weight: float,
+        abstain_bias: float | None,
     ) -> None:
         super().__init__()
         K, D = num_classes, num_classes if embedding_dim is None else embedding_dim
@@ -45,17 +49,22 @@ class Halo(Objective):
             raise ValueError(f"embedding_dim is {D}; the radial term's target 1 - 2/D needs at least 2")
         if not 0 <= label_smoothing < 1:
             raise ValueError(f"label_smoothing is {label_smoothing}; it is a share in [0, 1)")
+        if gamma is not None and gamma <= 0:
+            raise ValueError(f"gamma is {gamma}; an inverse temperature is positive")
         self.variant, self.label_smoothing, self.distill = variant, label_smoothing, distill
+        self.radial_weight = radial_weight
         self.embed = nn.Linear(num_features, D)
         self.centroids = nn.Parameter(
             torch.randn(K, D)
         )  # their mean is subtracted in every forward pass, see `centres`
-        gamma = 20 / (1 + 2 / D)  # 2 = expected |z - c|^2 / D of two N(0, I) vectors, 1 - 2/D the target
+        if gamma is None:
+            gamma = 20 / (1 + 2 / D)  # 2 = expected |z - c|^2 / D of two N(0, I) vectors, 1 - 2/D the target
         raw_gamma = gamma + math.log(-math.expm1(-gamma))  # the inverse of softplus, without overflow
         self.raw_gamma = nn.Parameter(torch.tensor([raw_gamma]), requires_grad=learn_gamma)
         ls = label_smoothing
         max_p, min_p = (1 - ls + ls / K, ls / K) if ls > 0 else (0.99, 0.01 / K)
-        self.abstain_bias = gamma * 2 / D - math.log(max_p / min_p)  # stays, while gamma is learned
+        default = gamma * 2 / D - math.log(max_p / min_p)
+        self.abstain_bias = default if abstain_bias is None else abstain_bias  # stays, while gamma is learned
 
     @property
     def gamma(self) -> Tensor:
@@ -76,7 +85,8 @@ class Halo(Objective):
     def _published(self, z: Tensor, labels: Tensor) -> Tensor:
         S = self.shifted_logits(z)
         r2 = (z - self.centres()[labels]).square().mean(1)
-        return F.cross_entropy(S, self.targets(z.detach(), labels), reduction="none") + self._radial(r2)
+        cross_entropy = F.cross_entropy(S, self.targets(z.detach(), labels), reduction="none")
+        return cross_entropy + self.radial_weight * self._radial(r2)
 
     def _notes(self, z: Tensor, labels: Tensor) -> Tensor:
         S = self.shifted_logits(z)
@@ -85,7 +95,7 @@ class Halo(Objective):
             index = labels[:, None]
             others = S.scatter(1, index, -torch.inf).logsumexp(1)
             loss = loss + F.softplus(S.gather(1, index)[:, 0] - others)
-        return loss + self._radial(z.square().mean(1), eps=1e-8)
+        return loss + self.radial_weight * self._radial(z.square().mean(1), eps=1e-8)
 
     @torch.no_grad()
     def targets(self, z: Tensor, labels: Tensor) -> Tensor:

@@ -21,14 +21,14 @@ from oodbench.losses.external import ExternalLinear, ExternalLogits
 from oodbench.losses.objective import Objective
 from oodbench.model import HEAD
 from oodbench.outputs import Outputs
+from oodbench.rescoring import score_stored, stored_objective, stored_outputs
 from oodbench.runs.folder import RunFolder
 from oodbench.runs.identity import PRETRAINED, Config, check_name, identify
 from oodbench.runs.lock import run_lock
 from oodbench.runs.paths import LOCK_FILES
 from oodbench.runs.record import Record
-from oodbench.scoring import score_stored, stored_objective, stored_outputs
 from oodbench.storage import Arrays, regular
-from oodbench.training.device import provenance
+from oodbench.training.provenance import collect_provenance
 
 ID_SETS = ("train", "test")
 RESERVED = ("val", "val_ood")  # names of the sets that a training holds out
@@ -221,15 +221,14 @@ def import_external(external: External, config: Config, file: str, force: bool) 
                 folder.write_outputs(name, outputs, external.digests[name])
             folder.write_weights(weights)
             images = {name: len(outputs.labels) for name, outputs in external.sets.items()}
-            facts = folder.read_training() | {"images": images, "digests": external.digests}
-            return folder, score_stored(
-                folder, config, stored_outputs(folder, config), stored_objective(folder, config), facts
-            )
+            about = folder.read_training() | {"images": images, "digests": external.digests}
+            of_run, objective = stored_outputs(folder, config), stored_objective(folder, config)
+            return folder, score_stored(folder, config, of_run, objective, about)
 
 
 def _provenance(external: External, config: Config, file: str) -> dict[str, Any]:
     """Return what is known of the run: this project's version, and the file."""
-    here = provenance(torch.device("cpu"), "fp32")
-    facts = {key: here[key] for key in ("versions", "git_commit")}
-    facts |= {"device": "external", "precision": config["precision"], "seed": config["seed"]}
-    return facts | {"pretrained": {"file": file, "sha256": external.sha256}}
+    here = collect_provenance(torch.device("cpu"), "fp32")
+    code = {key: here[key] for key in ("versions", "git_commit")}
+    run = {"device": "external", "precision": config["precision"], "seed": config["seed"]}
+    return code | run | {"pretrained": {"file": file, "sha256": external.sha256}}

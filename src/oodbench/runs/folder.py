@@ -21,6 +21,7 @@ from oodbench.runs.config import read_config
 from oodbench.runs.identity import Config, identify
 from oodbench.runs.paths import LOCK_FILES, RESAMPLES, RunPaths
 from oodbench.runs.record import Record
+from oodbench.runs.reduced import pack, unpack
 from oodbench.storage import (
     Arrays,
     UnwritableError,
@@ -177,13 +178,13 @@ class RunFolder(RunPaths):
 
     def remove_superseded(self, record: Record) -> None:
         """Remove resamples that the record does not name: those of a record before."""
-        named = record.get("resamples") or {}
+        named = str((record.get("resamples") or {}).get("file"))
         for file in self.path.glob("resamples-*.safetensors"):
-            if file.name != named.get("file"):
+            if file.name not in (named, self.reduced_resamples(named).name):
                 _remove_file(file)
 
     def load_resamples(self, record: Record) -> Arrays:
-        """Return {number: (R,)} that belong to the record; empty where it has none.
+        """Return {number: (R,)} that belong to the record, in a published run reduced ones; empty where it has none.
 
         Raises ValueError naming the file where it is damaged, another run's, or of other numbers.
         """
@@ -192,13 +193,23 @@ class RunFolder(RunPaths):
             return {}
         if not isinstance(named, dict) or not re.fullmatch(RESAMPLES, str(named.get("file"))):
             raise ValueError(f"{self.metrics} names its resamples {named!r}, not a file of this folder")
-        file = self.path / named["file"]
+        full, reduced = self.path / named["file"], self.reduced_resamples(named["file"])
+        file = full if full.exists() else reduced
         if not file.exists():
             return {}
         arrays, about = load_arrays(file)
         if self._belonging(file, about).get("numbers") != named["numbers"]:
             raise ForeignFileError(f"{file} holds the resamples of other numbers than {self.metrics}")
-        return arrays
+        try:
+            return arrays if file == full else unpack(arrays, about)
+        except ValueError as error:
+            raise ValueError(f"{file} is damaged: {error}") from error
+
+    def write_reduced(self, record: Record, resamples: Arrays) -> None:
+        """Write resamples of a record that is there, in few bits."""
+        named = record["resamples"]
+        arrays, about = pack(resamples)
+        save_arrays(self.reduced_resamples(named["file"]), arrays, run=str(self.run), numbers=named["numbers"], **about)
 
     def read_resamples(self, record: Record) -> Arrays:
         """Return what `load_resamples` does; empty, with a warning, where it cannot be used."""

@@ -10,6 +10,7 @@ results/runs/<dataset>/<backbone>/<loss>/<recipe>-<hash>/seed<n>/
     outputs/<set>.safetensors
     outputs/<image detector>/<set>.safetensors
     resamples-<checksum>.safetensors    the bootstrap resamples of every number; metrics.json names its file
+    resamples-<checksum>.reduced.safetensors    in a published run, without weights and outputs: those that tables need
     metrics.json         written last: the run is finished
     lock.json            while a process works on it
     error.txt            what went wrong in the last start, and its traceback
@@ -58,6 +59,10 @@ class RunPaths:
     @property
     def error(self) -> Path:
         return self.path / "error.txt"
+
+    def reduced_resamples(self, full: str) -> Path:
+        """Return the path of what a published run has in the place of its resamples."""
+        return self.path / f"{full.removesuffix('.safetensors')}.reduced.safetensors"
 
     def outputs(self, name: str) -> Path:
         return self.path / "outputs" / f"{check_name('set', name)}.safetensors"

@@ -1,7 +1,8 @@
 """The numbers of all finished runs as the tables of a paper: Markdown, LaTeX and one long CSV.
 
 results, fields: folders -> runs. labels, notes, formulas: words. cells: a row's numbers in a column, and what is bold.
-sections, by, matrix, calibration, published: runs -> tables. render: tables -> text. long_format: runs -> runs.csv.
+means, sections, by, matrix, calibration: runs -> tables. published, beside: other people's rows, and runs of their
+protocol. render: tables -> text. long_format: runs -> runs.csv.
 A run is read from its config.yaml, its metrics.json and its resamples. Differences between runs are found by comparing
 their configurations, and a metric is described by its record, so that a new loss or metric needs no line here.
 Shares in [0, 1] in files and in code; percent only where a cell is printed.
@@ -12,12 +13,13 @@ from pathlib import Path
 
 from oodbench.evaluation.metrics import OOD_METRICS
 from oodbench.storage import write_atomic
+from oodbench.tables.beside import published_table
 from oodbench.tables.by import check_keys, tables_by
 from oodbench.tables.calibration import calibration_table
 from oodbench.tables.long_format import FIELDS, long_format
 from oodbench.tables.matrix import matrix_tables
 from oodbench.tables.notes import AGAIN, OWN
-from oodbench.tables.published import Published, load_published, published_table
+from oodbench.tables.published import Published, load_published
 from oodbench.tables.render import to_latex, to_markdown
 from oodbench.tables.results import Found, Result, Unreadable, load_runs
 from oodbench.tables.sections import Table, by_protocol, section
@@ -30,14 +32,15 @@ DEFAULT = "idpos"  # the convention whose tables have no suffix in their file's 
 def tables_of(
     runs: Iterable[Result], published: Iterable[Published], fpr: str, detectors: Sequence[str]
 ) -> list[Table]:
-    """Return a table per protocol of one data set's runs, with one of calibration each; the published rows beneath."""
-    runs, tables = list(runs), []
+    """Return the tables of one data set's runs: of each protocol one, one of calibration, and its published rows."""
+    published, tables = list(published), []
     for group in by_protocol(runs):
         table, calibration = section(group, fpr, detectors), calibration_table(group)
         missing = f"No calibration table: these runs were scored without its numbers, {AGAIN}."
         tables += [table, calibration] if calibration else [table._replace(notes=[*table.notes, missing])]
-    rows = [row for row in published if row.dataset == runs[0].dataset]
-    return [*tables, published_table(rows, fpr)] if rows else tables
+        beside = published_table(group, published, fpr)
+        tables += [beside] if beside else []
+    return tables
 
 
 def write_tables(
@@ -48,7 +51,7 @@ def write_tables(
     detectors: Sequence[str],
     unreadable: Sequence[Unreadable] = (),
 ) -> None:
-    """<dataset>.md, <dataset>.tex and runs.csv in `results_dir`; none is written before all are made.
+    """Write <dataset>.md, <dataset>.tex and runs.csv into `results_dir`; none before all are made.
 
     With fpr="oodpos" <dataset>.oodpos.md and .tex, as in the functions below; runs.csv has both conventions. The runs
     that cannot be read are named above the tables. Raises ValueError for a detector that no run has, or published rows
@@ -56,7 +59,7 @@ def write_tables(
     """
     check_detectors(runs, detectors)
     rows, csv = load_published(published), long_format(runs).to_csv(index=False, lineterminator="\n")
-    _write(results_dir, runs, unreadable, fpr, "", "", lambda own: tables_of(own, rows, fpr, detectors))
+    _write(results_dir, runs, unreadable, fpr, "", "", lambda some: tables_of(some, rows, fpr, detectors))
     write_atomic(results_dir / "runs.csv", csv)
 
 
@@ -68,11 +71,14 @@ def write_by(
     keys: Sequence[str],
     unreadable: Sequence[Unreadable] = (),
 ) -> None:
-    """<dataset>.by-<keys>.md and .tex, for the data sets of which a run has the keys. ValueError where none has."""
+    """Write <dataset>.by-<keys>.md and .tex of the data sets of which a run has the keys.
+
+    Raises ValueError where none has.
+    """
     check_detectors(runs, detectors)
     check_keys(runs, keys)
     suffix, options = f".by-{'+'.join(keys)}", f" --by {' '.join(keys)}"
-    _write(results_dir, runs, unreadable, fpr, suffix, options, lambda own: tables_by(own, fpr, detectors, keys))
+    _write(results_dir, runs, unreadable, fpr, suffix, options, lambda some: tables_by(some, fpr, detectors, keys))
 
 
 def write_matrix(
@@ -82,11 +88,11 @@ def write_matrix(
     detectors: Sequence[str],
     unreadable: Sequence[Unreadable] = (),
 ) -> None:
-    """<dataset>.matrix.md and .tex: every loss with every detector."""
+    """Write <dataset>.matrix.md and .tex: every loss with every detector."""
     check_detectors(runs, detectors)
 
-    def tables(own: Sequence[Result]) -> list[Table]:
-        return [table for group in by_protocol(own) for table in matrix_tables(group, fpr, detectors)]
+    def tables(some: Sequence[Result]) -> list[Table]:
+        return [table for group in by_protocol(some) for table in matrix_tables(group, fpr, detectors)]
 
     _write(results_dir, runs, unreadable, fpr, ".matrix", " --matrix", tables)
 

@@ -9,7 +9,7 @@ from oodbench.tables.sections import Table, by_protocol, section
 
 
 def tables_by(runs: Sequence[Result], fpr: str, detectors: Sequence[str], by: Sequence[str]) -> list[Table]:
-    """One data set's runs that have all keys, rows sorted by their values; no table where no run has them."""
+    """Tabulate one data set's runs that have all keys, rows sorted by their values; no table where no run has them."""
     having = [run for run in runs if set(by) <= run.settings.keys()]
     tables = [section(group, fpr, detectors, by) for group in by_protocol(having, by)]
     return [table._replace(notes=[*_left_out(runs, table.title, by), *table.notes]) for table in tables]
@@ -22,7 +22,7 @@ def _left_out(runs: Sequence[Result], title: str, by: Sequence[str]) -> list[str
 
 
 def check_keys(runs: Sequence[Result], by: Sequence[str]) -> None:
-    """Raises ValueError for a key that no run has, with the names that are near, and where none has all of them."""
+    """Raise ValueError for a key that no run has, with the names that are near, and where none has all of them."""
     known = dict.fromkeys(key for run in runs for key in run.settings)
     for key in by:
         if key not in known:

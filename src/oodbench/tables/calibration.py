@@ -10,12 +10,12 @@ import numpy as np
 from oodbench.evaluation.metric import MISSING
 from oodbench.evaluation.metrics import CALIBRATION_METRICS, ID_METRICS
 from oodbench.tables.cells import Bold, Cell, bold, no_cell, text_of
+from oodbench.tables.fields import VERSIONS
 from oodbench.tables.labels import Row, protocol, row_labels, row_of
 from oodbench.tables.notes import AGAIN, SPREAD, bold_notes, definitions, shared_seeds
 from oodbench.tables.results import Result
 from oodbench.tables.sections import Table
 
-VERSIONS = {"own": "predictive", "normalised": "normalised", "temperature_scaled": "temperature-scaled"}
 NO_TEMPERATURE = "no finite temperature is the best one for a half of the images"
 MEANING = [
     "Calibration errors in percent; three versions of the probabilities of the same outputs.",
@@ -40,7 +40,7 @@ def calibration_table(runs: Sequence[Result]) -> Table | None:
     improper = {row_of(run) for run in runs if "normalised" in run.calibration}
 
     def compared(version: str, metric: str) -> dict[Row, Cell]:
-        left_out = improper if version == "own" and CALIBRATION_METRICS[metric].proper_score else set()
+        left_out = improper if version == "predictive" and CALIBRATION_METRICS[metric].proper_score else set()
         return {row: cells[row, version, metric] for row in labels.keys() - left_out if (row, version, metric) in cells}
 
     best = {
@@ -60,21 +60,21 @@ def calibration_table(runs: Sequence[Result]) -> Table | None:
         ]
         for row, label in labels.items()
     ]
-    header = [(VERSIONS[version], CALIBRATION_METRICS[metric].title) for version, metric in columns]
-    header = [("", "Loss"), ("", "n"), *header, (VERSIONS["temperature_scaled"], "T")]
+    header = [(version, CALIBRATION_METRICS[metric].title) for version, metric in columns]
+    header = [("", "Loss"), ("", "n"), *header, ("temperature-scaled", "T")]
     notes = [*MEANING, definitions(CALIBRATION_METRICS.values()), SPREAD, *_bold_notes(best)]
     notes += [*shared_seeds(_named(best), runs), *_dashes(runs, labels, cells)]
     return Table(f"Calibration: {protocol(runs[0])}", header, rows, notes, 1)
 
 
 def _cells(runs: Sequence[Result]) -> dict[tuple[Row, str, str], Cell]:
-    """By row, version and metric; only of the predictive probabilities are there resamples."""
+    """Return the cells by row, version and metric; those of the predictive probabilities alone have resamples."""
     cells: dict[tuple[Row, str, str], Cell] = {}
     versions = VERSIONS if any("normalised" in run.calibration for run in runs) else VERSIONS.keys() - {"normalised"}
     for run in runs:
-        own: Mapping[str, Any] = run.calibration.get("own") or {}
+        predictive: Mapping[str, Any] = run.calibration.get("predictive") or {}
         for version, metric in product(versions, CALIBRATION_METRICS):
-            numbers = run.calibration.get(version, own if version == "normalised" else None) or {}
+            numbers = run.calibration.get(version, predictive if version == "normalised" else None) or {}
             if metric in numbers:
                 cell = cells.setdefault((row_of(run), version, metric), no_cell())
                 cell.add(run, ("", "", metric), numbers[metric], resampled=_is_resampled((version, metric)))
@@ -82,8 +82,8 @@ def _cells(runs: Sequence[Result]) -> dict[tuple[Row, str, str], Cell]:
 
 
 def _temperature(runs: Sequence[Result]) -> str:
-    """Mean over seeds of the mean of each run's two"""
-    scaled = [run.calibration.get("temperature_scaled") or {} for run in runs]
+    """Print the mean over seeds of the mean of each run's two temperatures."""
+    scaled = [run.calibration.get("temperature-scaled") or {} for run in runs]
     values = [float(np.mean(numbers["temperatures"])) for numbers in scaled if "temperatures" in numbers]
     return f"{np.mean(values):.3g}" if values else MISSING
 
@@ -97,14 +97,12 @@ def _bold_notes(best: Mapping[Version, Bold]) -> list[str]:
 
 
 def _named(best: Mapping[Version, Bold]) -> dict[str, Bold]:
-    return {
-        f"{VERSIONS[version]} {CALIBRATION_METRICS[metric].title}": mark for (version, metric), mark in best.items()
-    }
+    return {f"{version} {CALIBRATION_METRICS[metric].title}": mark for (version, metric), mark in best.items()}
 
 
 def _dashes(runs: Sequence[Result], labels: Mapping[Row, str], cells: Mapping[tuple[Row, str, str], Cell]) -> list[str]:
-    """Why cells are empty."""
-    present = {(row, metric) for row, version, metric in cells if version == "own"}
+    """Say why cells are empty."""
+    present = {(row, metric) for row, version, metric in cells if version == "predictive"}
     lacking: dict[str, list[str]] = {}
     for metric in CALIBRATION_METRICS.values():
         rows = ", ".join(f"`{label}`" for row, label in labels.items() if (row, metric.name) not in present)
@@ -116,11 +114,11 @@ def _dashes(runs: Sequence[Result], labels: Mapping[Row, str], cells: Mapping[tu
         if rows
     ]
     none = {
-        f"`{labels[row_of(run)]}`" for run in runs if run.calibration and not run.calibration.get("temperature_scaled")
+        f"`{labels[row_of(run)]}`" for run in runs if run.calibration and not run.calibration.get("temperature-scaled")
     }
     notes += [f"{MISSING} under temperature-scaled: {NO_TEMPERATURE}: {', '.join(sorted(none))}."] if none else []
     return notes
 
 
 def _is_resampled(version: Version) -> bool:
-    return version[0] == "own" and version[1] in ID_METRICS and ID_METRICS[version[1]].resampled is not None
+    return version[0] == "predictive" and version[1] in ID_METRICS and ID_METRICS[version[1]].resampled is not None

@@ -41,7 +41,7 @@ class Cell(NamedTuple):
         return over_seeds(np.array(list(self.values.values())), unit.largest)
 
     def add(self, run: Result, key: Key, value: float, *, resampled: bool = True) -> None:
-        """A run's number; resampled: take its interval and its resamples, too."""
+        """Take a run's number, and where it is resampled its interval and resamples."""
         self.values[run.seed] = value
         if resampled and key in run.intervals:
             self.intervals[run.seed] = run.intervals[key]
@@ -70,7 +70,7 @@ def no_cell() -> Cell:
 def cells_of(
     runs: Iterable[Result], row_of: Callable[[Result], Row], detectors: Collection[str], metrics: Collection[str]
 ) -> Cells:
-    """The numbers of these detectors and metrics, and those that depend on no detector."""
+    """Collect the numbers of these detectors and metrics, and those that depend on no detector."""
     cells: Cells = {}
     for run in runs:
         for key, value in run.numbers.items():
@@ -82,7 +82,7 @@ def cells_of(
 
 
 def bold(column: Mapping[AnyKey, Cell], metric: Metric) -> Bold:
-    """The best mean, all equal to it, and all that are not distinguishable from the best on the seeds all share.
+    """Mark the best mean, all equal to it, and all that are not distinguishable from the best on the seeds all share.
 
     The best on the shared seeds may be another than the best mean; both are in. A cell alone is not compared.
     """
@@ -101,7 +101,7 @@ def bold(column: Mapping[AnyKey, Cell], metric: Metric) -> Bold:
 
 
 def _untested(metric: Metric, cells: Collection[Cell], seeds: Collection[int]) -> str:
-    """Why these cells cannot be compared on these seeds; "" where they can"""
+    """Say why these cells cannot be compared on these seeds; "" where they can."""
     if metric.resampled is None:
         return "this metric has no form for resampled images"
     if not seeds:
@@ -116,8 +116,9 @@ def _untested(metric: Metric, cells: Collection[Cell], seeds: Collection[int]) -
 
 
 def text_of(cell: Cell | None, n: int, is_bold: bool, unit: Unit) -> str:
-    """Mean ± sample deviation, or of one seed the value [interval over images]. `n` is the row's number of seeds, and a
-    cell with fewer says so.
+    """Print mean ± sample deviation, or of one seed the value [interval over images].
+
+    n: the row's number of seeds; a cell with fewer says so.
     """
     if cell is None:
         return MISSING

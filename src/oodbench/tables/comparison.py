@@ -14,6 +14,7 @@ from oodbench.evaluation.metric import arrays_key
 from oodbench.evaluation.metrics import ID_METRICS, OOD_METRICS, metric_of
 from oodbench.evaluation.significance import Comparison, compare, holm
 from oodbench.tables.fields import Key
+from oodbench.tables.means import shared_means, with_means
 from oodbench.tables.notes import AGAIN
 from oodbench.tables.results import Result, load_run
 
@@ -33,14 +34,14 @@ class Line(NamedTuple):
 
     @property
     def better(self) -> str:
-        """ "A", "B", or "" where they are not distinguishable at 5 %, or not tested"""
+        """Return "A", "B", or "" where they are not distinguishable at 5 %, or not tested."""
         if not self.test or self.adjusted > 0.05 or self.test.difference == 0:
             return ""
         return "A" if (self.test.difference > 0) == metric_of(self.metric).higher_is_better else "B"
 
 
 def load_side(folder: Path) -> dict[int, Result]:
-    """{seed: run} of a run's folder, or of the finished ones in a folder of several seeds."""
+    """Return {seed: run} of a run's folder, or of the finished ones in a folder of several seeds."""
     folder = folder.absolute()
     folders = [folder] if (folder / "metrics.json").exists() else sorted(folder.glob("seed*"))
     runs = [load_run(each) for each in folders if (each / "metrics.json").exists()]
@@ -50,7 +51,10 @@ def load_side(folder: Path) -> dict[int, Result]:
 
 
 def pairs_of(a: Mapping[int, Result], b: Mapping[int, Result]) -> list[Pair]:
-    """Seed by seed; two single runs whatever their seeds. ValueError for other images, and where no seed is shared."""
+    """Pair runs seed by seed; two single runs whatever their seeds.
+
+    Raises ValueError for other images, and where no seed is shared.
+    """
     seeds = sorted(a.keys() & b.keys())
     pairs = [(a[seed], b[seed]) for seed in seeds]
     if not pairs:
@@ -79,9 +83,13 @@ def _check_images(a: Result, b: Result) -> None:
 
 
 def lines(pairs: list[Pair], detector: str, detector_b: str) -> list[Line]:
-    """Every metric of the OOD sets that both have, A scored by `detector` and B by `detector_b`; and, of two runs,
-    the metrics that depend on no score. ValueError for a detector without numbers and for missing resamples.
+    """Compare every metric of the OOD sets that both have, and of their means, A scored by `detector` and B by
+    `detector_b`; and, of two runs, the metrics that depend on no score.
+
+    Raises ValueError for a detector without numbers and for missing resamples.
     """
+    means = shared_means([run for pair in pairs for run in pair])
+    pairs = [(first, second) for first, second in (with_means(pair, means) for pair in pairs)]
     a = pairs[0][0]
     same = all(first.folder == second.folder for first, second in pairs)
     if same and detector == detector_b:
@@ -92,10 +100,11 @@ def lines(pairs: list[Pair], detector: str, detector_b: str) -> list[Line]:
     rows: list[tuple[Keys, str]] = []
     if not same:
         rows += [((("", "", m), ("", "", m)), f"{a.test_images:,}") for m in ID_METRICS]
-    for ood in sorted(a.ood_images, key=lambda ood: (ood not in a.near, ood)):
+    for ood in sorted(a.ood_images, key=lambda ood: (ood not in a.near, ood not in means, ood)):
         if all(_has(first, ood, detector) and _has(second, ood, detector_b) for first, second in pairs):
-            images = f"{a.test_images:,} + {a.ood_images[ood]:,}"
+            images = f"{a.test_images:,} + {sum(a.ood_images[each] for each in means.get(ood, (ood,))):,}"
             rows += [(((ood, detector, m), (ood, detector_b, m)), images) for m in OOD_METRICS]
+    rows = [(keys, images) for keys, images in rows if _has_some(pairs, keys)]
     if not rows:
         raise ValueError(f"A with {detector} and B with {detector_b} have no OOD set in common")
     tests = [_test(pairs, keys) for keys, _ in rows]
@@ -107,8 +116,13 @@ def lines(pairs: list[Pair], detector: str, detector_b: str) -> list[Line]:
 
 
 def _has(run: Result, ood: str, detector: str) -> bool:
-    """True where some metric was computed"""
+    """Tell whether some metric was computed."""
     return any((ood, detector, metric) in run.numbers for metric in OOD_METRICS)
+
+
+def _has_some(pairs: list[Pair], keys: Keys) -> bool:
+    """True where a run has the metric"""
+    return any(key in run.numbers for pair in pairs for run, key in zip(pair, keys, strict=True))
 
 
 def _check_detector(run: Result, detector: str) -> None:
@@ -119,7 +133,7 @@ def _check_detector(run: Result, detector: str) -> None:
 
 
 def _values(pairs: list[Pair], keys: Keys) -> Array | None:
-    """(S, 2), or None where a run lacks the metric"""
+    """-> (S, 2), or None where a run lacks the metric"""
     if all(key in run.numbers for pair in pairs for run, key in zip(pair, keys, strict=True)):
         return np.array([[run.numbers[key] for run, key in zip(pair, keys, strict=True)] for pair in pairs])
     return None
@@ -131,7 +145,7 @@ def _difference(pairs: list[Pair], keys: Keys) -> float | None:
 
 
 def _test(pairs: list[Pair], keys: Keys) -> Comparison | None:
-    """None where a run lacks the metric or has no resamples of it; a difference of shares is cut to [-1, 1]."""
+    """Test a difference; None where a run lacks the metric or its resamples. Of shares it is cut to [-1, 1]."""
     metric, values = metric_of(keys[0][2]), _values(pairs, keys)
     if values is None or metric.resampled is None:
         return None
@@ -147,7 +161,7 @@ def _test(pairs: list[Pair], keys: Keys) -> Comparison | None:
 
 
 def _resampled(run: Result, key: Key) -> Array | None:
-    """(R,); None for a metric that is newer than the run's resamples. Raises ValueError for a run without any."""
+    """-> (R,); None for a metric that is newer than the run's resamples. Raises ValueError for a run without any."""
     if not run.resampled:
         raise ValueError(f"{run.folder} has no resamples of {arrays_key(*key)}; {AGAIN.replace('them', 'it')}")
     return run.resampled.get(arrays_key(*key))

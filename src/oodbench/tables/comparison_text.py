@@ -2,14 +2,15 @@
 
 from collections.abc import Collection
 
-from oodbench.evaluation.metric import MISSING, NATS, SHARE, IDMetric
+from oodbench.evaluation.metric import MISSING, SHARE, IDMetric
 from oodbench.evaluation.metrics import metric_of
 from oodbench.tables.comparison import Line, Pair
+from oodbench.tables.means import FAR, NEAR, sets_of
 from oodbench.tables.results import Result
 
 
 def report(pairs: list[Pair], detector: str, detector_b: str, found: list[Line], alone: Collection[int]) -> str:
-    """For the terminal: a line a metric, then who is better in how many, and what that means.
+    """Print a line a metric for the terminal, then who is better in how many, and what that means.
 
     alone: seeds that one side has and the other has not.
     """
@@ -23,6 +24,8 @@ def report(pairs: list[Pair], detector: str, detector_b: str, found: list[Line],
         seeds += f"; of one side alone, left out: {', '.join(map(str, sorted(alone)))}" if alone else ""
     left = sorted({ood for pair in pairs for run in pair for ood in run.ood_images} - {line.ood for line in found})
     sets = [f"OOD sets without numbers on both sides, left out: {', '.join(left)}"] if left else []
+    over = [(m, sets_of(pairs[0][0], m)) for m in (NEAR, FAR) if any(line.ood == m for line in found)]
+    means = [f"{mean}: unweighted, over {', '.join(of)}" for mean, of in over]
     sides = [
         f"{name}: {_name(run, n)}, {d}" for name, run, d in zip("AB", pairs[0], (detector, detector_b), strict=True)
     ]
@@ -43,7 +46,7 @@ def report(pairs: list[Pair], detector: str, detector_b: str, found: list[Line],
     proper = " and ".join(line.metric for line in found if _is_proper(line.metric))
     caveat = [f"Probabilities of {' and '.join(improper)} do not sum to one: {proper} are no proper scores of them."]
     notes = [verdict, *untested * (tested < len(found)), meaning, units, *caveat * bool(improper and proper)]
-    return "\n".join([*sides, f"n = {n}, seeds {seeds}", *sets, "", *rows, "", *notes])
+    return "\n".join([*sides, f"n = {n}, seeds {seeds}", *sets, *means, "", *rows, "", *notes])
 
 
 def _row(line: Line, wide: int, long: int) -> str:
@@ -62,10 +65,10 @@ def _row(line: Line, wide: int, long: int) -> str:
 
 def _units(found: list[Line]) -> str:
     metrics = {line.metric: metric_of(line.metric) for line in found}
-    nats = [f"{name} in nats" for name, metric in metrics.items() if metric.unit == NATS]
-    others = [f"{name} without unit" for name, metric in metrics.items() if metric.unit not in (NATS, SHARE)]
+    others = [f"{name} in {m.unit.name}" for name, m in metrics.items() if m.unit.name and m.unit != SHARE]
+    others += [f"{name} without unit" for name, m in metrics.items() if not m.unit.name]
     higher = ", ".join(name for name, metric in metrics.items() if metric.higher_is_better)
-    return f"{'; '.join(['A - B in percentage points', *nats, *others])}. Better: higher {higher}; the others lower."
+    return f"{'; '.join(['A - B in percentage points', *others])}. Better: higher {higher}; the others lower."
 
 
 def _is_proper(metric: str) -> bool:

@@ -11,8 +11,10 @@ import yaml
 
 from oodbench.evaluation.intervals import Interval
 from oodbench.evaluation.metrics import CALIBRATION_METRICS, ID_METRICS, OOD_METRICS
+from oodbench.runs.reduced import DECIMALS
 
-VERSIONS = ("own", "normalised", "temperature_scaled")  # of the probabilities
+# versions of the probabilities: {name in tables: key in metrics.json}
+VERSIONS = {"predictive": "own", "normalised": "normalised", "temperature-scaled": "temperature_scaled"}
 Key = tuple[str, str, str]  # (OOD set, detector, metric); the first two are "" for a metric of ID_METRICS
 
 
@@ -28,7 +30,7 @@ def errors_name(path: Path) -> Iterator[None]:
 
 
 def checked_name(what: str, name: Any) -> str:
-    """A name that may become part of a path and a cell of runs.csv.
+    """Return a name that may become part of a path and a cell of runs.csv.
 
     Raises ValueError for one that could lead out of a folder (../x), or that a spreadsheet takes for a formula (=x).
     """
@@ -47,11 +49,12 @@ def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
         elif key == "_target_" and prefix:
             flat[prefix[:-1]] = value.rpartition(".")[2]
         elif not key.startswith("_"):
-            flat[prefix + key] = _text(value)
+            flat[prefix + key] = printed(value)
     return flat
 
 
-def _text(value: Any) -> str:
+def printed(value: Any) -> str:
+    """Print a value of a configuration so that equal settings are equal texts."""
     if isinstance(value, float):
         return f"{value:.10g}"  # 1.0 in a file and 1 on the command line are one setting
     return " ".join(value.split()) if isinstance(value, str) else json.dumps(value)
@@ -74,7 +77,7 @@ def whole_or_none(value: Any, what: str) -> int | None:
 
 
 def numbers(metrics: Mapping[str, Any]) -> dict[Key, float]:
-    """Every number of metrics.json that there is a record of; a metric may be newer than the run."""
+    """Return every number of metrics.json whose metric has a record; a metric may be newer than the run."""
     found = {("", "", metric): number(metrics[metric], metric) for metric in ID_METRICS if metric in metrics}
     for ood, detectors in metrics["ood"].items():
         for detector, values in detectors.items():
@@ -86,22 +89,26 @@ def numbers(metrics: Mapping[str, Any]) -> dict[Key, float]:
 
 
 def intervals(metrics: Mapping[str, Any]) -> dict[Key, Interval]:
-    """-> the intervals of the numbers that have one"""
+    """Return the intervals of the numbers that have one, rounded as in a published run."""
     ends = metrics.get("intervals", {})
     pairs = {("", "", metric): ends[metric] for metric in ID_METRICS if metric in ends}
     for ood, detectors in ends.get("ood", {}).items():
         for detector, values in detectors.items():
             pairs |= {(ood, detector, metric): values[metric] for metric in OOD_METRICS if metric in values}
     what = {key: "interval of " + " ".join(filter(None, key)) for key in pairs}
-    return {key: (number(low, what[key]), number(high, what[key])) for key, (low, high) in pairs.items()}
+
+    def end(value: Any, key: Key) -> float:
+        return round(number(value, what[key]), DECIMALS)
+
+    return {key: (end(low, key), end(high, key)) for key, (low, high) in pairs.items()}
 
 
 def calibration(versions: Mapping[str, Any]) -> dict[str, dict[str, Any] | None]:
-    """{version of the probabilities: its numbers, None where it has none}"""
+    """Return {name of VERSIONS: its numbers, None where it has none} of the block that metrics.json calls so."""
     found: dict[str, dict[str, Any] | None] = {}
-    for version in VERSIONS:
-        if version in versions:
-            values = versions[version]
+    for version, key in VERSIONS.items():
+        if key in versions:
+            values = versions[key]
             known = values and {m: number(values[m], f"{version} {m}") for m in CALIBRATION_METRICS if m in values}
             temperatures = [number(t, "temperature") for t in (values or {}).get("temperatures", [])]
             found[version] = known and known | ({"temperatures": temperatures} if temperatures else {})

@@ -26,7 +26,7 @@ def ood_score_formula(loss_class: str) -> str:
 
 @cache
 def _classes() -> dict[str, ast.ClassDef]:
-    """{name: definition} of the classes of oodbench.losses"""
+    """-> {name: definition} of the classes of oodbench.losses"""
     trees = [ast.parse(file.read_text("utf-8")) for file in sorted(_folder().glob("*.py"))]
     return {node.name: node for tree in trees for node in tree.body if isinstance(node, ast.ClassDef)}
 

@@ -42,7 +42,7 @@ def protocol(run: Result, by: Sequence[str] = ()) -> str:
 
 
 def row_labels(runs: Iterable[Result], by: Sequence[str] = ()) -> dict[Row, str]:
-    """{row: label}, sorted by `by` and label: the loss's name, and what sets it apart from others of that name."""
+    """Return {row: label}, sorted by `by` and label: the loss's name, and what sets it apart from its namesakes."""
     labels: dict[Row, str] = {}
     for loss, group in groupby(sorted(runs, key=lambda run: run.loss), key=lambda run: run.loss):
         settings = {
@@ -58,7 +58,7 @@ def row_labels(runs: Iterable[Result], by: Sequence[str] = ()) -> dict[Row, str]
 
 
 def numerically(value: str) -> tuple[bool, float, str]:
-    """To sort by: numbers first, by size."""
+    """Return a sort key: numbers first, by size."""
     try:
         return False, float(value), value
     except ValueError:
@@ -66,7 +66,7 @@ def numerically(value: str) -> tuple[bool, float, str]:
 
 
 def differing(settings: Iterable[Mapping[str, str]]) -> list[str]:
-    """The keys on which these do not all agree, keys that only some have included."""
+    """Return the keys on which these do not all agree, keys that only some have included."""
     settings = list(settings)
     keys = dict.fromkeys(key for each in settings for key in each)
     return [key for key in keys if len({each.get(key) for each in settings}) > 1]

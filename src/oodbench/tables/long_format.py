@@ -20,9 +20,10 @@ FIELDS = [*RUN, *NUMBER, *OVER_SEEDS]
 
 
 def long_format(runs: Iterable[Result]) -> pd.DataFrame:
-    """FIELDS: one row a number of one run, with its 95 % interval over images (low, high), and, the same in every row
-    of a configuration, mean, sample deviation and 95 % interval of the mean over its seeds (mean_low, mean_high; see
-    `oodbench.evaluation.significance.over_seeds`).
+    """Return a table with the columns FIELDS, a row a number of one run.
+
+    low, high: its 95 % interval over images. The same in every row of a configuration: mean, sample deviation and the
+    95 % interval of the mean over its seeds (mean_low, mean_high; `oodbench.evaluation.significance.over_seeds`).
     """
     runs = list(runs)
     over: dict[Any, dict[int, float]] = defaultdict(dict)  # by seed

@@ -9,6 +9,7 @@ from oodbench.evaluation.metric import MISSING
 from oodbench.evaluation.metrics import OOD_METRICS
 from oodbench.tables.cells import Bold, Cells, Column, bold, cells_of, fewer, interval_of
 from oodbench.tables.labels import Row, protocol, row_labels, row_of
+from oodbench.tables.means import common_means, mean_notes, with_means
 from oodbench.tables.notes import (
     bold_notes,
     definitions,
@@ -22,7 +23,7 @@ from oodbench.tables.notes import (
     without_resamples,
 )
 from oodbench.tables.results import Result
-from oodbench.tables.sections import Table, ood_metrics, ood_sets
+from oodbench.tables.sections import Table, named, ood_metrics, ood_sets
 
 SUPERSCRIPT = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 INTERVALS = (
@@ -35,18 +36,20 @@ CellKey = tuple[Row, str, Column]
 def matrix_tables(runs: Sequence[Result], fpr: str, detectors: Sequence[str]) -> list[Table]:
     """Return the tables of runs of one protocol. Bold is within a column, each metric for itself."""
     metrics = ood_metrics(fpr)
-    cells = cells_of(runs, row_of, detectors, {metric.name for metric in metrics})
+    means = common_means(runs)
+    measured = with_means(runs, means)
+    cells = cells_of(measured, row_of, detectors, {metric.name for metric in metrics})
     matrix = _Matrix(row_labels(runs), Counter(row_of(run) for run in runs), detectors, cells, _Dashes(runs))
     header = [("", "Score"), *((label, f"n = {matrix.seeds[row]}") for row, label in matrix.labels.items())]
     tables = []
-    for near, ood, images in ood_sets(runs):
+    for near, ood, images in ood_sets(measured):
         columns = [Column(near, ood, images, metric.name) for metric in metrics]
         best = {(row, column): matrix.best(row, column) for row in matrix.labels for column in columns}
         values, intervals = (
             matrix.rows(columns, partial(_value, cells, best)),
             matrix.rows(columns, partial(_ends, cells)),
         )
-        title = f"{ood} ({'near' if near else 'far'}, {images:,} images); {protocol(runs[0])}"
+        title = f"{named(near, ood, f', {images:,} images')}; {protocol(runs[0])}"
         name = " / ".join(metric.title for metric in metrics)
         footnotes = matrix.dashes.notes(values)
         notes = [
@@ -55,6 +58,7 @@ def matrix_tables(runs: Sequence[Result], fpr: str, detectors: Sequence[str]) ->
             definitions(metrics),
             *_notes_on_bold(runs, matrix.labels, best),
             *without_resamples(runs, matrix.labels),
+            *mean_notes(runs, matrix.labels, {name: sets for name, sets in means.items() if name == ood}),
             *other_images(runs),
             *other_settings(runs, matrix.labels, detectors),
             *footnotes,
@@ -89,14 +93,14 @@ class _Matrix(NamedTuple):
         return bold({key: self.cells[key] for key in keys if key in self.cells}, OOD_METRICS[column.metric])
 
     def rows(self, columns: Sequence[Column], text: Callable[[CellKey], str]) -> list[list[str]]:
-        """A row a detector, in each cell the metrics of one loss."""
+        """Return a row a detector, in each cell the metrics of one loss."""
         return [
             [shown(detector), *(self._cell([(row, detector, c) for c in columns], text) for row in self.labels)]
             for detector in self.detectors
         ]
 
     def _cell(self, keys: Sequence[CellKey], text: Callable[[CellKey], str]) -> str:
-        """ "90.00 / 10.00", with n where it is not the column's; a dash for what is missing"""
+        """Print "90.00 / 10.00", with n where it is not the column's; a dash for what is missing."""
         row, detector, _ = keys[0]
         present = [key for key in keys if key in self.cells]
         texts = {key: text(key) for key in present}
@@ -119,7 +123,7 @@ class _Dashes:
         return MISSING + self.marks.get(self.why.get((row, detector), ""), "")
 
     def notes(self, rows: Sequence[Sequence[str]]) -> list[str]:
-        """Those whose marks stand in these rows."""
+        """Return those whose marks stand in these rows."""
         used = {cell for row in rows for cell in row}
         return [f"{mark} {reason}." for reason, mark in self.marks.items() if MISSING + mark in used]
 

@@ -28,7 +28,7 @@ AGAIN = "score them again with `scripts/evaluate.py`"
 
 
 def shown(detector: str) -> str:
-    """The name of a detector in tables."""
+    """Return the name of a detector in tables."""
     return "own" if detector == OWN else detector
 
 
@@ -45,10 +45,13 @@ def caption(
     marks: Mapping[str, Bold],
     by: Sequence[str],
 ) -> list[str]:
-    """metrics: those of the columns; marks: {name of a column: what is bold in it}"""
+    """Return the notes of a table.
+
+    metrics: those of the columns; marks: {name of a column: what is bold in it}.
+    """
     run = runs[0]
-    own = differing(each.recipe_settings for each in runs)
-    common = less(by, "recipe.", less(own, "", run.recipe_settings))
+    varying = differing(each.recipe_settings for each in runs)
+    common = less(by, "recipe.", less(varying, "", run.recipe_settings))
     scores = ", ".join(f"{shown(name)} ({SCORES[name]})" if name in SCORES else shown(name) for name in detectors)
     notes = [
         *sorted({each.note for each in runs} - {""}),
@@ -68,7 +71,7 @@ def caption(
     ]
     of = {row_of(each, by): each for each in runs}
     for row, label in labels.items():
-        recipe = only(own, less(by, "recipe.", of[row].recipe_settings))
+        recipe = only(varying, less(by, "recipe.", of[row].recipe_settings))
         hyperparameters = listed(less(by, "loss.", of[row].loss_settings)) or "no hyperparameters"
         formula = ood_score_formula(of[row].loss_class) if OWN in detectors else ""
         about = [hyperparameters, *[f"recipe: {listed(recipe)}"] * bool(recipe), *[f"own: {formula}"] * bool(formula)]
@@ -117,13 +120,13 @@ def _independent(metrics: Iterable[Metric]) -> str:
 
 
 def definitions(metrics: Iterable[Metric]) -> str:
-    """One sentence a metric"""
+    """Define each metric in one sentence."""
     return " ".join(f"{metric.heading}: {metric.definition} (`{metric.name}`)." for metric in metrics)
 
 
 def marks_by_group(marks: Iterable[tuple[tuple[str, str], Bold]]) -> dict[str, Bold]:
     """((group, name) of a column, its mark) -> {group: mark} where all marks of a group say the same in a note,
-    else {"group name": mark}.
+    else {"group name": mark}
     """
     found: dict[str, Bold] = {}
     for group, members in groupby(sorted(marks, key=lambda mark: mark[0][0]), key=lambda mark: mark[0][0]):
@@ -151,7 +154,7 @@ def bold_notes(marks: Mapping[str, Bold]) -> list[str]:
 
 
 def shared_seeds(marks: Mapping[str, Bold], runs: Iterable[Result]) -> list[str]:
-    """A note where some row has more seeds than those it was compared on."""
+    """Say where some row has more seeds than those it was compared on."""
     seeds = {run.seed for run in runs}
     found: dict[tuple[int, ...], list[str]] = {}
     for name, mark in marks.items():
@@ -194,7 +197,7 @@ def without_metric(
 
 
 def _lacks(run: Result, metric: Metric) -> bool:
-    """True for a run that has other numbers where this one would stand"""
+    """Tell whether a run has other numbers where this one would stand."""
     of_id = isinstance(metric, IDMetric)
     places = {(ood, detector) for ood, detector, _ in run.numbers if (not ood) == of_id}
     return any((*place, metric.name) not in run.numbers for place in places)
@@ -203,7 +206,7 @@ def _lacks(run: Result, metric: Metric) -> bool:
 def _dashes(
     runs: Sequence[Result], labels: Mapping[Row, str], detectors: Sequence[str], by: Sequence[str]
 ) -> list[str]:
-    """Why a score has no numbers: a note a score and reason, with the losses it is of."""
+    """Say why a score has no numbers: a note a score and reason, with the losses it is of."""
     reasons = {
         (d, run.not_applicable[d], labels[row_of(run, by)])
         for run in runs

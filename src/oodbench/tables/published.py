@@ -1,72 +1,106 @@
-"""Rows of other people's tables: their file, and the table of them."""
+"""Rows of other people's tables, read from their file."""
 
 import csv
-from collections.abc import Sequence
-from itertools import groupby
+from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from oodbench.evaluation.metric import MISSING, SHARE
-from oodbench.evaluation.metrics import ID_METRICS, metric_of
-from oodbench.tables.cells import Column
-from oodbench.tables.fields import errors_name
-from oodbench.tables.sections import Table, group, ood_metrics
+import yaml
+
+from oodbench.evaluation.metric import Unit
+from oodbench.evaluation.metrics import ID_METRICS, OOD_METRICS
+from oodbench.tables.fields import errors_name, printed
 
 UNSTATED = "fpr95_unstated"  # of a source that does not name its convention
 
 
+class Protocol(NamedTuple):
+    """A published protocol and the runs that follow it."""
+
+    name: str
+    runs: dict[str, str]  # {key of a run's configuration, test_images or train_images: printed value}
+    near: dict[str, tuple[str, ...]]  # {data set: sets of the near mean}
+    far: tuple[str, ...]
+    deviation: str  # what ± is in its rows: "population" or ""
+    about: str
+
+
+class Number(NamedTuple):
+    """A share in [0, 1] and its deviation over runs, where the source gives one."""
+
+    value: float
+    deviation: float | None
+
+    def text(self, unit: Unit) -> str:
+        """Print it as the source does."""
+        spread = "" if self.deviation is None else f" ± {unit.text(self.deviation)}"
+        return unit.text(self.value) + spread
+
+
 class Published(NamedTuple):
-    """A row of somebody else's table. `numbers` is {"accuracy", "ece" or "<ood set>.<metric>": share}."""
+    """A row of somebody else's table."""
 
     dataset: str
     loss: str
+    score: str
     backbone: str
-    near: frozenset[str]
     source: str
-    protocol: str
+    about: str
+    verified: bool
+    protocol: Protocol | None  # None: no run of this project is comparable
+    ours: dict[str, str] | None  # {key: printed value} of runs with the same loss
+    detector: str | None  # the same score
     note: str
-    numbers: dict[str, float]
+    numbers: dict[str, Number]  # {"accuracy", "ece" or "<OOD set, near or far>.<metric>": share}
 
 
 def load_published(path: Path) -> list[Published]:
-    """Rows of a CSV: the fields of `Published` (near: names with spaces between); other columns are shares or empty."""
-    with errors_name(path), path.open(encoding="utf-8", newline="") as file:
+    """Return the rows of results/published.yaml, whose header says what it holds. Raises ValueError naming the file."""
+    with errors_name(path):
+        content = yaml.safe_load(path.read_text("utf-8"))
+        protocols = {name: _protocol(name, **fields) for name, fields in content["protocols"].items()}
+        losses = {name: _printed(keys) for name, keys in content["losses"].items()}
         return [
             Published(
-                near=frozenset(row.pop("near").split()),
-                **{field: row.pop(field) for field in ("dataset", "loss", "backbone", "source", "protocol", "note")},
-                numbers={column: float(value) for column, value in row.items() if value},
+                dataset=dataset,
+                loss=row.pop("loss"),
+                score=row.pop("score"),
+                note=row.pop("note") or "",
+                backbone=source["backbone"],
+                source=source["source"],
+                about=source["about"],
+                verified=source["verified"],
+                protocol=source["protocol"] and protocols[source["protocol"]],
+                ours=losses.get(loss),
+                detector=content["scores"].get(score),
+                numbers={key: _number(text) for key, text in row.items() if text and _checked(key)},
             )
-            for row in csv.DictReader(file)
+            for source in content["sources"]
+            for dataset, rows in source["rows"].items()
+            for row in csv.DictReader(rows.splitlines(), strict=True)
+            for loss, score in [(row["loss"], row["score"])]
         ]
 
 
-def published_table(rows: Sequence[Published], fpr: str) -> Table:
-    """Others' numbers, never bold; an FPR@95 under its own convention, or with a dagger if its source names none."""
-    near = frozenset[str]().union(*(row.near for row in rows))
-    names = {key.rpartition(".")[0] for row in rows for key in row.numbers} - {""}
-    columns = [Column(False, "", 0, metric) for metric in ID_METRICS]
-    for ood in sorted(names, key=lambda ood: (ood not in near, ood)):
-        names_of = [*(metric.name for metric in ood_metrics(fpr)), UNSTATED]
-        columns += [Column(ood in near, ood, 0, name) for name in names_of]
-    keys = {column: f"{column.ood}.{column.metric}".lstrip(".") for column in columns}
-    keys = {column: key for column, key in keys.items() if any(key in row.numbers for row in rows)}
-    body = [
-        [
-            row.loss,
-            row.backbone,
-            *(_text(column, row.numbers[key]) if key in row.numbers else MISSING for column, key in keys.items()),
-        ]
-        for row in rows
-    ]
-    notes = ["Published by others, not run here and not compared in bold. In percent where not stated otherwise."]
-    if any(column.metric == UNSTATED for column in keys):
-        notes.append("† FPR@95, convention not stated: the source does not say if `fpr95_idpos` or `fpr95_oodpos`.")
-    for about, members in groupby(rows, key=lambda row: (row.source, row.protocol, row.note)):
-        notes.append(", ".join(f"`{row.loss}`" for row in members) + ": " + " ".join(text for text in about if text))
-    header = [(group(c), "FPR@95† ↓" if c.metric == UNSTATED else metric_of(c.metric).title) for c in keys]
-    return Table("Published rows", [("", "Loss"), ("", "Backbone"), *header], body, notes)
+def _protocol(
+    name: str, runs: Mapping[str, Any], about: str, near: Any = None, far: Any = (), deviation: str = ""
+) -> Protocol:
+    near = {dataset: tuple(sorted(sets)) for dataset, sets in (near or {}).items()}
+    return Protocol(name, _printed(runs), near, tuple(sorted(far)), deviation, about)
 
 
-def _text(column: Column, value: float) -> str:
-    return (SHARE if column.metric == UNSTATED else metric_of(column.metric).unit).text(value)
+def _printed(keys: Mapping[str, Any]) -> dict[str, str]:
+    return {key: printed(value) for key, value in keys.items()}
+
+
+def _number(text: str) -> Number:
+    """ "95.06±0.30", in percent -> shares"""
+    value, _, deviation = text.partition("±")
+    return Number(float(value) / 100, float(deviation) / 100 if deviation else None)
+
+
+def _checked(key: str) -> str:
+    ood, _, metric = key.rpartition(".")
+    if metric not in ([*OOD_METRICS, UNSTATED] if ood else ID_METRICS):
+        raise ValueError(f"column {key}: {metric} is no metric" + " of an OOD set" * bool(ood))
+    return key

@@ -20,14 +20,16 @@ ESCAPED = str.maketrans(
         "↑": r"$\uparrow$",
         "↓": r"$\downarrow$",
         "†": r"$^\dagger$",
+        "‡": r"$^\ddagger$",
         "—": "---",
+        "‰": r"\textperthousand{}",
         **{digit: rf"\textsuperscript{{{i}}}" for i, digit in enumerate("⁰¹²³⁴⁵⁶⁷⁸⁹")},
     }
 )
 
 
 def to_markdown(dataset: str, tables: Iterable[Table], options: str = "", left_out: Sequence[str] = ()) -> str:
-    """One section a table, its notes beneath.
+    """Print one section a table, its notes beneath.
 
     options: those of the command that made it; left_out: a line a run that no table has.
     """
@@ -43,7 +45,7 @@ def to_markdown(dataset: str, tables: Iterable[Table], options: str = "", left_o
 
 
 def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]], words: int) -> str:
-    """The first `words` columns are words, the others numbers, set to the right."""
+    """Print a table whose first `words` columns are words, the others numbers, set to the right."""
     rule = ["---" if i < words else "---:" for i in range(len(header))]
     return "\n".join(_markdown_row(row) for row in (header, rule, *rows))
 
@@ -53,7 +55,7 @@ def _markdown_row(cells: Iterable[str]) -> str:
 
 
 def to_latex(dataset: str, tables: Iterable[Table], left_out: Sequence[str] = ()) -> str:
-    r"""One table* a table, its notes in \caption; needs the packages named on the first line."""
+    r"""Print one table* a table, its notes in \caption; needs the packages named on the first line."""
     comments = [r"\usepackage{booktabs,adjustbox}", *[f"{NOT_READ}:"] * bool(left_out), *left_out]
     head = "".join(f"% {line}\n" for line in comments).encode("ascii", "backslashreplace").decode()
     return head + "".join(_latex_table(dataset, table) for table in tables)
@@ -99,7 +101,7 @@ def _latex_row(cells: Iterable[str]) -> str:
 
 
 def latex(text: str) -> str:
-    r"""Text with **bold** and `code`, escaped: \textbf and \texttt."""
+    r"""Escape a text; **bold** becomes \textbf, `code` \texttt."""
     text = text.translate(ESCAPED)
     text = re.sub(r"\*\*(.+?)\*\*", r"\\textbf{\1}", text)
     return re.sub(r"`(.+?)`", r"\\texttt{\1}", text)

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Collection, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,6 +11,7 @@ from oodbench.evaluation.metrics import OOD_METRICS
 from oodbench.runs.folder import open_run
 from oodbench.runs.identity import Config
 from oodbench.runs.paths import GLOB, run_folders
+from oodbench.runs.reduced import rounded
 from oodbench.storage import Arrays
 from oodbench.tables.fields import (
     Key,
@@ -53,11 +55,11 @@ class Result(NamedTuple):
     note: str
     numbers: dict[Key, float]
     intervals: dict[Key, Interval]  # 95 %, over the images; of older runs none
-    calibration: dict[str, dict[str, Any] | None]  # as oodbench.evaluation.calibration gives it; of older runs {}
+    calibration: dict[str, dict[str, Any] | None]  # {version of the probabilities: numbers}; of older runs {}
     digests: dict[str, str]  # {"test" or OOD set: of its images}
     settings: dict[str, str]  # {dotted key of the whole configuration: printed value}
     not_applicable: dict[str, str]  # {detector: why it has no numbers}
-    resampled: Arrays  # {see `arrays_key`: (R,)}; {} where there are none that belong to the numbers
+    resampled: Arrays  # {see `arrays_key`: (R,), rounded to 1e-5}; {} where there are none that belong to the numbers
 
     @property
     def detectors(self) -> set[str]:
@@ -80,16 +82,13 @@ class Found(NamedTuple):
 
 
 def load_runs(results_dir: Path, detectors: Collection[str] | None = None) -> Found:
-    """All finished runs, sorted by folder and seed, and those that cannot be read, with the reason.
+    """Return all finished runs, sorted by folder and seed, and those that cannot be read, with the reason.
 
     detectors: those whose resamples are kept, None for all; of the metrics that tables show. Raises FileNotFoundError
     where no run is finished, ValueError where none of the finished ones can be read.
     """
 
-    def keep(detector: str, metric: str) -> bool:
-        is_shown = metric not in OOD_METRICS or OOD_METRICS[metric].in_tables
-        return is_shown and (not detector or detectors is None or detector in detectors)
-
+    keep = partial(is_shown, detectors)
     folders = run_folders(results_dir)
     finished = [folder for folder in folders if (folder / "metrics.json").exists()]
     runs: list[Result] = []
@@ -109,6 +108,12 @@ def load_runs(results_dir: Path, detectors: Collection[str] | None = None) -> Fo
     if not runs:
         raise ValueError(f"none of {len(finished)} finished runs can be read: {unreadable[0].reason}")
     return Found(runs, len(folders) - len(finished), unreadable)
+
+
+def is_shown(detectors: Collection[str] | None, detector: str, metric: str) -> bool:
+    """Tell whether tables of these detectors (None: of all) have a number, so that they need its resamples."""
+    in_tables = metric not in OOD_METRICS or OOD_METRICS[metric].in_tables
+    return in_tables and (not detector or detectors is None or detector in detectors)
 
 
 def _scored_alike(runs: Iterable[Result]) -> tuple[list[Result], list[Unreadable]]:
@@ -135,9 +140,9 @@ def _scored_alike(runs: Iterable[Result]) -> tuple[list[Result], list[Unreadable
 
 
 def load_run(folder: Path, keep: Keep = lambda detector, metric: True) -> Result:
-    """The finished run in a folder, with the resamples that `keep` wants in memory.
+    """Return the finished run in a folder, with the resamples that `keep` wants in memory.
 
-    ValueError names the file that does not parse, lacks a key or is of another run.
+    Raises ValueError, which names the file that does not parse, lacks a key or is of another run.
     """
     with errors_name(folder / "config.yaml"):
         run, config = open_run(folder)
@@ -145,7 +150,8 @@ def load_run(folder: Path, keep: Keep = lambda detector, metric: True) -> Result
     with errors_name(folder / "metrics.json"):
         record = run.load_record()
         measured = _measured(record)
-    resampled = {key: values for key, values in run.load_resamples(record).items() if keep(*["", *key.split("/")][-2:])}
+    resamples = run.load_resamples(record)
+    resampled = {key: rounded(values) for key, values in resamples.items() if keep(*["", *key.split("/")][-2:])}
     return Result(folder=folder, hash=run.run.hash, **(configured | measured), resampled=resampled)
 
 

@@ -8,6 +8,7 @@ from oodbench.evaluation.metric import Metric
 from oodbench.evaluation.metrics import ID_METRICS, OOD_METRICS, metric_of
 from oodbench.tables.cells import Bold, Column, bold, cells_of, text_of
 from oodbench.tables.labels import Row, protocol, row_labels, row_of
+from oodbench.tables.means import FAR, NEAR, common_means, mean_notes, with_means
 from oodbench.tables.notes import caption, marks_by_group, shown
 from oodbench.tables.results import Result
 
@@ -23,13 +24,15 @@ class Table(NamedTuple):
 
 
 def section(runs: Sequence[Result], fpr: str, detectors: Sequence[str], by: Sequence[str] = ()) -> Table:
-    """The table of runs of one protocol; `by`: keys of their configurations that get a column and sort the rows."""
+    """Return the table of runs of one protocol; by: keys of configurations that get a column and sort the rows."""
     labels = row_labels(runs, by)
     seeds = Counter(row_of(run, by) for run in runs)
-    sets = ood_sets(runs)
+    means = common_means(runs)
+    measured = with_means(runs, means)
+    sets = ood_sets(measured)
     columns = [Column(False, "", 0, name) for name, metric in ID_METRICS.items() if metric.in_tables]
     columns += [Column(near, ood, n, metric.name) for near, ood, n in sets for metric in ood_metrics(fpr)]
-    cells = cells_of(runs, lambda run: row_of(run, by), detectors, {column.metric for column in columns})
+    cells = cells_of(measured, lambda run: row_of(run, by), detectors, {column.metric for column in columns})
 
     best: dict[Column, Bold] = {}
     for column in columns:
@@ -52,23 +55,23 @@ def section(runs: Sequence[Result], fpr: str, detectors: Sequence[str], by: Sequ
     words = [("", f"`{key}`") for key in by] + [("", "Loss"), ("", "Score")]
     marks = marks_by_group([((group(c), metric_of(c.metric).title), best[c]) for c in columns])
     metrics = [metric_of(name) for name in dict.fromkeys(column.metric for column in columns)]
-    notes = caption(runs, labels, metrics, detectors, marks, by)
+    notes = [*caption(runs, labels, metrics, detectors, marks, by), *mean_notes(runs, labels, means, by)]
     return Table(protocol(runs[0], by), [*words, ("", "n"), *header], rows, notes, len(words))
 
 
 def ood_metrics(fpr: str) -> list[Metric]:
-    """Those that the tables show, with FPR@95 of the convention `fpr`."""
+    """Return the metrics that the tables show, with FPR@95 of the convention `fpr`."""
     return [metric for metric in OOD_METRICS.values() if metric.in_tables and metric.convention in ("", fpr)]
 
 
 def ood_sets(runs: Iterable[Result]) -> list[tuple[bool, str, int]]:
-    """-> (near, name, images), near first"""
+    """-> (near, name, images), near first, in each kind the mean first"""
     sets = {(ood in run.near, ood, n) for run in runs for ood, n in run.ood_images.items()}
-    return sorted(sets, key=lambda each: (not each[0], *each[1:]))
+    return sorted(sets, key=lambda each: (not each[0], each[1] not in (NEAR, FAR), *each[1:]))
 
 
 def by_protocol(runs: Iterable[Result], by: Sequence[str] = ()) -> list[list[Result]]:
-    """One data set's runs in groups that may stand in one table, the largest training first."""
+    """Return one data set's runs in groups that may stand in one table, the largest training first."""
     runs = sorted(runs, key=lambda run: (-run.train_images, -(run.epochs or 0), protocol(run, by)))
     groups: dict[str, list[Result]] = {}
     for run in runs:
@@ -77,4 +80,10 @@ def by_protocol(runs: Iterable[Result], by: Sequence[str] = ()) -> list[list[Res
 
 
 def group(column: Column) -> str:
-    return f"{column.ood} ({'near' if column.near else 'far'})" if column.ood else ""
+    """Return the heading that the columns of one OOD set share."""
+    return named(column.near, column.ood) if column.ood else ""
+
+
+def named(near: bool, ood: str, images: str = "") -> str:
+    """Return the name of an OOD set with its kind, and how many images it has; of a mean its name."""
+    return ood if ood in (NEAR, FAR) else f"{ood} ({'near' if near else 'far'}{images})"

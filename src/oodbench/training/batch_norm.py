@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from oodbench.data.split import spaced_rows
 from oodbench.model import Classifier
 
 BATCH = 500  # images, as many as a training's larger batches
@@ -27,7 +28,7 @@ def estimate_batch_norm(model: Classifier, images: NDArray[np.uint8], count: int
     for layer in layers:
         layer.reset_running_stats()
         layer.momentum = None  # torch's word for the plain average over batches
-    rows = np.arange(min(count, len(images))) * len(images) // min(count, len(images))
+    rows = spaced_rows(len(images), count)
     model.eval()
     set_training(layers, True)
     for part in np.array_split(rows, max(1, len(rows) // BATCH)):

@@ -61,7 +61,7 @@ class FileCheckpointer:
         self.signal, self.log = signal, log
         self.cost, self.last, self.stopped_by = 0.0, time.monotonic(), 0
 
-    def stop(self) -> bool:
+    def receive_stop(self) -> bool:
         self.stopped_by = all_reduce_max(self.signal())
         return self.stopped_by > 0
 

@@ -1,19 +1,13 @@
-"""Device, precision and threads, and the provenance that names them."""
+"""Devices, precision and threads of a training."""
 
 import ctypes
 import os
-import platform
-import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.metadata import version
-from pathlib import Path
-from typing import Any
 
 import torch
 
-from oodbench import __version__
 from oodbench.training.gpus import acquire_gpus
 
 PRECISIONS = {"bf16": torch.bfloat16, "fp32": torch.float32, "tf32": torch.float32}  # of the backbone's autocast
@@ -119,44 +113,3 @@ def use_precision(name: str) -> torch.dtype:
 def _cpu_has(feature: str) -> bool:
     """Tell whether the CPU has a feature; torch says so under private names only, some of them recent."""
     return bool(getattr(torch.cpu, f"_is_{feature}_supported", lambda: False)())
-
-
-def provenance(device: torch.device, precision: str) -> dict[str, Any]:
-    """Return the machine and the code behind the numbers: versions, commit, device, threads. Plain values."""
-    packages = ("torch", "torchvision", "numpy", "hydra-core")
-    return {
-        "versions": {
-            "python": platform.python_version(),
-            "oodbench": __version__,
-            **{name: version(name) for name in packages},
-        },
-        "git_commit": git_commit(),
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
-        "precision": precision,
-        "threads": torch.get_num_threads(),
-        "processor": processor(),
-    }
-
-
-def git_commit() -> str | None:
-    """Return the commit of the running code, with `+` when files differ from it or are new; None outside a checkout."""
-    here = Path(__file__)
-
-    def git(*arguments: str) -> str:
-        command = ["git", "-C", str(here.parent), *arguments]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-
-    try:
-        git("ls-files", "--error-unmatch", here.name)  # else the code lies in another project's repository
-        return git("rev-parse", "HEAD") + "+" * bool(git("status", "--porcelain", ":/"))
-    except (OSError, subprocess.CalledProcessError):
-        return None
-
-
-def processor() -> str:
-    """Return the operating system's name of the CPU."""
-    try:
-        with open("/proc/cpuinfo") as file:  # noqa: PTH123
-            return next(line.split(":")[1].strip() for line in file if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()

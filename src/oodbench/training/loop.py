@@ -13,15 +13,16 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from oodbench.backbones.staged import Prepared
+from oodbench.data.split import spaced_rows
 from oodbench.model import Classifier, normalise
 from oodbench.training.batches import batches, derive_seed, sample_augmentation, to_device_padded
 from oodbench.training.distributed import gather, rank, shard, sum_gradients
 from oodbench.training.means import Row, RunningMeans, check_weights
+from oodbench.training.optimizer import build_optimizer, set_learning_rate
 from oodbench.training.recipe import Recipe, learning_rate_factor
 from oodbench.training.slowdown import Slowdown
 
 PREPARING = 5000  # images
-FUSED = (torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW)  # can update all parameters in one kernel
 
 
 @dataclass
@@ -41,8 +42,8 @@ class Checkpointer(Protocol):
     def due(self) -> bool:
         """Tell whether to save now, amid an epoch."""
 
-    def stop(self) -> bool:
-        """Tell whether to save now and stop."""
+    def receive_stop(self) -> bool:
+        """Receive the signal to stop, if there is one; True: save now and stop."""
 
     def save(self, state: TrainState) -> None:
         """Save the state at once: its tensors change with the next step."""
@@ -86,7 +87,7 @@ def fit(
                 bar.set_description(f"epoch {epoch + 1}/{recipe.epochs}{means.so_far()}", refresh=False)
                 bar.update(len(y))
                 slowdown.add(len(y), time.perf_counter())
-                stopping = checkpointer.stop()
+                stopping = checkpointer.receive_stop()
                 if step + 1 < data.steps and (stopping or checkpointer.due()):
                     means.check()
                     save(step + 1, means.state())
@@ -103,7 +104,7 @@ def fit(
 def prepare(model: Classifier, images: NDArray[np.uint8]) -> None:
     """Give a backbone that has `prepare` PREPARING evenly spaced training images before the first step."""
     if isinstance(model.backbone, Prepared):
-        rows = np.arange(min(PREPARING, len(images))) * len(images) // min(PREPARING, len(images))
+        rows = spaced_rows(len(images), PREPARING)
         chosen = torch.from_numpy(np.ascontiguousarray(images[rows])).to(model.mean.device).permute(0, 3, 1, 2)
         model.backbone.prepare(normalise(chosen, model.mean, model.std))
 
@@ -133,27 +134,6 @@ class TrainingSet:
             yield step, x, y
 
 
-def build_optimizer(model: Classifier, recipe: Recipe) -> torch.optim.Optimizer:
-    """Return the recipe's optimizer over the model's parameters, each group with its initial learning rate."""
-    optimizer, device = recipe.optimizer(parameter_groups(model)), model.mean.device
-    for group in optimizer.param_groups:
-        group["initial_lr"] = group["lr"]
-        if isinstance(optimizer, FUSED) and device.type in ("cpu", "cuda") and group["fused"] is None:
-            group["fused"] = True  # one kernel for all parameters, unless the recipe decides; equal up to rounding
-    return optimizer
-
-
-def parameter_groups(model: Classifier) -> list[dict[str, Any]]:
-    """Return all trainable parameters; those that the objective exempts from weight decay are a second group."""
-    spared = {id(model.objective.get_parameter(name)) for name in model.objective.no_weight_decay}
-    parameters = [p for p in model.parameters() if p.requires_grad]
-    groups: list[dict[str, Any]] = [
-        {"params": [p for p in parameters if id(p) not in spared]},
-        {"params": [p for p in parameters if id(p) in spared], "weight_decay": 0.0},
-    ]
-    return [group for group in groups if group["params"]]
-
-
 def restore(
     resume: TrainState | None, model: Classifier, optimizer: torch.optim.Optimizer
 ) -> tuple[list[Row], int, dict[str, Any]]:
@@ -163,12 +143,6 @@ def restore(
     model.load_state_dict(resume.model)
     optimizer.load_state_dict(resume.optimizer)
     return resume.history, resume.step, resume.means
-
-
-def set_learning_rate(optimizer: torch.optim.Optimizer, factor: float) -> None:
-    """Set every group's learning rate to `factor` times its initial one."""
-    for group in optimizer.param_groups:
-        group["lr"] = group["initial_lr"] * factor
 
 
 def progress_bar(total: int, done: int) -> "tqdm[Any]":

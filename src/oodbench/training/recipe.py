@@ -1,7 +1,7 @@
 """Recipe of a training: the values of conf/recipe, and the learning rate of every step."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,6 +32,11 @@ def cosine(share: float, final: float) -> float:
 def linear(share: float, final: float) -> float:
     """1 + (final - 1) share"""
     return 1 + (final - 1) * share
+
+
+def steps(share: float, at: Sequence[float], factor: float) -> float:
+    """factor^(how many shares of `at` have been reached)"""
+    return float(factor ** sum(share >= each for each in at))
 
 
 def learning_rate_factor(step: int, steps_per_epoch: int, recipe: Recipe) -> float:

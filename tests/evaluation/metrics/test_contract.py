@@ -46,7 +46,7 @@ def test_no_two_records_share_a_name_or_a_heading() -> None:
 
 @every(OOD_METRICS)
 def test_an_ood_metric_prefers_scores_that_separate(metric: Metric) -> None:
-    low, high = np.arange(100.0), np.arange(200.0, 300)
+    low, high = np.arange(100.0) / 300 - 1, np.arange(200.0, 300) / 300 - 1  # as probabilities are, negated
     better, worse = metric(low, high), metric(high, low)
     assert (better > worse) == metric.higher_is_better
     assert 0 <= min(better, worse) <= max(better, worse) <= metric.unit.largest

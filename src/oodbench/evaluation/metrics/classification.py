@@ -34,15 +34,20 @@ def equal_width_bin(confidence: Array, bins: int = ECE_BINS) -> NDArray[np.intp]
 
     Raises ValueError for what is no probability.
     """
+    return np.searchsorted(np.arange(1, bins) / bins, checked_confidence(confidence), side="left")
+
+
+def checked_confidence(confidence: Array) -> Array:
+    """(N,) -> (N,) in float64. Raises ValueError for what is no probability."""
     confidence = checked("confidences", confidence)
     if confidence.min() < 0 or confidence.max() > 1 + 1e-9:  # a softmax's largest may be off by rounding
         raise ValueError(f"confidences are in [{confidence.min()}, {confidence.max()}]; probabilities are in [0, 1]")
-    return np.searchsorted(np.arange(1, bins) / bins, confidence, side="left")
+    return confidence
 
 
 def confidence_ece(log_probs: Array, labels: Labels) -> float:
     """(N, K), (N,) -> `ece` of the largest probability."""
-    return ece(*_predictions(log_probs, labels))
+    return ece(*predictions(log_probs, labels))
 
 
 def adaptive_ece(log_probs: Array, labels: Labels, bins: int = ECE_BINS) -> float:
@@ -51,7 +56,7 @@ def adaptive_ece(log_probs: Array, labels: Labels, bins: int = ECE_BINS) -> floa
     By ascending confidence, sizes differ by one at most. Images of one confidence share their accuracy, so that none
     depends on the order of the images where a bin ends among them.
     """
-    confidence, correct = _predictions(log_probs, labels)
+    confidence, correct = predictions(log_probs, labels)
     _, value, count = np.unique(checked("confidences", confidence), return_inverse=True, return_counts=True)
     gap = (np.bincount(value, weights=correct) / count)[value] - confidence
     ordered = gap[np.argsort(confidence, kind="stable")]
@@ -71,7 +76,7 @@ def mce(log_probs: Array, labels: Labels, bins: int = ECE_BINS) -> float:
 
     One image alone in a bin can make it; no number of this module is noisier.
     """
-    confidence, correct = _predictions(log_probs, labels)
+    confidence, correct = predictions(log_probs, labels)
     bin_of = equal_width_bin(confidence, bins)
     gap, count = np.bincount(bin_of, weights=correct - confidence), np.bincount(bin_of)
     return float((np.abs(gap) / np.maximum(count, 1)).max())
@@ -99,7 +104,7 @@ def brier_of_each(log_probs: Array, labels: Labels) -> Array:
     return np.square(error).sum(1)
 
 
-def _predictions(log_probs: Array, labels: Labels) -> tuple[Array, NDArray[np.bool_]]:
+def predictions(log_probs: Array, labels: Labels) -> tuple[Array, NDArray[np.bool_]]:
     """(N, K), (N,) -> (N,) largest probability, (N,) True where its class is the label"""
     log_probs = checked_log_probs(log_probs, labels)
     return np.exp(log_probs.max(1)), log_probs.argmax(1) == labels
@@ -107,7 +112,7 @@ def _predictions(log_probs: Array, labels: Labels) -> tuple[Array, NDArray[np.bo
 
 def _gaps(log_probs: Array, labels: Labels) -> Array:
     """(N, K), (N,) -> (ECE_BINS, N), correct - confidence of an image in its bin, 0 elsewhere"""
-    confidence, correct = _predictions(log_probs, labels)
+    confidence, correct = predictions(log_probs, labels)
     gaps = np.zeros((ECE_BINS, len(labels)))
     gaps[equal_width_bin(confidence), np.arange(len(labels))] = correct - confidence
     return gaps

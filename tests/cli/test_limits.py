@@ -1,17 +1,16 @@
-"""Overrides are checked against conf/: keys, types, ranges and choices, each with what is available instead."""
+"""Values are checked against the type of their default and their range, whichever file or override they come from."""
 
 import math
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from helpers.config import CONF, composed, configuration
-from hydra import initialize_config_dir
-from omegaconf import OmegaConf
+from helpers.config import configuration
+from helpers.overrides import check_text
 
-from oodbench.overrides import LIMITS, UsageError, check, check_choices, check_limits, is_choice, parse
+from oodbench.cli.errors import UsageError
+from oodbench.cli.limits import LIMITS, check_limits
 
-DEFAULTS: Any = OmegaConf.to_container(composed("dataset=digits", "recipe=smoke", "loss=focal"), resolve=False)
+pytestmark = pytest.mark.usefixtures("hydra_initialised")
 
 CONFIG = configuration()
 INSIDE: dict[str, list[Any]] = {
@@ -70,24 +69,10 @@ OUTSIDE: dict[str, list[Any]] = {
 }
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _hydra() -> Iterator[None]:
-    """Hydra as it is while the command line is read."""
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        yield
-
-
 def nested(key: str, value: Any) -> dict[str, Any]:
     for part in reversed(key.split(".")):
         value = {part: value}
     return value  # type: ignore[no-any-return]
-
-
-def checked(text: str) -> None:
-    (override,) = parse([text])
-    check_choices(override)
-    if not is_choice(override):
-        check(override, DEFAULTS)
 
 
 def test_every_limit_has_values_inside_and_outside() -> None:
@@ -115,32 +100,7 @@ def test_a_key_that_a_configuration_lacks_has_no_limit() -> None:
 @pytest.mark.parametrize("text", ["recipe.epochs=0", "device=gpu", "threads=0", "wandb.mode=onlin", "precision=fp16"])
 def test_an_override_outside_its_limit_names_the_default(text: str) -> None:
     with pytest.raises(UsageError, match=rf"^{text}: .* is needed; the default is "):
-        checked(text)
-
-
-KEYS = [
-    ("loss.gama=1", "loss has no gama; did you mean loss.gamma? available: gamma"),
-    ("lr=1", "the configuration has no lr; did you mean recipe.optimizer.lr? available:"),
-    ("+lr=1", "the configuration has no lr"),
-    ("+recipe.warmup=3", "recipe has no warmup; did you mean recipe.warmup_epochs?"),
-    ("recipe.epoch=3", "did you mean recipe.epochs?"),
-    ("wandb.mod=offline", "did you mean wandb.mode?"),
-    ("recipe.optimizer.betta=1", "recipe.optimizer has no betta"),
-    ("ood.leaves.path=/x", "ood has no leaves; to add one, put + before it: +ood.leaves.path=... ; available: noise, "),
-    ("detector.knn.k=3", "detector has no knn; to choose it: detector=[knn]; chosen: energy, maxlogit, msp, ood_score"),
-    ("seed.x=1", None),
-]
-
-
-@pytest.mark.parametrize(("text", "says"), KEYS)
-def test_a_key_that_is_not_there_names_its_neighbours(text: str, says: str | None) -> None:
-    if says is None:
-        checked(text)  # below what is no group: Hydra itself says so
-        return
-    with pytest.raises(UsageError) as error:
-        checked(text)
-    assert str(error.value).startswith(text + ": ")
-    assert says in str(error.value)
+        check_text(text)
 
 
 TYPES = [
@@ -165,7 +125,7 @@ TYPES = [
 @pytest.mark.parametrize(("text", "says"), TYPES)
 def test_a_value_of_another_type_is_refused(text: str, says: str) -> None:
     with pytest.raises(UsageError) as error:
-        checked(text)
+        check_text(text)
     assert str(error.value).startswith(text + ": ")
     assert says in str(error.value)
 
@@ -178,34 +138,4 @@ FITTING += ["dataset.mean=[0.1,0.2,0.3]", "dataset.mean.0=0.5", "~ood.noise", "s
 
 @pytest.mark.parametrize("text", FITTING)
 def test_a_value_that_fits_is_taken(text: str) -> None:
-    checked(text)
-
-
-CHOICES = [
-    ("loss=hallo", "loss hallo is not available; did you mean halo? available: ce, "),
-    ("experiment=smal", "experiment smal is not available; available: demo"),
-    ("detector=null", "a list is needed; detector=[] for none"),
-    ("recipe=[short,smok]", "recipe smok is not available; did you mean smoke?"),
-    ("detector=[knnn]", "detector knnn is not available; did you mean knn? available: all, ash_b"),
-    ("detector=knnn", "did you mean knn?"),
-    ("ood=[foo]", "ood foo is not available; available: cifar10, "),
-    ("ood@validation.ood=foo", "ood foo is not available"),
-    ("detector=[odin]", "odin reads images: image_detector=[odin]"),
-    ("image_detector=[knn]", "knn reads stored outputs: detector=[knn]"),
-    ("hydra/launcher=slurn", "did you mean slurm?"),
-]
-
-
-@pytest.mark.parametrize(("text", "says"), CHOICES)
-def test_a_choice_that_is_not_there_lists_what_is(text: str, says: str) -> None:
-    with pytest.raises(UsageError) as error:
-        checked(text)
-    assert str(error.value).startswith(text + ": ")
-    assert says in str(error.value)
-
-
-@pytest.mark.parametrize(
-    "text", ["loss=halo", "experiment=null", "detector=[all]", "detector=all", "ood=[]", "ood=noise"]
-)
-def test_a_choice_that_is_there_is_taken(text: str) -> None:
-    checked(text)
+    check_text(text)

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from hydra import compose, initialize_config_dir
 
-from oodbench.choices import store_all_detectors
-from oodbench.cli import CONF
+from oodbench.cli.choices import store_all_detectors
+from oodbench.cli.configuration import CONF
 
 
 @pytest.fixture

@@ -1,0 +1,123 @@
+"""Finished runs scored again, by the way that every run takes from its outputs to the record."""
+
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from oodbench.build import build_detectors, open_data
+from oodbench.detectors.reference import NotApplicable
+from oodbench.evaluation.search import select
+from oodbench.experiment import Job, measure
+from oodbench.losses.objective import Objective
+from oodbench.model import Classifier, load_head, load_weights
+from oodbench.outputs import Outputs
+from oodbench.runs.folder import RunFolder, open_run
+from oodbench.runs.identity import Config
+from oodbench.runs.lock import run_lock
+from oodbench.runs.record import SELECTED, Record, requested
+from oodbench.scoring import RunOutputs, Scoring, check_not_reported, record, reference_of, score
+from oodbench.targets import trusted
+from oodbench.training.device import pick_device, pick_precision, use_precision
+
+
+def rescore(path: Path, detector: Config, image_detector: Config, grids: Config | None = None) -> Record:
+    """Score a finished run again: from its stored outputs, and for image detectors by passes over the images.
+
+    detector, image_detector: {name: configuration}. grids: {name: {hyperparameter: values}}; such a detector stands a
+    second time in the numbers, as <name>_selected, with the values that are best on the run's held-out images and
+    validation OOD set.
+
+    Raises ValueError for a run that is not finished, a damaged file or a target that is not trusted; LockedError while
+    another process works on the run.
+    """
+    folder, config = open_run(path)
+    with run_lock(folder.path):
+        folder.remove_stale()
+        before = folder.read_record()
+        if before is None:
+            raise ValueError(f"{folder.path} is not finished: repeat its command")
+        reported = config | {"ood": before["provenance"]["ood"]}  # sets of every start, not of the last alone
+        outputs, objective = stored_outputs(folder, reported), stored_objective(folder, config)
+        if grids:
+            check_not_reported(before, before["provenance"]["digests"].get("val_ood", "none"), folder)
+            detector = detector | selected(outputs, objective, detector, grids)
+        if not image_detector:
+            reported |= {"detector": detector, "image_detector": {}}
+            return score_stored(folder, reported, outputs, objective, before["provenance"])
+        job = reopen(folder, config | {"detector": detector, "image_detector": image_detector}, objective)
+        return measure(job, build_detectors(detector), build_detectors(image_detector))
+
+
+def reopen(folder: RunFolder, config: Config, objective: Objective) -> Job:
+    """Return the finished run as it was trained, network and images included."""
+    weights, data = folder.read_weights(), config["dataset"]
+    device = pick_device("auto")
+    backbone = trusted(config["backbone"], "backbones")
+    precision = use_precision(pick_precision(folder.read_training()["precision"], device))
+    model = Classifier(backbone, objective, data["mean"], data["std"], precision)
+    load_weights(model, weights or {})
+    model = model.to(device).to(memory_format=torch.channels_last)
+    return Job(config, folder, model, None, open_data(config, partial(trusted, package="data")), {})
+
+
+def score_stored(
+    folder: RunFolder, config: Config, outputs: RunOutputs, objective: Objective, provenance: dict[str, Any]
+) -> Record:
+    """Score the command line's detectors on outputs that lie in the folder, which the caller has locked."""
+    numbers, resamples = score(outputs, objective, Scoring(build_detectors(config["detector"]), {}))
+    return record(folder, requested(config), numbers, resamples, provenance)
+
+
+def selected(outputs: RunOutputs, objective: Objective, detector: Config, grids: Config) -> Config:
+    """Return {<name>_selected: configuration} with the hyperparameters that are best on the held-out images.
+
+    Detectors that do not apply are left out: they say so themselves. Raises ValueError where no images are held out.
+    """
+    if not outputs.validation:
+        raise ValueError("nothing to choose by: the run holds no images out; train with validation.images")
+    reference, chosen = reference_of(outputs, objective), {}
+    val, val_ood = outputs.validation["val"], outputs.validation["val_ood"]
+    for name, function in build_detectors({name: detector[name] for name in sorted(detector.keys() & grids)}).items():
+        with suppress(NotApplicable):
+            best = select(function, grids[name], reference, val, val_ood)
+            chosen[name + SELECTED] = detector[name] | best.hyperparameters
+    return chosen
+
+
+def stored_outputs(folder: RunFolder, config: Config) -> RunOutputs:
+    """Read the outputs of a finished run. Raises ValueError naming a file that is missing or damaged."""
+    held_out = ("val", "val_ood") if requested(config).validation else ()
+    return RunOutputs(
+        train=stored(folder, "train"),
+        test=stored(folder, "test"),
+        ood={name: stored(folder, name) for name in config["ood"]},
+        validation={name: stored(folder, name) for name in held_out},
+    )
+
+
+def stored(folder: RunFolder, name: str) -> Outputs:
+    """Read the outputs on one set. Raises ValueError where they cannot be used."""
+    way_out = f"delete {folder.metrics} and repeat the run's command"
+    try:
+        outputs = folder.read_outputs(name)
+    except ValueError as error:
+        raise ValueError(f"{error}; {way_out}") from error
+    if outputs is None:
+        published = "" if folder.weights.exists() else ", as in every run that is published without weights and outputs"
+        raise ValueError(f"{folder.outputs(name)} is missing{published}; {way_out}")
+    return outputs
+
+
+def stored_objective(folder: RunFolder, config: Config) -> Objective:
+    """Build the run's objective with its trained weights."""
+    weights = folder.read_weights()
+    if weights is None:
+        raise ValueError(f"{folder.weights} cannot be used; repeat the run's command")
+    outputs = stored(folder, "train")
+    sizes = {"num_features": outputs.features.shape[1], "num_classes": outputs.log_probs.shape[1]}
+    objective: Objective = trusted(config["loss"], "losses", **sizes)
+    load_head(objective, weights)
+    return objective

@@ -1,0 +1,96 @@
+"""A finished run without its weights and outputs: the small files that tables, comparisons and readers need."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from oodbench.runs.folder import ForeignFileError, RunFolder, open_run
+from oodbench.runs.identity import PLACES, Config
+from oodbench.runs.reduced import DECIMALS
+from oodbench.storage import checksum, write_atomic, write_json
+
+DATA_ROOT = "data"  # conf/train.yaml's default, in the place of the machine's own
+IDENTITY = ("name", "dataset", "backbone", "loss", "recipe")  # blocks that the run's hash is of
+
+
+def publish(path: Path, target: Path, keep: Callable[[str, str], bool]) -> Path:
+    """Copy the small files of the finished run in a folder below another results folder; return the copy's folder.
+
+    config.yaml and metrics.json are the run's own but for paths of the machine and the decimals of intervals. keep:
+    detector ("" for a metric of the test images) and metric -> whether the resamples are kept, in few bits. Raises
+    ValueError for a file that is missing, damaged or of another run, and where the run lies below the target with its
+    weights.
+    """
+    run, config = open_run(path)
+    record, training = run.load_record(), run.read_training()
+    if record["weights"] != training["weights"]:
+        raise ForeignFileError(f"{run.metrics} is of other weights than {run.training}")
+    resamples = {name: values for name, values in run.load_resamples(record).items() if keep(*_parts(name))}
+    copy = RunFolder(target, run.run)
+    if copy.weights.exists():
+        raise ValueError(f"{copy.path} has the run with its weights: publish below another folder")
+    copy.write_config(portable_config(config))
+    if run.history.exists():
+        write_atomic(copy.history, _checked_history(run))
+    write_json(copy.training, training)
+    if resamples:
+        copy.write_reduced(record, resamples)
+    written = portable(record, config.get("data_root"))
+    if "intervals" in record:
+        written["intervals"] = with_decimals(record["intervals"])
+    write_atomic(copy.metrics, in_rows({**written, "sha256": checksum(written)}) + "\n")
+    copy.remove_superseded(written)
+    return copy.path
+
+
+def with_decimals(node: Any) -> Any:
+    """Return the node with its numbers rounded as tables do: of a record's bytes intervals are more than a half."""
+    if isinstance(node, dict):
+        return {key: with_decimals(value) for key, value in node.items()}
+    return [round(end, DECIMALS) for end in node]
+
+
+def in_rows(node: Any, depth: int = 0) -> str:
+    """Return JSON with a line a dictionary of plain values, two thirds of what a line a value takes."""
+    if not isinstance(node, dict) or not any(isinstance(value, dict) for value in node.values()):
+        return json.dumps(node)
+    inner = " " * (depth + 1)
+    rows = [f"{inner}{json.dumps(key)}: {in_rows(value, depth + 1)}" for key, value in node.items()]
+    return "{\n" + ",\n".join(rows) + f"\n{inner[1:]}}}"
+
+
+def _parts(name: str) -> tuple[str, str]:
+    """-> detector and metric of resamples, "svhn/msp/auroc" or "accuracy" """
+    _, detector, metric = ["", "", *name.split("/")][-3:]
+    return detector, metric
+
+
+def portable_config(config: Config) -> Config:
+    """Return the configuration with paths below the data root as if that were DATA_ROOT, and the default results_dir.
+
+    In the blocks that identify the run only what the hash leaves out is changed.
+    """
+    root = config.get("data_root")
+    changed = {key: portable(value, root, key in IDENTITY) for key, value in config.items()}
+    return changed | {"results_dir": "results"}
+
+
+def portable(node: Any, root: str | None, places_alone: bool = False) -> Any:
+    """Return the node with paths below a data root as if that were DATA_ROOT; of `root` keys alone, if told so."""
+    if isinstance(node, dict):
+        return {key: portable(value, root, places_alone and key not in PLACES) for key, value in node.items()}
+    if isinstance(node, list):
+        return [portable(value, root, places_alone) for value in node]
+    if root and not places_alone and isinstance(node, str) and Path(node).is_relative_to(root):
+        return str(Path(DATA_ROOT, Path(node).relative_to(root)))
+    return node
+
+
+def _checked_history(run: RunFolder) -> bytes:
+    """Return train.csv. Raises ForeignFileError where a line is of another run."""
+    text = run.history.read_bytes()
+    for line in text.splitlines()[1:]:
+        if line.partition(b",")[0] != str(run.run).encode():
+            raise ForeignFileError(f"{run.history} has a line of another run than {run.run}")
+    return text

@@ -1,0 +1,120 @@
+"""Published rows and runs -> the table of both, of one protocol."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+
+from oodbench.evaluation.metric import MISSING, SHARE, Unit
+from oodbench.evaluation.metrics import ID_METRICS, OOD_METRICS, metric_of
+from oodbench.tables.cells import Cell, Column, cells_of, interval_of, text_of
+from oodbench.tables.labels import Row, protocol, row_labels, row_of
+from oodbench.tables.means import FAR, NEAR, with_means
+from oodbench.tables.notes import shown
+from oodbench.tables.published import UNSTATED, Number, Protocol, Published
+from oodbench.tables.results import Result
+from oodbench.tables.sections import Table, group, ood_metrics
+
+MEANS = {"near": NEAR, "far": FAR}
+OURS = (
+    "Rows marked [n] were published by others and not run here. Ours stand beneath them where loss and score are the "
+    "same: mean ± sample standard deviation over n seeds, for n = 1 the value with its 95 % interval over the test "
+    "images; ours minus the published value; and inside where that value lies in our 95 % interval, over seeds by the "
+    "t-distribution, else outside. In percent where not stated otherwise, without bold."
+)
+POPULATION = "population: the deviation with divisor n, which is what the source gives."
+DAGGER = "† FPR@95, convention not stated: the source does not say if `fpr95_idpos` or `fpr95_oodpos`; not compared."
+SECOND_HAND = "‡ second-hand: not read in the source itself."
+
+
+def published_table(runs: Sequence[Result], published: Iterable[Published], fpr: str) -> Table | None:
+    """Return published rows of the protocol that runs of one table follow, ours beneath; None where there are none.
+
+    An FPR@95 stands under its own convention, or with a dagger if its source names none.
+    """
+    rows = [row for row in published if row.dataset == runs[0].dataset and row.protocol]
+    rows = [row for row in rows if row.protocol and follows(runs[0], row.protocol.runs)]
+    columns = _columns(rows, runs[0], fpr)
+    rows = [row for row in rows if any(key in row.numbers for key in columns.values())]
+    if not rows or not rows[0].protocol:
+        return None
+    sources = list(dict.fromkeys((row.source, row.about, row.verified) for row in rows))
+    labels = row_labels(runs)
+    body = []
+    for row in rows:
+        number = sources.index((row.source, row.about, row.verified)) + 1
+        texts = [row.numbers[key].text(_unit(column)) if key in row.numbers else "" for column, key in columns.items()]
+        name = row.loss + f" ({row.note})" * bool(row.note) + "‡" * (not row.verified)
+        body.append([name, row.score, f"[{number}]", "", *texts])
+        for label, n, cells in _beside(row, runs, labels):
+            texts = [_text(row, column, row.numbers.get(key), cells, n) for column, key in columns.items()]
+            body.append([label, shown(row.detector or ""), "ours", str(n), *texts])
+    header = [(group(c), "FPR@95† ↓" if c.metric == UNSTATED else metric_of(c.metric).title) for c in columns]
+    words = [("", "Loss"), ("", "Score"), ("", "By")]
+    notes = [OURS, *[POPULATION] * (rows[0].protocol.deviation == "population"), rows[0].protocol.about]
+    notes += [DAGGER] * any(column.metric == UNSTATED for column in columns)
+    notes += [SECOND_HAND] * (not all(row.verified for row in rows))
+    notes += [f"[{i}] {source}. {about}" for i, (source, about, _) in enumerate(sources, 1)]
+    title = f"Published rows of protocol {rows[0].protocol.name} beside {protocol(runs[0])}"
+    return Table(title, [*words, ("", "n"), *header], body, notes, len(words))
+
+
+def follows(run: Result, wanted: Mapping[str, str]) -> bool:
+    """Tell whether a run has these values."""
+    facts = run.settings | {"test_images": str(run.test_images), "train_images": str(run.train_images)}
+    return all(facts.get(key) == value for key, value in wanted.items())
+
+
+def _columns(rows: Sequence[Published], run: Result, fpr: str) -> dict[Column, str]:
+    """-> {column: its key in `numbers`}, of the keys that a row has"""
+    near = frozenset[str]().union(run.near, *(row.protocol.near.get(row.dataset, ()) for row in rows if row.protocol))
+    names = {key.rpartition(".")[0] for row in rows for key in row.numbers} - {""}
+    columns = {Column(False, "", 0, metric): metric for metric in ID_METRICS}
+    for ood in sorted(names, key=lambda ood: (ood not in {*near, "near"}, ood not in MEANS, ood)):
+        for metric in [*(metric.name for metric in ood_metrics(fpr)), UNSTATED]:
+            columns[Column(ood in {*near, "near"}, MEANS.get(ood, ood), 0, metric)] = f"{ood}.{metric}"
+    return {column: key for column, key in columns.items() if any(key in row.numbers for row in rows)}
+
+
+def _beside(
+    row: Published, runs: Sequence[Result], labels: Mapping[Row, str]
+) -> list[tuple[str, int, dict[tuple[str, str], Cell]]]:
+    """-> label, number of seeds and {(OOD set, metric): cell} of our rows with the loss and score of a published one"""
+    if row.ours is None or row.detector is None or not row.protocol:
+        return []
+    found = []
+    same = [run for run in runs if follows(run, row.ours) and row.detector in run.detectors]
+    for ours, label in labels.items():
+        members = [_of_sets(run, row.protocol, row.dataset) for run in same if row_of(run) == ours]
+        if members:
+            cells = cells_of(members, row_of, [row.detector], {*ID_METRICS, *OOD_METRICS})
+            found.append((label, len(members), {(key[2].ood, key[2].metric): cell for key, cell in cells.items()}))
+    return found
+
+
+def _of_sets(run: Result, of: Protocol, dataset: str) -> Result:
+    """Return the run with the means over the published sets, whatever other sets it has."""
+    near = of.near.get(dataset, ())
+    if near:
+        images = {ood: n for ood, n in run.ood_images.items() if ood in (*near, *of.far)}
+        run = run._replace(ood_images=images, near=frozenset(near))
+        (run,) = with_means([run], {NEAR: near, FAR: of.far})
+    return run._replace(ood_images={})  # a set is one column, however many images a seed has of it
+
+
+def _text(row: Published, column: Column, theirs: Number | None, cells: Mapping[tuple[str, str], Cell], n: int) -> str:
+    """Print our cell, its population deviation where the source gives that, and the difference to the published one."""
+    if theirs is None or column.metric == UNSTATED:
+        return ""
+    cell, unit = cells.get((column.ood, column.metric)), _unit(column)
+    if cell is None:
+        return MISSING
+    text = text_of(cell, n, False, unit)
+    if row.protocol and row.protocol.deviation == "population" and len(cell.values) > 1:
+        text += f" (population {unit.text(float(np.std(list(cell.values.values()))))})"
+    text += f"; {unit.factor * (cell.mean - theirs.value):+.{unit.decimals}f}"
+    interval = interval_of(cell, unit)
+    return text + (", inside" if interval[0] <= theirs.value <= interval[1] else ", outside") if interval else text
+
+
+def _unit(column: Column) -> Unit:
+    return SHARE if column.metric == UNSTATED else metric_of(column.metric).unit

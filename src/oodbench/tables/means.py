@@ -1,0 +1,88 @@
+"""Near and far means: the unweighted mean of a number over all near sets of a run, and over all its far sets.
+
+The mean is of the sets' numbers, not of their pooled images (Yang et al., 2022). Near are the sets that the data set's
+YAML calls so (conf/dataset, `near`), far are all others. A mean is treated as one more OOD set, named NEAR or FAR: its
+resamples are the means of the sets' resamples, which are of the same ID images.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from oodbench.evaluation.metric import MISSING, arrays_key
+from oodbench.evaluation.metrics import OOD_METRICS
+from oodbench.tables.labels import Row, row_of
+from oodbench.tables.results import Result
+
+NEAR, FAR = "near mean", "far mean"
+Sets = tuple[str, ...]
+Means = Mapping[str, Sets]  # {NEAR or FAR: the sets}, less those that no run has
+
+
+def sets_of(run: Result, mean: str) -> Sets:
+    """Return the sets of a run that a mean is over."""
+    return tuple(sorted(ood for ood in run.ood_images if (ood in run.near) == (mean == NEAR)))
+
+
+def common_means(runs: Sequence[Result]) -> Means:
+    """Return the sets that the means of a table are over: of two sets at least, those that most runs have."""
+    found = {}
+    for mean in (NEAR, FAR):
+        times = Counter(sets for run in runs if len(sets := sets_of(run, mean)) > 1)
+        if times:
+            found[mean] = max(times, key=lambda sets: (times[sets], len(sets), sets))
+    return found
+
+
+def shared_means(runs: Sequence[Result]) -> Means:
+    """Return the means that all runs have, over the same sets."""
+    return {m: sets for m, sets in common_means(runs).items() if all(sets_of(run, m) == sets for run in runs)}
+
+
+def with_means(runs: Sequence[Result], means: Means) -> list[Result]:
+    """Return the runs, those that have the very sets of a mean with it as one more OOD set."""
+    return [
+        _with_means(run, {mean: sets for mean, sets in means.items() if sets_of(run, mean) == sets}) for run in runs
+    ]
+
+
+def _with_means(run: Result, means: Means) -> Result:
+    numbers, intervals, resampled = dict(run.numbers), dict(run.intervals), dict(run.resampled)
+    digests = dict(run.digests)
+    for mean, sets in means.items():
+        for detector, metric in {key[1:] for key in run.numbers if key[0] == sets[0]}:
+            keys = [(ood, detector, metric) for ood in sets]
+            if not all(key in run.numbers for key in keys):
+                continue
+            value = float(np.mean([run.numbers[key] for key in keys]))
+            numbers[mean, detector, metric] = value
+            names = [arrays_key(*key) for key in keys]
+            if all(name in run.resampled for name in names) and len({len(run.resampled[name]) for name in names}) == 1:
+                values = np.mean([run.resampled[name] for name in names], axis=0)
+                resampled[arrays_key(mean, detector, metric)] = values
+                intervals[mean, detector, metric] = OOD_METRICS[metric].interval(value, values)
+        if all(run.digests.get(ood) for ood in sets):
+            digests[mean] = " ".join(run.digests[ood] for ood in sets)
+    return run._replace(
+        numbers=numbers,
+        intervals=intervals,
+        resampled=resampled,
+        digests=digests,
+        near=run.near | {NEAR},
+        ood_images=run.ood_images | dict.fromkeys(means, 0),
+    )
+
+
+def mean_notes(runs: Sequence[Result], labels: Mapping[Row, str], means: Means, by: Sequence[str] = ()) -> list[str]:
+    """Say over which sets the means are, and which rows have none because their sets are others."""
+    over = [f"{mean} over {', '.join(sets)}" for mean, sets in means.items()]
+    notes = [f"Unweighted means of the sets' numbers: {'; '.join(over)}."] * bool(over)
+    for mean, sets in means.items():
+        others: dict[Sets, dict[str, None]] = {}
+        for run in runs:
+            if (own := sets_of(run, mean)) != sets:
+                others.setdefault(own, {})[f"`{labels[row_of(run, by)]}`"] = None
+        each = "; ".join(f"{', '.join(rows)} ({', '.join(own) or 'none'})" for own, rows in others.items())
+        notes += [f"{MISSING} under {mean}: measured on other sets, which have no common mean: {each}."] * bool(each)
+    return notes

@@ -1,0 +1,42 @@
+"""An overview for the terminal: a row a loss, means over its seeds, each loss with its own OOD score."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from itertools import groupby
+
+from oodbench.evaluation.metric import MISSING
+from oodbench.evaluation.metrics import ID_METRICS, OOD_METRICS, metric_of
+from oodbench.tables.cells import Column, cells_of
+from oodbench.tables.labels import protocol, row_labels, row_of
+from oodbench.tables.notes import OWN
+from oodbench.tables.results import Result
+from oodbench.tables.sections import by_protocol, group, ood_sets
+
+
+def overview(runs: Iterable[Result]) -> str:
+    """Return a table per data set and protocol, without FPR@95, whose two conventions would need long headings."""
+    of_sets = groupby(sorted(runs, key=lambda run: run.dataset), key=lambda run: run.dataset)
+    return "\n\n".join(_table(dataset, each) for dataset, own in of_sets for each in by_protocol(own))
+
+
+def _table(dataset: str, runs: Sequence[Result]) -> str:
+    labels, seeds = row_labels(runs), Counter(map(row_of, runs))
+    ood_metrics = [m for m in OOD_METRICS.values() if m.in_tables and not m.convention]
+    columns = [Column(False, "", 0, name) for name, metric in ID_METRICS.items() if metric.in_tables]
+    columns += [Column(near, ood, n, metric.name) for near, ood, n in ood_sets(runs) for metric in ood_metrics]
+    cells = cells_of(runs, row_of, [OWN], {column.metric for column in columns})
+    lines = [["", "", *map(group, columns)], ["loss", "n", *(metric_of(column.metric).title for column in columns)]]
+    for row, label in labels.items():
+        found = [cells.get((row, OWN if column.ood else "", column)) for column in columns]
+        units = [metric_of(column.metric).unit for column in columns]
+        texts = [unit.text(cell.mean) if cell else MISSING for cell, unit in zip(found, units, strict=True)]
+        lines.append([label, str(seeds[row]), *texts])
+    text = "\n".join([f"{dataset}, {protocol(runs[0])}, in percent", "", *_aligned(lines)])
+    return "".join(c if c.isprintable() or c == "\n" else "?" for c in text)  # names and settings are anybody's
+
+
+def _aligned(lines: Sequence[Sequence[str]]) -> list[str]:
+    """Pad the cells of every column to one width, the first column's at the end."""
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    padded = ([line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])] for line in lines)
+    return ["  ".join(cells).rstrip() for cells in padded]

@@ -1,0 +1,60 @@
+"""Configurations are those that Hydra composes, as plain data; one that no run can have is refused."""
+
+from functools import cache
+
+import hydra
+import pytest
+from helpers.config import CONF, names
+from hydra import initialize_config_dir
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from omegaconf import DictConfig, OmegaConf
+
+from oodbench.cli.configuration import compose, resolve, with_values
+from oodbench.cli.errors import UsageError
+from oodbench.cli.overrides import parse
+
+VALUES = {
+    "seed": st.integers(0, 9).map(str),
+    "note": st.sampled_from(["a", "'a, b'", "''", "a b", "'3'", "1e5x"]),
+    "recipe.optimizer.lr": st.sampled_from(["0.1", "1e-3", "1", "1e30"]),
+    "recipe.clip_grad_norm": st.sampled_from(["null", "1", "0.5"]),
+    "recipe.flip": st.sampled_from(["true", "false"]),
+    "recipe.optimizer": st.sampled_from(["{lr: 0.3}", "{momentum: 0, nesterov: false}"]),
+    "dataset.near": st.sampled_from(["[]", "[noise,svhn]"]),
+    "dataset.mean.0": st.sampled_from(["0.25", "1"]),
+    "dataset.limit": st.sampled_from(["null", "100"]),
+    "weights": st.sampled_from(["[a.pt,b.pt]", "[]"]),
+    "wandb": st.sampled_from(["{mode: offline}"]),
+    "data_root": st.sampled_from(["/x", "${results_dir}/data", "'/x y'"]),
+    "name.loss": st.sampled_from(["mine", "${seed}"]),
+}
+CHOSEN = st.sampled_from([(), ("dataset=digits",), ("loss=focal", "recipe=short", "dataset=digits"), ("ood=[noise]",)])
+
+
+@cache
+def defaults(chosen: tuple[str, ...]) -> DictConfig:
+    return hydra.compose("train", list(chosen))
+
+
+@settings(max_examples=15, deadline=None)
+@given(chosen=CHOSEN, keys=st.lists(st.sampled_from(sorted(VALUES)), max_size=6), data=st.data())
+def test_plain_values_are_set_as_hydra_sets_them(chosen: tuple[str, ...], keys: list[str], data: st.DataObject) -> None:
+    values = [f"{key}={data.draw(VALUES[key])}" for key in keys]  # a key may come twice: the last one counts
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        theirs = hydra.compose("train", [*chosen, *values])
+        ours = with_values(defaults(chosen), parse(values))
+    assert OmegaConf.to_container(ours) == OmegaConf.to_container(theirs)
+
+
+@pytest.mark.parametrize("name", names("experiment"))
+@pytest.mark.parametrize("loss", ["ce", "halo"])  # halo asks for a recipe of its own
+def test_every_experiment_composes(name: str, loss: str) -> None:
+    config = resolve(compose([f"experiment={name}", f"loss={loss}"]))
+    assert config["name"]["loss"] == loss
+    assert config["ood"]
+
+
+def test_a_value_that_nobody_can_resolve_is_a_usage_error() -> None:
+    with pytest.raises(UsageError, match="nothing"):
+        resolve(OmegaConf.create({"a": "${nothing}"}))

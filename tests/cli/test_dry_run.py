@@ -1,0 +1,52 @@
+"""A dry run says what a command would do and which data it lacks; it writes and downloads nothing."""
+
+import sys
+from pathlib import Path
+
+import pytest
+from helpers.cli import HALO, RUN, Finished, never, started
+
+from oodbench.cli.main import main
+
+
+def test_a_dry_run_says_what_is_to_do_and_does_nothing(finished: Finished, tmp_path: Path) -> None:
+    printed = started(*HALO, f"results_dir={finished.results}", "dry_run=true")
+    assert printed.split() == ["finished", str(finished.folder)]
+    assert started(*RUN, f"results_dir={tmp_path}", "dry_run=true").startswith("to do")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_dry_run_of_a_sweep_names_every_run(finished: Finished, tmp_path: Path) -> None:
+    printed = started("-m", *HALO, "seed=3,4", "dry_run=true", f"results_dir={finished.results}").splitlines()
+    assert [line.split()[0] for line in printed] == ["finished", "to"]
+    assert started("-m", *HALO, "seed=3,4", "dry_run=true", f"results_dir={tmp_path / 'ü'}").count("to do") == 2
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_dry_run_with_force_is_to_do(finished: Finished) -> None:
+    printed = started(*HALO, f"results_dir={finished.results}", "dry_run=true", "force=true")
+    assert printed.startswith("to do")
+    assert (finished.folder / "metrics.json").exists()
+
+
+def test_a_dry_run_looks_whether_the_data_are_there(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["train.py"])
+    monkeypatch.setenv("OODBENCH_OFFLINE", "")  # which a dry run sets, for its process
+    gone = f"+ood.gone.path={tmp_path}/gone"
+    with pytest.raises(SystemExit) as end:
+        main(never, ["-m", *RUN, "seed=0,1", "dry_run=true", gone, f"results_dir={tmp_path}"])
+    assert end.value.code == 1
+    printed = capsys.readouterr().out.splitlines()
+    assert [line.split(":")[0].split()[0] for line in printed] == ["to", "cannot", "to", "cannot"]
+    assert f"cannot start: no parquet file at {tmp_path}/gone" in printed[1]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_dry_run_downloads_nothing(tmp_path: Path) -> None:
+    """It says that the data are missing, at once."""
+    with pytest.raises(SystemExit) as end:
+        started(*RUN, "dataset=cifar10", f"data_root={tmp_path / 'none'}", "dry_run=true", f"results_dir={tmp_path}")
+    assert end.value.code == 1
+    assert list(tmp_path.iterdir()) == []

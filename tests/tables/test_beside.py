@@ -1,0 +1,164 @@
+"""Published rows and ours of the same protocol."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from helpers.config import ROOT
+from helpers.made_up import HALO_BLOG, add_run, column, notes
+
+from oodbench.tables import Table, load_published, load_runs, tables_of, to_latex
+from oodbench.tables.beside import follows, published_table
+
+PUBLISHED = ROOT / "results" / "published.yaml"
+FPR_OF = {"idpos": "FPR@95 (95 % of ID accepted) ↓", "oodpos": "FPR@95 (95 % of OOD caught) ↓"}
+OPENOOD: dict[str, Any] = {
+    "name": {"recipe": "openood100"},
+    "recipe": {"epochs": 100},
+    "dataset": {"near": ["cifar100", "tiny_imagenet"], "limit_test": 9000},
+}
+SETS = ("cifar100", "tiny_imagenet", "mnist", "svhn", "textures", "places365")
+
+
+def add_halo(results: Path, loss: str = "halo", **more: Any) -> None:
+    config = HALO_BLOG | {"loss": {"variant": "published"}}
+    add_run(results, loss, config=config | more.pop("config", {}), **more)
+
+
+def add_openood(results: Path, seed: int = 0, sets: tuple[str, ...] = SETS, **more: Any) -> None:
+    values = {"cifar100": 0.87, "tiny_imagenet": 0.89}
+    ood = {name: {"msp": values.get(name, 0.91) + 0.001 * seed, "vim": 0.9} for name in sets}
+    config = OPENOOD | {"loss": {"label_smoothing": 0.0}}
+    noise = np.random.default_rng(seed).normal(0, 0.001, 1000)
+    add_run(results, "ce", seed, 0.95 + 0.001 * seed, ood, config=config, noise=noise, **more)
+
+
+def made(results: Path, fpr: str = "idpos") -> Table | None:
+    return published_table(load_runs(results).runs, load_published(PUBLISHED), fpr)
+
+
+def rows_of(table: Table | None, name: str, score: str) -> dict[str, str]:
+    """{group and name of a column: the first cell} of the row with this loss and score"""
+    assert table is not None
+    row = next(row for row in table.rows if row[0] == name and row[1] == score)
+    return {f"{group} {title}".strip(): cell for (group, title), cell in zip(table.columns, row, strict=True)}
+
+
+def test_a_row_of_another_protocol_is_not_shown(tmp_path: Path) -> None:
+    add_run(tmp_path)
+    add_run(tmp_path, "halo", config={"name": {"backbone": "fast", "recipe": "fast"}})
+    tables = tables_of(load_runs(tmp_path).runs, load_published(PUBLISHED), "idpos", ["msp"])
+    assert len(tables) == 4
+    assert not any("Published" in table.title for table in tables)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [{"recipe": {"epochs": 100}}, {"dataset": {"limit": 1000}}, {"name": {"recipe": "sgd200", "backbone": "x"}}],
+)
+def test_one_other_setting_is_another_protocol(tmp_path: Path, other: dict[str, Any]) -> None:
+    add_halo(tmp_path)
+    assert made(tmp_path) is not None
+    add_halo(tmp_path / "other", config=other)
+    assert made(tmp_path / "other") is None
+
+
+def test_published_rows_stand_above_ours(tmp_path: Path) -> None:
+    add_halo(tmp_path, accuracy=0.96, ood={"svhn": {"ood_score": 0.98}, "cifar100": {"ood_score": 0.92}})
+    table = made(tmp_path)
+    assert table is not None
+    assert table.title.startswith("Published rows of protocol halo_blog beside resnet18 (width=64), recipe sgd200")
+    assert table.columns[4:] == [
+        ("", "Accuracy ↑"),
+        ("", "ECE ↓"),
+        ("cifar100 (near)", "AUROC ↑"),
+        ("cifar100 (near)", "FPR@95† ↓"),
+        ("svhn (far)", "AUROC ↑"),
+        ("svhn (far)", "FPR@95† ↓"),
+    ]
+    assert table.rows == [
+        ["CCE+LS", "not stated", "[1]", "", "96.30", "7.98", "82.83", "48.94", "92.51", "22.08"],
+        ["HALO", "not stated", "[1]", "", "96.53", "1.51", "91.72", "37.63", "98.08", "10.27"],
+        ["halo", "own", "ours", "1", "96.00; -0.53", "5.00; +3.49", "92.00; +0.28", "", "98.00; -0.08", ""],
+    ]
+    assert "[1] HALO, https://www.pisoni.ai/posts/halo." in notes(table)
+    assert "convention not stated" in notes(table)
+
+
+def test_another_setting_of_a_loss_is_not_beside_it(tmp_path: Path) -> None:
+    add_halo(tmp_path, config={"loss": {"variant": "notes"}})
+    table = made(tmp_path)
+    assert table is not None
+    assert [row[2] for row in table.rows] == ["[1]", "[1]"]
+
+
+def test_inside_is_said_of_the_interval_over_images(tmp_path: Path) -> None:
+    """Noise of +-.002: 95 % of it are within .0019."""
+    noise = np.linspace(-0.002, 0.002, 1000)
+    sets = {"svhn": {"ood_score": 0.9825}, "cifar100": {"ood_score": 0.9192}}
+    add_halo(tmp_path, accuracy=0.9633, noise=noise, ood=sets)
+    ours = rows_of(made(tmp_path), "halo", "own")
+    assert ours["Accuracy ↑"] == "96.33 [96.1, 96.5]; -0.20, outside"  # 96.53 is .20 away
+    assert ours["svhn (far) AUROC ↑"] == "98.25 [98.1, 98.4]; +0.17, inside"
+    assert ours["cifar100 (near) AUROC ↑"] == "91.92 [91.7, 92.1]; +0.20, outside"
+
+
+def test_the_population_deviation_stands_beside_ours(tmp_path: Path) -> None:
+    for seed in range(3):
+        add_openood(tmp_path, seed)
+    table = made(tmp_path)
+    ours, theirs = rows_of(table, "ce", "msp"), rows_of(table, "CrossEntropy", "MSP")
+    assert theirs["Accuracy ↑"] == "95.06 ± 0.30"
+    assert ours["Accuracy ↑"] == "95.10 ± 0.10 (population 0.08); +0.04, inside"  # of .950, .951, .952
+    assert theirs["near mean AUROC ↑"] == "88.03 ± 0.25"
+    assert ours["near mean AUROC ↑"] == "88.10 ± 0.10 (population 0.08); +0.07, inside"
+    assert "population: the deviation with divisor n" in notes(table) if table else False
+
+
+def test_a_detector_is_compared_with_its_row(tmp_path: Path) -> None:
+    add_openood(tmp_path)
+    found = rows_of(made(tmp_path), "ce", "vim")
+    assert found["near mean AUROC ↑"].startswith("90.00 ")
+    assert "; +1.32" in found["near mean AUROC ↑"]  # 88.68
+    assert found["Accuracy ↑"] == ""
+
+
+def test_a_mean_of_other_sets_is_not_compared(tmp_path: Path) -> None:
+    add_openood(tmp_path, sets=(*SETS, "noise"))
+    assert rows_of(made(tmp_path), "ce", "msp")["far mean AUROC ↑"].startswith("91.00 ")  # noise takes no part
+    sampled = tuple(name.replace("svhn", "svhn_sample") for name in SETS)
+    add_openood(tmp_path / "other", sets=sampled)
+    ours = rows_of(made(tmp_path / "other"), "ce", "msp")
+    assert ours["far mean AUROC ↑"] == "—"
+    assert ours["near mean AUROC ↑"].startswith("88.00 ")
+
+
+def test_a_published_fpr_stands_only_under_its_own_convention(tmp_path: Path) -> None:
+    add_openood(tmp_path)
+    idpos, oodpos = made(tmp_path, "idpos"), made(tmp_path, "oodpos")
+    assert idpos is not None
+    assert oodpos is not None
+    assert ("near mean", FPR_OF["oodpos"]) not in idpos.columns
+    assert ("near mean", FPR_OF["idpos"]) not in oodpos.columns
+    assert "58.47" not in to_latex("cifar10", [idpos])
+    assert "48.17" in column(oodpos, "near mean", FPR_OF["oodpos"])
+
+
+def test_second_hand_rows_are_marked(tmp_path: Path) -> None:
+    add_openood(tmp_path)
+    table = made(tmp_path, "oodpos")
+    assert table is not None
+    names = {row[0] for row in table.rows}
+    assert {"ELogitNorm‡", "CrossEntropy‡", "PALM (one run)", "OE (trained with outlier data)"} <= names
+    assert "‡ second-hand" in notes(table)
+    assert to_latex("cifar10", [table]).isascii()
+
+
+def test_no_table_shows_a_row_without_a_protocol(tmp_path: Path) -> None:
+    published = load_published(PUBLISHED)
+    assert any(row.protocol is None for row in published)
+    add_run(tmp_path)
+    run = load_runs(tmp_path).runs[0]
+    assert not any(row.protocol and follows(run, row.protocol.runs) for row in published)
+    assert published_table([run], [row._replace(protocol=None) for row in published], "idpos") is None

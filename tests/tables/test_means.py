@@ -1,0 +1,155 @@
+"""Near and far means of OOD sets."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from helpers.made_up import FPR, add_run, alter_metrics, column, notes
+from hypothesis import given
+from hypothesis import strategies as st
+
+from oodbench.evaluation.intervals import percentile_interval
+from oodbench.tables import load_runs
+from oodbench.tables.comparison import lines, load_side, pairs_of
+from oodbench.tables.comparison_text import report
+from oodbench.tables.matrix import matrix_tables
+from oodbench.tables.means import FAR, NEAR, common_means, with_means
+from oodbench.tables.results import Result, load_run
+from oodbench.tables.sections import section
+
+CIFAR = {"dataset": {"near": ["cifar100", "tiny_imagenet"]}}
+
+
+def ood(**sets: float) -> dict[str, dict[str, float]]:
+    return {name: {"ood_score": value, "msp": value - 0.1} for name, value in sets.items()}
+
+
+def add(results: Path, loss: str = "plain", seed: int = 0, **sets: float) -> Path:
+    noise = {name: np.random.default_rng(i).normal(0, 0.01, 1000) for i, name in enumerate(["", *sets])}
+    return add_run(results, loss, seed, ood=ood(**sets), noise=noise, config=CIFAR)
+
+
+def only(results: Path) -> Result:
+    (run,) = load_runs(results).runs
+    (with_mean,) = with_means([run], common_means([run]))
+    return with_mean
+
+
+def test_a_mean_is_of_the_sets_not_of_their_images(tmp_path: Path) -> None:
+    """AUROC .90 and .80 of 300 and 9,000 images: .85, and not the .803 of the pooled images."""
+    path = add(tmp_path, cifar100=0.9, tiny_imagenet=0.8)
+    alter_metrics(path, lambda content: content["provenance"]["images"].update(cifar100=300, tiny_imagenet=9000))
+    run = only(tmp_path)
+    assert run.numbers[NEAR, "ood_score", "auroc"] == pytest.approx(0.85)
+    assert run.numbers[NEAR, "msp", "auroc"] == pytest.approx(0.75)
+    assert run.numbers[NEAR, "ood_score", "fpr95_idpos"] == pytest.approx(0.15)
+    assert not any(name == FAR for name, *_ in run.numbers)
+
+
+@given(st.lists(st.floats(0, 1), min_size=2, max_size=5), st.integers(0, 4))
+def test_a_mean_lies_among_its_sets_whatever_their_order(values: list[float], turn: int) -> None:
+    names = [f"set{i}" for i in range(len(values))]
+    made = [made_up(dict(zip(order, values, strict=True))) for order in (names, names[turn:] + names[:turn])]
+    first, second = (with_means([run], common_means([run]))[0].numbers[FAR, "msp", "auroc"] for run in made)
+    assert min(values) - 1e-12 <= first <= max(values) + 1e-12
+    assert first == pytest.approx(sum(values) / len(values))
+    assert second == pytest.approx(first)
+
+
+def made_up(values: dict[str, float]) -> Result:
+    fields: dict[str, Any] = {key: {} for key in Result._fields}
+    numbers = {(name, "msp", "auroc"): value for name, value in values.items()}
+    fields |= {"numbers": numbers, "ood_images": dict.fromkeys(values, 100), "near": frozenset()}
+    return Result(**fields)
+
+
+def test_resamples_and_interval_of_a_mean_are_those_of_the_mean(tmp_path: Path) -> None:
+    add(tmp_path, cifar100=0.9, tiny_imagenet=0.8, svhn=0.7)
+    run = only(tmp_path)
+    sets = [run.resampled[f"{name}/msp/auroc"] for name in ("cifar100", "tiny_imagenet")]
+    values = [(a + b) / 2 for a, b in zip(*sets, strict=True)]
+    np.testing.assert_allclose(run.resampled[f"{NEAR}/msp/auroc"], values, rtol=0, atol=1e-15)
+    assert run.intervals[NEAR, "msp", "auroc"] == pytest.approx(percentile_interval(np.array(values)))
+    low, high = run.intervals[NEAR, "msp", "auroc"]
+    wide = run.intervals["cifar100", "msp", "auroc"]
+    assert high - low < wide[1] - wide[0]  # the sets' noise is independent here
+
+
+def test_means_stand_before_their_sets(tmp_path: Path) -> None:
+    add(tmp_path, cifar100=0.9, tiny_imagenet=0.8, mnist=0.7, svhn=0.6)
+    table = section(load_runs(tmp_path).runs, "idpos", ["ood_score", "msp"])
+    groups = list(dict.fromkeys(group for group, _ in table.columns if group))
+    expected = ["near mean", "cifar100 (near)", "tiny_imagenet (near)", "far mean", "mnist (far)", "svhn (far)"]
+    assert groups == expected
+    assert [cell.split()[0].strip("*") for cell in column(table, "far mean", "AUROC ↑")] == ["65.00", "55.00"]
+    assert [cell.split()[0].strip("*") for cell in column(table, "near mean", FPR)] == ["15.00", "25.00"]
+    over = "Unweighted means of the sets' numbers: near mean over cifar100, tiny_imagenet; far mean over mnist, svhn."
+    assert over in notes(table)
+    assert "OOD images: cifar100 100, mnist 100, svhn 100, tiny_imagenet 100" in notes(table)
+
+
+def test_deviations_are_of_the_means_over_seeds(tmp_path: Path) -> None:
+    add(tmp_path, seed=0, mnist=0.8, svhn=0.6)
+    add(tmp_path, seed=1, mnist=0.6, svhn=0.8)
+    table = section(load_runs(tmp_path).runs, "idpos", ["ood_score"])
+    assert column(table, "far mean", "AUROC ↑") == ["70.00 ± 0.00"]
+    assert column(table, "mnist (far)", "AUROC ↑") == ["70.00 ± 14.14"]
+
+
+def test_rows_of_other_sets_have_no_common_mean(tmp_path: Path) -> None:
+    add(tmp_path, "a", mnist=0.8, svhn=0.6)
+    add(tmp_path, "b", mnist=0.8, svhn=0.6)
+    add(tmp_path, "c", mnist=0.8, svhn=0.6, textures=0.9)
+    add(tmp_path, "d", mnist=0.8)
+    table = section(load_runs(tmp_path).runs, "idpos", ["ood_score"])
+    assert [cell.split()[0].strip("*") for cell in column(table, "far mean", "AUROC ↑")] == ["70.00", "70.00", "—", "—"]
+    why = (
+        "— under far mean: measured on other sets, which have no common mean: `c` (mnist, svhn, textures); `d` (mnist)."
+    )
+    assert why in notes(table)
+
+
+def test_one_set_has_no_mean(tmp_path: Path) -> None:
+    add(tmp_path, cifar100=0.9, svhn=0.6)
+    table = section(load_runs(tmp_path).runs, "idpos", ["ood_score"])
+    assert not any("mean" in group for group, _ in table.columns)
+    assert "Unweighted" not in notes(table)
+
+
+def test_the_matrix_has_a_table_of_each_mean(tmp_path: Path) -> None:
+    add(tmp_path, cifar100=0.9, tiny_imagenet=0.8, svhn=0.7)
+    tables = matrix_tables(load_runs(tmp_path).runs, "idpos", ["ood_score", "msp"])
+    titles = [table.title.partition(", resnet18")[0].partition("; ")[0] for table in tables]
+    assert titles[0].endswith("near mean")
+    assert titles[2].endswith("cifar100 (near, 100 images)")
+    assert "near mean over cifar100, tiny_imagenet." in notes(tables[0])
+    assert "Unweighted" not in notes(tables[2])
+    assert [row[1] for row in tables[0].rows] == ["**85.00** / **15.00**", "75.00 / 25.00"]
+
+
+def test_compare_tests_means_too(tmp_path: Path) -> None:
+    a = add(tmp_path, "a", cifar100=0.9, tiny_imagenet=0.8)
+    b = add(tmp_path, "b", cifar100=0.8, tiny_imagenet=0.85)
+    pairs = pairs_of(load_side(a), load_side(b))
+    found = lines(pairs, "msp", "msp")
+    (mean,) = [line for line in found if (line.ood, line.metric) == (NEAR, "auroc")]
+    assert mean.difference == pytest.approx(0.025)
+    assert mean.test is not None
+    assert mean.images == "10,000 + 200"
+    assert "near mean: unweighted, over cifar100, tiny_imagenet" in report(pairs, "msp", "msp", found, [])
+
+
+def test_compare_has_no_mean_of_other_sets(tmp_path: Path) -> None:
+    a = add(tmp_path, "a", cifar100=0.9, tiny_imagenet=0.8)
+    b = add(tmp_path, "b", cifar100=0.8)
+    found = lines(pairs_of(load_side(a), load_side(b)), "msp", "msp")
+    assert {line.ood for line in found} == {"", "cifar100"}
+
+
+def test_a_detector_that_lacks_a_set_has_no_mean(tmp_path: Path) -> None:
+    path = add(tmp_path, cifar100=0.9, tiny_imagenet=0.8)
+    alter_metrics(path, lambda content: content["ood"]["cifar100"].pop("msp"))
+    run = load_run(path)
+    (found,) = with_means([run], common_means([run]))
+    assert {detector for name, detector, _ in found.numbers if name == NEAR} == {"ood_score"}
