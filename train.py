@@ -9,9 +9,10 @@ import sys
 import hydra
 from omegaconf import DictConfig
 
-from oodbench.cli.checks import is_finished, with_torch
+from oodbench.cli.checks import is_finished
 from oodbench.cli.configuration import resolve
 from oodbench.cli.errors import exit_codes
+from oodbench.cli.late import import_late
 from oodbench.cli.main import main
 from oodbench.runs.folder import RunFolder
 from oodbench.runs.record import number_named, requested
@@ -26,7 +27,7 @@ def train(cfg: DictConfig) -> float | None:
         print(f"finished already, force=true runs it again: {folder.path}")
     else:
         with exit_codes():
-            with_torch("experiment").run(config)
+            import_late("experiment").run(config)
     record = folder.read_record()
     if record is None or not requested(config).validation:
         return None

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from oodbench.cli.arguments import Parser
 from oodbench.runs.paths import run_folders
-from oodbench.runs.publish import publish
+from oodbench.runs.publish import publish, publish_ensemble
 from oodbench.tables import FIRST
 from oodbench.tables.results import is_shown
 
@@ -33,6 +33,7 @@ def main() -> None:
     for folder in finished:
         try:
             copies.append(publish(folder, args.target, partial(is_shown, args.detectors)))
+            publish_ensemble(folder.parent, args.target)
         except (OSError, ValueError, KeyError) as error:  # told and counted; the others are published
             failed += 1
             print(f"{folder}: {error}", file=sys.stderr)

@@ -20,6 +20,7 @@ from oodbench.tables import (
     FIRST,
     Found,
     all_detectors,
+    default_detectors,
     load_runs,
     write_by,
     write_matrix,
@@ -48,7 +49,9 @@ def main() -> None:
     datasets = ", ".join(sorted({run.dataset for run in runs}))
     if not (args.by or args.matrix):
         print(overview(runs), end="\n\n")
-        print("Means over n seeds, with each loss's own OOD score; the tables have intervals, FPR@95 and tests.")
+        print(
+            "In percent; means over n seeds, each loss with its own score. The tables have intervals, FPR@95 and tests."
+        )
     print(f"finished: {len(runs)}, unfinished: {unfinished}; tables of {datasets} in {args.results_dir}")
     for _, reason in unreadable:
         print(f"left out: {reason}", file=sys.stderr)
@@ -59,8 +62,7 @@ def main() -> None:
 def write(args: argparse.Namespace, found: Found) -> None:
     """Raises ValueError for a detector or a key that no run has."""
     runs, _, unreadable = found
-    known = all_detectors(runs)
-    detectors = args.detectors or [name for name in known if args.matrix or name in FIRST] or known
+    detectors = args.detectors or (all_detectors(runs) if args.matrix else default_detectors(runs))
     if args.by:
         write_by(args.results_dir, runs, args.fpr, detectors, args.by, unreadable)
     elif args.matrix:

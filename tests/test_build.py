@@ -1,12 +1,16 @@
 """Objects from a configuration: what the seed and the machine decide, and what is refused before anything starts."""
 
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
-from helpers.config import configuration
+from helpers.config import composed, configuration
+from helpers.image_files import encoded, write_files
+from omegaconf import OmegaConf
 
-from oodbench.build import build_detectors, build_model, build_recipe, check
+from oodbench.build import build_detectors, build_model, build_recipe, check, open_data, with_statistics
 from oodbench.training.device import THREADS
 
 CPU = torch.device("cpu")
@@ -71,3 +75,45 @@ def test_detectors_are_built_with_their_hyperparameters() -> None:
     detectors = build_detectors(configuration("detector=[knn,msp]", "detector.knn.k=7")["detector"])
     assert detectors.keys() == {"knn", "msp"}
     assert detectors["knn"].keywords == {"k": 7}
+
+
+# ---- sets
+
+
+@pytest.fixture
+def leaves(tmp_path: Path) -> dict[str, Any]:
+    """Configuration of a set of one's own: two images of size 40x50 in each of three classes, train and test."""
+    pixels = np.random.default_rng(0).integers(256, size=(12, 50, 40, 3), dtype=np.uint8)
+    names = [f"{split}/{kind}/{i}.png" for split in ("train", "test") for kind in ("ash", "elm", "oak") for i in (1, 2)]
+    write_files(tmp_path / "leaves", {name: encoded(image) for name, image in zip(names, pixels, strict=True)})
+    return CONFIG | {"dataset": composed("dataset=folder", f"dataset.path={tmp_path}/leaves").dataset}
+
+
+def plain(config: dict[str, Any], **changes: Any) -> dict[str, Any]:
+    return config | {"dataset": OmegaConf.to_container(config["dataset"], resolve=True) | changes}  # type: ignore[operator]
+
+
+def test_what_a_set_does_not_state_is_measured(leaves: dict[str, Any]) -> None:
+    config = with_statistics(plain(leaves))
+    train = open_data(config).train
+    assert config["dataset"]["num_classes"] == 3
+    assert config["dataset"]["mean"] == pytest.approx((train.images / 255).mean((0, 1, 2)), abs=5e-5)
+    assert config["dataset"]["std"] == pytest.approx((train.images / 255).std((0, 1, 2)), abs=5e-5)
+
+
+def test_what_a_set_states_is_not_measured(leaves: dict[str, Any]) -> None:
+    stated = {"num_classes": 3, "mean": [0.5] * 3, "std": [0.25] * 3}
+    assert with_statistics(plain(leaves, path="/nowhere", **stated)) == plain(leaves, path="/nowhere", **stated)
+    assert with_statistics(plain(leaves, mean=[0.5] * 3))["dataset"]["mean"] == [0.5] * 3
+
+
+@pytest.mark.parametrize("size", [32, 48])
+def test_all_sets_of_a_run_have_its_size(leaves: dict[str, Any], size: int) -> None:
+    sets = open_data(with_statistics(plain(leaves, size=size)))
+    assert {split.images.shape[1:] for split in (sets.train, sets.test, *sets.ood.values())} == {(size, size, 3)}
+
+
+def test_an_ood_set_by_its_path_takes_classes_to_leave_out(leaves: dict[str, Any], tmp_path: Path) -> None:
+    node = {"path": str(tmp_path / "leaves/train"), "exclude_classes": ["ash"]}
+    config = with_statistics(plain(leaves)) | {"ood": {"own": node}, "allow_overlap": True}
+    assert len(open_data(config).ood["own"].images) == 4

@@ -19,14 +19,18 @@ import torch
 import yaml
 from helpers.cli import HALO, LIMITED, Finished, finish, folders, never, numbers_in, started
 from helpers.config import composed, names
+from helpers.image_files import write_parquet
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from PIL import Image
 from sklearn.metrics import roc_auc_score
 
-from oodbench.data.digits import digits, noise
+from oodbench.data.digits import digits
+from oodbench.data.noise import noise
 from oodbench.data.split import data_splits
 from oodbench.detectors.logits import msp
+from oodbench.evaluation.metric import MISSING
+from oodbench.evaluation.metrics import ID_METRICS, OOD_METRICS
 from oodbench.losses.objective import Objective
 from oodbench.model import Classifier, extract_features, load_weights, predict
 from oodbench.outputs import Outputs
@@ -83,16 +87,16 @@ def test_every_file_names_the_run_and_its_weights(finished: Finished) -> None:
 
 def test_metrics_json_is_laid_out_as_documented(finished: Finished) -> None:
     numbers = finished.metrics
-    parts = {"accuracy", "ece", "nll", "brier", "calibration", "ood", "intervals", "not_applicable", "provenance"}
+    parts = {*ID_METRICS, "calibration", "ood", "intervals", "not_applicable", "provenance", "validation"}
     stamp = {"run", "config_hash", "seed", "weights", "resamples", "sha256"}
-    assert set(numbers) == parts | stamp | {"validation"}
+    assert set(numbers) == parts | stamp
     assert set(numbers["ood"]) == {"unseen_digits", "photo_patches"}
     for scores in numbers["ood"].values():
         assert set(scores) == {"ood_score", "msp", "maxlogit", "energy"}
         for values in scores.values():
-            assert set(values) == {"auroc", "fpr95_idpos", "fpr95_oodpos", "aupr_in", "aupr_out"}
+            assert {"auroc", "fpr95_idpos", "fpr95_oodpos", "aupr_in", "aupr_out"} <= set(values) <= set(OOD_METRICS)
             assert all(isinstance(value, float) and 0 <= value <= 1 for value in values.values())
-    assert all(isinstance(numbers[name], float) for name in ("accuracy", "ece", "nll", "brier"))
+    assert all(isinstance(numbers[name], float) for name in ID_METRICS)
 
 
 def test_the_provenance_says_where_the_numbers_come_from(finished: Finished) -> None:
@@ -118,10 +122,11 @@ def test_the_last_things_printed_are_the_table_and_the_folder(finished: Finished
     rows = [line.split() for line in table[start + 1 : start + 9]]
     assert [row[:2] for row in rows] == [[s, d] for s in numbers["ood"] for d in numbers["ood"][s]]
     named = [line.split(":")[0] for line in table[start + 10 :]]
-    assert named == list(numbers["ood"]["unseen_digits"]["msp"])  # every column's unit and direction
+    assert named == list(OOD_METRICS)  # every column's unit and direction
     for set_name, detector, *values in rows:
-        expected = numbers["ood"][set_name][detector]
-        assert values == [f"{100 * expected[name]:.2f}" for name in expected]
+        of_it = numbers["ood"][set_name][detector]
+        assert values == [m.unit.text(of_it[name]) if name in of_it else MISSING for name, m in OOD_METRICS.items()]
+        assert values[0] == f"{100 * of_it['auroc']:.2f}"
 
 
 def test_the_numbers_follow_from_the_stored_outputs(finished: Finished) -> None:
@@ -137,7 +142,7 @@ def test_the_numbers_follow_from_the_stored_outputs(finished: Finished) -> None:
 def test_validation_numbers_follow_from_the_held_out_images(finished: Finished) -> None:
     val, other = stored(finished, "val"), stored(finished, "val_ood")
     numbers = finished.metrics["validation"]
-    assert set(numbers) == {"accuracy", "ece", "nll", "brier", "calibration", "ood", "not_applicable", "of"}
+    assert set(numbers) == {*ID_METRICS, "calibration", "ood", "not_applicable", "of"}
     assert numbers["of"]["images"] == 40
     assert numbers["accuracy"] == (val.log_probs.argmax(1) == val.labels).mean()
     is_ood = np.arange(200) >= 40
@@ -145,17 +150,20 @@ def test_validation_numbers_follow_from_the_held_out_images(finished: Finished) 
     assert numbers["ood"]["ood_score"]["auroc"] == pytest.approx(roc_auc_score(is_ood, both))
 
 
-def test_every_number_has_an_interval_and_its_resamples(finished: Finished) -> None:
+def test_every_resampled_number_has_an_interval(finished: Finished) -> None:
     numbers, resamples = finished.metrics, folder_of(finished).read_resamples(finished.metrics)
     for set_name, scores in numbers["ood"].items():
         for detector, values in scores.items():
-            for metric, value in values.items():
-                low, high = numbers["intervals"]["ood"][set_name][detector][metric]
-                assert low <= value <= high
+            known = numbers["intervals"]["ood"][set_name][detector]
+            assert known.keys() == {name for name in values if OOD_METRICS[name].resampled}
+            for metric, (low, high) in known.items():
+                assert low <= values[metric] <= high
                 assert low == pytest.approx(np.quantile(resamples[f"{set_name}/{detector}/{metric}"], 0.025))
     low, high = numbers["intervals"]["accuracy"]
     assert low < numbers["accuracy"] < high
-    assert len(resamples) == 4 + 2 * 4 * 5
+    of_id = [name for name, metric in ID_METRICS.items() if metric.resampled]
+    of_ood = [name for scores in numbers["intervals"]["ood"].values() for values in scores.values() for name in values]
+    assert len(resamples) == len(of_id) + len(of_ood)
 
 
 def test_the_history_is_a_line_an_epoch(finished: Finished) -> None:
@@ -491,3 +499,62 @@ def test_halo_has_its_warm_up_and_clipping_in_every_recipe(recipe: str) -> None:
     config = composed("loss=halo", f"recipe={recipe}").recipe
     assert (config.warmup_epochs, config.clip_grad_norm) == (1, 1.0)
     assert composed("loss=halo", f"recipe={recipe}", "recipe.clip_grad_norm=null").recipe.clip_grad_norm is None
+
+
+# ---- a set of one's own to learn
+
+
+@pytest.fixture
+def leaves(tmp_path: Path) -> Path:
+    """A folder of images, 56x48, of three classes that differ in brightness."""
+    random, folder = np.random.default_rng(0), tmp_path / "here/leaves"
+    for split, count in (("train", 8), ("test", 4)):
+        for level, kind in ((60, "ash"), (120, "elm"), (180, "old oak")):
+            (folder / split / kind).mkdir(parents=True)
+            for i in range(count):
+                pixels = random.normal(level, 25, (56, 48, 3)).clip(0, 255).astype(np.uint8)
+                Image.fromarray(pixels).save(folder / split / kind / f"{i}.png")
+    return folder
+
+
+OWN = ("dataset=folder", "dataset.size=40", "loss=ce", "recipe=smoke", "recipe.epochs=2", "recipe.batch_size=8")
+OWN += ("backbone.width=16", "device=cpu", "precision=fp32")
+
+
+def test_a_folder_of_ones_own_is_learnt_and_scored(leaves: Path, tmp_path: Path) -> None:
+    run = finish(tmp_path / "results", *OWN, f"dataset.path={leaves}")
+    assert run.folder.relative_to(run.results).parts[:2] == ("runs", "leaves")
+    stated = yaml.safe_load((run.folder / "config.yaml").read_text())["dataset"]
+    assert (stated["num_classes"], stated["size"], len(stated["mean"])) == (3, 40, 3)
+    assert run.metrics["provenance"]["images"] == {"train": 24, "test": 12, "noise": 500}
+    assert set(run.metrics["ood"]) == {"noise"}
+    assert stored(run, "test").log_probs.shape == (12, 3)
+    assert sorted(stored(run, "test").labels) == [0] * 4 + [1] * 4 + [2] * 4
+
+    moved = leaves.rename(tmp_path / "leaves")
+    printed = started(*OWN, f"dataset.path={moved}", f"results_dir={run.results}")
+    assert printed.startswith("finished already")  # it is the same set in another place
+
+
+def test_parquet_files_of_ones_own_are_learnt(leaves: Path, tmp_path: Path) -> None:
+    kinds = ("ash", "elm", "old oak")
+    for split in ("train", "test"):
+        files = [file for kind in kinds for file in sorted((leaves / split / kind).iterdir())]
+        labels = [kinds.index(file.parent.name) for file in files]
+        write_parquet(tmp_path / f"trees/{split}.parquet", [file.read_bytes() for file in files], {"label": labels})
+    run = finish(tmp_path / "results", *OWN, "dataset=parquet", f"dataset.path={tmp_path}/trees", "recipe.epochs=1")
+    assert run.folder.relative_to(run.results).parts[:2] == ("runs", "trees")
+    assert stored(run, "test").log_probs.shape == (12, 3)
+
+
+def test_the_name_of_another_set_is_refused(leaves: Path, tmp_path: Path) -> None:
+    """Its runs would stand in the tables of that set."""
+    with pytest.raises(SystemExit, match=r"name\.dataset=cifar10: another set has this name"):
+        started(*OWN, f"dataset.path={leaves.rename(tmp_path / 'cifar10')}", f"results_dir={tmp_path}/results")
+    assert not (tmp_path / "results").exists()
+
+
+def test_other_classes_in_the_test_set_are_an_error(leaves: Path, tmp_path: Path) -> None:
+    (leaves / "test/elm").rename(leaves / "test/alder")
+    with pytest.raises(ValueError, match="different classes, only in train: elm; only in test: alder"):
+        started(*OWN, f"dataset.path={leaves}", f"results_dir={tmp_path}/results")

@@ -9,7 +9,7 @@ from helpers.config import composed, names
 from hydra.utils import instantiate
 from torch import Tensor, nn
 
-from oodbench.backbones.resnet18 import ResNet18
+from oodbench.backbones import ResNet18
 from oodbench.losses.ce import CrossEntropy
 from oodbench.losses.external import ExternalLogits
 from oodbench.losses.objective import Objective

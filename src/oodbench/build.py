@@ -8,14 +8,17 @@ from typing import Any
 
 import torch
 
-from oodbench.data.folder import from_path
+from oodbench.data.images import SIDE, images_of
 from oodbench.data.split import DataSplits, Split, data_splits
+from oodbench.data.statistics import STATISTICS, statistics
 from oodbench.model import Classifier, compile_backbone
 from oodbench.runs.identity import Config
 from oodbench.targets import make
 from oodbench.training.device import THREADS, disable_malloc_trim, pick_precision, use_precision
 from oodbench.training.provenance import collect_provenance
 from oodbench.training.recipe import Recipe
+
+FROM_PATH = {"_target_": "oodbench.data.from_path"}  # of +ood.<name>.path=...
 
 
 def build_model(config: Config, device: torch.device) -> tuple[Classifier, dict[str, Any]]:
@@ -52,12 +55,31 @@ def build_detectors(settings: Config) -> dict[str, Any]:
 
 def open_data(config: Config, read: Callable[[Config], Split] = make) -> DataSplits:
     """Find, check and open every set that the run needs, before an hour is spent on training."""
-    ood = {name: read(node) if "_target_" in node else from_path(node["path"]) for name, node in config["ood"].items()}
     data, held_out = config["dataset"], config["validation"]["images"]
-    train, test = read(data["train"]), read(data["test"])
-    val_ood = read(config["validation"]["ood"]) if held_out else None
-    limits = data["num_classes"], data["limit"], data["limit_test"], held_out
-    return data_splits(train, test, ood, *limits, val_ood, allow_overlap=config["allow_overlap"])
+    with images_of(data.get("size", SIDE)):
+        ood = {name: read(FROM_PATH | node) for name, node in config["ood"].items()}
+        train, test = read(data["train"]), read(data["test"])
+        val_ood = read(config["validation"]["ood"]) if held_out else None
+        limits = data["num_classes"], data["limit"], data["limit_test"], held_out
+        return data_splits(train, test, ood, *limits, val_ood, allow_overlap=config["allow_overlap"])
+
+
+def with_statistics(config: Config) -> Config:
+    """Return the configuration with the training images' number of classes, mean and deviation where it has null.
+
+    Raises FileNotFoundError and ValueError where the training set cannot be read or has no such numbers.
+    """
+    data = config["dataset"]
+    if all(data[key] is not None for key in STATISTICS):
+        return config
+    measured = _measured(json.dumps(data["train"]), data.get("size", SIDE))
+    return config | {"dataset": data | {key: measured[key] for key in STATISTICS if data[key] is None}}
+
+
+@cache  # of a hundred runs most read the same set
+def _measured(train: str, size: int) -> dict[str, Any]:
+    with images_of(size):
+        return statistics(make(json.loads(train)))
 
 
 def check(config: Config) -> None:

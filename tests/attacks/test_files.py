@@ -148,7 +148,7 @@ def test_all_files_of_another_run_are_not_used(arena: Arena, attempt: Attempts) 
             end = arena.read()
             assert not end.problem, end.problem
             if other != "own":
-                assert "left out" in end.text or "belongs to" in end.text, end.text
+                assert "not of this folder" in end.text or "belongs to" in end.text, end.text
             arena.check_ends_as_untouched()
 
 

@@ -1,5 +1,6 @@
 """Configurations are those that Hydra composes, as plain data; one that no run can have is refused."""
 
+import re
 from functools import cache
 
 import hydra
@@ -58,3 +59,15 @@ def test_every_experiment_composes(name: str, loss: str) -> None:
 def test_a_value_that_nobody_can_resolve_is_a_usage_error() -> None:
     with pytest.raises(UsageError, match="nothing"):
         resolve(OmegaConf.create({"a": "${nothing}"}))
+
+
+@pytest.mark.parametrize(("chosen", "key"), [("dataset=folder", "dataset.path"), ("ood=[imglist]", "ood.imglist.list")])
+def test_a_value_that_must_be_given_is_named(chosen: str, key: str) -> None:
+    with pytest.raises(UsageError, match=rf"^{re.escape(key)}=\.\.\. must be given: it has no default$"):
+        resolve(compose([chosen]))
+
+
+@pytest.mark.parametrize("path", ["/data/leaves", "/data/leaves/", "leaves", "../x/leaves"])
+def test_a_set_of_ones_own_is_called_like_its_folder(path: str) -> None:
+    assert compose(["dataset=folder", f"dataset.path={path}"]).name.dataset == "leaves"
+    assert compose(["dataset=folder", f"dataset.path={path}", "name.dataset=trees"]).name.dataset == "trees"

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from oodbench.data import cache
 from oodbench.data.cache import Decoded, cached
 from oodbench.data.files import STALE
+from oodbench.data.images import images_of
 
 pytestmark = pytest.mark.usefixtures("cache_folder")
 
@@ -47,6 +48,15 @@ def test_cache_of_another_format_is_not_used(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(cache, "FORMAT", cache.FORMAT + 1)
     with pytest.raises(AssertionError):
         cached("d" * 64, never)
+
+
+def test_cache_of_another_size_is_not_used() -> None:
+    large = np.repeat(IMAGES, 2, axis=1).repeat(2, axis=2)
+    cached("d" * 64, decoded)
+    for _ in range(2):
+        with images_of(64):
+            assert np.array_equal(cached("d" * 64, lambda: decoded(large)).images, large)
+        assert np.array_equal(cached("d" * 64, never).images, IMAGES)
 
 
 def test_cache_directory(monkeypatch: pytest.MonkeyPatch) -> None:

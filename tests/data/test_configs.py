@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from helpers.config import ROOT
 from hydra import compose, initialize_config_dir
 from hydra.utils import get_method, instantiate
@@ -15,6 +16,7 @@ from omegaconf import OmegaConf
 from oodbench import data
 
 CONF = ROOT / "conf"
+CUSTOM = ("folder", "parquet")  # sets to learn of one's own
 
 pytestmark = pytest.mark.usefixtures("cache_folder")
 
@@ -45,14 +47,15 @@ def check_call(config: Any) -> None:
 
 @pytest.mark.parametrize("name", names("ood"))
 def test_every_ood_configuration(configured: Callable[..., Any], name: str) -> None:
-    override = [f"ood.{name}.path=/a/b"] if name in ("parquet", "folder") else []
+    written = yaml.safe_load((CONF / f"ood/{name}.yaml").read_text())
+    override = [f"ood.{name}.{key}=/a/b" for key, value in written.items() if value == "???"]
     config = OmegaConf.to_container(configured(f"ood=[{name}]", *override).ood, resolve=False)
     assert isinstance(config, dict)
     assert list(config) == [name]
     check_call(config[name])
 
 
-@pytest.mark.parametrize("name", names("dataset"))
+@pytest.mark.parametrize("name", sorted(set(names("dataset")) - set(CUSTOM)))
 def test_every_dataset_configuration(configured: Callable[..., Any], name: str) -> None:
     config = configured(f"dataset={name}")
     check_call(OmegaConf.to_container(config.dataset.train, resolve=True))
@@ -66,12 +69,22 @@ def test_every_dataset_configuration(configured: Callable[..., Any], name: str) 
     assert name not in config.ood
 
 
+@pytest.mark.parametrize("name", CUSTOM)
+def test_a_set_of_ones_own_is_measured_not_asked_for(configured: Callable[..., Any], name: str) -> None:
+    config = configured(f"dataset={name}", "dataset.path=/the/leaves")
+    for split in ("train", "test"):
+        check_call(OmegaConf.to_container(config.dataset[split], resolve=True))
+        assert config.dataset[split].root == "/the/leaves"
+    assert (config.dataset.num_classes, config.dataset.mean, config.dataset.std) == (None, None, None)
+    assert config.ood.keys().isdisjoint([name])
+
+
 def test_ood_sets_are_chosen_on_the_command_line(configured: Callable[..., Any]) -> None:
     assert list(configured().ood) == ["svhn", "cifar100"]
     assert list(configured("dataset=cifar100").ood) == ["svhn", "cifar10"]
     assert list(configured("dataset=cifar100", "ood=[svhn,mnist]").ood) == ["svhn", "mnist"]
     mnist = configured("ood=[mnist]").ood.mnist
-    assert (mnist.root, mnist.path) == ("/the/data", "mnist/test.parquet")
+    assert (mnist.root, mnist.split) == ("/the/data", "test")
     assert configured("ood=[svhn,parquet]", "ood.parquet.path=/x.parquet").ood.parquet.path == "/x.parquet"
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers.image_files import IMAGES, encoded, entries
+from helpers.image_files import IMAGES, encoded, entries, picture, write_files
 
 from oodbench import data
 from oodbench.data.folder import _images
@@ -164,3 +164,98 @@ def test_an_image_that_changes_while_it_is_read_is_an_error(three: Path) -> None
 def test_what_is_no_path_is_refused(reader: Any, path: Any) -> None:
     with pytest.raises(ValueError, match=r"path to a data set|cannot be opened"):
         reader(path)
+
+
+# --- a class is left out ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def kinds(tmp_path: Path) -> Path:
+    """A folder with an image of its own and two classes."""
+    files = {
+        name: encoded(IMAGES[row]) for row, name in enumerate(("top.png", "elm/a.png", "elm/x/b.png", "oak/a.png"))
+    }
+    return write_files(tmp_path / "kinds", files)
+
+
+@pytest.mark.parametrize(("excluded", "rows"), [(["elm"], [3, 0]), ([0], [3, 0]), ([1], [1, 2, 0]), ([], [1, 2, 3, 0])])
+def test_folders_are_left_out_by_name_or_number(kinds: Path, excluded: list[str | int], rows: list[int]) -> None:
+    for read in (data.folder, data.from_path):
+        split = read(kinds, excluded)
+        assert np.array_equal(split.images, IMAGES[rows])
+        assert set(split.labels) == {data.UNKNOWN}
+
+
+def test_leaving_out_is_another_set(kinds: Path) -> None:
+    assert data.folder(kinds, ["elm"]).digest != data.folder(kinds).digest
+
+
+def test_a_folder_to_leave_out_must_be_there(kinds: Path, cache_folder: Path) -> None:
+    with pytest.raises(ValueError, match=r"kinds: exclude_classes has ok, of which .* called oak"):
+        data.folder(kinds, ["ok"])
+    with pytest.raises(ValueError, match="kinds: exclude_classes has 2"):
+        data.folder(kinds, [2])
+    assert entries(cache_folder) == []
+
+
+# --- folders of classes ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def leaves(tmp_path: Path) -> Path:
+    """A set to learn: two classes, images of any size at any depth."""
+    large = encoded(picture("RGB", 60, 90))
+    train = {"elm/a.png": encoded(IMAGES[0]), "ash/x/b.png": encoded(IMAGES[1]), "ash/c.png": large}
+    files = {f"train/{name}": content for name, content in train.items()}
+    files |= {"test/ash/d.png": encoded(IMAGES[2]), "test/elm/e.png": encoded(IMAGES[3]), "notes.txt": b"text"}
+    return write_files(tmp_path / "leaves", files)
+
+
+def test_classes_are_folders_in_alphabetical_order(leaves: Path) -> None:
+    for _ in range(2):  # decoded, then from the cache
+        train, test = data.class_folder(leaves, "train"), data.class_folder(leaves, "test")
+        assert train.classes == test.classes == ("ash", "elm")
+        assert (train.labels.tolist(), test.labels.tolist()) == ([0, 0, 1], [0, 1])
+        assert np.array_equal(train.images[1:], IMAGES[[1, 0]])
+        assert np.array_equal(test.images, IMAGES[2:4])
+
+
+def test_an_image_in_another_class_is_another_set(leaves: Path) -> None:
+    before = data.class_folder(leaves, "train").digest
+    (leaves / "train/ash/c.png").rename(leaves / "train/elm/c.png")
+    after = data.class_folder(leaves, "train")
+    assert after.digest != before
+    assert sorted(after.labels) == [0, 1, 1]
+
+
+def test_labels_do_not_share_a_cache_entry_with_none(leaves: Path) -> None:
+    assert set(data.folder(leaves / "train").labels) == {data.UNKNOWN}
+    assert data.class_folder(leaves, "train").labels.tolist() == [0, 0, 1]
+    assert data.folder(leaves / "train").digest != data.class_folder(leaves, "train").digest
+
+
+def test_a_set_to_learn_that_is_not_there_says_how_it_lies(leaves: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"no folder at .*leaves/val: a set to learn is <path>/train/<class>/"):
+        data.class_folder(leaves, "val")
+
+
+def test_a_class_without_an_image_is_named(leaves: Path, cache_folder: Path) -> None:
+    (leaves / "train/oak/empty").mkdir(parents=True)
+    (leaves / "train/.hidden").mkdir()
+    (leaves / "train/.hidden/a.png").write_bytes(encoded(IMAGES[0]))
+    with pytest.raises(ValueError, match=r"leaves/train: no image in the folder of a class \(oak\)"):
+        data.class_folder(leaves, "train")
+    assert entries(cache_folder) == []
+
+
+def test_an_image_outside_the_classes_is_named(leaves: Path) -> None:
+    (leaves / "train/stray.png").write_bytes(encoded(IMAGES[0]))
+    with pytest.raises(ValueError, match=r"train/stray\.png lies in no class's folder"):
+        data.class_folder(leaves, "train")
+
+
+def test_an_image_of_a_class_that_does_not_decode_is_named(leaves: Path, cache_folder: Path) -> None:
+    (leaves / "train/ash/c.png").write_bytes(b"no image")
+    with pytest.raises(ValueError, match=r"train/ash/c\.png: the image does not decode"):
+        data.class_folder(leaves, "train")
+    assert entries(cache_folder) == []

@@ -18,7 +18,7 @@ from PIL import Image
 from torchvision import transforms
 
 from oodbench import data
-from oodbench.data.images import Encoded, decode, resize_and_crop
+from oodbench.data.images import Encoded, array_batches, decode, decode_batches, images_of, resize_and_crop, side
 
 pytestmark = pytest.mark.usefixtures("cache_folder")
 
@@ -234,3 +234,35 @@ def test_damage_ends_in_pixels_or_a_value_error(format: str, seed: int) -> None:
         content[position] = rng.integers(256)
     with contextlib.suppress(ValueError):
         assert read(bytes(content)).shape == (32, 32, 3)
+
+
+# --- images of another size ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("content", [encoded(picture("RGB", 50, 40)), encoded(picture("RGB", 700, 300))])
+def test_images_of_a_run_have_its_size(content: bytes) -> None:
+    """Small images are decoded in this thread, large ones in others."""
+    rule = transforms.Compose([transforms.Resize(48), transforms.CenterCrop(48)])
+    with images_of(48):
+        ((images, _),) = decode_batches([Encoded(content, 0, "here")] * 3, 3, "set")
+    assert np.array_equal(images[2], np.asarray(rule(Image.open(io.BytesIO(content)))))
+    assert side() == 32
+
+
+def test_arrays_become_images_of_the_runs_size() -> None:
+    with images_of(40):
+        batches = [images for images, _ in array_batches(IMAGES, np.arange(20))]
+    expected = [Image.fromarray(image).resize((40, 40), Image.Resampling.BILINEAR) for image in IMAGES]
+    assert np.array_equal(np.concatenate(batches), expected)
+
+
+@pytest.mark.parametrize("size", [0, -8, 33, 1032, "64", 32.0, None, True])
+def test_a_size_that_is_none_is_refused(size: Any) -> None:
+    with pytest.raises(ValueError, match="a multiple of 8 from 8 to 1024 is needed"), images_of(size):
+        pass
+
+
+def test_an_error_ends_the_size_of_a_run() -> None:
+    with pytest.raises(KeyError), images_of(64):
+        raise KeyError
+    assert side() == 32

@@ -177,3 +177,22 @@ def test_spaced_rows_are_distinct_and_evenly_apart(available: int, n: int) -> No
     gaps = np.diff([*rows, available]) if available else np.array([])
     assert gaps.size == 0 or (gaps.min() >= 1 and gaps.max() - gaps.min() <= 1)
     assert not len(rows) or rows[0] == 0
+
+
+# --- classes ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("of_test", "says"),
+    [
+        (("a", "c"), "different classes, only in train: b; only in test: c; both need the same"),
+        (("a", "b", "c"), "different classes, only in test: c; both"),
+        (("b", "a"), "train and test number their classes differently"),
+    ],
+)
+def test_train_and_test_need_the_same_classes(of_test: tuple[str, ...], says: str) -> None:
+    train, test = split_of([0, 1], "train")._replace(classes=("a", "b")), split_of([0, 1], "test")
+    with pytest.raises(ValueError, match=says):
+        data.data_splits(train, test._replace(classes=of_test), {}, 2, None, None)
+    for known in ((), ("a", "b")):
+        assert data.data_splits(train, test._replace(classes=known), {}, 2, None, None).test.classes == known

@@ -39,7 +39,7 @@ def test_every_set_and_detector_has_every_number() -> None:
     of_run = {name: tuple(ends) for name, ends in found.items() if name != "ood"}
     assert of_run == bootstrap_id(test.log_probs, test.labels)
     assert all(values.shape == (1000,) for values in resamples.values())
-    assert len(resamples) == 4 + 2 * 2 * 5
+    assert len(resamples) == len(of_run) + 2 * 2 * 5
 
 
 @pytest.mark.parametrize("of_probabilities", [name for name, m in metrics.OOD_METRICS.items() if m.of_probabilities])

@@ -13,7 +13,8 @@ from scipy.stats import spearmanr
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from oodbench.data.digits import digits, noise
+from oodbench.data.digits import digits
+from oodbench.data.noise import noise
 from oodbench.data.split import balanced_subset
 from oodbench.detectors.network.network import ImageDetector
 from oodbench.detectors.reference import Array

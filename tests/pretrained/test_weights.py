@@ -218,6 +218,15 @@ def test_a_pickle_is_not_run(tmp_path: Path, collected: Any) -> None:
     ("theirs", "mine", "shown"),
     [
         ("module.layer2.0.downsample.0.weight", "backbone.layer2.0.shortcut.0.weight", "layer2.0.shortcut.0.weight"),
+        ("layer3.5.downsample.1.bias", "backbone.layer3.5.shortcut.1.bias", "layer3.5.shortcut.1.bias"),
+        ("block2.layer.0.bn1.weight", "backbone.block2.0.bn1.weight", "block2.layer.0.bn1.weight"),
+        (
+            "block2.layer.0.convShortcut.weight",
+            "backbone.block2.0.shortcut.weight",
+            "block2.layer.0.convShortcut.weight",
+        ),
+        ("module.block3.layer.15.conv2.weight", "backbone.block3.15.conv2.weight", "block3.layer.15.conv2.weight"),
+        ("trans1.conv1.weight", "backbone.trans1.conv1.weight", "trans1.conv1.weight"),
         ("fc.bias", "objective.head.bias", "fc.bias"),
         ("conv1.weight", "backbone.conv1.weight", "conv1.weight"),
         ("backbone.conv1.weight", "backbone.conv1.weight", "conv1.weight"),

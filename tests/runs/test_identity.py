@@ -36,6 +36,11 @@ def test_other_choices_of_sets_and_detectors_keep_the_hash() -> None:
     assert config_hash(configuration("ood=[noise]", "detector=[msp]", "image_detector=[odin]")) == config_hash(CONFIG)
 
 
+def test_where_a_set_of_ones_own_lies_keeps_the_hash() -> None:
+    here, there = ({"dataset": CONFIG["dataset"] | {"path": path}} for path in ("/a/leaves", "/b/leaves"))
+    assert config_hash(CONFIG | here) == config_hash(CONFIG | there) == config_hash(CONFIG)
+
+
 TRAINING = {"loss__label_smoothing": 0.1, "recipe__optimizer__lr": 0.05, "recipe__epochs": 2, "precision": "fp32"}
 TRAINING |= {"dataset__limit": 100, "dataset__limit_test": 100, "backbone__width": 8, "dataset__train__split": "test"}
 NAMED = {"name__loss": "mine", "name__dataset": "mine", "name__backbone": "mine", "name__recipe": "mine"}

@@ -5,6 +5,7 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Iterator
 
 import pytest
 
@@ -12,6 +13,14 @@ from oodbench.runs.signals import ExitOnSignal, exit_on_signal, stop_signal
 
 fork = multiprocessing.get_context("fork")  # spawn would import torch in every process
 BOTH = pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+
+
+@pytest.fixture(autouse=True)
+def _sigint_as_usual() -> Iterator[None]:
+    """SIGINT as Python handles it: a shell starts its background jobs with SIGINT ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @BOTH

@@ -22,7 +22,7 @@ def test_rows_are_sorted_as_numbers_and_others_are_named(tmp_path: Path) -> None
         ["| 0.1", "logitnorm", "own", "1", "89.00"],
         ["| 1", "logitnorm", "own", "1", "80.00"],
     ]
-    assert "`python scripts/tables.py --by loss.tau`" in written
+    assert "`python scripts/tables.py --by loss.tau --detectors ood_score`" in written
     assert "| `loss.tau` | Loss | Score | n |" in written
     assert "- Left out, their configuration has no `loss.tau`: `ce`." in written
     assert "- `logitnorm`: smoothing=0." in written

@@ -22,7 +22,8 @@ def test_a_table_of_other_runs_is_found(tmp_path: Path, monkeypatch: pytest.Monk
     path = add_run(results, noise=NOISE)
     runs = load_runs(results).runs
     write_tables(results, runs, ROOT / "results" / "published.yaml", "oodpos", ["ood_score", "msp"])
-    write_matrix(results, runs, "idpos", ["ood_score", "msp"])
+    write_matrix(results, runs, "idpos", ["msp"])
+    assert "tables.py --matrix --detectors msp`" in (results / "cifar10.matrix.md").read_text()
     files = [file for file in results.rglob("*") if file.is_file()]
     assert differing_tables(results, files, tmp_path / "a", monkeypatch) == []
     file = results / "cifar10.oodpos.md"

@@ -168,6 +168,15 @@ def test_an_older_run_has_a_dash_for_a_new_metric(tmp_path: Path) -> None:
     assert "—: a run lacks the metric, or its resamples, so that it is not tested." in printed
 
 
+def test_a_metric_that_neither_run_has_is_left_out(tmp_path: Path) -> None:
+    a, b = (add_run(tmp_path, loss, ood={"svhn": {"ood_score": 0.9}}, noise=NOISE) for loss in "ab")
+    for run in (a, b):
+        alter_metrics(run, lambda content: [content.pop("brier"), content["ood"]["svhn"]["ood_score"].pop("aupr_in")])
+    found = compared(a, b)
+    assert {("", "nll"), ("svhn", "aupr_out")} <= found.keys()
+    assert not {("", "brier"), ("svhn", "aupr_in")} & found.keys()
+
+
 def test_a_difference_of_shares_is_within_minus_one_and_one(tmp_path: Path) -> None:
     for seed, accuracy in enumerate((0.2, 0.9)):
         a = add_run(tmp_path, "a", seed, accuracy, noise=NOISE)

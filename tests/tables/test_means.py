@@ -13,8 +13,10 @@ from oodbench.evaluation.intervals import percentile_interval
 from oodbench.tables import load_runs
 from oodbench.tables.comparison import lines, load_side, pairs_of
 from oodbench.tables.comparison_text import report
+from oodbench.tables.long_format import long_format
 from oodbench.tables.matrix import matrix_tables
 from oodbench.tables.means import FAR, NEAR, common_means, with_means
+from oodbench.tables.overview import overview
 from oodbench.tables.results import Result, load_run
 from oodbench.tables.sections import section
 
@@ -153,3 +155,17 @@ def test_a_detector_that_lacks_a_set_has_no_mean(tmp_path: Path) -> None:
     run = load_run(path)
     (found,) = with_means([run], common_means([run]))
     assert {detector for name, detector, _ in found.numbers if name == NEAR} == {"ood_score"}
+
+
+def test_the_overview_and_the_csv_have_means(tmp_path: Path) -> None:
+    add(tmp_path, mnist=0.8, svhn=0.6)
+    add(tmp_path, "other", mnist=0.8, svhn=0.7)
+    add(tmp_path, "sample", mnist=0.8, svhn_sample=0.7)
+    runs = load_runs(tmp_path).runs
+    sets, _, *rows = overview(runs).splitlines()[2:]
+    assert sets.split()[:3] == ["far", "mean", "mnist"]
+    assert [row.split()[4] for row in rows] == ["75.00", "70.00", "—"]
+    frame = long_format(runs)
+    means = frame[(frame.ood == FAR) & (frame.detector == "msp") & (frame.metric == "auroc")]
+    assert dict(zip(means.loss, means.value, strict=True)) == pytest.approx({"other": 0.65, "plain": 0.6})
+    assert means.low.lt(means.value).all()

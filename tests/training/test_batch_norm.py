@@ -3,7 +3,7 @@ import torch
 from helpers.training import IMAGES, classifier
 from torch import nn
 
-from oodbench.backbones.resnet18 import ResNet18
+from oodbench.backbones import ResNet18
 from oodbench.model import normalise
 from oodbench.training.batch_norm import estimate_batch_norm
 

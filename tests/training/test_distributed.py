@@ -27,7 +27,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from oodbench.backbones.resnet18 import ResNet18
+from oodbench.backbones import ResNet18
 from oodbench.training import distributed
 from oodbench.training.checkpoint import FileCheckpointer, load_checkpoint
 from oodbench.training.distributed import (

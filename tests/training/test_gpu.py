@@ -16,7 +16,7 @@ from helpers.config import ROOT, composed
 from helpers.training import LOSSES, FixedAnswers
 from hydra.utils import instantiate
 
-from oodbench.backbones.resnet18 import ResNet18
+from oodbench.backbones import ResNet18
 from oodbench.model import Classifier, compile_backbone, extract_features
 from oodbench.training.device import has_tf32, use_precision
 from oodbench.training.loop import fit

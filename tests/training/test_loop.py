@@ -24,7 +24,7 @@ from helpers.training import (
     without_times,
 )
 
-from oodbench.backbones.resnet18 import ResNet18
+from oodbench.backbones import ResNet18
 from oodbench.data.digits import digits
 from oodbench.losses.ce import CrossEntropy
 from oodbench.model import Classifier, extract_features, predict

@@ -8,7 +8,14 @@ from torch import Tensor, nn
 
 from oodbench.training.muon import MuonAdam, orthogonal
 
-SETTINGS = {"lr": 0.1, "momentum": 0.6, "newton_schulz_steps": 3, "adam_lr": 0.01, "betas": (0.9, 0.99)}
+SETTINGS = {
+    "lr": 0.1,
+    "momentum": 0.6,
+    "newton_schulz_steps": 3,
+    "adam_lr": 0.01,
+    "bias_lr": 0.02,
+    "betas": (0.9, 0.99),
+}
 
 
 def network() -> nn.Sequential:
@@ -67,9 +74,15 @@ def test_a_step_moves_filters_by_the_learning_rate() -> None:
     torch.testing.assert_close(torch.linalg.svdvals(moved), torch.full((8,), 0.1), atol=0.05, rtol=0)
 
 
-def test_filters_and_others_have_learning_rates_of_their_own() -> None:
-    groups = MuonAdam(network().parameters(), **SETTINGS).param_groups
-    assert [group["lr"] for group in groups] == [0.1, 0.01]
+def test_filters_biases_and_others_have_their_own_rates() -> None:
+    model = network()
+    temperature = nn.Parameter(torch.ones(1))
+    groups = MuonAdam([*model.parameters(), temperature], **SETTINGS).param_groups
+    assert [group["lr"] for group in groups] == [0.1, 0.02, 0.01]
+    conv, norm, _, linear = model
+    expected = [[conv.weight], [norm.weight, norm.bias, linear.bias], [linear.weight, temperature]]
+    for group, parameters in zip(groups, expected, strict=True):
+        assert [id(p) for p in group["params"]] == [id(p) for p in parameters]
 
 
 def test_a_loaded_state_goes_on_to_the_bit() -> None:

@@ -19,7 +19,7 @@ from PIL import Image
 from torch import Tensor
 from torchvision.transforms import functional as F
 
-from oodbench.backbones.resnet18 import ResNet18
+from oodbench.backbones import ResNet18
 from oodbench.data.digits import digits
 from oodbench.data.split import Split
 from oodbench.losses.ce import CrossEntropy

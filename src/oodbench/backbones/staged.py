@@ -1,7 +1,8 @@
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Protocol, runtime_checkable
 
-from torch import Tensor
+from torch import Tensor, nn
 
 
 @runtime_checkable
@@ -24,3 +25,24 @@ class Prepared(Protocol):
     def prepare(self, images: Tensor) -> None:
         """(N, 3, 32, 32) normalised training images -> None, the same for the same images."""
         ...
+
+
+class StagedNetwork(nn.Module, ABC):
+    """A network of stages whose features are the means over the pixels of its last map."""
+
+    num_features: int
+
+    @abstractmethod
+    def stages(self) -> Sequence[Callable[[Tensor], Tensor]]:
+        """Return functions from the output of the stage before, all of which return maps (B, C, H, W)."""
+
+    def pool(self, maps: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C) in float32: a mean of bf16 maps in bf16 would leave three digits"""
+        return maps.float().mean((2, 3))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, 3, 32, 32) normalised images -> (B, num_features): the last map, after its ReLU, pooled"""
+        x = images
+        for stage in self.stages():
+            x = stage(x)
+        return self.pool(x)

@@ -2,23 +2,17 @@
 
 import json
 from collections.abc import Sequence
-from importlib import import_module
-from typing import Any
 
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
 from oodbench.cli.errors import UsageError
+from oodbench.cli.late import import_late
 from oodbench.runs.folder import RunFolder
 from oodbench.runs.identity import Config
 from oodbench.runs.record import is_complete, requested
 
 BUILT = ("dataset", "backbone", "loss", "recipe", "detector", "image_detector", "weights")  # keys that make objects
-
-
-def with_torch(module: str) -> Any:
-    """Return a module of oodbench that needs torch, which --help and a finished run need not wait for."""
-    return import_module(f"oodbench.{module}")
 
 
 def is_finished(config: Config) -> bool:
@@ -31,7 +25,7 @@ def check_buildable(runs: Sequence[Config]) -> None:
     different = {json.dumps([config[key] for key in BUILT]): config for config in runs if not is_finished(config)}
     for config in different.values():
         try:
-            with_torch("build").check(config)
+            import_late("build").check(config)
         except (ValueError, TypeError, AttributeError, ImportError, HydraException, OmegaConfBaseException) as error:
             raise UsageError(f"{RunFolder.of(config).run.place}: {error}") from error
 
@@ -39,7 +33,7 @@ def check_buildable(runs: Sequence[Config]) -> None:
 def data_problem(config: Config) -> str:
     """Open the run's sets; return what is wrong with them, empty where nothing is."""
     try:
-        with_torch("build").open_data(config)
+        import_late("build").open_data(config)
     except (OSError, ValueError) as error:
         return " ".join(str(error).split())
     return ""

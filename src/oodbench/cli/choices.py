@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from hydra.core.config_store import ConfigStore
+from omegaconf import OmegaConf
 
 
 def store_all_detectors(conf: Path) -> None:
@@ -13,3 +14,8 @@ def store_all_detectors(conf: Path) -> None:
     """
     names = sorted(path.stem for path in (conf / "detector").glob("*.yaml"))
     ConfigStore.instance().store("all", {"defaults": names}, group="detector", package="_global_")
+
+
+def name_folders() -> None:
+    """Let a configuration file name a set by its folder, `${folder_name:/data/leaves}`: leaves."""
+    OmegaConf.register_new_resolver("folder_name", lambda path: Path(path).expanduser().absolute().name, replace=True)

@@ -1,5 +1,6 @@
 """The configuration of a run: composed from conf/ as Hydra does it, then plain data that is checked as a whole."""
 
+import re
 from collections.abc import Sequence
 from copy import deepcopy
 from pathlib import Path
@@ -12,16 +13,17 @@ from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from oodbench.cli.choices import store_all_detectors
+from oodbench.cli.choices import name_folders, store_all_detectors
 from oodbench.cli.errors import UsageError
+from oodbench.cli.late import import_late
 from oodbench.cli.limits import check_limits
-from oodbench.evaluation.metrics import ID_METRICS, OOD_METRICS
 from oodbench.runs.folder import RunFolder
 from oodbench.runs.identity import Config, with_pretrained_weights
 from oodbench.runs.record import objective_names, requested
 
 CONF = Path(__file__).resolve().parents[3] / "conf"
 store_all_detectors(CONF)
+name_folders()
 
 
 def compose(overrides: Sequence[str] = ()) -> DictConfig:
@@ -59,11 +61,28 @@ def resolve(cfg: DictConfig) -> Config:
         check_limits(config)
         _check_combinations(config)
         _check_objective(config)
+        return _with_statistics(config)
     except KeyError as error:
         raise UsageError(f"the configuration lacks {error}, which every run needs") from error
-    except (ValueError, OSError, OmegaConfBaseException) as error:
+    except OmegaConfBaseException as error:
+        raise UsageError(_missing(str(error)) or str(error)) from error
+    except (ValueError, OSError) as error:
         raise UsageError(str(error)) from error
-    return config
+
+
+def _missing(error: str) -> str:
+    """Turn OmegaConf's error about a value that must be given into a sentence; "" for another error."""
+    found = re.search(r"Missing mandatory value: (\S+)\s+full_key: (\S+)", error)
+    if not found:
+        return ""
+    missing, key = found.groups()  # the key is another one where it refers to the missing one
+    return f"{key if key.endswith(f'.{missing}') else missing}=... must be given: it has no default"
+
+
+def _with_statistics(config: Config) -> Config:
+    """Measure what a data set of one's own does not state: its number of classes, mean and deviation."""
+    is_stated = all(config["dataset"][key] is not None for key in ("num_classes", "mean", "std"))
+    return config if is_stated else import_late("build").with_statistics(config)
 
 
 def _check_combinations(config: Config) -> None:
@@ -80,6 +99,9 @@ def _check_combinations(config: Config) -> None:
             f"{reported[0]} is reported, so nothing may be chosen on it: leave it out of ood=[...], or take another "
             "set for ood@validation.ood"
         )
+    name = config["name"]["dataset"]
+    if "path" in config["dataset"] and (CONF / "dataset" / f"{name}.yaml").exists():
+        raise UsageError(f"name.dataset={name}: another set has this name; give this one a name of its own")
     if config["devices"] > 1 and config["compile"]:
         raise UsageError(f"devices={config['devices']} compile={config['compile']}: not tried together; take one")
 
@@ -87,8 +109,10 @@ def _check_combinations(config: Config) -> None:
 def _check_objective(config: Config) -> None:
     """Raise UsageError where held-out images do not have the number that a search would optimise."""
     request = requested(config)
-    of_any_score = tuple(name for name, metric in OOD_METRICS.items() if not metric.of_probabilities)
-    known = objective_names(request, tuple(ID_METRICS), of_any_score)
-    if request.validation and config["validation"]["objective"] not in known:
-        name = config["validation"]["objective"]
+    if not request.validation:
+        return
+    metrics, name = import_late("evaluation.metrics"), config["validation"]["objective"]
+    of_any_score = tuple(name for name, metric in metrics.OOD_METRICS.items() if not metric.of_probabilities)
+    known = objective_names(request, tuple(metrics.ID_METRICS), of_any_score)
+    if name not in known:
         raise UsageError(f"validation.objective={name}: is not available; available: {', '.join(known)}")

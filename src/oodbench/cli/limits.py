@@ -65,6 +65,8 @@ LIMITS = {
     "checkpoint_share": _within(0, 1),
     "wandb.mode": _one_of("disabled", "offline", "online"),
     "validation.images": _at_least(0),
+    "dataset.size": Limit(lambda value: value in range(8, 1025, 8), "a multiple of 8 from 8 to 1024"),  # data/images.py
+    "dataset.num_classes": _at_least(2),
     "dataset.limit": _at_least(1),
     "dataset.limit_test": _at_least(1),
     "backbone.width": _at_least(1),

@@ -7,32 +7,35 @@ scipy are imported inside the functions that need them: they take seconds, readi
 import pickle
 import tarfile
 import zlib
-from collections.abc import Iterator
 from hashlib import md5, sha256
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from oodbench.data.cache import Decoded, cached
-from oodbench.data.download import Archive, check_md5, locate
+from oodbench.data.download import Archive, check_md5, choose, locate, locate_file
 from oodbench.data.files import file_sha256, printable, source_path
-from oodbench.data.images import BATCH, SIDE
-from oodbench.data.parquet import parquet
+from oodbench.data.images import SIDE, array_batches
+from oodbench.data.parquet import parquet_below
+from oodbench.data.parts import PARTS, part_of_test
 from oodbench.data.split import Split
-
-LARGEST = 2 << 30  # bytes; SVHN's largest archive has 1.3e9
 
 
 def cifar10(root: str | Path, split: str) -> Split:
-    """Read CIFAR-10 (Krizhevsky, 2009): 50,000 "train" and 10,000 "test" images of 10 classes. Found as `svhn` is."""
-    return _parquet(root, "cifar10", split) or _cifar(source_path(root), "cifar10", split)
+    """Read CIFAR-10 (Krizhevsky, 2009): 50,000 "train" and 10,000 "test" images of 10 classes. Found as `svhn` is.
+
+    Further splits are parts of the test set: see `part_of_test`.
+    """
+    return _cifar_split(root, "cifar10", split)
 
 
 def cifar100(root: str | Path, split: str) -> Split:
-    """Read CIFAR-100 (Krizhevsky, 2009): 50,000 "train", 10,000 "test", 100 fine labels. Found as `svhn` is."""
-    return _parquet(root, "cifar100", split) or _cifar(source_path(root), "cifar100", split)
+    """Read CIFAR-100 (Krizhevsky, 2009): 50,000 "train", 10,000 "test", 100 fine labels. Found as `svhn` is.
+
+    Further splits are parts of the test set: see `part_of_test`.
+    """
+    return _cifar_split(root, "cifar100", split)
 
 
 def svhn(root: str | Path, split: str) -> Split:
@@ -44,42 +47,34 @@ def svhn(root: str | Path, split: str) -> Split:
     Raises FileNotFoundError if it is in none of these places and the download fails; ValueError, with the file and
     both digests, for an archive that is altered or not whole, and for a split that does not exist.
     """
-    return _parquet(root, "svhn", split) or _svhn(source_path(root), split)
-
-
-def _parquet(root: str | Path, name: str, split: str) -> Split | None:
-    """Look for parquet before torchvision is imported, which takes longer than reading a set from the cache."""
-    path = source_path(f"{name}/{split}.parquet", root)
-    return parquet(path) if path.exists() else None
+    return parquet_below(root, "svhn", split) or _svhn(source_path(root), split)
 
 
 def _svhn(root: Path, split: str) -> Split:
     from torchvision.datasets import SVHN
 
-    url, file, digest = _choose(SVHN.split_list, "svhn", split)
-    place = locate(root, Archive("svhn", split, url, file, digest, None))
-    if place.is_dir():
-        raise ValueError(f"{printable(place)} is a folder where the archive {file} is expected; remove it")
-    return cached(file_sha256(place, LARGEST), lambda: _decode_svhn(place, digest))
+    url, file, digest = choose(SVHN.split_list, "svhn", split)
+    place = locate_file(root, Archive("svhn", split, url, file, digest))
+    return cached(file_sha256(place), lambda: _decode_svhn(place, digest))
+
+
+def _cifar_split(root: str | Path, name: str, split: str) -> Split:
+    if split in PARTS:
+        return part_of_test(root, name, split, lambda: _cifar_split(root, name, "test"))
+    return parquet_below(root, name, split) or _cifar(source_path(root), name, split)
 
 
 def _cifar(root: Path, name: str, split: str) -> Split:
     from torchvision import datasets
 
     source = {"cifar10": datasets.CIFAR10, "cifar100": datasets.CIFAR100}[name]
-    parts = dict(_choose({"train": source.train_list, "test": source.test_list}, name, split))
+    parts = dict(choose({"train": source.train_list, "test": source.test_list}, name, split, PARTS))
     archive = Archive(name, split, source.url, source.filename, source.tgz_md5, source.base_folder)
     place = locate(root, archive)
     parts[source.meta["filename"]] = source.meta["md5"]
     # The archive holds both splits, so its own digest would not tell them apart.
-    digests = _digests(place, parts) if place.is_dir() else [split, file_sha256(place, LARGEST)]
+    digests = _digests(place, parts) if place.is_dir() else [split, file_sha256(place)]
     return cached(sha256(" ".join(digests).encode()).hexdigest(), lambda: _decode_cifar(place, archive, parts, source))
-
-
-def _choose(splits: dict[str, Any], name: str, split: str) -> Any:
-    if split not in splits:
-        raise ValueError(f"{name} has no split {split}; available: {', '.join(splits)}")
-    return splits[split]
 
 
 def _digests(folder: Path, parts: dict[str, str]) -> list[str]:
@@ -89,7 +84,7 @@ def _digests(folder: Path, parts: dict[str, str]) -> list[str]:
             raise FileNotFoundError(
                 f"{printable(folder)} is not a whole extracted archive: {part} is missing; remove the folder"
             )
-    return [file_sha256(folder / part, LARGEST) for part in parts]
+    return [file_sha256(folder / part) for part in parts]
 
 
 def _decode_cifar(place: Path, archive: Archive, parts: dict[str, str], source: Any) -> Decoded:
@@ -108,7 +103,7 @@ def _decode_cifar(place: Path, archive: Archive, parts: dict[str, str], source: 
     images = np.concatenate([batch["data"] for batch in contents.values()])
     labels = np.concatenate([batch.get("fine_labels", batch.get("labels")) for batch in contents.values()])
     images = images.reshape(-1, 3, SIDE, SIDE).transpose(0, 2, 3, 1)
-    return Decoded(len(images), classes, _in_batches(images, labels.astype(np.int64)))
+    return Decoded(len(images), classes, array_batches(images, labels.astype(np.int64)))
 
 
 def _folder_members(folder: Path, parts: dict[str, str]) -> dict[str, bytes]:
@@ -142,11 +137,4 @@ def _decode_svhn(file: Path, expected: str) -> Decoded:
     content = loadmat(str(file))
     images = content["X"].transpose(3, 0, 1, 2)  # stored as (32, 32, 3, N)
     labels = content["y"].ravel().astype(np.int64) % 10  # stored with 10 for the digit 0
-    return Decoded(len(images), tuple(str(k) for k in range(10)), _in_batches(images, labels))
-
-
-def _in_batches(
-    images: NDArray[np.uint8], labels: NDArray[np.int64]
-) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.int64]]]:
-    for start in range(0, len(images), BATCH):
-        yield images[start : start + BATCH], labels[start : start + BATCH]
+    return Decoded(len(images), tuple(str(k) for k in range(10)), array_batches(images, labels))

@@ -1,4 +1,4 @@
-"""Decoded images on disk: <cache>/<key>/{images.npy, labels.npy, meta.json, crc32.json}, one entry per source digest.
+"""Decoded images on disk: <cache>/<key>/{images.npy, labels.npy, meta.json, crc32.json}, one entry a source and size.
 
 An entry is built in a folder of another name, flushed to disk and renamed, so that an entry under its key is complete,
 no matter how many processes build it at once or when one of them is killed.
@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oodbench.data.files import remove, remove_stale
-from oodbench.data.images import SIDE
+from oodbench.data.images import SIDE, side
 from oodbench.data.split import Split
 
 FORMAT = 2  # raise it when decoding changes: entries of older formats are then left alone and not found
@@ -38,7 +38,7 @@ log = logging.getLogger(__name__)
 class Decoded(NamedTuple):
     size: int  # images in all
     classes: tuple[str, ...]
-    batches: Iterable[tuple[NDArray[np.uint8], NDArray[np.int64]]]  # (B, 32, 32, 3), (B,)
+    batches: Iterable[tuple[NDArray[np.uint8], NDArray[np.int64]]]  # (B, S, S, 3), (B,)
 
 
 def directory() -> Path:
@@ -54,7 +54,7 @@ def cached(digest: str, decode: Callable[[], Decoded]) -> Split:
     A damaged entry is decoded again, with a warning. Raises OSError, with the cache's path, if the cache cannot be
     written; and the errors of `decode`, after which nothing is left in the cache.
     """
-    entry = directory() / f"{digest}-{FORMAT}"
+    entry = directory() / (f"{digest}-{FORMAT}" if side() == SIDE else f"{digest}-{FORMAT}-{side()}")
     if os.path.lexists(entry):
         try:
             return _open(entry, digest)
@@ -68,7 +68,7 @@ def _open(entry: Path, digest: str) -> Split:
     images = np.load(entry / "images.npy", mmap_mode="r")
     labels = np.load(entry / "labels.npy")
     meta = json.loads((entry / "meta.json").read_text())
-    if images.shape != (meta["size"], SIDE, SIDE, 3) or images.dtype != np.uint8:
+    if images.shape != (meta["size"], side(), side(), 3) or images.dtype != np.uint8:
         raise ValueError(f"{meta['size']} images expected, found {images.dtype} {images.shape}")
     if labels.shape != (meta["size"],) or labels.dtype != np.int64:
         raise ValueError(f"{meta['size']} labels expected, found {labels.dtype} {labels.shape}")
@@ -116,7 +116,7 @@ def _write(building: Path, source: Decoded) -> None:
     """Write as a stream and not through a memory map: on a full disk that raises, where a map would kill the run."""
     labels: list[NDArray[np.int64]] = []
     with _synced(building / "images.npy") as file:
-        header = {"descr": "|u1", "fortran_order": False, "shape": (source.size, SIDE, SIDE, 3)}
+        header = {"descr": "|u1", "fortran_order": False, "shape": (source.size, side(), side(), 3)}
         np.lib.format.write_array_header_1_0(file, header)
         for images, batch_labels in source.batches:
             file.write(np.ascontiguousarray(images).data)

@@ -1,4 +1,4 @@
-"""Sets that need no download: scikit-learn's digits and photographs, and noise.
+"""Sets that need no download: scikit-learn's digits and photographs.
 
 scikit-learn is imported inside the functions: it takes seconds, which other sets do not have to wait for.
 """
@@ -9,13 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from oodbench.data.images import SIDE, resize_and_crop
+from oodbench.data.images import resize_and_crop, resized, side
 from oodbench.data.split import UNKNOWN, Split
 
 ID_CLASSES = 8  # the classes 0..7 are in-distribution; 8 and 9 are near OOD
 TEST_SHARE = 0.3
 PATCH = 40  # pixels: 160 patches of each 427x640 photograph, large enough to show structure
-NOISE_IMAGES = 500
 
 
 def digits(split: str) -> Split:
@@ -44,7 +43,7 @@ def photo_patches() -> Split:
     from sklearn.datasets import load_sample_images
 
     patches = [
-        resize_and_crop(Image.fromarray(photo[top : top + PATCH, left : left + PATCH]))
+        resize_and_crop(Image.fromarray(photo[top : top + PATCH, left : left + PATCH]), side())
         for photo in load_sample_images().images
         for top in range(0, photo.shape[0] - PATCH + 1, PATCH)
         for left in range(0, photo.shape[1] - PATCH + 1, PATCH)
@@ -52,19 +51,13 @@ def photo_patches() -> Split:
     return _split(np.stack(patches))
 
 
-def noise() -> Split:
-    """Draw every value of every pixel uniformly from 0..255, independently, always the same."""
-    return _split(np.random.default_rng(0).integers(256, size=(NOISE_IMAGES, SIDE, SIDE, 3), dtype=np.uint8))
-
-
 def _digits() -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Read all 1797 digits: (N, 32, 32, 3), (N,)."""
+    """Read all 1797 digits: (N, S, S, 3), (N,)."""
     from sklearn.datasets import load_digits
 
     source = load_digits()
     grey = np.rint(source.images * (255 / 16)).astype(np.uint8)  # the source counts 0..16
-    images = [resize_and_crop(Image.fromarray(image)) for image in grey]
-    return np.stack(images), source.target.astype(np.int64)
+    return resized(grey), source.target.astype(np.int64)
 
 
 def _split(images: NDArray[np.uint8], labels: NDArray[np.int64] | None = None, classes: tuple[str, ...] = ()) -> Split:

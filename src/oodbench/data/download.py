@@ -4,9 +4,10 @@ import http.client
 import os
 import urllib.request
 import uuid
+from collections.abc import Iterable, Mapping
 from hashlib import file_digest, md5
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from tqdm import tqdm
 
@@ -15,6 +16,8 @@ from oodbench.data.files import printable, remove_stale
 OFFLINE = "OODBENCH_OFFLINE"  # environment variable: nothing is downloaded where it is set
 TIMEOUT = 15  # seconds without a byte
 
+T = TypeVar("T")
+
 
 class Archive(NamedTuple):
     name: str  # of the data set
@@ -22,7 +25,15 @@ class Archive(NamedTuple):
     url: str
     file: str
     md5: str
-    folder: str | None  # torchvision extracts it to this folder
+    folder: str | None = None  # it holds this folder, which may lie extracted in its place
+    homes: tuple[str, ...] = ("",)  # folders below root where it is looked for, besides <name>
+
+
+def choose(splits: Mapping[str, T], name: str, split: str, others: Iterable[str] = ()) -> T:
+    """Return what stands at the split. Raises ValueError, with those that there are, for one that does not exist."""
+    if split not in splits:
+        raise ValueError(f"{name} has no split {split}; available: {', '.join([*splits, *others])}")
+    return splits[split]
 
 
 def locate(root: Path, archive: Archive) -> Path:
@@ -31,7 +42,7 @@ def locate(root: Path, archive: Archive) -> Path:
     Raises FileNotFoundError if it is in none of these places and the download fails, ValueError for a place that is
     neither a file nor a folder.
     """
-    folders = (root, root / archive.name)
+    folders = [root / home for home in (*archive.homes, archive.name)]
     places = [folder / archive.file for folder in folders]
     if archive.folder:
         places += [folder / archive.folder for folder in folders]
@@ -41,6 +52,14 @@ def locate(root: Path, archive: Archive) -> Path:
     if not (found.is_file() or found.is_dir()):  # reading a FIFO or a device would never end
         raise ValueError(f"{printable(found)} is neither a file nor a folder; remove it")
     return found
+
+
+def locate_file(root: Path, archive: Archive) -> Path:
+    """Return the path of an archive that has no folder, as `locate`. Raises ValueError for a folder in its place."""
+    place = locate(root, archive)
+    if place.is_dir():
+        raise ValueError(f"{printable(place)} is a folder where the archive {archive.file} is expected; remove it")
+    return place
 
 
 def check_md5(file: Path, expected: str) -> None:

@@ -1,57 +1,91 @@
-"""A folder of images, at any depth."""
+"""A folder of images, at any depth; and one whose subfolders are classes."""
 
-import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from errno import ELOOP, ENOENT
-from hashlib import sha256
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from stat import S_ISDIR, S_ISREG
 
-from oodbench.data.cache import Decoded, cached
-from oodbench.data.files import file_sha256, printable, source_path
-from oodbench.data.images import Encoded, decode_batches
+from oodbench.data.classes import check_some_left, excluded_numbers
+from oodbench.data.files import printable, source_path
+from oodbench.data.listing import read_files
 from oodbench.data.parquet import parquet
-from oodbench.data.split import UNKNOWN, Split
+from oodbench.data.split import Split
 
 SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 MAX_BYTES = 1 << 30  # of one file; a larger one is no image, and its digest alone would take seconds to hours
 
 
-def folder(path: str | Path) -> Split:
+def folder(path: str | Path, exclude_classes: Sequence[str | int] = ()) -> Split:
     """Read all images below `path`, sorted by their relative path; no labels, so good as an OOD set only.
 
     Regular files alone are read. Links are followed, but no folder is entered twice, nor one that `path` lies in.
     Hidden files and files without the suffix of an image are passed over. The digest is the sha256 of the listing
     that sha256sum would write of the images.
 
+    exclude_classes: folders directly below `path`, by name or by their number in alphabetical order.
+
     Raises FileNotFoundError, and ValueError for a folder without an image, a link to nothing, a folder that cannot be
-    read, or an image that does not decode.
+    read, a class that is not there, or an image that does not decode.
     """
+    path, names = _listed(path)
+    classes = sorted({_top(name) for name in names} - {""})
+    excluded = excluded_numbers(exclude_classes, classes, range(len(classes)), printable(path))
+    left_out = {classes[number] for number in excluded}
+    kept = [name for name in names if _top(name) not in left_out]
+    check_some_left(len(kept), printable(path))
+    return read_files(path, kept)
+
+
+def class_folder(root: str | Path, split: str) -> Split:
+    """Read the images below root/<split>/<class>/, the classes in alphabetical order, as torchvision's ImageFolder.
+
+    Raises FileNotFoundError and ValueError as `folder`, and ValueError for a class without an image and for an image
+    that lies in no class's folder.
+    """
+    path = source_path(split, root)
+    if not path.is_dir():
+        raise FileNotFoundError(
+            f"no folder at {printable(path)}: a set to learn is <path>/train/<class>/<image> and "
+            "<path>/test/<class>/<image>; dataset.path=... names another, dataset.test.split=val reads <path>/val"
+        )
+    path, listed = _listed(path)
+    names = [name for name in listed if not name.startswith(".")]  # a hidden folder is no class
+    if stray := [name for name in names if not _top(name)]:
+        raise ValueError(
+            f"{printable(path / stray[0])} lies in no class's folder, as {len(stray)} images of {printable(path)} do; "
+            f"a set to learn has one folder for each class: {printable(path)}/<class>/<image>"
+        )
+    classes = tuple(sorted({_top(name) for name in names}))
+    folders = {each.name for each in path.iterdir() if each.is_dir() and not each.name.startswith(".")}
+    if empty := sorted(folders - set(classes)):
+        few = ", ".join(printable(Path(name)) for name in empty[:5])
+        raise ValueError(f"{printable(path)}: no image in the folder of a class ({few}); fill it or remove it")
+    numbers = {name: number for number, name in enumerate(classes)}
+    return read_files(path, names, [numbers[_top(name)] for name in names], classes)
+
+
+def from_path(path: str | Path, exclude_classes: Sequence[str | int] = ()) -> Split:
+    """Read a custom set by what lies at the path: a parquet file, or a folder of images."""
+    if source_path(path).is_dir():
+        return folder(path, exclude_classes)
+    return parquet(path, exclude_classes=exclude_classes)
+
+
+def _listed(path: str | Path) -> tuple[Path, list[str]]:
+    """Return the folder and its images, sorted, as paths relative to it."""
     path = source_path(path)
     if not path.is_dir():
         raise FileNotFoundError(f"no folder of images at {printable(path)}")
     names = sorted(_images(path))
     if not names:
         raise ValueError(f"{printable(path)}: no image below this folder (looked for {', '.join(sorted(SUFFIXES))})")
-    digests = [file_sha256(path / name) for name in names]
-    listing = b"".join(_line(name, digest) for name, digest in zip(names, digests, strict=True))
-    rows = (
-        Encoded(path / name, UNKNOWN, printable(path / name), digest)
-        for name, digest in zip(names, digests, strict=True)
-    )
-    count, title = len(names), printable(Path(path.name))
-    return cached(sha256(listing).hexdigest(), lambda: Decoded(count, (), decode_batches(rows, count, title)))
+    return path, names
 
 
-def from_path(path: str | Path) -> Split:
-    """Read a custom set by what lies at the path: a parquet file, or a folder of images."""
-    return folder(path) if source_path(path).is_dir() else parquet(path)
-
-
-def _line(name: str, digest: str) -> bytes:
-    """Write one line as sha256sum does: a name with a line break must not pass for two lines."""
-    escaped = name.replace("\\", "\\\\").replace("\n", "\\n").replace("\r", "\\r")
-    return ("" if escaped == name else "\\").encode() + f"{digest}  ".encode() + os.fsencode(escaped) + b"\n"
+def _top(name: str) -> str:
+    """Return the first folder of a relative path; "" for a file without one."""
+    parts = PurePosixPath(name).parts
+    return parts[0] if len(parts) > 1 else ""
 
 
 def _images(path: Path) -> Iterator[str]:

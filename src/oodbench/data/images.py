@@ -1,4 +1,4 @@
-"""Encoded images of any size -> (32, 32, 3) uint8 RGB, as torchvision's ImageFolder and OpenOOD convert them.
+"""Encoded images of any size -> (S, S, 3) uint8 RGB, as torchvision's ImageFolder and OpenOOD convert them.
 
 First to 8-bit RGB:
 - 8 bits per channel stay as they are. Grey and palette images become RGB. Alpha and transparent colours are dropped,
@@ -10,12 +10,16 @@ First to 8-bit RGB:
 - The first frame or page is read.
 - EXIF orientation is ignored, but TIFF's own orientation is applied, which Pillow does while it loads.
 
-Then the shorter side to 32 pixels (bilinear with antialias), then the centre crop.
+Then the shorter side to S pixels (bilinear with antialias), then the centre crop. S is 32, unless a run learns a set
+of images of another size (`images_of`): then its OOD sets are of that size, too.
 """
 
 import io
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import partial
 from hashlib import sha256
 from itertools import islice
 from pathlib import Path
@@ -28,7 +32,8 @@ from PIL.ExifTags import Base as Tag
 from PIL.TiffImagePlugin import TiffImageFile
 from tqdm import tqdm
 
-SIDE = 32
+SIDE = 32  # pixels: the field's size, and that of CIFAR and SVHN as they are published
+SIDES = range(8, 1025, 8)  # that a run may ask for: of all an image is a whole number of 64-bit words
 BATCH = 500
 # Threads pay only for large images: on two cores they decode 480x640 JPEG 2.0 times faster than one thread,
 # but 32x32 WebP 1.6 times slower, because each image then mostly waits for the interpreter lock.
@@ -46,20 +51,50 @@ class Encoded(NamedTuple):
     digest: str = ""  # sha256 that the file at the path must have
 
 
-def resize_and_crop(image: Image.Image) -> NDArray[np.uint8]:
-    """Convert to RGB, resize the shorter side to 32 (bilinear with antialias), crop the centre: (32, 32, 3).
+_side: ContextVar[int] = ContextVar("side", default=SIDE)
 
-    In OpenOOD's order: the conversion comes first, so that a palette is never interpolated. An image that is 32x32
+
+def side() -> int:
+    """Return S, the side in pixels of the images that readers return here."""
+    return _side.get()
+
+
+@contextmanager
+def images_of(size: int) -> Iterator[None]:
+    """Make all readers return images of `size` pixels a side: the sets of one run are of one size.
+
+    Raises ValueError for a size that is no multiple of 8 from 8 to 1,024.
+    """
+    if type(size) is not int or size not in SIDES:
+        raise ValueError(f"images of {size!r} pixels a side: a multiple of 8 from 8 to {SIDES[-1]} is needed")
+    token = _side.set(size)
+    try:
+        yield
+    finally:
+        _side.reset(token)
+
+
+def resize_and_crop(image: Image.Image, size: int = SIDE) -> NDArray[np.uint8]:
+    """Convert to RGB, resize the shorter side to S = size (bilinear with antialias), crop the centre: (S, S, 3).
+
+    In OpenOOD's order: the conversion comes first, so that a palette is never interpolated. An image that is S x S
     keeps every pixel. Raises ValueError for a depth or a size that is refused.
     """
-    _check_size(image)
+    _check_size(image, size)
     image = to_rgb(image)
-    if image.size != (SIDE, SIDE):
-        # Inside the function: it takes seconds to import, and cached sets and 32x32 images do not need it.
+    if image.size != (size, size):
+        # Inside the function: it takes seconds to import, and cached sets and images of this size do not need it.
         from torchvision.transforms import InterpolationMode, functional
 
-        image = functional.center_crop(functional.resize(image, SIDE, InterpolationMode.BILINEAR), [SIDE, SIDE])
+        image = functional.center_crop(functional.resize(image, size, InterpolationMode.BILINEAR), [size, size])
     return np.asarray(image)
+
+
+def resized(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Bring images that are published as arrays to the side of the run: (N, H, W, 3) or (N, H, W) -> (N, S, S, 3)."""
+    if images.shape[1:] == (side(), side(), 3):
+        return images
+    return np.stack([resize_and_crop(Image.fromarray(image), side()) for image in images])
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
@@ -86,22 +121,22 @@ def _check_tiff(image: TiffImageFile) -> None:
         raise ValueError(f"TIFF with 16 bits per channel whose zero is white; {SAVE_AS}")
 
 
-def _check_size(image: Image.Image) -> None:
+def _check_size(image: Image.Image, size: int) -> None:
     """Refuse what would fill the memory: large images, and narrow ones, which grow when the shorter side is resized."""
     shorter, longer = sorted(image.size)
-    if longer * shorter > MAX_PIXELS or longer * SIDE * SIDE > MAX_PIXELS * shorter:
+    if longer * shorter > MAX_PIXELS or longer * size * size > MAX_PIXELS * shorter:
         raise ValueError(
             f"{image.width} x {image.height} pixels are more than {MAX_PIXELS:,}, as they are or with the shorter side "
-            f"resized to {SIDE}; make the image smaller or crop it"
+            f"resized to {size}; make the image smaller or crop it"
         )
 
 
-def decode(encoded: Encoded) -> NDArray[np.uint8]:
-    """Decode one image: (32, 32, 3). Raises ValueError, with the place, if it does not decode or is refused."""
+def decode(encoded: Encoded, size: int = SIDE) -> NDArray[np.uint8]:
+    """Decode one image: (S, S, 3), S = size. Raises ValueError, with the place, if it does not decode or is refused."""
     content = _content(encoded)
     try:
         with Image.open(io.BytesIO(content), formats=FORMATS) as image:
-            return resize_and_crop(image)
+            return resize_and_crop(image, size)
     except UnidentifiedImageError as error:  # its own text names an address in memory
         reason = f"its {len(content)} bytes are no image of a known kind: {', '.join(FORMATS)}"
         raise ValueError(f"{encoded.where}: the image does not decode ({reason})") from error
@@ -124,14 +159,22 @@ def _content(encoded: Encoded) -> bytes:
 def decode_batches(
     encoded: Iterable[Encoded], count: int, name: str
 ) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.int64]]]:
-    """Yield batches of images (B, 32, 32, 3) and labels (B,), in order, with a progress bar of `count` images."""
-    rows = iter(encoded)
+    """Yield batches of images (B, S, S, 3) and labels (B,), in order, with a progress bar of `count` images."""
+    rows, decode_one = iter(encoded), partial(decode, size=side())  # threads would not see this context's side
     with ThreadPoolExecutor() as pool, tqdm(total=count, desc=f"decoding {name}", unit="img", disable=None) as bar:
         while batch := list(islice(rows, BATCH)):
             large = sum(map(_size, batch)) > LARGE * len(batch)
-            images = np.stack(list((pool.map if large else map)(decode, batch)))
+            images = np.stack(list((pool.map if large else map)(decode_one, batch)))
             yield images, np.array([row.label for row in batch], dtype=np.int64)
             bar.update(len(batch))
+
+
+def array_batches(
+    images: NDArray[np.uint8], labels: NDArray[np.int64]
+) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.int64]]]:
+    """Yield batches as `decode_batches`, of images that are published as arrays."""
+    for start in range(0, len(images), BATCH):
+        yield resized(images[start : start + BATCH]), labels[start : start + BATCH]
 
 
 def _size(encoded: Encoded) -> int:

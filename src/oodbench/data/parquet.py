@@ -4,12 +4,13 @@ pyarrow is imported inside the functions that need it: it takes 0.3 s, and a set
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from oodbench.data.cache import Decoded, cached
+from oodbench.data.classes import without_classes
 from oodbench.data.files import check_listed, file_sha256, printable, source_path
 from oodbench.data.images import BATCH, Encoded, decode_batches
 from oodbench.data.split import UNKNOWN, Split
@@ -18,11 +19,10 @@ if TYPE_CHECKING:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-MAGIC = b"PAR1"
 LARGEST_LABEL = 2**63 - 1  # of int64
 
 
-def parquet(path: str | Path, root: str | Path = "") -> Split:
+def parquet(path: str | Path, root: str | Path = "", exclude_classes: Sequence[str | int] = ()) -> Split:
     """Read the images of one parquet file, in row order; a relative path is one below `root`.
 
     The image column is the first struct column with a binary field `bytes`; the label is the integer column
@@ -30,8 +30,8 @@ def parquet(path: str | Path, root: str | Path = "") -> Split:
     folders above it, that lists it must agree.
 
     Raises FileNotFoundError, and ValueError with the file for: a digest that does not agree, a file that is not whole,
-    no image column, metadata that cannot be read, and (with the row) a label below -1 or above 2^63 - 1, an image that
-    does not decode.
+    no image column, metadata that cannot be read, a class to exclude that is not there, and (with the row) a label
+    below -1 or above 2^63 - 1, an image that does not decode.
     """
     path = source_path(path, root)
     if path.exists() and not path.is_file():
@@ -43,28 +43,19 @@ def parquet(path: str | Path, root: str | Path = "") -> Split:
         raise FileNotFoundError(
             f"no parquet file at {printable(path)}: expected one row per image, the encoded image in the `bytes` field "
             "of a struct column, as in the Hugging Face mirrors. No command of this project fetches it: put it there, "
-            "or name another file or folder, +ood.<name>.path=..."
+            "or name another file or folder, dataset.path=... or +ood.<name>.path=..."
         )
     if printable(path) != str(path):
         raise ValueError(f"{printable(path)}: pyarrow opens only paths in UTF-8; rename the file or its folder")
-    _check_magic(path)
     digest = file_sha256(path)
     check_listed(path, digest)
-    return cached(digest, lambda: _decode(path, digest))
+    return without_classes(cached(digest, lambda: _decode(path, digest)), exclude_classes, printable(path))
 
 
-def _check_magic(path: Path) -> None:
-    """Raise ValueError where the file does not begin as parquet files do; its digest could take an hour."""
-    try:
-        with path.open("rb") as file:
-            head = file.read(len(MAGIC))
-    except OSError as error:
-        raise ValueError(f"{printable(path)} cannot be read: {error.strerror}") from error
-    if head != MAGIC:
-        size = path.stat().st_size
-        raise ValueError(
-            f"{printable(path)} ({size} bytes) is not a whole parquet file: it begins with {head!r}; fetch it again"
-        )
+def parquet_below(root: str | Path, name: str, split: str) -> Split | None:
+    """Read root/<name>/<split>.parquet if it is there: before others, since it needs no library that takes seconds."""
+    path = source_path(f"{name}/{split}.parquet", root)
+    return parquet(path) if path.exists() else None
 
 
 def _decode(path: Path, digest: str) -> Decoded:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from oodbench.data.images import side
 from oodbench.data.overlap import check_overlap
 
 UNKNOWN = -1  # the label of an image whose class is not known; OOD sets only
@@ -15,7 +16,7 @@ PLAIN_NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,99}", re.ASCII)  # names a file in
 
 
 class Split(NamedTuple):
-    images: NDArray[np.uint8]  # (N, 32, 32, 3), RGB; a read-only memory map where it comes from the cache
+    images: NDArray[np.uint8]  # (N, S, S, 3), RGB, S = 32 if not asked for another; a memory map where cached
     labels: NDArray[np.int64]  # (N,); UNKNOWN only in OOD sets
     digest: str  # sha256 in hex of the file or files that the images were read from
     classes: tuple[str, ...]  # names in the order of the labels; empty where the source gives none
@@ -50,12 +51,13 @@ def data_splits(
     than 0.1 % of its images with one of them, is refused unless `allow_overlap`.
 
     Raises ValueError, with the set's name, for arrays of another shape or type, a label outside [0, num_classes), a
-    class without an image, an OOD set without an image or with a name that is taken or no plain name, a limit that
-    cannot be met, a validation set that is reported, and sets that overlap.
+    class without an image, classes that are not the same in train and test, an OOD set without an image or with a name
+    that is taken or no plain name, a limit that cannot be met, a validation set that is reported, sets that overlap.
     """
     for name, split in (("train", train), ("test", test)):
         _check_arrays(name, split)
         _check_labels(name, split.labels, num_classes)
+    check_classes(train, test)
     for name, split in ood.items():
         _check_name(name)
         _check_ood(f"OOD set {name}", split)
@@ -146,7 +148,10 @@ def _check_arrays(name: str, split: Split) -> None:
     """Check what a custom reader returns: a mistake here would train on wrong pixels or end in torch."""
     if not isinstance(split, Split):
         raise ValueError(f"{name}: the reader returned {type(split).__name__}, expected oodbench.data.Split")
-    expected = (("images", np.uint8, (len(split.images), 32, 32, 3)), ("labels", np.int64, (len(split.images),)))
+    expected = (
+        ("images", np.uint8, (len(split.images), side(), side(), 3)),
+        ("labels", np.int64, (len(split.images),)),
+    )
     for field, kind, shape in expected:
         array = getattr(split, field)
         if array.dtype != kind or array.shape != shape:
@@ -167,6 +172,21 @@ def _check_labels(name: str, labels: NDArray[np.int64], num_classes: int) -> Non
     missing = np.flatnonzero(np.bincount(labels, minlength=num_classes) == 0)
     if len(missing):
         raise ValueError(f"{name}: {len(missing)} of {num_classes} classes have no image: {missing[:10].tolist()}")
+
+
+def check_classes(train: Split, test: Split) -> None:
+    """Raise ValueError where the two sets name different classes, or the same ones in another order."""
+    if not train.classes or not test.classes or train.classes == test.classes:
+        return
+    alone = [sorted(set(a.classes) - set(b.classes)) for a, b in ((train, test), (test, train))]
+    if not any(alone):
+        raise ValueError(
+            "train and test number their classes differently; write one of them again, in the other's order"
+        )
+    differences = [f"{name}: {', '.join(few)}" for name, few in zip(("train", "test"), alone, strict=True) if few]
+    raise ValueError(
+        f"train and test have different classes, only in {'; only in '.join(differences)}; both need the same"
+    )
 
 
 def _check_overlaps(

@@ -16,7 +16,7 @@ import numpy as np
 
 from oodbench.evaluation.arrays import Array, Labels
 from oodbench.evaluation.intervals import Interval
-from oodbench.evaluation.metric import IDMetric
+from oodbench.evaluation.metric import IDMetric, Means
 from oodbench.evaluation.metrics import ID_METRICS, OOD_METRICS
 from oodbench.evaluation.weighted import Counts, Merged, counted, merge, narrowed
 
@@ -88,8 +88,13 @@ def resampled_id(log_probs: Array, labels: Labels, resamples: int = RESAMPLES, s
     """(N, K), (N,) -> {metric of ID_METRICS that can be resampled: (R,) values}"""
     found: dict[str, Array] = {}
     some = [metric for metric in ID_METRICS.values() if metric.resampled]
-    for _, group in groupby(some, key=lambda metric: metric.function.__module__):
+    of_means = [metric for metric in some if isinstance(metric.resampled, Means)]
+    for _, group in groupby(of_means, key=lambda metric: metric.function.__module__):
         found |= _resampled_together(list(group), log_probs, labels, resamples, seed)
+    for metric in some:
+        if metric.resampled and not isinstance(metric.resampled, Means):
+            blocks = _draws(len(labels), resamples, [seed, 0])
+            found[metric.name] = np.concatenate([metric.resampled(log_probs, labels, counts) for counts in blocks])
     return {metric.name: found[metric.name] for metric in some}
 
 
@@ -101,7 +106,7 @@ def _resampled_together(
     The product's last bit depends on which rows stand in it, and in which order. So the metrics of a module share one,
     the narrow ones first, and a metric in a file of its own leaves the others' values as they are.
     """
-    forms = {metric.name: metric.resampled for metric in some if metric.resampled}
+    forms = {metric.name: metric.resampled for metric in some if isinstance(metric.resampled, Means)}
     parts = {name: form.of_images(log_probs, labels) for name, form in forms.items()}
     parts = dict(sorted(parts.items(), key=lambda part: len(part[1])))
     each, n = np.concatenate(list(parts.values())), len(labels)

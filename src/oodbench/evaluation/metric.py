@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from oodbench.evaluation.arrays import Array, Labels
 from oodbench.evaluation.intervals import Interval, percentile
-from oodbench.evaluation.weighted import Counted
+from oodbench.evaluation.weighted import Counted, Counts
 
 MISSING = "—"  # stands where a run has no number
 
@@ -48,6 +48,9 @@ class Means(NamedTuple):
     of_means: Callable[[Array], Array]  # (r, R) -> (R,)
 
 
+Counting = Callable[[Array, Labels, Counts], Array]  # (N, K), (N,), (N, R) how often each image counts -> (R,)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Metric:
     """`resampled` None: the metric has no interval and takes part in no test."""
@@ -76,7 +79,7 @@ class Metric:
 class IDMetric(Metric):
     """A number of the ID test images: function((N, K) log-probabilities, (N,) labels)."""
 
-    resampled: Means | None
+    resampled: Means | Counting | None
     calibration: bool = False  # also given of the normalised and the temperature-scaled probabilities
     top_level: bool = True  # False: a calibration metric that is given in that block of metrics.json alone
     proper_score: bool = False  # of probabilities that sum to one: of others it means nothing

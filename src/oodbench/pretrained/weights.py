@@ -71,15 +71,23 @@ def weights_in(path: Path, stored: Any) -> Mapping[str, Tensor]:
 
 
 def ours(key: str) -> str:
-    """module.layer2.0.downsample.0.weight -> backbone.layer2.0.shortcut.0.weight, fc.bias -> objective.head.bias"""
+    """Translate a name of the public benchmark's files into the model's; a run's own names stay.
+
+    module.layer2.0.downsample.0.weight -> backbone.layer2.0.shortcut.0.weight, fc.bias -> objective.head.bias,
+    block1.layer.0.convShortcut.weight -> backbone.block1.0.shortcut.weight
+    """
     key = key.removeprefix("module.")
-    if key.startswith(("backbone.", "objective.")):  # a run's own
+    if key.startswith(("backbone.", "objective.")):
         return key
     if key.startswith("fc."):
         return f"objective.head.{key.removeprefix('fc.')}"
-    return "backbone." + re.sub(r"^(layer\d\.\d)\.downsample\.", r"\1.shortcut.", key)
+    key = re.sub(r"^(layer\d\.\d+)\.downsample\.", r"\1.shortcut.", key)
+    return "backbone." + re.sub(r"^(block\d)\.layer\.", r"\1.", key).replace(".convShortcut.", ".shortcut.")
 
 
 def benchmarks(key: str) -> str:
-    """backbone.conv1.weight -> conv1.weight, the name in the public benchmark's files"""
-    return key.removeprefix("backbone.").replace("objective.head.", "fc.")
+    """Translate a name of the model into that of the public benchmark's files: backbone.conv1.weight -> conv1.weight"""
+    key = key.removeprefix("backbone.").replace("objective.head.", "fc.")
+    if key.startswith("block"):
+        key = re.sub(r"^(block\d)\.", r"\1.layer.", key).replace(".shortcut.", ".convShortcut.")
+    return key

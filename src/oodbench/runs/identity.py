@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 Config = dict[str, Any]
 
 PLACES = ("root",)  # keys that say where a set lies, not what it is
+NOT_OF_DATASET = ("near", "path")  # for tables only; where a set of one's own lies
 PRETRAINED = "pretrained"  # the recipe's name where weights or outputs were made by other code
 NAME = r"[A-Za-z0-9_][A-Za-z0-9_.+-]*"  # one folder, one cell of a table, no formula of a spreadsheet
 NAMED = ("dataset", "backbone", "loss", "recipe")
@@ -58,7 +59,7 @@ def config_hash(config: Config) -> str:
     Paths, the seed, OOD sets and detectors do not count, and 1.0 is 1.
     """
     identity = {key: config[key] for key in ("name", "dataset", "backbone", "loss", "recipe", "precision")}
-    identity["dataset"] = {key: value for key, value in config["dataset"].items() if key != "near"}  # tables only
+    identity["dataset"] = {key: value for key, value in config["dataset"].items() if key not in NOT_OF_DATASET}
     if held_out := config.get("validation", {}).get("images"):
         identity["held_out"] = held_out
     return hashlib.sha256(json.dumps(_plain(without_places(identity)), sort_keys=True).encode()).hexdigest()[:8]

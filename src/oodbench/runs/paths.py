@@ -20,6 +20,7 @@ from pathlib import Path
 
 from oodbench.runs.identity import RunId, check_name
 
+ENSEMBLE = "ensemble.json"  # beside the folders of the seeds that it is made of
 LOCK_FILES = ("lock.json", ".lock")
 RESAMPLES = r"resamples-[\w-]+\.safetensors"
 GLOB = "runs/*/*/*/*/seed*"  # every run's folder below a results folder

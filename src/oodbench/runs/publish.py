@@ -7,8 +7,9 @@ from typing import Any
 
 from oodbench.runs.folder import ForeignFileError, RunFolder, open_run
 from oodbench.runs.identity import PLACES, Config
+from oodbench.runs.paths import ENSEMBLE
 from oodbench.runs.reduced import DECIMALS
-from oodbench.storage import checksum, write_atomic, write_json
+from oodbench.storage import checksum, read_json, write_atomic, write_json
 
 DATA_ROOT = "data"  # conf/train.yaml's default, in the place of the machine's own
 IDENTITY = ("name", "dataset", "backbone", "loss", "recipe")  # blocks that the run's hash is of
@@ -58,6 +59,18 @@ def in_rows(node: Any, depth: int = 0) -> str:
     inner = " " * (depth + 1)
     rows = [f"{inner}{json.dumps(key)}: {in_rows(value, depth + 1)}" for key, value in node.items()]
     return "{\n" + ",\n".join(rows) + f"\n{inner[1:]}}}"
+
+
+def publish_ensemble(path: Path, target: Path) -> None:
+    """Copy the ensemble of a folder of seeds, if it has one, beside the seeds that are published below a target.
+
+    Raises ValueError where the file is damaged.
+    """
+    if (path / ENSEMBLE).exists():
+        content = read_json(path / ENSEMBLE)
+        content["intervals"] = with_decimals(content["intervals"])
+        to = target / "runs" / Path(*path.absolute().parts[-4:]) / ENSEMBLE
+        write_atomic(to, in_rows({**content, "sha256": checksum(content)}) + "\n")
 
 
 def _parts(name: str) -> tuple[str, str]:

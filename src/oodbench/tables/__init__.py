@@ -16,6 +16,7 @@ from oodbench.storage import write_atomic
 from oodbench.tables.beside import published_table
 from oodbench.tables.by import check_keys, tables_by
 from oodbench.tables.calibration import calibration_table
+from oodbench.tables.ensembles import load_ensembles
 from oodbench.tables.long_format import FIELDS, long_format
 from oodbench.tables.matrix import matrix_tables
 from oodbench.tables.notes import AGAIN, OWN
@@ -35,7 +36,9 @@ def tables_of(
     """Return the tables of one data set's runs: of each protocol one, one of calibration, and its published rows."""
     published, tables = list(published), []
     for group in by_protocol(runs):
-        table, calibration = section(group, fpr, detectors), calibration_table(group)
+        ensembles = load_ensembles(group)
+        table = section(group, fpr, detectors, ensembles=ensembles)
+        calibration = calibration_table(group, ensembles)
         missing = f"No calibration table: these runs were scored without its numbers, {AGAIN}."
         tables += [table, calibration] if calibration else [table._replace(notes=[*table.notes, missing])]
         beside = published_table(group, published, fpr)
@@ -59,7 +62,8 @@ def write_tables(
     """
     check_detectors(runs, detectors)
     rows, csv = load_published(published), long_format(runs).to_csv(index=False, lineterminator="\n")
-    _write(results_dir, runs, unreadable, fpr, "", "", lambda some: tables_of(some, rows, fpr, detectors))
+    options = _option(detectors, default_detectors(runs))
+    _write(results_dir, runs, unreadable, fpr, "", options, lambda some: tables_of(some, rows, fpr, detectors))
     write_atomic(results_dir / "runs.csv", csv)
 
 
@@ -77,7 +81,7 @@ def write_by(
     """
     check_detectors(runs, detectors)
     check_keys(runs, keys)
-    suffix, options = f".by-{'+'.join(keys)}", f" --by {' '.join(keys)}"
+    suffix, options = f".by-{'+'.join(keys)}", f" --by {' '.join(keys)}{_option(detectors, default_detectors(runs))}"
     _write(results_dir, runs, unreadable, fpr, suffix, options, lambda some: tables_by(some, fpr, detectors, keys))
 
 
@@ -94,12 +98,24 @@ def write_matrix(
     def tables(some: Sequence[Result]) -> list[Table]:
         return [table for group in by_protocol(some) for table in matrix_tables(group, fpr, detectors)]
 
-    _write(results_dir, runs, unreadable, fpr, ".matrix", " --matrix", tables)
+    options = f" --matrix{_option(detectors, all_detectors(runs))}"
+    _write(results_dir, runs, unreadable, fpr, ".matrix", options, tables)
 
 
 def all_detectors(runs: Iterable[Result]) -> list[str]:
     known = {detector for run in runs for detector in run.detectors}
     return [*(name for name in FIRST if name in known), *sorted(known - set(FIRST))]
+
+
+def default_detectors(runs: Sequence[Result]) -> list[str]:
+    """Return the scores that tables show where none is named, but for the matrix, which has all."""
+    known = all_detectors(runs)
+    return [name for name in known if name in FIRST] or known
+
+
+def _option(detectors: Sequence[str], default: Sequence[str]) -> str:
+    """Return the option of scripts/tables.py that names the detectors, where they are not the default."""
+    return f" --detectors {' '.join(detectors)}" * (list(detectors) != list(default))
 
 
 def check_detectors(runs: Sequence[Result], detectors: Sequence[str]) -> None:

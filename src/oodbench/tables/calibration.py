@@ -10,6 +10,7 @@ import numpy as np
 from oodbench.evaluation.metric import MISSING
 from oodbench.evaluation.metrics import CALIBRATION_METRICS, ID_METRICS
 from oodbench.tables.cells import Bold, Cell, bold, no_cell, text_of
+from oodbench.tables.ensembles import NO_ENSEMBLES, Ensembles, ensemble_notes
 from oodbench.tables.fields import VERSIONS
 from oodbench.tables.labels import Row, protocol, row_labels, row_of
 from oodbench.tables.notes import AGAIN, SPREAD, bold_notes, definitions, shared_seeds
@@ -28,11 +29,11 @@ MEANING = [
 Version = tuple[str, str]  # version of the probabilities, metric
 
 
-def calibration_table(runs: Sequence[Result]) -> Table | None:
-    """Return the table of runs of one protocol, a row a configuration; None where no run has such numbers."""
+def calibration_table(runs: Sequence[Result], ensembles: Ensembles = NO_ENSEMBLES) -> Table | None:
+    """Return the table of runs of one protocol, a row a configuration or ensemble; None where no run has numbers."""
     labels = row_labels(runs)
     seeds = Counter(row_of(run) for run in runs)
-    cells = _cells(runs)
+    cells = _cells([*runs, *ensembles.found.values()])
     versions = [version for version in VERSIONS if any(key[1] == version for key in cells)]
     if not versions:
         return None
@@ -46,24 +47,24 @@ def calibration_table(runs: Sequence[Result]) -> Table | None:
     best = {
         (version, metric): bold(compared(version, metric), CALIBRATION_METRICS[metric]) for version, metric in columns
     }
-    rows = [
-        [
-            label,
-            str(seeds[row]),
-            *(
-                text_of(
-                    cells.get((row, *column)), seeds[row], row in best[column].keys, CALIBRATION_METRICS[column[1]].unit
-                )
-                for column in columns
-            ),
-            _temperature([run for run in runs if row_of(run) == row]),
+
+    def line(row: Row, label: str, members: Sequence[Result]) -> list[str]:
+        n = len(members)
+        texts = [
+            text_of(cells.get((row, *column)), n, row in best[column].keys, CALIBRATION_METRICS[column[1]].unit)
+            for column in columns
         ]
-        for row, label in labels.items()
-    ]
+        return [label, str(n), *texts, _temperature(members)]
+
+    rows = []
+    for row, label in labels.items():
+        rows.append(line(row, label, [run for run in runs if row_of(run) == row]))
+        if one := ensembles.found.get(row):
+            rows.append(line(row_of(one), f"{label}, ensemble of {seeds[row]}", [one]))
     header = [(version, CALIBRATION_METRICS[metric].title) for version, metric in columns]
     header = [("", "Loss"), ("", "n"), *header, ("temperature-scaled", "T")]
     notes = [*MEANING, definitions(CALIBRATION_METRICS.values()), SPREAD, *_bold_notes(best)]
-    notes += [*shared_seeds(_named(best), runs), *_dashes(runs, labels, cells)]
+    notes += [*shared_seeds(_named(best), runs), *_dashes(runs, labels, cells), *ensemble_notes(ensembles, labels)]
     return Table(f"Calibration: {protocol(runs[0])}", header, rows, notes, 1)
 
 

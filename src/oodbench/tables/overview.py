@@ -8,6 +8,7 @@ from oodbench.evaluation.metric import MISSING
 from oodbench.evaluation.metrics import ID_METRICS, OOD_METRICS, metric_of
 from oodbench.tables.cells import Column, cells_of
 from oodbench.tables.labels import protocol, row_labels, row_of
+from oodbench.tables.means import common_means, with_means
 from oodbench.tables.notes import OWN
 from oodbench.tables.results import Result
 from oodbench.tables.sections import by_protocol, group, ood_sets
@@ -16,22 +17,23 @@ from oodbench.tables.sections import by_protocol, group, ood_sets
 def overview(runs: Iterable[Result]) -> str:
     """Return a table per data set and protocol, without FPR@95, whose two conventions would need long headings."""
     of_sets = groupby(sorted(runs, key=lambda run: run.dataset), key=lambda run: run.dataset)
-    return "\n\n".join(_table(dataset, each) for dataset, own in of_sets for each in by_protocol(own))
+    return "\n\n".join(_table(dataset, each) for dataset, some in of_sets for each in by_protocol(some))
 
 
 def _table(dataset: str, runs: Sequence[Result]) -> str:
     labels, seeds = row_labels(runs), Counter(map(row_of, runs))
     ood_metrics = [m for m in OOD_METRICS.values() if m.in_tables and not m.convention]
     columns = [Column(False, "", 0, name) for name, metric in ID_METRICS.items() if metric.in_tables]
-    columns += [Column(near, ood, n, metric.name) for near, ood, n in ood_sets(runs) for metric in ood_metrics]
-    cells = cells_of(runs, row_of, [OWN], {column.metric for column in columns})
+    measured = with_means(runs, common_means(runs))
+    columns += [Column(near, ood, n, metric.name) for near, ood, n in ood_sets(measured) for metric in ood_metrics]
+    cells = cells_of(measured, row_of, [OWN], {column.metric for column in columns})
     lines = [["", "", *map(group, columns)], ["loss", "n", *(metric_of(column.metric).title for column in columns)]]
     for row, label in labels.items():
         found = [cells.get((row, OWN if column.ood else "", column)) for column in columns]
         units = [metric_of(column.metric).unit for column in columns]
         texts = [unit.text(cell.mean) if cell else MISSING for cell, unit in zip(found, units, strict=True)]
         lines.append([label, str(seeds[row]), *texts])
-    text = "\n".join([f"{dataset}, {protocol(runs[0])}, in percent", "", *_aligned(lines)])
+    text = "\n".join([f"{dataset}, {protocol(runs[0])}", "", *_aligned(lines)])
     return "".join(c if c.isprintable() or c == "\n" else "?" for c in text)  # names and settings are anybody's
 
 

@@ -43,6 +43,7 @@ class Result(NamedTuple):
     hash: str
     seed: int
     epochs: int | None  # None: trained elsewhere, for how long is not known
+    weights: str  # checksum; of older runs ""
     precision: str
     train_limit: int | None
     test_limit: int | None
@@ -178,6 +179,7 @@ def _measured(metrics: Mapping[str, Any]) -> dict[str, Any]:
     provenance, images = metrics["provenance"], metrics["provenance"]["images"]
     near = {"near": frozenset(map(str, provenance["near"]))} if "near" in provenance else {}  # of what was measured
     return near | {
+        "weights": str(metrics.get("weights", "")),
         "precision": str(provenance["precision"]),
         "train_images": whole(images["train"], "images of train"),
         "scored_by": {name: json.dumps(how, sort_keys=True) for name, how in provenance.get("detector", {}).items()},

@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 from oodbench.evaluation.metric import Metric
 from oodbench.evaluation.metrics import ID_METRICS, OOD_METRICS, metric_of
-from oodbench.tables.cells import Bold, Column, bold, cells_of, text_of
+from oodbench.tables.cells import Bold, Cells, Column, bold, cells_of, text_of
+from oodbench.tables.ensembles import NO_ENSEMBLES, Ensembles, ensemble_notes
 from oodbench.tables.labels import Row, protocol, row_labels, row_of
 from oodbench.tables.means import FAR, NEAR, common_means, mean_notes, with_means
 from oodbench.tables.notes import caption, marks_by_group, shown
@@ -23,40 +24,67 @@ class Table(NamedTuple):
     words: int = 2  # this many columns hold words, the others numbers
 
 
-def section(runs: Sequence[Result], fpr: str, detectors: Sequence[str], by: Sequence[str] = ()) -> Table:
-    """Return the table of runs of one protocol; by: keys of configurations that get a column and sort the rows."""
+def section(
+    runs: Sequence[Result],
+    fpr: str,
+    detectors: Sequence[str],
+    by: Sequence[str] = (),
+    ensembles: Ensembles = NO_ENSEMBLES,
+) -> Table:
+    """Return the table of runs of one protocol.
+
+    by: keys of configurations that get a column and sort the rows. ensembles: of rows without `by`.
+    """
     labels = row_labels(runs, by)
     seeds = Counter(row_of(run, by) for run in runs)
     means = common_means(runs)
-    measured = with_means(runs, means)
-    sets = ood_sets(measured)
-    columns = [Column(False, "", 0, name) for name, metric in ID_METRICS.items() if metric.in_tables]
-    columns += [Column(near, ood, n, metric.name) for near, ood, n in sets for metric in ood_metrics(fpr)]
+    measured = with_means([*runs, *ensembles.found.values()], means)
+    columns = _columns(measured, fpr)
     cells = cells_of(measured, lambda run: row_of(run, by), detectors, {column.metric for column in columns})
+    best = {column: _best(cells, labels, detectors, column) for column in columns}
 
-    best: dict[Column, Bold] = {}
-    for column in columns:
-        keys = [(row, detector if column.ood else "", column) for row in labels for detector in detectors]
-        best[column] = bold({key: cells[key] for key in dict.fromkeys(keys) if key in cells}, metric_of(column.metric))
+    def text(row: Row, n: int, score: str, column: Column) -> str:
+        key = row, score if column.ood else "", column
+        return text_of(cells.get(key), n, key in best[column].keys, metric_of(column.metric).unit)
 
-    def text(row: Row, detector: str, column: Column) -> str:
-        if not column.ood and detector != detectors[0]:
-            return ""  # stands on the first row of the loss, whatever the detector
-        key = row, detector if column.ood else "", column
-        return text_of(cells.get(key), seeds[row], key in best[column].keys, metric_of(column.metric).unit)
+    def lines(row: Row, label: str, n: int, scores: Sequence[str]) -> list[list[str]]:
+        """Return a line a score; what does not depend on it stands in the first."""
+        return [
+            [*row.by, label, shown(score), str(n)]
+            + [text(row, n, score, column) if column.ood or score == scores[0] else "" for column in columns]
+            for score in scores
+        ]
 
-    rows = [
-        [*row.by, label, shown(detector), str(seeds[row]), *(text(row, detector, column) for column in columns)]
-        for row, label in labels.items()
-        for detector in detectors
-    ]
-    twice = {ood for ood, times in Counter(ood for _, ood, _ in sets).items() if times > 1}
-    header = [(group(c) + f", {c.images:,} images" * (c.ood in twice), metric_of(c.metric).title) for c in columns]
+    rows = []
+    for row, label in labels.items():
+        rows += lines(row, label, seeds[row], detectors)
+        if one := ensembles.found.get(row):
+            scores = [detector for detector in detectors if detector in one.detectors]
+            rows += lines(row_of(one), f"{label}, ensemble of {seeds[row]}", 1, scores or [""])
     words = [("", f"`{key}`") for key in by] + [("", "Loss"), ("", "Score")]
     marks = marks_by_group([((group(c), metric_of(c.metric).title), best[c]) for c in columns])
     metrics = [metric_of(name) for name in dict.fromkeys(column.metric for column in columns)]
-    notes = [*caption(runs, labels, metrics, detectors, marks, by), *mean_notes(runs, labels, means, by)]
-    return Table(protocol(runs[0], by), [*words, ("", "n"), *header], rows, notes, len(words))
+    notes = caption(runs, labels, metrics, detectors, marks, by)
+    notes += [*mean_notes(runs, labels, means, by), *ensemble_notes(ensembles, labels)]
+    return Table(protocol(runs[0], by), [*words, ("", "n"), *_header(columns)], rows, notes, len(words))
+
+
+def _columns(runs: Iterable[Result], fpr: str) -> list[Column]:
+    """-> the metrics of the test images, then those of each OOD set"""
+    columns = [Column(False, "", 0, name) for name, metric in ID_METRICS.items() if metric.in_tables]
+    return columns + [Column(*each, metric.name) for each in ood_sets(runs) for metric in ood_metrics(fpr)]
+
+
+def _best(cells: Cells, rows: Iterable[Row], detectors: Sequence[str], column: Column) -> Bold:
+    keys = [(row, detector if column.ood else "", column) for row in rows for detector in detectors]
+    return bold({key: cells[key] for key in dict.fromkeys(keys) if key in cells}, metric_of(column.metric))
+
+
+def _header(columns: Iterable[Column]) -> list[tuple[str, str]]:
+    """-> group and name of each column; a set that stands there twice has its number of images in its name"""
+    columns = list(columns)
+    times = Counter(ood for ood, _ in {(column.ood, column.images) for column in columns})
+    return [(group(c) + f", {c.images:,} images" * (times[c.ood] > 1), metric_of(c.metric).title) for c in columns]
 
 
 def ood_metrics(fpr: str) -> list[Metric]:

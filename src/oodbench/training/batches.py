@@ -55,21 +55,21 @@ def to_device_padded(images: NDArray[np.uint8], padding: int, device: torch.devi
     return torch.from_numpy(mirrored).to(device)
 
 
-def crop_and_flip(padded: Tensor, index: Tensor, top: Tensor, left: Tensor, flip: Tensor) -> Tensor:
-    """(N, H, W, 3), four times (B,) -> (B, 3, 32, 32) uint8, channels_last.
+def crop_and_flip(padded: Tensor, index: Tensor, top: Tensor, left: Tensor, flip: Tensor, side: int = SIDE) -> Tensor:
+    """(N, H, W, 3), four times (B,) -> (B, 3, side, side) uint8, channels_last.
 
     Equal to torchvision's crop at (top, left) and horizontal flip of the padded image, bit for bit.
     """
-    offset = torch.arange(SIDE, device=padded.device)
+    offset = torch.arange(side, device=padded.device)
     rows = top[:, None] + offset
-    columns = left[:, None] + torch.where(flip[:, None], SIDE - 1 - offset, offset)
+    columns = left[:, None] + torch.where(flip[:, None], side - 1 - offset, offset)
     return padded[index[:, None, None], rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
 
 
 def batches(
-    padded: Tensor, labels: Tensor, epoch: Augmentation, batch_size: int, first: int = 0
+    padded: Tensor, labels: Tensor, epoch: Augmentation, batch_size: int, first: int = 0, side: int = SIDE
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield the epoch's (B, 3, 32, 32) uint8 images and (B,) labels from batch `first` on; the last may be shorter."""
+    """Yield the epoch's (B, 3, side, side) images and (B,) labels from batch `first` on; the last may be shorter."""
     parts = (t[first * batch_size :].to(padded.device).split(batch_size) for t in epoch)
-    for index, *crop in zip(*parts, strict=True):
-        yield crop_and_flip(padded, index, *crop), labels[index]
+    for index, top, left, flip in zip(*parts, strict=True):
+        yield crop_and_flip(padded, index, top, left, flip, side), labels[index]

@@ -115,7 +115,7 @@ class TrainingSet:
     def __init__(
         self, images: NDArray[np.uint8], labels: NDArray[np.int64], recipe: Recipe, seed: int, device: torch.device
     ) -> None:
-        self.device, self.recipe, self.seed, self.size = device, recipe, seed, len(labels)
+        self.device, self.recipe, self.seed, self.size, self.side = device, recipe, seed, len(labels), images.shape[1]
         self.padded = to_device_padded(images, recipe.crop_padding, device, recipe.crop_fill)
         self.labels = torch.from_numpy(np.array(labels)).to(device)
         self.steps = math.ceil(self.size / recipe.batch_size)
@@ -128,7 +128,7 @@ class TrainingSet:
         """
         recipe = self.recipe
         choices = sample_augmentation(self.seed, epoch, self.size, recipe.crop_padding, recipe.flip)
-        of_epoch = batches(self.padded, self.labels, choices, recipe.batch_size, first)
+        of_epoch = batches(self.padded, self.labels, choices, recipe.batch_size, first, self.side)
         for step, (x, y) in enumerate(of_epoch, start=first):
             torch.manual_seed(derive_seed(self.seed, epoch, step + 1) + rank())
             yield step, x, y

@@ -13,7 +13,8 @@ class MuonAdam(torch.optim.Optimizer):
     """Muon (Jordan et al., 2024) for parameters of four dimensions, Adam (Kingma & Ba, 2015) for all others.
 
     filters:  m = momentum m + g,   w = sqrt(num_out) w / |w| - lr orthogonal(g + momentum m)
-    others:   Adam's step with adam_lr and betas, eps 1e-8, no weight decay
+    others:   Adam's step with adam_lr and betas, eps 1e-8, no weight decay; with bias_lr for biases, vectors of
+              more than one number
 
     A convolution that batch norm follows does not change with its filters' norm, so that norm is kept (as in
     airbench94_muon.py): lr is a relative step, and weight decay would be without effect. Not for others.
@@ -26,6 +27,7 @@ class MuonAdam(torch.optim.Optimizer):
         momentum: float,
         newton_schulz_steps: int,
         adam_lr: float,
+        bias_lr: float,
         betas: tuple[float, float],
     ) -> None:
         """params: parameters, or groups with `params`, of which nothing else is used."""
@@ -34,8 +36,10 @@ class MuonAdam(torch.optim.Optimizer):
         parameters = [p for group in groups for p in group["params"]]
         muon = {"params": [p for p in parameters if p.ndim == 4], "lr": lr, "momentum": momentum}
         muon["newton_schulz_steps"] = newton_schulz_steps
-        adam = {"params": [p for p in parameters if p.ndim != 4], "lr": adam_lr, "betas": tuple(betas)}
-        super().__init__([group for group in (muon, adam) if group["params"]], {})
+        pair = tuple(betas)
+        bias = {"params": [p for p in parameters if is_bias(p)], "lr": bias_lr, "betas": pair}
+        adam = {"params": [p for p in parameters if p.ndim != 4 and not is_bias(p)], "lr": adam_lr, "betas": pair}
+        super().__init__([group for group in (muon, bias, adam) if group["params"]], {})
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
@@ -64,6 +68,11 @@ class MuonAdam(torch.optim.Optimizer):
         m.lerp_(g, 1 - b1)
         v.lerp_(g.square(), 1 - b2)
         w.addcdiv_(m / (1 - b1**t), (v / (1 - b2**t)).sqrt_().add_(1e-8), value=-group["lr"])
+
+
+def is_bias(parameter: Tensor) -> bool:
+    """Tell a vector of more than one number from matrices, filters and single numbers such as a learned temperature."""
+    return parameter.ndim == 1 and parameter.numel() > 1
 
 
 def orthogonal(matrix: Tensor, steps: int) -> Tensor:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.special import log_softmax
 from sklearn.metrics import roc_auc_score
 
-from oodbench.evaluation.metrics.selective import augrc, aurc
+from oodbench.evaluation.metrics.selective import augrc, augrc_of_counts, aurc, aurc_of_counts
 
 Array = NDArray[np.float64]
 Labels = NDArray[np.int64]
@@ -102,3 +102,15 @@ def test_confidences_that_round_to_one_are_told_apart() -> None:
     """log p of -1e-20 and -1e-30; both are 1 as probabilities."""
     log_probs = np.array([[-1e-30, -69.0], [-1e-20, -46.0]])
     assert augrc(log_probs, np.array([0, 1])) < augrc(log_probs, np.array([1, 0]))
+
+
+@given(images, st.integers(0, 2**32 - 1))
+def test_counts_are_repeated_images(images: list[tuple[float, bool]], seed: int) -> None:
+    """The surest images may count 0 times, and many images share a confidence."""
+    log_probs, labels = answers(np.array([i[0] for i in images]), np.array([i[1] for i in images]))
+    counts = np.random.default_rng(seed).poisson(0.7, size=(len(labels), 5))
+    counts[0] += counts.sum(0) == 0
+    for of_counts, metric in ((aurc_of_counts, aurc), (augrc_of_counts, augrc)):
+        values = of_counts(log_probs, labels, counts)
+        repeated = [(np.repeat(log_probs, n, axis=0), np.repeat(labels, n)) for n in counts.T]
+        assert values == pytest.approx([metric(*each) for each in repeated], abs=1e-12)

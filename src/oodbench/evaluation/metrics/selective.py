@@ -8,6 +8,7 @@ import numpy as np
 
 from oodbench.evaluation.arrays import Array, Labels, checked_log_probs
 from oodbench.evaluation.metric import PERMILLE, IDMetric
+from oodbench.evaluation.weighted import Counts, running_sums
 
 
 def aurc(log_probs: Array, labels: Labels) -> float:
@@ -16,9 +17,7 @@ def aurc(log_probs: Array, labels: Labels) -> float:
     A images are accepted, those whose largest probability is at least t, and E of them are wrong, for every t.
     Trapezoids between the distinct confidences; below the coverage of the first, its risk (as in Traub et al., 2024).
     """
-    accepted, wrong = accepted_and_wrong(log_probs, labels)
-    risk = wrong / accepted
-    return _area(accepted / len(labels), risk, risk[0])
+    return float(aurc_of_counts(log_probs, labels, _once(labels))[0])
 
 
 def augrc(log_probs: Array, labels: Labels) -> float:
@@ -28,30 +27,49 @@ def augrc(log_probs: Array, labels: Labels) -> float:
     (1 - a) c (1 - c) + (1 - c)^2 / 2, with the accuracy c and the AUROC a of right against wrong answers by confidence
     (Traub et al., 2024).
     """
-    accepted, wrong = accepted_and_wrong(log_probs, labels)
-    return _area(accepted / len(labels), wrong / len(labels), 0.0)
+    return float(augrc_of_counts(log_probs, labels, _once(labels))[0])
 
 
-def accepted_and_wrong(log_probs: Array, labels: Labels) -> tuple[Array, Array]:
-    """(N, K), (N,) -> (U,) A(t) and (U,) E(t), t the U distinct confidences from the largest on"""
+def aurc_of_counts(log_probs: Array, labels: Labels, counts: Counts) -> Array:
+    """(N, K), (N,), (N, R) -> (R,), `aurc` of the images repeated so often"""
+    accepted, wrong = accepted_and_wrong(log_probs, labels, counts)
+    risk = wrong / np.maximum(accepted, 1)
+    first = (accepted == 0).sum(0)  # the row of the first accepted image, whose risk holds before it
+    columns = np.arange(accepted.shape[1])
+    risk[first - 1, columns] = risk[first, columns]
+    return _area(accepted, risk)
+
+
+def augrc_of_counts(log_probs: Array, labels: Labels, counts: Counts) -> Array:
+    """(N, K), (N,), (N, R) -> (R,), `augrc` of the images repeated so often"""
+    accepted, wrong = accepted_and_wrong(log_probs, labels, counts)
+    return _area(accepted, wrong / accepted[-1])
+
+
+def accepted_and_wrong(log_probs: Array, labels: Labels, counts: Counts) -> tuple[Array, Array]:
+    """(N, K), (N,), (N, R) -> (U + 1, R) A(t) and E(t), 0 and then t the U distinct confidences from the largest on"""
     log_probs = checked_log_probs(log_probs, labels)
     log_confidence = log_probs.max(1)  # orders images whose confidence rounds to 1
     order = np.argsort(-log_confidence)
     last = np.append(np.flatnonzero(np.diff(log_confidence[order])), len(order) - 1)  # of each confidence
-    wrong = np.cumsum(log_probs.argmax(1)[order] != labels[order])
-    return last + 1.0, wrong[last].astype(np.float64)
+    is_wrong = (log_probs.argmax(1) != labels)[:, None]
+    accepted, wrong = (running_sums(each, order)[np.append(0, last + 1)] for each in (counts, counts * is_wrong))
+    return accepted.astype(np.float64), wrong.astype(np.float64)
 
 
-def _area(coverage: Array, risk: Array, first: float) -> float:
-    """(U,), (U,) -> area below the points, with (0, `first`) before them"""
-    risk = np.append(first, risk)
-    return float(np.diff(coverage, prepend=0.0) @ (risk[1:] + risk[:-1]) / 2)
+def _once(labels: Labels) -> Counts:
+    return np.ones((len(labels), 1), np.min_scalar_type(len(labels)))
+
+
+def _area(accepted: Array, risk: Array) -> Array:
+    """(U + 1, R), (U + 1, R) -> (R,), area below the risk over the coverage, accepted / accepted[-1]"""
+    return (np.diff(accepted, axis=0) * (risk[1:] + risk[:-1])).sum(0) / (2 * accepted[-1])
 
 
 AUGRC = IDMetric(
     name="augrc",
     function=augrc,
-    resampled=None,
+    resampled=augrc_of_counts,
     higher_is_better=False,
     unit=PERMILLE,
     heading="AUGRC (‰)",
@@ -62,7 +80,7 @@ AUGRC = IDMetric(
 AURC = IDMetric(
     name="aurc",
     function=aurc,
-    resampled=None,
+    resampled=aurc_of_counts,
     higher_is_better=False,
     unit=PERMILLE,
     heading="AURC (‰)",

@@ -1,15 +1,37 @@
-"""ResNet-18 as the field has it for images of 32 x 32."""
+"""ResNets as the field has them for images of 32 x 32."""
 
 import pytest
 import torch
+import torchvision
 from torch import nn
 
-from oodbench.backbones.resnet18 import ResNet18
+from oodbench.backbones import ResNet18, ResNet34, ResNet50
+from oodbench.backbones.resnet import ResNet
+
+DEPTHS = {18: ResNet18, 34: ResNet34, 50: ResNet50}
+every_depth = pytest.mark.parametrize("depth", DEPTHS)
 
 
-def test_resnet18_has_the_published_number_of_parameters() -> None:
-    network = nn.Sequential(ResNet18(width=64), nn.Linear(512, 10))
-    assert sum(p.numel() for p in network.parameters()) == 11_173_962
+@pytest.mark.parametrize(("depth", "published"), [(18, 11_173_962), (34, 21_282_122), (50, 23_520_842)])
+def test_a_resnet_has_the_published_number_of_parameters(depth: int, published: int) -> None:
+    backbone = DEPTHS[depth](width=64)
+    network = nn.Sequential(backbone, nn.Linear(backbone.num_features, 10))
+    assert sum(p.numel() for p in network.parameters()) == published
+
+
+def of_torchvision(depth: int, backbone: ResNet) -> nn.Module:
+    """torchvision's network with CIFAR's stem, without a head, and with the backbone's weights"""
+    theirs = getattr(torchvision.models, f"resnet{depth}")()
+    theirs.conv1, theirs.maxpool, theirs.fc = nn.Conv2d(3, 64, 3, padding=1, bias=False), nn.Identity(), nn.Identity()
+    theirs.load_state_dict({key.replace("shortcut", "downsample"): w for key, w in backbone.state_dict().items()})
+    return theirs.eval()
+
+
+@every_depth
+def test_features_equal_those_of_torchvision_with_another_stem(depth: int) -> None:
+    backbone, images = DEPTHS[depth](width=64).eval(), torch.randn(1, 3, 16, 16)
+    with torch.no_grad():
+        torch.testing.assert_close(backbone(images), of_torchvision(depth, backbone)(images))
 
 
 def test_resnet18_keeps_the_resolution_up_to_its_second_stage() -> None:

@@ -1,0 +1,69 @@
+"""An ensemble over the seeds of one configuration, from their stored outputs."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from oodbench.detectors.logits import entropy, msp
+from oodbench.detectors.reference import Reference
+from oodbench.evaluation.ensemble import mean_log_probs
+from oodbench.evaluation.evaluate import evaluate, intervals
+from oodbench.outputs import Outputs
+from oodbench.rescoring import stored
+from oodbench.runs.folder import RunFolder, open_run
+from oodbench.runs.paths import ENSEMBLE
+from oodbench.runs.record import Record
+from oodbench.storage import write_json
+
+DETECTORS = {"msp": msp, "entropy": entropy}  # functions of the predictive probabilities alone
+Member = tuple[RunFolder, Record]
+
+
+def score_ensemble(path: Path) -> dict[str, Any]:
+    """Score the ensemble of all finished seeds in a folder on the OOD sets that all have; write and return the numbers.
+
+    The numbers are those of a run's record, of `DETECTORS` alone. Raises ValueError where fewer than two seeds are
+    finished, a seed's outputs are missing, or images differ between seeds.
+    """
+    folders = [open_run(file.parent)[0] for file in sorted(path.glob("seed*/metrics.json"))]
+    if len(folders) < 2:
+        raise ValueError(f"{path} has {len(folders)} finished seed{'s' * (len(folders) != 1)}; an ensemble needs two")
+    members = [(folder, folder.load_record()) for folder in folders]
+    shared = set.intersection(*(set(record["ood"]) for _, record in members))
+    images, digests = {}, {}
+    for name in ("test", *sorted(shared)):
+        images[name], digests[name] = _images(members, name)
+    test = _outputs(members, "test")
+    ood = {name: _outputs(members, name) for name in sorted(shared)}
+    nothing = Outputs(test.features[:0], test.logits[:0], test.log_probs[:0], test.ood_score[:0], test.labels[:0])
+    numbers, resamples = evaluate(test, ood, DETECTORS, Reference(nothing, None, None, None))
+    content = {
+        "run": folders[0].run.hash,
+        "members": {str(folder.run.seed): record["weights"] for folder, record in members},
+        **numbers,
+        "intervals": intervals(numbers, resamples),
+        "provenance": {"images": images, "digests": digests},
+    }
+    write_json(path / ENSEMBLE, content)
+    return content
+
+
+def _images(members: Sequence[Member], name: str) -> tuple[int, str]:
+    """-> number and digest of a set's images. Raises ValueError where the members' differ."""
+    found = {(r["provenance"]["images"][name], r["provenance"]["digests"][name]) for _, r in members}
+    if len(found) > 1:
+        raise ValueError(f"the seeds of {members[0][0].path.parent} were scored on other images of {name}")
+    return found.pop()
+
+
+def _outputs(members: Sequence[Member], name: str) -> Outputs:
+    """-> the mean probabilities of a set's images; of the members' features, logits and scores there is no mean"""
+    outputs = [stored(folder, name) for folder, _ in members]
+    if any(not np.array_equal(each.labels, outputs[0].labels) for each in outputs):
+        raise ValueError(f"the seeds of {members[0][0].path.parent} have other labels of {name}")
+    log_probs = mean_log_probs([each.log_probs for each in outputs])
+    no_features = np.empty((len(log_probs), 0), np.float32)
+    no_score = np.full(len(log_probs), np.nan)
+    return Outputs(no_features, no_features, log_probs.astype(np.float64), no_score, outputs[0].labels)

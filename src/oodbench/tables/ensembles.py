@@ -1,0 +1,76 @@
+"""Ensembles over the seeds of a row, read from ensemble.json beside the seeds' folders."""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from oodbench.runs.paths import ENSEMBLE
+from oodbench.storage import read_json
+from oodbench.tables.fields import calibration, errors_name, intervals, numbers, whole
+from oodbench.tables.labels import Row, row_of
+from oodbench.tables.results import Result
+
+MEANING = (
+    "Ensemble of n: one predictor, the mean of the predictive probabilities of the n seeds. It takes no part in bold; "
+    "its scores are those that need the probabilities alone, its interval is over the test images, and its means over "
+    "OOD sets have none."
+)
+
+
+class Ensembles(NamedTuple):
+    """The ensembles of a table's rows, each as a run of that name, and the reasons why rows have none."""
+
+    found: Mapping[Row, Result] = {}
+    missing: Mapping[Row, str] = {}
+
+
+NO_ENSEMBLES = Ensembles()
+
+
+def load_ensembles(runs: Sequence[Result]) -> Ensembles:
+    """Return the ensembles of the rows that have several seeds. A damaged file is a reason, too."""
+    rows: dict[Row, list[Result]] = {}
+    for run in runs:
+        rows.setdefault(row_of(run), []).append(run)
+    found, missing = {}, {}
+    for row, members in rows.items():
+        if len(members) > 1:
+            try:
+                found[row] = _load(members)
+            except ValueError as error:
+                missing[row] = str(error)
+    return Ensembles(found, missing)
+
+
+def _load(members: Sequence[Result]) -> Result:
+    file = members[0].folder.parent / ENSEMBLE
+    if not file.exists():
+        raise ValueError("not scored, which scripts/ensemble.py does where the seeds' outputs are")
+    with errors_name(file):
+        content = read_json(file)
+        if content["run"] != members[0].hash:
+            raise ValueError(f"it belongs to {content['run']}")
+        if content["members"] != {str(run.seed): run.weights for run in members}:
+            seeds = ", ".join(content["members"])
+            raise ValueError(f"made of seeds {seeds} and their weights, other than those here; make it again")
+        images, digests = content["provenance"]["images"], content["provenance"]["digests"]
+        if any(run.digests.get(name, digest) != digest for run in members for name, digest in digests.items()):
+            raise ValueError("of other images than the row; make it again")
+        return members[0]._replace(
+            loss=f"{members[0].loss}, ensemble of {len(members)}",
+            numbers=numbers(content),
+            intervals=intervals(content),
+            calibration=calibration(content["calibration"]),
+            ood_images={ood: whole(images[ood], f"images of {ood}") for ood in content["ood"]},
+            digests=digests,
+            not_applicable={},
+            resampled={},
+        )
+
+
+def ensemble_notes(ensembles: Ensembles, labels: Mapping[Row, str]) -> list[str]:
+    """Say what an ensemble is, and which rows have none for which reason."""
+    reasons: dict[str, list[str]] = {}
+    for row, reason in ensembles.missing.items():
+        reasons.setdefault(reason, []).append(f"`{labels[row]}`")
+    without = [f"No ensemble of {', '.join(names)}: {reason}." for reason, names in reasons.items()]
+    return [*[MEANING] * bool(ensembles.found), *without]

@@ -1,0 +1,49 @@
+"""Planned runs are checked before any starts: finished, buildable, with their data there."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from helpers.cli import HALO, RUN, Finished
+
+from oodbench.cli import checks
+from oodbench.cli.checks import check_buildable, data_problem, is_finished
+from oodbench.cli.errors import UsageError
+from oodbench.cli.plan import plan
+
+
+def planned(*overrides: str) -> list[dict[str, Any]]:
+    return plan(overrides)[0]
+
+
+def test_a_run_is_finished_once_it_has_every_number(finished: Finished) -> None:
+    (run,) = planned(*HALO, f"results_dir={finished.results}")
+    (with_more,) = planned(*HALO, f"results_dir={finished.results}", "detector=[ood_score,knn]")
+    (other_seed,) = planned(*HALO, f"results_dir={finished.results}", "seed=4")
+    assert [is_finished(each) for each in (run, with_more, other_seed)] == [True, False, False]
+
+
+def test_what_cannot_be_built_names_its_run(tmp_path: Path) -> None:
+    runs = planned("-m", *RUN, f"results_dir={tmp_path}", "loss=halo", "loss.variant=published,other")
+    check_buildable(runs[:1])
+    with pytest.raises(UsageError, match=r"^digits/resnet18/halo/smoke-\w{8}/seed0: .*other"):
+        check_buildable(runs)
+
+
+def test_runs_that_differ_in_their_seed_are_built_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    built: list[int] = []
+
+    class Build:
+        def check(self, config: dict[str, Any]) -> None:
+            built.append(config["seed"])
+
+    monkeypatch.setattr(checks, "import_late", lambda module: Build())
+    check_buildable(planned("-m", *RUN, f"results_dir={tmp_path}", "seed=0,1,2"))
+    assert len(built) == 1
+
+
+def test_missing_data_are_one_line(tmp_path: Path) -> None:
+    (run,) = planned(*RUN, f"+ood.gone.path={tmp_path}/gone")
+    assert data_problem(run).startswith(f"no parquet file at {tmp_path}/gone")
+    assert "\n" not in data_problem(run)
+    assert data_problem(planned(*RUN)[0]) == ""
