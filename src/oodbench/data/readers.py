@@ -6,7 +6,9 @@ from typing import Any
 
 from oodbench.data.split import Split
 
-PLAIN = re.compile(r"(str|int|float|bool|None|list|(collections\.abc\.)?Sequence|(pathlib\.)?Path|[\[\]| ])*")  # types that YAML can fill
+PLAIN = re.compile(
+    r"(str|int|float|bool|None|list|(collections\.abc\.)?Sequence|(pathlib\.)?Path|[\[\]| ])*"
+)  # types that YAML can fill
 
 
 def is_reader(value: Any) -> bool:
