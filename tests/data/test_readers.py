@@ -1,6 +1,6 @@
 """The rule by which a function is a reader of a set."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,14 @@ from oodbench.data.readers import is_reader
 from oodbench.data.split import Split, balanced_subset
 
 
-def plain(path: str | Path, root: Path, parts: list[str], share: float | None = None, flip: bool = True) -> Split: ...
+def plain(
+    path: str | Path,
+    root: Path,
+    parts: list[str],
+    more: Sequence[str | int],
+    share: float | None = None,
+    flip: bool = True,
+) -> Split: ...
 def written(path: "str | Path") -> "Split": ...
 def without_types(path, n=3) -> Split: ...  # type: ignore[no-untyped-def]
 def of_a_split(split: Split) -> Split: ...
@@ -34,6 +41,6 @@ def test_anything_else_is_none(value: Any) -> None:
 def test_machinery_has_no_address() -> None:
     assert not is_reader(cached)
     assert not is_reader(balanced_subset)
-    for name in ("cached", "balanced_subset", "is_reader", "remove_stale"):
+    for name in ("cached", "balanced_subset", "remove_stale"):
         assert not hasattr(data, name)
     assert is_reader(data.svhn)
