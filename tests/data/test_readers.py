@@ -12,14 +12,8 @@ from oodbench.data.readers import is_reader
 from oodbench.data.split import Split, balanced_subset
 
 
-def plain(
-    path: str | Path,
-    root: Path,
-    parts: list[str],
-    more: Sequence[str | int],
-    share: float | None = None,
-    flip: bool = True,
-) -> Split: ...
+def plain(path: str | Path, root: Path, parts: list[str], share: float | None = None, flip: bool = True) -> Split: ...
+def with_classes(root: Path, exclude_classes: Sequence[str | int] = ()) -> Split: ...
 def written(path: "str | Path") -> "Split": ...
 def without_types(path, n=3) -> Split: ...  # type: ignore[no-untyped-def]
 def of_a_split(split: Split) -> Split: ...
@@ -28,7 +22,7 @@ def of_a_text(split: "Split") -> Split: ...
 def another(path: str) -> str: ...
 
 
-@pytest.mark.parametrize("function", [plain, written, without_types])
+@pytest.mark.parametrize("function", [plain, with_classes, written, without_types])
 def test_a_function_of_plain_values_is_a_reader(function: Any) -> None:
     assert is_reader(function)
 

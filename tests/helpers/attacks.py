@@ -10,6 +10,7 @@ import numpy as np
 from helpers.config import configuration
 from helpers.victim import TINY, End, lived, scripts, train
 
+from oodbench.evaluation.metrics import OOD_METRICS
 from oodbench.runs.folder import open_run
 from oodbench.runs.identity import Config
 from oodbench.runs.lock import owner
@@ -126,9 +127,10 @@ def arena_of(runs: Path) -> Arena:
 
 
 def is_whole(folder: Path) -> bool:
-    """Tell whether every number of a finished run has its resamples, in files that can be read."""
+    """Tell whether every number of a finished run that has resamples has them, in files that can be read."""
     run = open_run(folder)[0]
     record = run.load_record()
     ood = record["ood"].items()
-    names = {f"{name}/{d}/{m}" for name, of in ood for d, values in of.items() for m in values}
+    resampled = {name for name, metric in OOD_METRICS.items() if metric.resampled}
+    names = {f"{name}/{d}/{m}" for name, of in ood for d, values in of.items() for m in values.keys() & resampled}
     return names == {key for key in run.load_resamples(record) if "/" in key}
