@@ -14,11 +14,6 @@ from oodbench.storage import Arrays
 Record = dict[str, Any]
 GROWING = ("images", "digests", "ood", "detector")  # parts of the provenance that grow with the sets and detectors
 SELECTED = "_selected"  # suffix of a detector whose hyperparameters were chosen on the run's held-out images
-EARLIER = {  # {parquet file by which earlier runs named a set: what the set is called since its archives are read, too}
-    "mnist/test.parquet": {"_target_": "oodbench.data.mnist", "split": "test"},
-    "textures/test.parquet": {"_target_": "oodbench.data.textures", "exclude_classes": []},
-    "tiny_imagenet/test.parquet": {"_target_": "oodbench.data.tiny_imagenet", "exclude_classes": []},
-}
 
 
 class Request(NamedTuple):
@@ -45,26 +40,10 @@ def requested(config: Config) -> Request:
     validation = {key: value for key, value in validation.items() if key != "objective"}
     return Request(
         near=config["dataset"]["near"],
-        ood=_as_called_now(without_places(config["ood"])),
+        ood=without_places(config["ood"]),
         detectors=without_places(of_outputs | of_network),
-        validation=_as_called_now(validation) if validation.get("images") else {},
+        validation=validation if validation.get("images") else {},
     )
-
-
-def _as_called_now(sets: Config) -> Config:
-    """Return {name: configuration of a set} with the sets of EARLIER as they are called now."""
-    is_parquet = {"_target_": "oodbench.data.parquet"}.items()
-    return {
-        name: EARLIER.get(node.get("path", ""), node) if isinstance(node, dict) and is_parquet <= node.items() else node
-        for name, node in sets.items()
-    }
-
-
-def _sets_as_called_now(record: Record) -> Record:
-    """Return the record with its sets as they are called now."""
-    provenance, held_out = record["provenance"], record.get("validation", {})
-    renamed = record | {"provenance": provenance | {"ood": _as_called_now(provenance["ood"])}}
-    return renamed | {"validation": held_out | {"of": _as_called_now(held_out["of"])}} if "of" in held_out else renamed
 
 
 def is_complete(record: Record | None, request: Request) -> bool:
@@ -74,7 +53,6 @@ def is_complete(record: Record | None, request: Request) -> bool:
     """
     if record is None:
         return False
-    record = _sets_as_called_now(record)
     provenance, validation = record["provenance"], record.get("validation", {})
     if not (
         provenance["near"] == request.near
@@ -95,7 +73,7 @@ def merge(before: Record | None, numbers: Mapping[str, Any], provenance: Mapping
     sets. In the result a detector has numbers, or under "not_applicable" the reason why it has none.
     """
     nothing: Record = {"ood": {}, "not_applicable": {}, "provenance": {key: {} for key in GROWING}}
-    old = _sets_as_called_now(before or nothing)
+    old = before or nothing
     kept = _kept_detectors(old, numbers["not_applicable"], request)
     ood = dict(numbers["ood"])
     for name, scores in old["ood"].items():

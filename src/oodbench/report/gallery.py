@@ -1,0 +1,217 @@
+"""A section's figures, in the order of the page. A figure that its runs have no data for is left out."""
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from oodbench.evaluation.metrics import ID_METRICS, OOD_METRICS
+from oodbench.report.figures import accuracy, cliques, components, histogram, norms, reliability, roc, sweep, training
+from oodbench.report.figures.sweep import Measured
+from oodbench.report.material import Run, Section
+from oodbench.report.names import score_name, set_name
+from oodbench.report.plot import Plot, tones_of
+from oodbench.tables.cells import Cell, cells_of, interval_of
+from oodbench.tables.labels import Row, row_of
+from oodbench.tables.means import FAR, NEAR
+
+OWN = "ood_score"
+ROWS = 12  # losses with small pictures of their own
+
+
+def figures_of(section: Section) -> list[Plot]:
+    """Return all figures of a section."""
+    shown = [run for run in section.representatives() if run.summary][:ROWS]
+    of_outputs = [_scores(section, shown), _roc(section, shown), _reliability(shown), _norms(section, shown)]
+    of_outputs = [_said_of(plot, section, shown) for plot in [*of_outputs, _components(section, shown)] if plot]
+    plots = [_cliques(section), _accuracy(section), *of_outputs, _training(section), *_sweeps(section)]
+    return [plot for plot in plots if plot and plot.panels]
+
+
+def _said_of(plot: Plot, section: Section, shown: Sequence[Run]) -> Plot:
+    """Add to a caption which networks it is of, where there are others"""
+    if len(section.runs) == len(shown):
+        return plot
+    seeds = sorted({run.result.seed for run in shown})
+    return plot._replace(caption=f"{plot.caption} One network a loss, seed {', '.join(map(str, seeds))}.")
+
+
+def tones(section: Section) -> dict[str, str]:
+    """{OOD set: "near" or "far"}"""
+    return {ood: "near" if ood in section.near else "far" for ood in section.sets}
+
+
+def targets(section: Section) -> list[tuple[str, str]]:
+    """Return (key, printed name) of the means over near and far sets, or of the sets where there is no mean."""
+    means = [(NEAR, "near OOD"), (FAR, "far OOD")]
+    found = []
+    for key, printed in means:
+        kind = [ood for ood in section.sets if (ood in section.near) == (key == NEAR)]
+        if any((key, d, "auroc") in run.result.numbers for run in section.runs for d in run.result.detectors):
+            found.append((key, f"{printed}, mean of {len(kind)}"))
+        else:
+            found += [(ood, f"{set_name(ood)}, {printed}") for ood in kind]
+    return found
+
+
+def _scores(section: Section, shown: Sequence[Run]) -> Plot | None:
+    rows = {run.label: run.summary.histograms[OWN] for run in shown if run.summary and OWN in run.summary.histograms}
+    sets = [(ood, set_name(ood), tones(section)[ood]) for ood in section.sets]
+    said = {
+        (run.label, ood): (
+            f"AUROC {100 * run.result.numbers[ood, OWN, 'auroc']:.2f}, "
+            f"FPR@95 {100 * run.result.numbers[ood, OWN, 'fpr95_idpos']:.2f}",
+            f"AUROC{_ends(run, ood, OWN, 'auroc')}, FPR@95 (95 % of ID accepted){_ends(run, ood, OWN, 'fpr95_idpos')}",
+        )
+        for run in shown
+        for ood in section.sets
+        if {(ood, OWN, "auroc"), (ood, OWN, "fpr95_idpos")} <= run.result.numbers.keys()
+    }
+    return histogram.plot(rows, sets, said) if rows else None
+
+
+def _ends(run: Run, ood: str, detector: str, metric: str) -> str:
+    """Print the 95 % interval over the images; "" where there is none"""
+    interval = run.result.intervals.get((ood, detector, metric))
+    return f" {(ID_METRICS | OOD_METRICS)[metric].unit.ends(interval)}" if interval else ""
+
+
+def _roc(section: Section, shown: Sequence[Run]) -> Plot | None:
+    panels = []
+    for ood in section.sets:
+        curves = {}
+        for run in shown:
+            found = run.summary.rocs.get(OWN, {}).get(ood) if run.summary else None
+            numbers = [run.result.numbers.get((ood, OWN, m)) for m in ("auroc", "fpr95_idpos", "fpr95_oodpos")]
+            if found and numbers[0] is not None:
+                curves[run.label] = roc.Curve(found, numbers[0], numbers[1], numbers[2])
+        if curves:
+            panels.append(roc.panel(curves, tones_of(section.labels.values()), set_name(ood)))
+    return roc.plot(panels)
+
+
+def _reliability(shown: Sequence[Run]) -> Plot:
+    panels = []
+    for run in shown:
+        if run.summary:
+            before, after = run.summary.before, run.summary.after
+            panels.append(
+                reliability.panel(before, run.label, f"ECE {100 * before.ece:.2f}{_ends(run, '', '', 'ece')}")
+            )
+            if after and run.summary.temperatures:
+                t = np.mean(run.summary.temperatures)
+                panels.append(reliability.panel(after, f"{run.label}, T = {t:.2f}", f"ECE {100 * after.ece:.2f}"))
+    return reliability.plot(panels)
+
+
+def _norms(section: Section, shown: Sequence[Run]) -> Plot:
+    sets = {ood: (set_name(ood), tone) for ood, tone in tones(section).items()}
+    return norms.plot([norms.panel(run.summary.norms, run.label, sets) for run in shown if run.summary])
+
+
+def _components(section: Section, shown: Sequence[Run]) -> Plot:
+    of = tones(section)
+    return components.plot([components.panel(run.summary.components, run.label, of) for run in shown if run.summary])
+
+
+def _training(section: Section) -> Plot | None:
+    histories = {
+        label: [run.history for run in section.of_row(label) if run.history] for label in section.labels.values()
+    }
+    some = {label: each for label, each in histories.items() if each}
+    return training.plot(some, tones_of(section.labels.values())) if some else None
+
+
+def _accuracy(section: Section) -> Plot | None:
+    panels = []
+    for ood, printed in targets(section):
+        points = [
+            accuracy.Point(
+                run.label,
+                run.result.seed,
+                run.result.numbers["", "", "accuracy"],
+                run.result.numbers[ood, OWN, "auroc"],
+            )
+            for run in section.runs
+            if {("", "", "accuracy"), (ood, OWN, "auroc")} <= run.result.numbers.keys()
+        ]
+        if len(points) > 1:
+            panels.append(accuracy.panel(points, printed, tones_of(section.labels.values()), "AUROC (%)"))
+    return accuracy.plot(panels)
+
+
+def _cells(section: Section, ood: str, metric: str) -> dict[Row, Cell]:
+    """{row: the cell of the loss's own score}"""
+    cells = cells_of([run.result for run in section.runs], row_of, [OWN], [metric])
+    return {row: cell for (row, _, column), cell in cells.items() if column.ood == ood}
+
+
+def _cliques(section: Section) -> Plot | None:
+    panels = []
+    for ood, printed in targets(section):
+        cells = _cells(section, ood, "auroc")
+        seeds = sorted(set[int].intersection(*(set(cell.resampled) for cell in cells.values()))) if cells else []
+        sizes = {len(cell.resampled[seed]) for cell in cells.values() for seed in seeds}
+        digests = set[tuple[str, ...]]().union(*(cell.digests for cell in cells.values()))
+        if len(cells) < 2 or not seeds or len(sizes) != 1 or len(digests) > 1:
+            continue
+        named = {section.labels[row]: cell for row, cell in cells.items()}
+        found = cliques.ranked(
+            {label: np.array([cell.values[s] for s in seeds]) for label, cell in named.items()},
+            {label: np.stack([cell.resampled[s] for s in seeds]) for label, cell in named.items()},
+            {label: interval_of(cell, OOD_METRICS["auroc"].unit) for label, cell in named.items()},
+            {label: cell.mean for label, cell in named.items()},
+        )
+        of = f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}"
+        panels.append(cliques.panel(found, printed, f"compared on {of}"))
+    return cliques.plot(panels)
+
+
+def _sweeps(section: Section) -> list[Plot]:
+    rows = {section.labels[row_of(run.result)]: run.result for run in section.runs}
+    settings = {
+        label: {
+            f"{part}.{key}": value
+            for part in ("loss", "recipe")
+            for key, value in getattr(r, f"{part}_settings").items()
+        }
+        for label, r in rows.items()
+    }
+    plots = []
+    for i, found in enumerate(sweep.sweeps_of(settings, {label: r.loss for label, r in rows.items()})):
+        wanted = [("", "accuracy", "accuracy", "%"), ("", "ece", "ECE", "%")]
+        wanted += [(ood, "auroc", f"AUROC, {printed}", "%") for ood, printed in targets(section)]
+        panels = []
+        for ood, metric, title, unit in wanted:
+            measured = _measured(section, ood, metric)
+            if len(measured.keys() & {row for _, row in found.rows}) >= sweep.FEWEST:
+                panels.append(sweep.panel(found, measured, title, unit))
+        name = next(label for _, label in found.rows).partition(" (")[0]
+        plots.append(sweep.plot(f"sweep{i}", f"{name}: {found.key}", panels))
+    return plots
+
+
+def _measured(section: Section, ood: str, metric: str) -> dict[str, Measured]:
+    """{label: number} of the loss's own score, or of ID"""
+    unit = (ID_METRICS | OOD_METRICS)[metric].unit
+    results = [run.result for run in section.runs]
+    cells = cells_of(results, row_of, [OWN], [metric])
+    return {
+        section.labels[row]: Measured(cell.mean, interval_of(cell, unit))
+        for (row, _, column), cell in cells.items()
+        if column.ood == ood
+    }
+
+
+def legend(section: Section) -> list[tuple[str, str]]:
+    """Return (tone, text) of the colours of ID and OOD."""
+    near = ", ".join(set_name(ood) for ood in section.sets if ood in section.near)
+    far = ", ".join(set_name(ood) for ood in section.sets if ood not in section.near)
+    return (
+        [("id", f"ID: {set_name(section.dataset)}")]
+        + [("near", f"near OOD: {near}")] * bool(near)
+        + [("far", f"far OOD: {far}")] * bool(far)
+    )
+
+
+def names_of(detectors: Iterable[str]) -> list[str]:
+    return [score_name(d) for d in detectors]

@@ -1,0 +1,119 @@
+"""Loss x detector: every number of OOD detection, by detector and loss; of one loss, by detector and OOD set."""
+
+from typing import NamedTuple
+
+from oodbench.evaluation.metric import MISSING
+from oodbench.evaluation.metrics import OOD_METRICS
+from oodbench.report.gallery import targets
+from oodbench.report.material import Section
+from oodbench.report.names import score_name, set_name
+from oodbench.report.table import EN_DASH
+from oodbench.tables.cells import Cell, cells_of, interval_of
+from oodbench.tables.labels import Row, row_of
+
+CHANCE = 0.5  # AUROC at and below which a cell has no tint
+METRICS = [name for name, metric in OOD_METRICS.items() if metric.in_tables]
+ALL = "all"  # the choice of sets where sets are the columns
+
+
+class Number(NamedTuple):
+    """Mean over n seeds and its 95 % interval, shares; is_best: of its column's detectors, in the mean alone."""
+
+    mean: float
+    interval: tuple[float, float] | None
+    n: int
+    is_best: bool
+
+
+Numbers = list[list[Number | None]]  # a row a detector
+
+
+class Heat(NamedTuple):
+    """Numbers by (choice of sets, metric). Columns are rows of the main table; of a section with one row, OOD sets."""
+
+    columns: list[str]
+    seeds: list[int]  # of each column's row
+    detectors: list[str]  # keys, those with the highest mean AUROC in the first choice first
+    choices: list[tuple[str, str]]  # (key, printed name) of OOD sets
+    numbers: dict[tuple[str, str], Numbers]
+
+
+def heat_of(section: Section) -> Heat:
+    """Collect the numbers of all detectors of a section."""
+    results = [run.result for run in section.runs]
+    detectors = sorted({d for run in results for d in run.detectors})
+    cells = cells_of(results, row_of, detectors, METRICS)
+    found = {(column.ood, column.metric, row, d): cell for (row, d, column), cell in cells.items()}
+    named = dict(targets(section))
+    sets = list((named | {ood: set_name(ood) for ood in section.sets if ood not in named}).items())
+    if len(section.labels) == 1:
+        columns, choices = [printed for _, printed in sets], [(ALL, "all sets")]
+        seeds = [len(results)] * len(sets)
+    else:
+        columns, choices = list(section.labels.values()), sets
+        seeds = [len(section.of_row(label)) for label in columns]
+
+    def row(detector: str, choice: str, metric: str) -> list[Cell | None]:
+        places = [(ood, r) for ood, _ in sets for r in section.labels] if choice == ALL else _at(choice, section.labels)
+        return [found.get((ood, metric, r, detector)) for ood, r in places]
+
+    means = {d: _mean(row(d, choices[0][0], "auroc")) for d in detectors} if choices else {}
+    order = sorted(means, key=lambda d: (-means[d], score_name(d)))
+    numbers = {(c, m): _numbers([row(d, c, m) for d in order], m) for c, _ in choices for m in METRICS}
+    return Heat(columns, seeds, order, choices, numbers)
+
+
+def _at(ood: str, rows: dict[Row, str]) -> list[tuple[str, Row]]:
+    return [(ood, row) for row in rows]
+
+
+def _mean(cells: list[Cell | None]) -> float:
+    """Mean over the columns that have a number; 0 where none has one"""
+    values = [cell.mean for cell in cells if cell]
+    return sum(values) / len(values) if values else 0.0
+
+
+def _numbers(rows: list[list[Cell | None]], metric: str) -> Numbers:
+    record = OOD_METRICS[metric]
+    pick = max if record.higher_is_better else min
+    columns = [[cell.mean for cell in column if cell] for column in zip(*rows, strict=True)]
+    best = [pick(values) if len(values) > 1 else None for values in columns]
+
+    def number(cell: Cell | None, of: float | None) -> Number | None:
+        if cell is None:
+            return None
+        is_best = of is not None and abs(cell.mean - of) < 1e-12
+        return Number(cell.mean, interval_of(cell, record.unit), len(cell.values), is_best)
+
+    return [[number(cell, of) for cell, of in zip(row, best, strict=True)] for row in rows]
+
+
+def tint(value: float, metric: str) -> float:
+    """Return how strongly a cell is coloured, 0 at chance and below, 1 for a perfect detector."""
+    goodness = value if OOD_METRICS[metric].higher_is_better else 1 - value
+    return min(1.0, max(0.0, (goodness - CHANCE) / (1 - CHANCE)))
+
+
+def printed(number: Number | None, metric: str) -> dict[str, object]:
+    """Print a cell for the page."""
+    if number is None:
+        return {"text": MISSING, "interval": "", "said": "", "shade": "0", "top": False}
+    unit = OOD_METRICS[metric].unit
+    interval = unit.ends(number.interval)[1:-1].replace(", ", EN_DASH) if number.interval else ""
+    shade, said = f"{tint(number.mean, metric):.3f}", f"n = {number.n}"
+    return {"text": unit.text(number.mean), "interval": interval, "said": said, "shade": shade, "top": number.is_best}
+
+
+def packed(heat: Heat) -> dict[str, list[list[list[int | None] | None]]]:
+    """Return all numbers for the page's script, in hundredths of a percent: [mean, low, high, n, is_best]."""
+
+    def pack(number: Number | None) -> list[int | None] | None:
+        if number is None:
+            return None
+        ends = [round(10_000 * end) for end in number.interval] if number.interval else [None, None]
+        return [round(10_000 * number.mean), *ends, number.n, int(number.is_best)]
+
+    return {
+        f"{choice}|{metric}": [[pack(n) for n in row] for row in rows]
+        for (choice, metric), rows in heat.numbers.items()
+    }

@@ -1,0 +1,94 @@
+"""Images of OOD sets, where they are there already: nothing is downloaded, and no path in a run's files is opened.
+
+Decoded images lie in the cache under the digest of their source (`oodbench.data.cache`), and a run's record names the
+digests of its sets. Sets that need no file are made again.
+"""
+
+import base64
+import io
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from oodbench.data.cache import cached, directory
+from oodbench.data.digits import photo_patches, unseen_digits
+from oodbench.data.noise import noise
+from oodbench.data.split import Split
+from oodbench.report.material import Run
+from oodbench.report.summary import Wrong
+
+MADE = {reader.__name__: reader for reader in (noise, photo_patches, unseen_digits)}
+QUALITY = 90
+
+
+class Sheet(NamedTuple):
+    """The most confidently wrong images of one OOD set, side by side in one picture, and a text for each."""
+
+    ood: str
+    image: str  # a data URI, n images of 32x32 pixels from left to right
+    texts: list[str]
+
+
+def sheets_of(run: Run) -> list[Sheet]:
+    """Return a contact sheet of every OOD set of a run whose images are there."""
+    if not run.summary:
+        return []
+    digests, configured = run.result.digests, run.provenance.get("ood", {})
+    test = stored_images(digests.get("test", ""))
+    sheets = []
+    for ood, wrong in run.summary.wrong.items():
+        split = stored_images(digests.get(ood, ""), configured.get(ood) if isinstance(configured, dict) else None)
+        scored, classes = run.result.ood_images[ood], test.classes if test else ()
+        if split and (sheet := sheet_of(ood, wrong, split, scored, classes)):
+            sheets.append(sheet)
+    return sheets
+
+
+def stored_images(digest: str, node: Any = None) -> Split | None:
+    """Return the set whose source has this digest, from the cache; None where it is not there.
+
+    node: the set's stored configuration, by which those that need no file are recognised.
+    """
+    if not re.fullmatch(r"[0-9a-f]{64}", digest):
+        return None
+    target = str(node.get("_target_")) if isinstance(node, Mapping) else ""
+    if made := MADE.get(target.removeprefix("oodbench.data.")):
+        split = made()
+        return split if split.digest == digest else None
+    if not any(directory().glob(f"{digest}-*")):
+        return None
+    try:
+        return cached(digest, _absent)
+    except (FileNotFoundError, OSError):
+        return None
+
+
+def _absent() -> NoReturn:
+    raise FileNotFoundError("not in the cache")
+
+
+def sheet_of(ood: str, wrong: Sequence[Wrong], split: Split, scored: int, classes: Sequence[str]) -> Sheet | None:
+    """Lay out the images at these places of a set; None for a set of fewer images than were scored.
+
+    scored: how many images the run has outputs on; fewer than the set has are evenly spaced in file order.
+    """
+    if not wrong or scored > len(split.images):
+        return None
+    rows = np.arange(scored) * len(split.images) // scored
+    strip = np.concatenate([split.images[rows[each.row]] for each in wrong], axis=1)
+    names = dict(enumerate(classes))
+    texts = [
+        f"{names.get(each.predicted, f'class {each.predicted}')} {100 * each.confidence:.1f}\u202f%" for each in wrong
+    ]
+    return Sheet(ood, data_uri(strip), texts)
+
+
+def data_uri(pixels: NDArray[np.uint8]) -> str:
+    """(H, W, 3) -> a JPEG as a data URI, its colours not subsampled"""
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "JPEG", quality=QUALITY, subsampling=0)
+    return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode()

@@ -1,0 +1,144 @@
+"""What a page is made of: finished runs, grouped by protocol, with the data of their figures."""
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from oodbench.report.figures.training import History, read_history
+from oodbench.report.names import row_name
+from oodbench.report.summary import Summary, summarise
+from oodbench.storage import read_json
+from oodbench.tables import FIRST
+from oodbench.tables.ensembles import Ensembles, load_ensembles
+from oodbench.tables.labels import Row, protocol, row_labels, row_of
+from oodbench.tables.means import FAR, NEAR, common_means, with_means
+from oodbench.tables.results import Result, load_run, load_runs
+from oodbench.tables.sections import by_protocol
+
+
+class Run(NamedTuple):
+    """A run with all that its figures need."""
+
+    result: Result  # with the means over near and far sets
+    label: str  # of its row, with names as papers write them
+    summary: Summary | None
+    without: str  # why there is no summary
+    history: History | None
+    provenance: dict[str, Any]
+    written: date  # of metrics.json
+
+
+class Section(NamedTuple):
+    """Runs that may stand in one table."""
+
+    dataset: str
+    protocol: str
+    runs: list[Run]
+    labels: dict[Row, str]
+    ensembles: Ensembles  # of rows, with the means over near and far sets
+    measured: list[Result]  # the runs without the means over near and far sets, as the tables read them
+
+    @property
+    def sets(self) -> list[str]:
+        """OOD sets, near ones first"""
+        names = {ood: ood in run.result.near for run in self.runs for ood in run.result.ood_images}
+        return sorted(names.keys() - {NEAR, FAR}, key=lambda name: (not names[name], name))
+
+    @property
+    def near(self) -> set[str]:
+        return {ood for run in self.runs for ood in run.result.near if ood in run.result.ood_images}
+
+    def of_row(self, label: str) -> list[Run]:
+        return [run for run in self.runs if run.label == label]
+
+    def representatives(self) -> list[Run]:
+        """Return a run a loss, for small pictures: of its row with the most seeds the lowest seed with outputs.
+
+        The row is chosen by the number of seeds and then by its name, never by a result.
+        """
+        chosen: dict[str, Run] = {}
+        for label in self.labels.values():
+            of_row = sorted(self.of_row(label), key=lambda run: (run.summary is None, run.result.seed))
+            loss = of_row[0].result.loss
+            if loss not in chosen or len(of_row) > len(self.of_row(chosen[loss].label)):
+                chosen[loss] = of_row[0]
+        return list(chosen.values())
+
+
+class Material(NamedTuple):
+    """All sections of a results folder, and a line a run that is left out."""
+
+    results_dir: Path
+    sections: list[Section]
+    unfinished: int
+    left_out: list[str]
+
+
+def read_material(
+    results_dir: Path, detectors: Sequence[str] = FIRST, progress: Callable[[str], None] = print
+) -> Material:
+    """Read all finished runs. Raises FileNotFoundError where there is none, ValueError where none can be read."""
+    found = load_runs(results_dir, detectors)
+    odd = {run.folder: what for run in found.runs if (what := not_finite(run))}
+    usable = [run for run in found.runs if run.folder not in odd]
+    if not usable:
+        raise ValueError(f"none of {len(found.runs)} runs can be drawn: {next(iter(odd.values()))}")
+    datasets = sorted({run.dataset for run in usable})
+    groups = [group for name in datasets for group in by_protocol(run for run in usable if run.dataset == name)]
+    sections = [section_of(group, progress) for group in groups]
+    reasons = [reason.replace(f"{results_dir}/", "") for reason in [*dict(found.unreadable).values(), *odd.values()]]
+    return Material(results_dir, sections, found.unfinished, reasons)
+
+
+def not_finite(run: Result) -> str:
+    """Name a number, an end of an interval or a resample that is not finite, which nothing can be drawn from; or ""."""
+    values: dict[str, Any] = {
+        " ".join(filter(None, key)): [number, *run.intervals.get(key, ())] for key, number in run.numbers.items()
+    }
+    odd = [name for name, some in {**values, **run.resampled}.items() if not np.isfinite(some).all()]
+    return f"{run.folder}/metrics.json: {odd[0]} is not finite" if odd else ""
+
+
+def read_one(folder: Path) -> Section:
+    """Read one run. Raises ValueError naming the file that cannot be read."""
+    run = load_run(folder)
+    if what := not_finite(run):
+        raise ValueError(what)
+    return section_of([run], lambda line: None)
+
+
+def section_of(results: Sequence[Result], progress: Callable[[str], None]) -> Section:
+    """Read what figures need of runs of one protocol, one run after the other."""
+    means, ensembles = common_means(results), load_ensembles(results)
+    found = dict(zip(ensembles.found, with_means(list(ensembles.found.values()), means), strict=True))
+    odd = {row: what for row, one in found.items() if (what := not_finite(one))}
+    found = {row: one for row, one in found.items() if row not in odd}
+    labels = {row: row_name(row.loss, label) for row, label in row_labels(results).items()}
+    runs = []
+    for result, complete in zip(results, with_means(results, means), strict=True):
+        label = labels[row_of(result)]
+        progress(f"{result.dataset} {label} seed {result.seed}")
+        runs.append(_run(result, label)._replace(result=complete))
+    ensembles = Ensembles(found, {**ensembles.missing, **odd})
+    return Section(results[0].dataset, protocol(results[0]), runs, labels, ensembles, list(results))
+
+
+def _run(result: Result, label: str) -> Run:
+    """Read a run's outputs, history and provenance, each of which may be missing"""
+    try:
+        summary, without = summarise(result), ""
+    except ValueError as error:
+        summary, without = None, " ".join(str(error).split())
+    history = read_history(result.folder / "train.csv")
+    metrics = result.folder / "metrics.json"
+    provenance = dict(read_json(metrics)["provenance"])
+    written = datetime.fromtimestamp(os.stat(metrics).st_mtime, UTC).date()  # noqa: PTH116
+    return Run(result, label, summary, without, history, provenance, written)
+
+
+def all_runs(sections: Iterable[Section]) -> list[Run]:
+    return [run for section in sections for run in section.runs]

@@ -1,0 +1,98 @@
+"""The page of one run: its numbers and figures, and all that is needed to repeat and to cite it."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from oodbench.report import threshold
+from oodbench.report.cite import citations
+from oodbench.report.command import command_of
+from oodbench.report.material import Run, Section
+from oodbench.report.names import score_name, set_name
+from oodbench.report.page.build import index_of, section_context, sets_of
+from oodbench.report.page.render import as_json, render
+from oodbench.runs.folder import open_run
+from oodbench.tables.fields import flatten
+from oodbench.tables.means import FAR, NEAR
+
+SECONDS = ("wall_time_s",)
+COST = ("wall_time_s", "images_per_second", "device", "processor", "threads", "devices", "precision", "compile")
+
+
+def run_html(section: Section, detectors: Sequence[str], command: str) -> str:
+    """Return the page of the one run of a section."""
+    (run,) = section.runs
+    index = index_of([section], detectors)
+    shown = section_context("p0", section, detectors, [], run.result.folder.parents[5]) | {"runs": []}
+    context = {
+        "title": f"{run.label} on {set_name(section.dataset)}, seed {run.result.seed}",
+        "lead": section.protocol,
+        "facts": facts(run),
+        "left_out": [],
+        "losses": [run.label],
+        "scores": [score_name(d) for d in index.scores],
+        "sets": sets_of(index),
+        "index": index,
+        "filters": index.filters(shown["table"].rows),
+        "sections": [shown | {"title": "Results", "protocol": ""}],
+        "data": as_json({"p0": threshold.packed(section)}),
+        "command": command,
+        "details": details(run),
+    }
+    return render("report.html.j2", context)
+
+
+def facts(run: Run) -> list[tuple[str, str]]:
+    result = run.result
+    images = ", ".join(f"{set_name(ood)} {n:,}" for ood, n in result.ood_images.items() if ood not in (NEAR, FAR))
+    return [
+        ("Loss", run.label),
+        ("Seed", str(result.seed)),
+        ("Training images", f"{result.train_images:,}"),
+        ("Test images", f"{result.test_images:,}"),
+        ("OOD images", images),
+        ("Numbers written", str(run.written)),
+    ]
+
+
+def details(run: Run) -> list[dict[str, Any]]:
+    """Return the parts beneath the figures: command, cost, provenance, configuration, citation."""
+    _, config = open_run(run.result.folder)
+    command = command_of(config)
+    repeated = [("", command)] if command else []
+    said = (
+        ""
+        if command
+        else "No command of this version of conf/ gives this run's hash; config.yaml has all of its values."
+    )
+    cost = [
+        (key.removesuffix("_s").replace("_", " "), _cost(key, run.provenance[key]))
+        for key in COST
+        if key in run.provenance
+    ]
+    about = {
+        k: v for k, v in run.provenance.items() if k not in (*COST, "detector", "ood", "digests", "images", "near")
+    }
+    return [
+        {"title": "Repeat it", "code": repeated, "pairs": [], "said": said},
+        {"title": "Cost", "code": [], "pairs": cost, "said": ""},
+        {"title": "Cite", "code": [], "pairs": [("", line) for line in citations(run.result)], "said": ""},
+        {"title": "Provenance", "code": [], "pairs": [*flatten(about).items(), *_digests(run)], "said": ""},
+        {"title": "Configuration", "code": [], "pairs": list(run.result.settings.items()), "said": ""},
+    ]
+
+
+def _cost(key: str, value: Any) -> str:
+    if key in SECONDS and isinstance(value, int | float):
+        return f"{value / 60:.1f} min" if value >= 120 else f"{value:.1f} s"
+    return f"{value:.0f}" if isinstance(value, float) else str(value)
+
+
+def _digests(run: Run) -> list[tuple[str, str]]:
+    digests = run.provenance.get("digests", {})
+    return [(f"digest of {name}", str(digest)) for name, digest in digests.items()] if isinstance(digests, dict) else []
+
+
+def run_file(folder: Path) -> Path:
+    """Return where a run's page is written where no place is given."""
+    return folder / "report.html"

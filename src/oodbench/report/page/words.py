@@ -1,0 +1,110 @@
+"""Sentences of the page: what was run, what the numbers mean, what is missing."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from oodbench.report.material import Material, Run, Section, all_runs
+from oodbench.report.names import set_name
+from oodbench.tables.ensembles import ensemble_notes
+from oodbench.tables.means import common_means, mean_notes
+from oodbench.tables.notes import other_images
+
+
+def lead(sections: Sequence[Section]) -> str:
+    """Say in a sentence what was run."""
+    runs = all_runs(sections)
+    datasets = join(set_name(name) for name in dict.fromkeys(section.dataset for section in sections))
+    losses, seeds = len({run.result.loss for run in runs}), len({run.result.seed for run in runs})
+    return (
+        f"{counted(len(runs), 'trained network')}: {counted(losses, 'loss', 'losses')} on {datasets}, "
+        f"{counted(seeds, 'seed')}, in {counted(len(sections), 'protocol')}."
+    )
+
+
+def facts(runs: Sequence[Run], material: Material) -> list[tuple[str, str]]:
+    """Return what a reader wants to know first, as (name, value)."""
+    of = [run.provenance for run in runs]
+    seconds = sum(float(p.get("wall_time_s") or 0) for p in of if isinstance(p.get("wall_time_s"), int | float))
+    dates = sorted(run.written for run in runs)
+    found = [
+        ("Seeds", ", ".join(str(seed) for seed in sorted({run.result.seed for run in runs}))),
+        ("OOD sets", ", ".join(dict.fromkeys(set_name(ood) for section in material.sections for ood in section.sets))),
+        ("Machine", ", ".join(filter(None, dict.fromkeys(map(machine, of))))),
+        ("Training", f"{seconds / 3600:.1f} h in all" if seconds else ""),
+        ("Numbers written", f"{dates[0]}" + (f" to {dates[-1]}" if dates[0] != dates[-1] else "")),
+        ("Versions", ", ".join(filter(None, dict.fromkeys(map(versions, of))))),
+    ]
+    found = [(name, value) for name, value in found if value]
+    return [*found, ("Not finished", counted(material.unfinished, "run"))] if material.unfinished else found
+
+
+def versions(provenance: Mapping[str, Any]) -> str:
+    found = provenance.get("versions")
+    known = [name for name in ("oodbench", "torch") if name in found] if isinstance(found, dict) else []
+    return ", ".join(f"{name} {found[name]}" for name in known) if found else ""
+
+
+def machine(provenance: Mapping[str, Any]) -> str:
+    """Return the name of the GPU, or of the processor where the network was trained on that."""
+    device = str(provenance.get("device", ""))
+    return str(provenance.get("processor", device)) if device in ("cpu", "") else device
+
+
+def notes(section: Section, on_bold: Sequence[str]) -> list[str]:
+    """Say what the table's numbers mean."""
+    return [
+        "In percent. Mean over n seeds; beneath, the 95 % interval: of the mean over seeds, for n = 1 over the test "
+        "images alone. Bold: the best of a column, and what paired tests cannot tell from it at 5 %.",
+        "FPR@95 (95 % of ID accepted): the share of OOD images accepted by the threshold that accepts 95 % of ID. "
+        "FPR@95 (95 % of OOD caught): the share of ID images flagged by the threshold that catches 95 % of OOD.",
+        "own: the OOD score that belongs to the loss.",
+        *on_bold,
+        *mean_notes(section.measured, section.labels, common_means(section.measured)),
+        *other_images(section.measured),
+        *ensemble_notes(section.ensembles, section.labels),
+        *sorted({run.result.note for run in section.runs} - {""}),
+    ]
+
+
+def gaps(section: Section) -> list[str]:
+    """Say which figures are missing, and why."""
+    lines = [f"{run.label}, seed {run.result.seed}: {run.without}" for run in section.runs if run.without]
+    if lines and len(lines) == len(section.runs) and len({run.without for run in section.runs}) == 1:
+        lines = [f"{section.runs[0].without}, in none of these runs"]
+    return [f"Without figures of scores, reliability and features: {'; '.join(lines)}."] if lines else []
+
+
+def disagreements(section: Section) -> list[str]:
+    """Name the numbers that the stored outputs do not confirm."""
+    return [
+        f"{run.label}, seed {run.result.seed}: {line}"
+        for run in section.runs
+        if run.summary
+        for line in run.summary.disagreements
+    ]
+
+
+def run_row(run: Run, results_dir: Path) -> dict[str, str]:
+    seconds = run.provenance.get("wall_time_s")
+    said = (
+        [f"{seconds / 60:.0f} min" if seconds >= 120 else f"{seconds:.0f} s"]
+        if isinstance(seconds, int | float)
+        else []
+    )
+    folder = str(run.result.folder)
+    return {
+        "label": run.label,
+        "seed": str(run.result.seed),
+        "folder": folder.removeprefix(f"{results_dir}/"),
+        "said": ", ".join([*said, *([run.without] if run.without else [])]),
+    }
+
+
+def counted(n: int, one: str, many: str = "") -> str:
+    return f"{n:,} {one if n == 1 else many or one + 's'}"
+
+
+def join(names: Iterable[str]) -> str:
+    names = list(names)
+    return " and ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else "".join(names)

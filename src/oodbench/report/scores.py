@@ -1,0 +1,62 @@
+"""OOD scores of stored outputs that need nothing else: no training images, no weights, no torch."""
+
+import json
+from collections.abc import Collection, Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from oodbench.detectors.logits import energy, msp, ood_score
+from oodbench.detectors.reference import Reference
+from oodbench.evaluation.arrays import Array
+from oodbench.outputs import Outputs
+
+_NONE = np.empty(0, np.float32)
+_EMPTY = Outputs(_NONE, _NONE, np.empty(0), np.empty(0), np.empty(0, np.int64))
+UNUSED = Reference(_EMPTY, None, None, None)  # these detectors look at nothing but the outputs
+SCORES = ("ood_score", "msp", "energy")
+
+
+class Scored(NamedTuple):
+    """One detector's OOD scores, higher = more likely OOD."""
+
+    ids: Array  # (N,)
+    oods: dict[str, Array]  # {OOD set: (M,)}
+
+
+def scores_of(
+    test: Outputs, oods: Mapping[str, Outputs], measured: Collection[str], configured: Mapping[str, str]
+) -> dict[str, Scored]:
+    """Return {detector: its scores} of those in SCORES that the run has numbers of.
+
+    measured: detectors with numbers; configured: {detector: its configuration as JSON}, without which there is no
+    energy. A detector that orders all images as an earlier one does is left out.
+    """
+    found: dict[str, Scored] = {}
+    for name in SCORES:
+        if name not in measured or (name == "energy" and name not in configured):
+            continue
+        how = configured.get(name, "{}")
+        scored = Scored(_score(name, test, how), {key: _score(name, ood, how) for key, ood in oods.items()})
+        if not any(_same_order(scored, other) for other in found.values()):
+            found[name] = scored
+    return found
+
+
+def _score(name: str, outputs: Outputs, configured: str) -> Array:
+    """(N,), in float64. Raises ValueError where the stored configuration has no usable temperature."""
+    if name == "energy":
+        temperature = json.loads(configured).get("temperature")
+        if isinstance(temperature, bool) or not isinstance(temperature, int | float) or not temperature > 0:
+            raise ValueError(f"energy's temperature is {temperature!r}")
+        return np.asarray(energy(outputs, UNUSED, float(temperature)), np.float64)
+    function = {"ood_score": ood_score, "msp": msp}[name]
+    return np.asarray(function(outputs, UNUSED), np.float64)
+
+
+def _same_order(a: Scored, b: Scored) -> bool:
+    """Tell whether one is a rising function of the other on all images, so that all numbers agree."""
+    first = np.concatenate([a.ids, *a.oods.values()])
+    second = np.concatenate([b.ids, *b.oods.values()])
+    order = np.lexsort((second, first))
+    return bool((np.diff(second[order]) >= 0).all() and len(np.unique(first)) == len(np.unique(second)))

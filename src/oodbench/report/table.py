@@ -1,0 +1,153 @@
+"""The main table of a section: rows of losses and scores, columns of metrics, what is best."""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from oodbench.evaluation.metric import MISSING
+from oodbench.evaluation.metrics import ID_METRICS, OOD_METRICS, metric_of
+from oodbench.report.material import Section
+from oodbench.report.names import paper_name, score_name, set_name
+from oodbench.tables.cells import Bold, Cell, Column, bold, cells_of, fewer, interval_of
+from oodbench.tables.labels import Row, row_of
+from oodbench.tables.means import FAR, NEAR
+from oodbench.tables.notes import bold_notes, marks_by_group
+
+EN_DASH = "\u2013"
+GROUPS = {NEAR: "Near OOD, mean", FAR: "Far OOD, mean"}
+
+
+class Shown(NamedTuple):
+    """A cell as it is printed; `value` sorts, None where there is no number."""
+
+    text: str
+    interval: str = ""
+    is_best: bool = False
+    value: float | None = None
+    said: str = ""  # for a pointer: n, deviation
+
+
+class Head(NamedTuple):
+    """A column. convention: "idpos" or "oodpos" where the page shows one of the two."""
+
+    text: str
+    group: str  # OOD set, NEAR, FAR or ""
+    convention: str
+    higher_is_better: bool
+    said: str
+
+
+class Line(NamedTuple):
+    """A row of the table."""
+
+    label: str
+    loss: str  # key
+    scores: tuple[str, ...]  # keys of the detectors, several where all their numbers are the same
+    score: str  # printed
+    n: str
+    cells: list[Shown]
+
+
+class Main(NamedTuple):
+    """The table. groups: (key, printed name, number of columns)."""
+
+    groups: list[tuple[str, str, int]]
+    heads: list[Head]
+    rows: list[Line]
+    notes: list[str]
+
+
+def main_table(section: Section, detectors: Sequence[str]) -> Main:
+    """Lay out a section's numbers, as `oodbench.tables` computes and marks them."""
+    columns = columns_of(section)
+    results = [run.result for run in section.runs]
+    ensembles = section.ensembles.found
+    cells = cells_of([*results, *ensembles.values()], row_of, detectors, {column.metric for column in columns})
+    seeds = Counter(row_of(run) for run in results)
+    best = {}
+    for column in columns:
+        keys = dict.fromkeys((row, d if column.ood else "", column) for row in section.labels for d in detectors)
+        best[column] = bold({key: cells[key] for key in keys if key in cells}, metric_of(column.metric))
+
+    def lines(row: Row, label: str, loss: str, n: int) -> list[Line]:
+        found: list[Line] = []
+        for detector in detectors:
+            if any((row, detector, column) in cells for column in columns):
+                shown = [_shown(cells, best, (row, detector if c.ood else "", c), n) for c in columns]
+                found = _joined(found, Line(label, loss, (detector,), score_name(detector), str(n), shown))
+        return found
+
+    rows = []
+    for row, label in section.labels.items():
+        rows += lines(row, label, row.loss, seeds[row])
+        if one := ensembles.get(row):
+            rows += lines(row_of(one), f"{label}, ensemble of {seeds[row]}", row.loss, 1)
+    if len(rows) == 1:  # with nothing to compare
+        rows = [rows[0]._replace(cells=[cell._replace(is_best=False) for cell in rows[0].cells])]
+    heads = [head(column) for column in columns]
+    marks = marks_by_group([((group_name(c.ood), h.text), best[c]) for c, h in zip(columns, heads, strict=True)])
+    return Main(groups_of(columns), heads, rows, bold_notes(marks))
+
+
+def _joined(lines: list[Line], line: Line) -> list[Line]:
+    """Append a line, or name its score beside that of a line with the same numbers: "own = MSP"."""
+    for i, other in enumerate(lines):
+        if other.cells == line.cells:
+            both = other._replace(scores=(*other.scores, *line.scores), score=f"{other.score} = {line.score}")
+            return [*lines[:i], both, *lines[i + 1 :]]
+    return [*lines, line]
+
+
+def columns_of(section: Section) -> list[Column]:
+    """Return accuracy and ECE, then by OOD set, means first, the metrics of the tables with both FPR@95."""
+    columns = [Column(False, "", 0, name) for name, metric in ID_METRICS.items() if metric.in_tables]
+    sizes: dict[tuple[str, bool], int] = {}
+    for run in section.runs:
+        sizes |= {(ood, ood in run.result.near): n for ood, n in run.result.ood_images.items()}
+    order = sorted(sizes, key=lambda each: (each[0] not in GROUPS, not each[1], each[0]))
+    names = [name for name, metric in OOD_METRICS.items() if metric.in_tables]
+    return columns + [Column(near, ood, sizes[ood, near], name) for ood, near in order for name in names]
+
+
+def head(column: Column) -> Head:
+    """Describe a column; the convention of FPR@95 stands in the switch above the table, and in words beneath."""
+    metric = metric_of(column.metric)
+    convention = getattr(metric, "convention", "")
+    text = metric.heading.partition(" (")[0] if convention else metric.heading
+    said = f"{metric.heading}: {metric.definition}"
+    return Head(text, column.ood, convention, metric.higher_is_better, said)
+
+
+def group_name(ood: str) -> str:
+    return GROUPS.get(ood) or (set_name(ood) if ood else "")
+
+
+def groups_of(columns: Sequence[Column]) -> list[tuple[str, str, int]]:
+    """Return the groups of neighbouring columns; a reader sees one FPR@95 of two."""
+    counts = Counter(column.ood for column in columns)
+    return [(ood, group_name(ood), n) for ood, n in counts.items()]
+
+
+def _shown(
+    cells: dict[tuple[Row, str, Column], Cell], best: dict[Column, Bold], key: tuple[Row, str, Column], n: int
+) -> Shown:
+    """Print a cell as the tables do: mean, 95 % interval, and for a pointer n and the deviation"""
+    cell = cells.get(key)
+    if cell is None:
+        return Shown(MISSING)
+    unit = metric_of(key[2].metric).unit
+    spread, interval = cell.spread(unit), interval_of(cell, unit)
+    said = f"n = {spread.n}" + (f", ± {unit.text(spread.deviation)} over seeds" if spread.deviation is not None else "")
+    ends = unit.ends(interval)[1:-1].replace(", ", EN_DASH) if interval else ""
+    return Shown(unit.text(spread.mean) + fewer(cell, n), ends, key in best[key[2]].keys, spread.mean, said)
+
+
+def scores_in(section: Section) -> list[tuple[str, str]]:
+    """Return (key, printed name) of all detectors of a section, the loss's own and MSP first."""
+    names = {d for run in section.runs for d in run.result.detectors}
+    order = sorted(names, key=lambda d: ({"ood_score": 0, "msp": 1}.get(d, 2), score_name(d).lower()))
+    return [(d, score_name(d)) for d in order]
+
+
+def loss_names(section: Section) -> list[tuple[str, str]]:
+    return [(loss, paper_name("loss", loss)) for loss in dict.fromkeys(row.loss for row in section.labels)]

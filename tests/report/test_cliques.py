@@ -1,0 +1,40 @@
+"""Cliques of rows that tests cannot tell apart."""
+
+from itertools import combinations
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from oodbench.report.figures.cliques import cliques_of, panel, ranked
+from oodbench.report.plot import Line
+
+
+@given(st.integers(1, 6), st.sets(st.tuples(st.integers(0, 5), st.integers(0, 5))))
+def test_cliques_are_the_largest_runs_without_a_difference(n: int, pairs: set[tuple[int, int]]) -> None:
+    differ = {(min(p), max(p)) for p in pairs if p[0] != p[1]}
+    alike = [
+        (a, b) for a, b in combinations(range(n), 2) if not any(p in differ for p in combinations(range(a, b + 1), 2))
+    ]
+    largest = [(a, b) for a, b in alike if not any(c <= a and b <= d and (c, d) != (a, b) for c, d in alike)]
+    assert cliques_of(n, differ) == sorted(largest)
+
+
+def test_rows_far_apart_are_in_no_clique() -> None:
+    noise = 0.001 * np.random.default_rng(0).normal(size=(3, 1000))
+    means = {"a": 0.9, "b": 0.8999, "c": 0.5}
+    values = {label: np.array([mean]) for label, mean in means.items()}
+    resampled = {label: mean + noise[i : i + 1] for i, (label, mean) in enumerate(means.items())}
+    found = ranked(values, resampled, dict.fromkeys(means), means)
+    assert found.labels == ["a", "b", "c"]
+    assert found.cliques == [(0, 1)]
+
+
+def test_a_bar_joins_a_clique() -> None:
+    noise = np.random.default_rng(0).normal(size=(2, 1000)) / 10
+    means = {"a": 0.9, "b": 0.8}
+    values = {label: np.array([mean]) for label, mean in means.items()}
+    resampled = {label: values[label][:, None] + noise[i] for i, label in enumerate(means)}
+    drawn = panel(ranked(values, resampled, {"a": (0.8, 0.95), "b": None}, means), "", "")
+    lines = [mark for mark in drawn.marks if isinstance(mark, Line)]
+    assert [mark.tone for mark in lines] == ["ink", "c1"]

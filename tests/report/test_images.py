@@ -1,0 +1,66 @@
+"""Contact sheets: only images that are there, under the digest that the record names."""
+
+import base64
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from oodbench.data.cache import Decoded, cached
+from oodbench.data.noise import noise
+from oodbench.report.images import data_uri, sheet_of, stored_images
+from oodbench.report.summary import Wrong
+
+DIGEST = "ab" * 32
+
+
+@pytest.fixture
+def pixels(cache_folder: Path) -> np.ndarray:
+    """Put ten images into the cache, each of one value."""
+    images = np.repeat(np.arange(0, 250, 25, dtype=np.uint8), 32 * 32 * 3).reshape(10, 32, 32, 3)
+    cached(DIGEST, lambda: Decoded(10, ("cat", "dog"), [(images, np.zeros(10, np.int64))]))
+    return images
+
+
+def test_images_are_found_by_digest(pixels: np.ndarray) -> None:
+    split = stored_images(DIGEST)
+    assert split
+    assert np.array_equal(split.images, pixels)
+    assert split.classes == ("cat", "dog")
+
+
+@pytest.mark.parametrize("digest", ["cd" * 32, "../" + "a" * 61, "", "*" * 64])
+def test_what_is_not_there_is_left_out(digest: str, pixels: np.ndarray) -> None:
+    assert stored_images(digest) is None
+
+
+def test_sets_that_need_no_file_are_made() -> None:
+    split = noise()
+    found = stored_images(split.digest, {"_target_": "oodbench.data.noise"})
+    assert found
+    assert np.array_equal(found.images, split.images)
+    assert stored_images("ab" * 32, {"_target_": "oodbench.data.noise"}) is None
+
+
+def test_a_sheet_shows_the_rows_that_were_scored(pixels: np.ndarray) -> None:
+    split = stored_images(DIGEST)
+    assert split
+    wrong = [Wrong(4, 1, 0.99, -1.0), Wrong(0, 7, 0.5, 0.0)]
+    sheet = sheet_of("svhn", wrong, split, scored=5, classes=split.classes)  # every second image
+    assert sheet
+    assert sheet.texts == ["dog 99.0\u202f%", "class 7 50.0\u202f%"]
+    picture = Image.open(io.BytesIO(base64.b64decode(sheet.image.partition(",")[2])))
+    assert picture.size == (64, 32)
+    assert np.abs(np.asarray(picture)[:, :32].astype(int) - 200).max() < 4
+
+
+def test_more_scores_than_images_have_no_sheet(pixels: np.ndarray) -> None:
+    split = stored_images(DIGEST)
+    assert split
+    assert sheet_of("svhn", [Wrong(0, 0, 1.0, 0.0)], split, scored=11, classes=()) is None
+
+
+def test_a_picture_is_a_data_uri() -> None:
+    assert data_uri(np.zeros((32, 32, 3), np.uint8)).startswith("data:image/jpeg;base64,")

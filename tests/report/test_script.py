@@ -1,0 +1,48 @@
+"""scripts/report.py."""
+
+from pathlib import Path
+
+import pytest
+from helpers.cli import Finished, copied, script
+from helpers.made_up import add_run
+from helpers.report import add_garbage_run
+
+
+def test_the_page_of_a_folder_is_written(finished_ce: Finished, tmp_path: Path) -> None:
+    out = tmp_path / "page.html"
+    printed = script("scripts/report.py", "--results-dir", finished_ce.results, "--out", out)
+    assert str(out) in printed
+    assert out.read_text("utf-8").startswith("<!doctype html>")
+
+
+def test_the_page_of_a_run_lies_in_its_folder(finished_ce: Finished, tmp_path: Path) -> None:
+    run = copied(finished_ce, tmp_path / "results")
+    script("scripts/report.py", run.folder)
+    assert "CE on Digits" in (run.folder / "report.html").read_text("utf-8")
+
+
+def test_figures_are_written_as_files(finished_ce: Finished, tmp_path: Path) -> None:
+    script("scripts/report.py", finished_ce.folder, "--figures", tmp_path, "--format", "pdf,svg")
+    assert (tmp_path / "digits-scores.pdf").is_file()
+    assert (tmp_path / "digits-scores.svg").is_file()
+
+
+def test_without_runs_the_error_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match=r"^report: no finished run"):
+        script("scripts/report.py", "--results-dir", tmp_path)
+
+
+def test_a_run_left_out_is_told_and_ends_with_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    add_run(tmp_path)
+    add_garbage_run(tmp_path)
+    with pytest.raises(SystemExit) as end:
+        script("scripts/report.py", "--results-dir", tmp_path)
+    assert end.value.code == 1
+    assert (tmp_path / "report.html").is_file()
+    assert "left out: " in capsys.readouterr().err
+
+
+def test_an_unknown_detector_is_an_error(tmp_path: Path) -> None:
+    add_run(tmp_path)
+    with pytest.raises(SystemExit, match="no run has the detector nope"):
+        script("scripts/report.py", "--results-dir", tmp_path, "--detectors", "nope")
