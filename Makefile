@@ -2,6 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP_FLAGS ?= --quiet --disable-pip-version-check
 FAST := -n auto --dist loadfile -m "not slow"
+ATTACKING := -n auto --dist worksteal -m slow tests/attacks
 
 .DEFAULT_GOAL := help
 EXPERIMENTS ?= fast
@@ -33,12 +34,13 @@ docs: .venv/installed  ## write the generated parts of docs/ anew
 test: lint  ## lint, types, fast tests: 4 minutes on two idle cores
 	$(BIN)/python -m pytest $(FAST)
 
-test-all: lint  ## fast and slow tests with coverage: engines, recipes, benchmarks, statistics
+test-all: lint  ## fast and slow tests with coverage, then the attacks
 	$(BIN)/python -m pytest $(FAST) --cov=oodbench --cov-report=
 	$(BIN)/python -m pytest -m slow --ignore=tests/attacks --cov=oodbench --cov-append --cov-report=term:skip-covered
+	$(BIN)/python -m pytest $(ATTACKING)
 
 attacks: .venv/installed  ## kills, swapped files, hostile configurations, full disks; ATTACKS=N for more
-	$(BIN)/python -m pytest -m slow tests/attacks
+	$(BIN)/python -m pytest $(ATTACKING)
 
 lint: .venv/installed  ## ruff and mypy
 	$(BIN)/ruff check .

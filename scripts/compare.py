@@ -6,15 +6,15 @@ python scripts/compare.py RUN --detector ood_score --detector-b energy
 RUN is a run's folder, results/runs/<dataset>/<backbone>/<loss>/<recipe>-<hash>/seed0, or the one above its seeds.
 """
 
-import argparse
 from pathlib import Path
 
+from oodbench.cli.arguments import Parser
 from oodbench.tables.comparison import lines, load_side, pairs_of
 from oodbench.tables.comparison_text import report
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Compare two finished runs, or two scores of one.")
+    parser = Parser(description="Compare two finished runs, or two scores of one.")
     parser.add_argument("a", type=Path, metavar="RUN_A", help="a run's folder, or the one above its seeds")
     parser.add_argument("b", type=Path, metavar="RUN_B", nargs="?", help="another; without it the same")
     parser.add_argument("--detector", default="ood_score", help="the detector that scores A")

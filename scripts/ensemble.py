@@ -8,12 +8,13 @@ import argparse
 import sys
 from pathlib import Path
 
+from oodbench.cli.arguments import Parser
 from oodbench.ensembles import score_ensemble
 from oodbench.runs.paths import ENSEMBLE
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="a folder of seeds, or one above it")
     args = parser.parse_args()
     finished = {file.parent.parent for path in args.runs for file in path.rglob("metrics.json")}

@@ -15,6 +15,7 @@ from typing import Any
 
 import yaml
 
+from oodbench.cli.arguments import Parser
 from oodbench.cli.configuration import CONF
 from oodbench.cli.errors import UsageError
 from oodbench.cli.late import import_late
@@ -22,7 +23,7 @@ from oodbench.cli.plan import plan
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", nargs="+", metavar="RUN", help="a run's folder, or one above it; and detector=...")
     parser.add_argument("-j", "--jobs", type=int, default=os.cpu_count(), help="runs at a time (default: one a core)")
     parser.add_argument("--select", action="store_true", help="choose hyperparameters on held-out images, too")

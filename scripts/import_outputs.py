@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from oodbench.cli.arguments import Parser
 from oodbench.cli.configuration import CONF
 from oodbench.cli.errors import UsageError
 from oodbench.cli.plan import plan
@@ -18,7 +19,7 @@ from oodbench.runs.lock import LockedError
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("file", type=Path, help=".npz or .safetensors: <set>/features, <set>/logits, <set>/labels")
     parser.add_argument("--name", required=True, help="what the tables call it, in the place of a loss")
     parser.add_argument("--dataset", required=True, help="the set it learned: a name of conf/dataset, or another")

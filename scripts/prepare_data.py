@@ -5,13 +5,13 @@
 What is already there is checked and not fetched again. Sets that are not to be learnt have the split test alone.
 """
 
-import argparse
 import os
 import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from oodbench.cli.arguments import Parser
 from oodbench.data.archives import cifar10, cifar100, svhn
 from oodbench.data.cache import directory
 from oodbench.data.cifar_c import cifar10c, cifar100c
@@ -32,7 +32,7 @@ READERS: dict[str, dict[str, Callable[[Path], Split]]] = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Fetch and decode data sets ahead of time.")
+    parser = Parser(description="Fetch and decode data sets ahead of time.")
     parser.add_argument("names", nargs="+", choices=READERS)
     parser.add_argument("--split", nargs="+", choices=SPLITS, default=list(SPLITS))
     parser.add_argument("--data-root", type=Path, default=Path(os.environ.get("OODBENCH_DATA", "data")))

@@ -13,6 +13,7 @@ import sys
 from functools import partial
 from pathlib import Path
 
+from oodbench.cli.arguments import Parser
 from oodbench.runs.paths import run_folders
 from oodbench.runs.publish import publish, publish_ensemble
 from oodbench.tables import FIRST
@@ -20,7 +21,7 @@ from oodbench.tables.results import is_shown
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("results_dir", type=Path, metavar="RESULTS_DIR", help="has runs/")
     parser.add_argument("--target", type=Path, default=Path("results"), help="the copies go below its runs/")
     parser.add_argument("--detectors", nargs="+", default=FIRST, help="whose resamples are kept, for tests and bold")

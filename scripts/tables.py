@@ -12,6 +12,8 @@ import argparse
 import sys
 from pathlib import Path
 
+from oodbench.cli.arguments import Parser
+from oodbench.storage import UnwritableError
 from oodbench.tables import (
     CONVENTIONS,
     DEFAULT,
@@ -30,7 +32,7 @@ PUBLISHED = Path(__file__).resolve().parent.parent / "results" / "published.yaml
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Tabulate every finished run.")
+    parser = Parser(description="Tabulate every finished run.")
     parser.add_argument("--results-dir", type=Path, default=Path("results"), help="has runs/ and gets the tables")
     parser.add_argument("--fpr", choices=CONVENTIONS, default=DEFAULT, help="which FPR@95; runs.csv has both")
     parser.add_argument("--detectors", nargs="+", help=f"the scores to show; {' '.join(FIRST)}, in the matrix all")
@@ -41,7 +43,7 @@ def main() -> None:
     try:
         found = load_runs(args.results_dir, args.detectors or (None if args.matrix else FIRST))
         write(args, found)
-    except (FileNotFoundError, ValueError) as error:
+    except (FileNotFoundError, UnwritableError, ValueError) as error:
         raise SystemExit(f"tables: {error}") from error
     runs, unfinished, unreadable = found
     datasets = ", ".join(sorted({run.dataset for run in runs}))

@@ -1,4 +1,7 @@
-"""One thread a test, a cache for the tests alone, finished runs that many share; GPU tests say they were skipped."""
+"""One thread a test, a cache for the tests alone, finished runs that many share; GPU tests say they were skipped.
+
+The attacks of tests/attacks are counted and told at the end; ATTACKS_TABLE=file: as Markdown in a file, too.
+"""
 
 import os
 from collections.abc import Iterator
@@ -8,7 +11,10 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: on problems this 
 
 import pytest
 import torch
+from helpers.attempts import Counts, add, table
 from helpers.cli import CE, HALO, Finished, copied, finish
+
+ATTACKS: Counts = {}  # of all tests
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -47,3 +53,17 @@ def again(finished: Finished, tmp_path: Path) -> Finished:
 def pytest_runtest_setup(item: pytest.Item) -> None:
     if item.get_closest_marker("gpu") and not torch.cuda.is_available():
         pytest.skip("no CUDA GPU here")
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    for name, counts in report.user_properties if report.when == "teardown" else ():
+        if name == "attacks":
+            add(ATTACKS, counts)  # type: ignore[arg-type]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if ATTACKS:
+        terminalreporter.section("attacks")
+        terminalreporter.write(table(ATTACKS))
+        if file := os.environ.get("ATTACKS_TABLE"):
+            Path(file).write_text(table(ATTACKS))

@@ -23,7 +23,7 @@ import pandas as pd
 import yaml
 from numpy.typing import NDArray
 from safetensors.numpy import load_file
-from scipy.optimize import minimize_scalar
+from scipy.optimize import brentq, minimize_scalar
 from scipy.spatial.distance import cdist
 from scipy.special import log_expit, log_softmax, logsumexp
 from sklearn.covariance import EmpiricalCovariance
@@ -35,6 +35,7 @@ from sklearn.preprocessing import normalize
 Array = NDArray[Any]
 Arrays = dict[str, Array]
 EXACT = 1e-9
+GRID = 2e-5  # of an integral by trapezoids
 FLOAT32 = 1e-5  # of the largest logit; a product of 512 float32 numbers is wrong by less
 FLOAT32_SQUARE = 4e-7  # 2 - 2 q . Q of unit vectors, likewise
 BINS = 15
@@ -155,7 +156,28 @@ def id_metrics(log_p: Array, labels: Array) -> dict[str, float]:
         "mce": max(gap for _, gap in bins(confidence, correct)),
         "nll": -log_p[one_hot == 1].mean(),
         "brier": ((p - one_hot) ** 2).sum(1).mean(),
+        "smooth_ece": smooth_ece(confidence, correct),
     }
+
+
+def smooth_ece(confidence: Array, correct: Array) -> float:
+    """(N,), (N,) -> the s at which the integral of |smoothed residual| is s itself (Blasiok & Nakkiran, 2024)"""
+    t = np.linspace(0, 1, 1001)[:, None]
+    reflected = [sign * confidence + 2 * k for k in range(-2, 3) for sign in (-1, 1)]
+
+    def excess(s: float) -> float:
+        kernel = sum(np.exp(-(((t - at) / s) ** 2) / 2) for at in reflected) / (s * np.sqrt(2 * np.pi))
+        return float(np.trapezoid(abs((kernel * (correct - confidence)).mean(1)), t[:, 0])) - s
+
+    return float(brentq(excess, 2**-10, 1, xtol=1e-7))
+
+
+def autc(of_id: Array, of_ood: Array) -> float:
+    """(N,), (M,) -> area under (FPR + FNR) / 2 over all thresholds of 1 - p (Humblot-Renaux et al., 2023)"""
+    id_, ood = 1 + of_id, 1 + of_ood
+    t = np.unique([0, *id_, *ood, 1])
+    fpr, fnr = (id_ >= t[1:, None]).mean(1), (ood <= t[:-1, None]).mean(1)  # between two thresholds they are constant
+    return float(np.diff(t) @ (fpr + fnr) / 2)
 
 
 def bins(confidence: Array, correct: Array) -> list[tuple[int, float]]:
@@ -230,7 +252,11 @@ def compared_calibration(ours: dict[str, Any], test: Arrays) -> list[Row]:
     for version, log_p in versions.items():
         values = id_metrics(log_p, labels)
         numbers = theirs.get(version, theirs["own"])  # normalised probabilities that were so before are not given twice
-        rows += [Row(f"{version} {name}", numbers[name], values[name], EXACT) for name in values if name in numbers]
+        rows += [
+            Row(f"{version} {name}", numbers[name], values[name], GRID if name == "smooth_ece" else EXACT)
+            for name in values
+            if name in numbers
+        ]
     return rows
 
 
@@ -241,6 +267,8 @@ def compared_detection(ours: dict[str, Any], outputs: dict[str, Arrays]) -> list
         for detector in (name for name in scores[ood] if name in numbers):
             values = scores["test"][detector], scores[ood][detector]
             metrics, tolerances = ood_metrics(*values), rounding(*values) if detector == "knn" else {}
+            if "autc" in numbers[detector]:
+                metrics["autc"] = autc(*values)
             rows += [
                 Row(f"{ood} {detector} {name}", numbers[detector][name], value, EXACT + tolerances.get(name, 0))
                 for name, value in metrics.items()

@@ -78,6 +78,7 @@ def begin(job: Job) -> bool:
         folder.remove_all()
     else:
         folder.remove_stale()
+    folder.check_places()
     folder.check_train_digest(data.train.digest)
     before = folder.read_record()
     if data.validation:

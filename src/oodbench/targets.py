@@ -4,7 +4,7 @@ The rule by which a stored configuration may name code:
 
 1. A target is `oodbench.<package>.<Name>`, its package one of losses, backbones, data, as the caller expects.
 2. <Name> is a class or function that a module of that package defines, without an underscore first.
-3. A loss is an Objective, a backbone a Module, a set a function that returns a Split; nothing else counts.
+3. A loss is an Objective, a backbone a Module, a set a function of plain arguments that returns a Split; nothing else.
 4. Arguments are numbers, texts, booleans, null and lists of these: no target stands inside a target.
 5. Everything else raises ValueError before anything is imported or called.
 """
@@ -18,14 +18,14 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from torch import nn
 
-from oodbench.data.split import Split
+from oodbench.data.readers import is_reader
 from oodbench.exports import exports
 from oodbench.losses.objective import Objective
 
 KINDS = {
     "losses": lambda value: inspect.isclass(value) and issubclass(value, Objective),
     "backbones": lambda value: inspect.isclass(value) and issubclass(value, nn.Module),
-    "data": lambda value: inspect.isfunction(value) and inspect.signature(value).return_annotation in (Split, "Split"),
+    "data": is_reader,
 }
 META = ("_target_", "_partial_")
 

@@ -1,17 +1,18 @@
-"""Attacks are counted. ATTACKS: the number of those drawn at random; ATTACKS_TABLE=file: the counts, as Markdown."""
+"""Attacks are counted, and told at the end: see tests/conftest.py. ATTACKS: the number of those drawn at random."""
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from helpers.attacks import COUNTS, Arena, Attempts, arena_of, table
+from helpers.attacks import Arena, arena_of
+from helpers.attempts import Attempts
 
 
 @pytest.fixture
-def attempt() -> Iterator[Attempts]:
+def attempt(request: pytest.FixtureRequest) -> Iterator[Attempts]:
     attempts = Attempts()
     yield attempts
+    request.node.user_properties.append(("attacks", attempts.counts))  # reaches the process that xdist's workers have
     if attempts.failures:
         pytest.fail(f"{len(attempts.failures)} did not survive:\n" + "\n".join(attempts.failures), pytrace=False)
 
@@ -24,10 +25,3 @@ def _arena(tmp_path_factory: pytest.TempPathFactory, _cache: None) -> Arena:
 @pytest.fixture
 def arena(_arena: Arena, tmp_path: Path) -> Arena:
     return _arena._replace(tmp=tmp_path)
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _table() -> Iterator[None]:
-    yield
-    if COUNTS and (file := os.environ.get("ATTACKS_TABLE")):
-        Path(file).write_text(table())

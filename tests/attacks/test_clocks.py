@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers.attacks import Arena, Attempts
+from helpers.attacks import Arena
+from helpers.attempts import Attempts
 from helpers.victim import FORKS, train_watching
 
-from oodbench.runs.lock import STALE_AFTER, Owner
+from oodbench.runs.lock import STALE_AFTER, Owner, _this_process
 
 pytestmark = pytest.mark.slow
 YEAR = 365 * 24 * 3600.0
@@ -78,8 +79,6 @@ def test_a_dead_owner_here_loses_its_run(arena: Arena, attempt: Attempts) -> Non
     """Its process number is another process's by now, or nobody's."""
     arena.results("own")
     (arena.folder / "metrics.json").unlink()
-    from oodbench.runs.lock import _this_process
-
     for pid in (os.getpid(), 1, 2**22 - 1):
         for back in AWAY:
             with attempt("a process of this machine died amid the run", f"{pid}, {back:.0f} s"):

@@ -1,7 +1,8 @@
 """Names and values on the command line that no run can have: one line that says why, and nothing is written."""
 
 import pytest
-from helpers.attacks import Arena, Attempts
+from helpers.attacks import Arena
+from helpers.attempts import Attempts
 from helpers.victim import TINY, lived, scripts
 
 pytestmark = pytest.mark.slow

@@ -1,19 +1,23 @@
 """Whole runs of a stranger, whose config.yaml or metrics.json is hostile, through every script that reads runs."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers.attacks import Arena, Attempts
+from helpers.attacks import Arena, assert_same, left_behind
+from helpers.attempts import Attempts
 from helpers.stranger import forge
+from helpers.victim import HANG
 
 from oodbench.runs.folder import RunFolder, open_run
 from oodbench.runs.identity import Config
 
 pytestmark = pytest.mark.slow
 EVIL = "/tmp/oodbench-attack-evil"
+TOGETHER = 12  # hostile runs that are read at once
+KEYS = ("name", "seed", "loss", "recipe", "dataset", "backbone", "ood", "detector", "precision", "validation")
 TARGETS = [
     {"_target_": "os.system", "command": f"touch {EVIL}"},
     {"_target_": "os.mkdir", "path": EVIL},
@@ -120,37 +124,57 @@ TEXTS = {
 }
 
 
-def check(arena: Arena, folder: Path, attempt_folder: Path) -> None:
+def check(arena: Arena, folders: list[Path]) -> None:
     """Assert that no script runs or writes anything foreign, hangs, or shows a traceback; the good run is tabled."""
-    evaluate = ("scripts/evaluate.py", str(folder))
-    compare = [
-        ("scripts/compare.py", str(folder), str(arena.folder)),
-        ("scripts/compare.py", str(folder), "--detector-b", "msp"),
-    ]
-    more = [*compare, (*evaluate, "detector=[gen]"), (*evaluate, "image_detector=[odin]")]
-    before = {path.name for path in attempt_folder.iterdir()}
-    end = arena.read(*more, alone=True)
+    runs = list(map(str, folders))
+    more: list[tuple[str, ...]] = [("scripts/compare.py", run, str(arena.folder)) for run in runs]
+    more += [("scripts/compare.py", run, "--detector-b", "msp") for run in runs]
+    more += [("scripts/evaluate.py", *runs, what) for what in ("detector=[gen]", "image_detector=[odin]")]
+    before = {path.name for path in arena.tmp.iterdir()}
+    end = arena.read(*more, alone=True, seconds=HANG + 10 * len(runs))
     assert not end.problem, end.problem
     assert not os.path.lexists(EVIL)
-    assert {path.name for path in attempt_folder.iterdir()} == before
+    assert {path.name for path in arena.tmp.iterdir()} == before
+    assert_same(left_behind(arena.folder), arena.expected)
     assert "finished: " in end.text, end.text
-    assert (arena.tmp / "results" / "runs.csv").exists()
-    assert "halo" in (arena.tmp / "results" / "runs.csv").read_text()
-    cells = (arena.tmp / "results" / "runs.csv").read_text().replace("\n", ",").split(",")
-    assert not [cell for cell in cells if cell.startswith(("=", "+", "@")) or "\x1b" in cell]
+    csv = (arena.tmp / "results" / "runs.csv").read_text()
+    assert "halo" in csv
+    assert "\x1b" not in csv
+    assert not [cell for cell in csv.replace("\n", ",").split(",") if cell.startswith(("=", "+", "@"))]
     assert "\x1b" not in end.text
 
 
-def attacked(arena: Arena, attempt: Attempts, attack: str, what: str, change: Change) -> None:
-    with attempt(attack, what):
-        results = arena.results("own")
-        folder = forge(arena.runs / arena.folders["loss"], results, change)
-        check(arena, folder, arena.tmp)
+Hostile = tuple[str, Callable[[Path, int], Path]]  # what, and what writes such a run to a results folder by a number
+
+
+def attacked(arena: Arena, attempt: Attempts, attack: str, hostile: Sequence[Hostile]) -> None:
+    """Have the scripts read many hostile runs beside a good one; where one does harm, each alone tells which."""
+    for batch in (hostile[start : start + TOGETHER] for start in range(0, len(hostile), TOGETHER)):
+        try:
+            check(arena, made(arena, batch))
+        except AssertionError:
+            failed = len(attempt.failures)
+            for alone in batch:
+                with attempt(attack, alone[0]):
+                    check(arena, made(arena, [alone]))
+            if failed == len(attempt.failures):
+                raise
+        else:
+            with attempt(attack, "all", tried=len(batch)):
+                pass
+
+
+def made(arena: Arena, batch: Sequence[Hostile]) -> list[Path]:
+    results = arena.results("own")
+    return [make(results, number) for number, (_, make) in enumerate(batch, start=1)]
+
+
+def forged(arena: Arena, change: Change) -> Callable[[Path, int], Path]:
+    return lambda results, seed: forge(arena.runs / arena.folders["loss"], results, change, seed)
 
 
 def test_the_stranger_would_be_read_if_it_were_not_hostile(arena: Arena, attempt: Attempts) -> None:
-    results = arena.results("own")
-    folder = forge(arena.runs / arena.folders["loss"], results, lambda config: None)
+    folder = forged(arena, lambda config: None)(arena.results("own"), 1)
     end = arena.read(("scripts/evaluate.py", str(folder), "image_detector=[odin]"), alone=True)
     assert "== 1" not in end.text, end.text
     assert "finished: 2, unfinished: 0" in end.text
@@ -158,32 +182,38 @@ def test_the_stranger_would_be_read_if_it_were_not_hostile(arena: Arena, attempt
 
 @pytest.mark.parametrize("node", NODES)
 def test_no_target_of_a_stranger_is_called(node: str, arena: Arena, attempt: Attempts) -> None:
-    for target in TARGETS:
-        attacked(arena, attempt, "hostile configurations: targets", f"{node}: {target}", setting(node, target))
+    hostile = [(f"{node}: {target}", forged(arena, setting(node, target))) for target in TARGETS]
+    attacked(arena, attempt, "hostile configurations: targets", hostile)
 
 
 @pytest.mark.parametrize("part", ["dataset", "loss"])
 def test_no_name_of_a_stranger_leads_anywhere(part: str, arena: Arena, attempt: Attempts) -> None:
-    for name in NAMES:
-        attacked(arena, attempt, "hostile configurations: names", f"{part}: {name!r}", setting(f"name.{part}", name))
+    hostile = [(f"{part}: {name!r}", forged(arena, setting(f"name.{part}", name))) for name in NAMES]
+    attacked(arena, attempt, "hostile configurations: names", hostile)
 
 
 def test_values_of_a_stranger_do_no_harm(arena: Arena, attempt: Attempts) -> None:
-    for key, value in VALUES:
-        attacked(arena, attempt, "hostile configurations: values", f"{key}={str(value)[:80]!r}", setting(key, value))
-    for key in ("name", "seed", "loss", "recipe", "dataset", "backbone", "ood", "detector", "precision", "validation"):
-        attacked(arena, attempt, "hostile configurations: values", f"without {key}", lacking(key))
+    hostile = [(f"{key}={str(value)[:80]!r}", forged(arena, setting(key, value))) for key, value in VALUES]
+    hostile += [(f"without {key}", forged(arena, lacking(key))) for key in KEYS]
+    attacked(arena, attempt, "hostile configurations: values", hostile)
 
 
 def test_texts_that_are_no_configuration_are_named(arena: Arena, attempt: Attempts) -> None:
-    for what, text in TEXTS.items():
-        with attempt("hostile configurations: YAML", what):
-            results = arena.results("own")
-            folder = forge(arena.runs / arena.folders["loss"], results, lambda config: None)
-            encoded = text.encode("utf-16" if what == "UTF-16" else "utf-8", "surrogateescape")
-            for content in (encoded, (folder / "config.yaml").read_bytes() + encoded):
-                (folder / "config.yaml").write_bytes(content)
-                check(arena, folder, arena.tmp)
+    def written(content: bytes, after: bool) -> Callable[[Path, int], Path]:
+        def make(results: Path, seed: int) -> Path:
+            folder = forged(arena, lambda config: None)(results, seed)
+            file = folder / "config.yaml"
+            file.write_bytes(file.read_bytes() * after + content)
+            return folder
+
+        return make
+
+    encoded = {
+        what: text.encode("utf-16" if what == "UTF-16" else "utf-8", "surrogateescape") for what, text in TEXTS.items()
+    }
+    hostile = [(what, written(content, False)) for what, content in encoded.items()]
+    hostile += [(f"{what} after a configuration", written(content, True)) for what, content in encoded.items()]
+    attacked(arena, attempt, "hostile configurations: YAML", hostile)
 
 
 RECORDS: list[tuple[str, Any]] = [
@@ -206,16 +236,22 @@ RECORDS: list[tuple[str, Any]] = [
 ]
 
 
+def recorded(arena: Arena, change: Change) -> Callable[[Path, int], Path]:
+    """Return what writes a run whose metrics.json is changed, whole by its checksum."""
+
+    def make(results: Path, seed: int) -> Path:
+        folder = forged(arena, lambda config: None)(results, seed)
+        run: RunFolder = open_run(folder)[0]
+        record = run.load_record()
+        resamples = run.load_resamples(record)
+        change(record)
+        record.pop("resamples")
+        run.write_record(record, resamples)
+        return folder
+
+    return make
+
+
 def test_records_of_a_stranger_do_no_harm(arena: Arena, attempt: Attempts) -> None:
-    """metrics.json with any content, whole by its checksum."""
-    for key, value in RECORDS:
-        with attempt("hostile records", f"{key}={str(value)[:80]!r}"):
-            results = arena.results("own")
-            folder = forge(arena.runs / arena.folders["loss"], results, lambda config: None)
-            run: RunFolder = open_run(folder)[0]
-            record = run.load_record()
-            resamples = run.load_resamples(record)
-            setting(key, value)(record)
-            record.pop("resamples")
-            run.write_record(record, resamples)
-            check(arena, folder, arena.tmp)
+    hostile = [(f"{key}={str(value)[:80]!r}", recorded(arena, setting(key, value))) for key, value in RECORDS]
+    attacked(arena, attempt, "hostile records", hostile)

@@ -1,23 +1,36 @@
 """A disk that is full from some operation on: one line says so, nothing is lost, with room the command ends well."""
 
+import contextlib
+import io
 import os
 import resource
 import signal
+import subprocess
 
 import pytest
-from helpers.attacks import Arena, Attempts, assert_same, is_whole, left_behind
+from helpers.attacks import Arena, assert_same, is_whole, left_behind
+from helpers.attempts import Attempts
 from helpers.config import configuration
 from helpers.victim import score_again, train
+
+from oodbench.runs.identity import Config
 
 pytestmark = pytest.mark.slow
 SAYS = "cannot write"
 
 
-def limited(size: int, work: str, *arguments: object) -> None:
-    """Work where no file may be larger, which the kernel enforces amid a write."""
+def limited(size: int, config: Config) -> None:
+    """Train where no file may be larger, which the kernel enforces amid a write."""
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
-    {"train": train, "score_again": score_again}[work](*arguments)  # type: ignore[operator]
+    unlimited = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, unlimited))
+    said = io.StringIO()  # what is printed goes to a file, too
+    try:
+        with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+            train(config)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (unlimited, unlimited))
+        print(said.getvalue())
 
 
 def test_a_training_survives_a_disk_that_fills_up(arena: Arena, attempt: Attempts) -> None:
@@ -66,7 +79,7 @@ def test_tables_survive_a_disk_that_fills_up(arena: Arena, attempt: Attempts) ->
 def test_a_file_that_may_not_grow_is_named(size: int, arena: Arena, attempt: Attempts) -> None:
     with attempt("the kernel refuses to write beyond a size", f"{size} bytes"):
         arena.results()
-        end = arena.lived(limited, size, "train", arena.config())
+        end = arena.lived(limited, size, arena.config())
         assert not end.problem, end.problem
         assert SAYS in end.text or end.code == 0, end.text
         arena.check_ends_as_untouched()
@@ -75,8 +88,6 @@ def test_a_file_that_may_not_grow_is_named(size: int, arena: Arena, attempt: Att
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a disk of its own")
 def test_a_small_disk_is_full(arena: Arena, attempt: Attempts) -> None:
     """A file system of its own, in memory; skipped where none may be mounted."""
-    import subprocess
-
     results = arena.results()
     for size in (100, 400, 700, 1000, 1300):
         mounted = subprocess.run(

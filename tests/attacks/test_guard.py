@@ -7,7 +7,8 @@ import time
 from pathlib import Path
 
 import pytest
-from helpers.attacks import Arena, Attempts, assert_same, left_behind
+from helpers.attacks import Arena, assert_same, left_behind
+from helpers.attempts import Attempts
 from helpers.victim import lived
 
 pytestmark = pytest.mark.slow
@@ -52,7 +53,7 @@ def test_other_bits_are_seen(arena: Arena) -> None:
 
 
 def test_an_attack_that_succeeds_is_counted() -> None:
-    attempt = Attempts({})
+    attempt = Attempts()
     for outcome in (True, False):
         with attempt("a test", "of the counts"):
             assert outcome

@@ -7,7 +7,8 @@ import time
 from pathlib import Path
 
 import pytest
-from helpers.attacks import Arena, Attempts, assert_same, is_whole, left_behind
+from helpers.attacks import Arena, assert_same, is_whole, left_behind
+from helpers.attempts import Attempts
 from helpers.config import configuration, names
 from helpers.victim import TINY, lived, score_again, train
 

@@ -5,7 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from helpers.attacks import Arena, Attempts, assert_same, left_behind
+from helpers.attacks import Arena, assert_same, left_behind
+from helpers.attempts import Attempts
 from helpers.config import configuration
 from helpers.victim import TINY, End, lived, score_again, scripts, train
 

@@ -262,6 +262,15 @@ def test_a_fifo_in_the_place_of_an_archive_is_refused(cifar: Cifar, svhn_file: P
             read(tmp_path, "test")
 
 
+def test_a_terabyte_in_the_place_of_an_archive_is_refused(cifar: Cifar, svhn_file: Path, tmp_path: Path) -> None:
+    for name in (cifar.source.filename, svhn_file.name):
+        (tmp_path / name).touch()
+        os.truncate(tmp_path / name, 2**40)
+    for read in (cifar.read, data.svhn):
+        with pytest.raises(ValueError, match=f"has {2**40} bytes, more than any set of images"):
+            read(tmp_path, "test")
+
+
 def test_a_folder_in_the_place_of_an_archive_is_refused(cifar: Cifar, svhn_file: Path, tmp_path: Path) -> None:
     (tmp_path / cifar.source.filename).mkdir()
     (tmp_path / svhn_file.name).mkdir()

@@ -256,6 +256,19 @@ def test_a_folder_or_a_fifo_is_no_parquet_file(tmp_path: Path) -> None:
             data.parquet(tmp_path / name)
 
 
+def test_a_terabyte_of_nothing_is_no_parquet_file(tmp_path: Path) -> None:
+    (tmp_path / "a.parquet").touch()
+    os.truncate(tmp_path / "a.parquet", 2**40)
+    with pytest.raises(ValueError, match=r"a\.parquet has .* bytes, more than any set"):
+        data.parquet(tmp_path / "a.parquet")
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a.parquet").symlink_to("/proc/self/mem")
+    with pytest.raises(ValueError, match=r"a\.parquet cannot be read: "):
+        data.parquet(tmp_path / "a.parquet")
+
+
 def test_a_path_that_is_not_utf8_is_refused_in_words(tmp_path: Path) -> None:
     path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff.parquet"))
     path.write_bytes(write_parquet(tmp_path / "a.parquet", pngs()).read_bytes())

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from oodbench import data
-from oodbench.data.split import Split, spaced_rows
+from oodbench.data.split import Split, balanced_subset, spaced_rows
 
 pytestmark = pytest.mark.usefixtures("cache_folder")
 
@@ -50,15 +50,15 @@ def test_nothing_is_chosen_on_a_reported_set() -> None:
 
 def test_balanced_subset_by_hand() -> None:
     split = split_of([2, 0, 0, 1, 2, 1, 0, 2, 1])
-    assert rows_of(data.balanced_subset(split, 3, 3)) == [0, 1, 3]
-    assert rows_of(data.balanced_subset(split, 5, 3)) == [
+    assert rows_of(balanced_subset(split, 3, 3)) == [0, 1, 3]
+    assert rows_of(balanced_subset(split, 5, 3)) == [
         0,
         1,
         2,
         3,
         5,
     ]  # two of class 0, two of class 1, one of class 2
-    assert rows_of(data.balanced_subset(split, 9, 3)) == list(range(9))
+    assert rows_of(balanced_subset(split, 9, 3)) == list(range(9))
 
 
 @given(st.lists(st.integers(0, 3), min_size=40, max_size=120), st.integers(4, 24))
@@ -68,9 +68,9 @@ def test_balanced_subset_takes_the_first_of_each_class(labels: list[int], n: int
     shares = np.array([n // 4 + (k < n % 4) for k in range(4)])
     if (available < shares).any():
         with pytest.raises(ValueError, match=f"limit of {n} images"):
-            data.balanced_subset(split_of(labels), n, 4)
+            balanced_subset(split_of(labels), n, 4)
         return
-    part = data.balanced_subset(split_of(labels), n, 4)
+    part = balanced_subset(split_of(labels), n, 4)
     assert np.array_equal(np.bincount(part.labels, minlength=4), shares)
     for k, share in enumerate(shares):
         of_class = [row for row, label in enumerate(labels) if label == k]
@@ -80,9 +80,9 @@ def test_balanced_subset_takes_the_first_of_each_class(labels: list[int], n: int
 
 def test_balanced_subset_says_the_numbers() -> None:
     with pytest.raises(ValueError, match=r"limit of 2 images .* 3 classes"):
-        data.balanced_subset(split_of([0, 1, 2]), 2, 3)
+        balanced_subset(split_of([0, 1, 2]), 2, 3)
     with pytest.raises(ValueError, match="limit of 5 images takes 2 of class 1, which has 1"):
-        data.balanced_subset(split_of([0, 0, 0, 1, 2]), 5, 3)
+        balanced_subset(split_of([0, 0, 0, 1, 2]), 5, 3)
 
 
 def test_data_splits_applies_the_limits() -> None:

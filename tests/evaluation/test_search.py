@@ -59,12 +59,25 @@ def test_a_grid_without_a_value_is_an_error(grid: dict[str, Any]) -> None:
         select(sign, grid, reference, test, ood)
 
 
-def test_only_validation_images_are_taken_and_scores_checked() -> None:
+def test_only_validation_images_are_taken() -> None:
     assert list(inspect.signature(select).parameters)[2:] == ["reference", "id_validation", "ood_validation"]
+
+
+def infinite(test: Outputs, reference: Reference, power: float) -> Array:
+    with np.errstate(divide="ignore"):
+        return np.where(test.ood_score > 50, test.ood_score, 0.0) ** power
+
+
+def test_a_combination_without_finite_scores_is_passed_over() -> None:
+    """The best of the finite ones is taken, and a warning names the others."""
     test, ood, reference = validation()
-    ood.ood_score[0] = np.nan
-    with pytest.raises(ValueError, match="not finite"):
-        select(sign, {"sign": [1]}, reference, test, ood)
+    with pytest.warns(UserWarning, match=r"20 of 40 scores are not finite with \{'power': -1\}"):
+        assert select(infinite, {"power": [-1, 1]}, reference, test, ood) == Chosen({"power": 1}, 1.0)
+    with (
+        pytest.warns(UserWarning, match="passed over"),
+        pytest.raises(NotApplicable, match="no combination of the grid applies: 20 of 40 scores are not finite"),
+    ):
+        select(infinite, {"power": [-1]}, reference, test, ood)
 
 
 @pytest.mark.parametrize("name", names("select"))

@@ -1,9 +1,7 @@
-"""Attacks on runs: counted, each on a copy of runs that nobody touched, whose results are known to the bit."""
+"""Attacks on runs, each on a copy of runs that nobody touched, whose results are known to the bit."""
 
 import re
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import uuid4
@@ -12,13 +10,13 @@ import numpy as np
 from helpers.config import configuration
 from helpers.victim import TINY, End, lived, scripts, train
 
+from oodbench.evaluation.metrics import OOD_METRICS
 from oodbench.runs.folder import open_run
 from oodbench.runs.identity import Config
+from oodbench.runs.lock import owner
 from oodbench.runs.paths import run_folders
 from oodbench.storage import load_arrays, read_json
 
-Counts = dict[str, list[int]]  # attack: tried, survived
-COUNTS: Counts = {}
 HALO = (*TINY, "loss=halo", "recipe.optimizer.lr=0.01")
 RUNS = {  # the run under attack, and others whose files may come into its folder
     "own": HALO,
@@ -26,31 +24,6 @@ RUNS = {  # the run under attack, and others whose files may come into its folde
     "loss": (*TINY, "loss=ce", "recipe.optimizer.lr=0.01"),
     "lr": (*HALO, "recipe.optimizer.lr=0.02"),
 }
-
-
-class Attempts:
-    """The attacks of one test. What is asserted in `with attempt(...)` is counted, and told when the test ends."""
-
-    def __init__(self, counts: Counts = COUNTS) -> None:
-        self.counts, self.failures = counts, list[str]()
-
-    @contextmanager
-    def __call__(self, attack: str, what: str) -> Iterator[None]:
-        count = self.counts.setdefault(attack, [0, 0])
-        count[0] += 1
-        try:
-            yield
-            count[1] += 1
-        except AssertionError as error:
-            self.failures.append(f"{attack}, {what}: {' '.join(str(error).split())[:1500]}")
-            print(self.failures[-1], flush=True)
-
-
-def table() -> str:
-    """Return the counts as Markdown."""
-    rows = [*COUNTS.items(), ("**all**", [sum(n) for n in zip(*COUNTS.values(), strict=True)])]
-    lines = [f"| {attack} | {tried:,} | {survived:,} |" for attack, (tried, survived) in rows]
-    return "\n".join(["| attack | tried | survived |", "|---|---:|---:|", *lines]) + "\n"
 
 
 class Arena(NamedTuple):
@@ -93,10 +66,10 @@ class Arena(NamedTuple):
         return self.lived(scripts, tables, status, compare, *more, **guard)
 
     def check_ends_well(self) -> None:
-        """Assert that the run's own command ends as it should; a directory or link is moved away where it says so."""
+        """Assert that the run's own command ends as it should; directories are moved away where it says so."""
         end = self.trained()
         assert not end.problem, end.problem
-        if found := re.search(r"cannot write (\S+): .*moved away", end.text):
+        while found := re.search(r"cannot write (\S+): .*moved away", end.text):
             moved = Path(found[1])
             moved.rename(self.tmp / f"moved{uuid4().hex}")
             end = self.trained()
@@ -110,13 +83,16 @@ class Arena(NamedTuple):
 
 
 def left_behind(folder: Path) -> dict[str, Any]:
-    """Return weights, outputs, resamples and numbers of a run. Raises AssertionError where something lies about."""
+    """Return weights, outputs, resamples and numbers of a run. Raises AssertionError where something lies about.
+
+    The lock of a process that was killed after the last file may lie there: it binds nobody.
+    """
     files = {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*.safetensors")}
     record = read_json(folder / "metrics.json")
     assert files.pop(record["resamples"]["file"])  # its name has the seconds of the training in it
     assert not [name for name in files if name.startswith("resamples")]
     assert not [path.name for path in folder.glob(".*") if path.name != ".lock"], "half of a file"
-    assert not (folder / "lock.json").exists()
+    assert owner(folder) is None
     assert not (folder / "error.txt").exists()
     resamples = load_arrays(folder / record["resamples"]["file"])[0]
     history = folder / "train.csv"
@@ -151,9 +127,10 @@ def arena_of(runs: Path) -> Arena:
 
 
 def is_whole(folder: Path) -> bool:
-    """Tell whether every number of a finished run has its resamples, in files that can be read."""
+    """Tell whether every number of a finished run that has resamples has them, in files that can be read."""
     run = open_run(folder)[0]
     record = run.load_record()
     ood = record["ood"].items()
-    names = {f"{name}/{d}/{m}" for name, of in ood for d, values in of.items() for m in values}
+    resampled = {name for name, metric in OOD_METRICS.items() if metric.resampled}
+    names = {f"{name}/{d}/{m}" for name, of in ood for d, values in of.items() for m in values.keys() & resampled}
     return names == {key for key in run.load_resamples(record) if "/" in key}

@@ -11,18 +11,18 @@ from oodbench.runs.identity import Config
 from oodbench.storage import read_json
 
 
-def forge(source: Path, results: Path, change: Callable[[Config], None]) -> Path:
+def forge(source: Path, results: Path, change: Callable[[Config], None], seed: int) -> Path:
     """Write a copy of a finished run with a changed configuration below `results`, whole by every checksum.
 
-    Where no run can have the configuration it lies in a folder of the run that was changed.
+    Where no run can have the configuration it lies in a folder of the run that was changed, with another seed.
     """
     old, config = open_run(source)
-    config = deepcopy(config)
+    config = deepcopy(config) | {"seed": seed}
     change(config)
     try:
         new = RunFolder(results, RunFolder.of(config | {"results_dir": str(results)}).run)
     except (ValueError, KeyError, TypeError, AttributeError):
-        new = RunFolder(results, old.run)
+        new = RunFolder(results, old.run._replace(seed=seed))
     weights, record, training = old.read_weights(), old.load_record(), old.read_training()
     assert weights is not None
     write(new.config, config)

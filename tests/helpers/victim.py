@@ -40,7 +40,7 @@ TINY += ("dataset.limit=160", "dataset.limit_test=80", "ood=[noise]", "checkpoin
 PATHS = {"open": 1, "os.mkdir": 1, "os.chmod": 1, "os.remove": 1, "os.rmdir": 1, "os.rename": 2, "shutil.rmtree": 1}
 STARTS = ("os.system", "os.exec", "os.posix_spawn", "subprocess.Popen", "socket.connect", "pty.spawn")
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
-HANG = 30.0  # seconds, on a busy machine, for what takes less than two
+HANG = 120.0  # seconds, on a busy machine, for what takes less than two
 
 
 class End(NamedTuple):
@@ -151,7 +151,7 @@ if SERVER in os.environ:
 @cache
 def start_server() -> None:
     """Start the process that all others are forked from; it finds modules where this one does."""
-    FORKS.set_forkserver_preload(["helpers.victim"])
+    FORKS.set_forkserver_preload(["helpers.victim", "pytest"])
     before = dict(os.environ)
     os.environ.update({"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), SERVER: "1"})
     try:
@@ -215,11 +215,12 @@ class Guard:
         if event == "open" and isinstance(arguments[0], int):  # of what was opened before
             return
         paths = [os.fsdecode(path) for path in arguments[: PATHS.get(event, 0)] if isinstance(path, str | bytes | Path)]
-        needs_room = event == "os.mkdir" or (event == "open" and bool((arguments[2] or 0) & WRITING))
+        writes = event == "open" and bool((arguments[2] or 0) & WRITING)
+        needs_room = event == "os.mkdir" or (writes and not os.path.lexists(paths[0]))
         is_here = any(path.startswith(self.below) for path in paths)
         if is_here or (event in ("os.remove", "os.rmdir") and not paths[0].startswith("/")):  # of a folder's removal
             self.touch(needs_room)
-        elif self.alone and (event in STARTS or needs_room or event not in ("open",)) and paths != ["/dev/null"]:
+        elif self.alone and (writes or event != "open") and paths != ["/dev/null"]:
             print(f"Traceback: not allowed: {event} {arguments}", flush=True)
             os._exit(99)
 

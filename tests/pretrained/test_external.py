@@ -1,6 +1,7 @@
 """External outputs: a file of another code's outputs becomes a run like any other."""
 
 import hashlib
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -190,6 +191,11 @@ def test_a_file_that_would_run_code_is_refused(tmp_path: Path) -> None:
     for name in ("b.npz", "b.safetensors"):
         (tmp_path / name).write_bytes(b"PK nothing")
         with pytest.raises(ValueError, match=f"{name} cannot be read"):
+            load_external(tmp_path / name)
+    os.mkfifo(tmp_path / "fifo.npz")
+    os.mkfifo(tmp_path / "fifo.safetensors")
+    for name in ("fifo.npz", "fifo.safetensors"):
+        with pytest.raises(ValueError, match="is no regular file"):
             load_external(tmp_path / name)
     with pytest.raises(ValueError, match=r"c\.pt is neither \.npz nor \.safetensors"):
         load_external(tmp_path / "c.pt")

@@ -1,6 +1,7 @@
 """A run's folder: nothing in it is ever half written, and every file is used for its own run and weights alone."""
 
 import os
+import re
 import shutil
 from collections.abc import Callable
 from datetime import date
@@ -407,6 +408,20 @@ def test_a_folder_in_the_place_of_a_file_is_named_in_one_line(tmp_path: Path) ->
         pytest.fail("began")
     folder.remove_all()  # force=true
     assert left(folder.path) == set()
+
+
+PLACES = ["config.yaml", "train.csv", "checkpoint.pt", "checkpoint.previous.pt", "training.json", "metrics.json"]
+PLACES += ["model.safetensors", "resamples-1.safetensors", "outputs/a.safetensors", "outputs/odin/a.safetensors"]
+
+
+@pytest.mark.parametrize("name", PLACES)
+def test_a_folder_in_the_place_of_any_file_is_named(tmp_path: Path, name: str) -> None:
+    folder = trained(tmp_path)
+    folder.check_places()
+    (folder.path / name).unlink(missing_ok=True)
+    (folder.path / name).mkdir(parents=True)
+    with pytest.raises(UnwritableError, match=f"cannot write {re.escape(str(folder.path / name))}: Is a directory"):
+        folder.check_places()
 
 
 def test_a_folder_in_the_place_of_the_weights_counts_as_none(tmp_path: Path) -> None:

@@ -132,3 +132,10 @@ def test_without_weights_the_configuration_stays() -> None:
     without = {key: value for key, value in CONFIG.items() if key != "weights"}
     assert with_pretrained_weights(CONFIG) is CONFIG
     assert config_hash(with_pretrained_weights(without)) == config_hash(CONFIG)
+
+
+def test_a_text_that_nothing_has_room_for_is_refused() -> None:
+    assert identify(configuration(note="x" * 1000))
+    for config in (configuration(note="x" * 1001), configuration() | {"more": [{"x" * 1001: 1}]}):
+        with pytest.raises(ValueError, match="has 1001 characters, and a configuration's texts at most 1000"):
+            identify(config)

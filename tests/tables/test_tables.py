@@ -154,6 +154,13 @@ def test_the_script(script: Any, tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert "FPR@95 (95 % of ID accepted)" in (tmp_path / "cifar10.md").read_text()
 
 
+def test_a_place_that_cannot_be_written_is_one_line(script: Any, tmp_path: Path) -> None:
+    add_run(tmp_path)
+    (tmp_path / "runs.csv").mkdir()
+    with pytest.raises(SystemExit, match=r"^tables: cannot write \S+runs\.csv: "):
+        script()
+
+
 def test_the_script_names_what_it_left_out(script: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     add_run(tmp_path)
     bad = add_run(tmp_path, "bad")

@@ -1,9 +1,10 @@
 """The runs of a command, in their order: every override checked, a grid expanded as Hydra's own sweeper does it."""
 
 import itertools
+from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from functools import cache
-from typing import Any
+from typing import Any, NoReturn
 
 from hydra import initialize_config_dir
 from hydra._internal.utils import get_args_parser  # Hydra has no public way to read its own options
@@ -26,7 +27,7 @@ def plan(arguments: Sequence[str]) -> tuple[list[Config], bool]:
     No run for a search, which chooses as it goes, and for what Hydra answers itself (--help, --cfg). Raises UsageError
     for a key that is not there, or a value of another type or range.
     """
-    args = get_args_parser().parse_args(list(arguments))
+    args = _parse_hydra_options(arguments)
     other_conf = args.config_dir or args.config_name or args.config_path or args.experimental_rerun
     if other_conf or args.help or args.hydra_help or args.cfg or args.info or args.shell_completion:
         return [], False
@@ -35,6 +36,17 @@ def plan(arguments: Sequence[str]) -> tuple[list[Config], bool]:
             return _plan_runs(args.overrides, args.multirun)
     except (HydraException, OmegaConfBaseException) as error:
         raise UsageError(str(error).strip()) from error
+
+
+def _parse_hydra_options(arguments: Sequence[str]) -> Namespace:
+    """Return Hydra's own options among the arguments. Raises UsageError where Hydra would print its usage."""
+
+    def refuse(message: str) -> NoReturn:
+        raise UsageError(f"{message}; --help lists keys and options")
+
+    parser = get_args_parser()
+    parser.error = refuse  # type: ignore[method-assign]
+    return parser.parse_args(list(arguments))
 
 
 def _plan_runs(overrides: Sequence[str], multirun: bool) -> tuple[list[Config], bool]:

@@ -1,21 +1,17 @@
 """Sets of images, each read by one function into one `Split`.
 
-A reader is a public function of these modules that returns a `Split`. Readers alone are attributes of this package, the
-address that conf/dataset and conf/ood use, besides what a notebook needs to put the sets of a run together. Machinery
-such as the function that removes stale files has no address that a configuration could name.
+A reader is a public function of these modules that makes a `Split` from plain values. Readers alone are attributes of
+this package, the address that conf/dataset and conf/ood use, besides what a notebook needs to put the sets of a run
+together. Machinery such as the function that removes stale files has no address that a configuration could name.
 """
 
-from inspect import isfunction, signature
 from typing import TYPE_CHECKING, Any
 
+from oodbench.data.readers import is_reader
 from oodbench.data.split import UNKNOWN, DataSplits, Split, data_splits
 from oodbench.exports import exports
 
-globals().update(
-    (name, value)
-    for name, value in exports(__name__, __path__).items()
-    if isfunction(value) and signature(value).return_annotation in (Split, "Split")
-)
+globals().update((name, value) for name, value in exports(__name__, __path__).items() if is_reader(value))
 
 if TYPE_CHECKING:
 

@@ -7,6 +7,7 @@ import time
 from hashlib import file_digest
 from pathlib import Path
 
+LARGEST = 16 << 30  # bytes of one file of a set
 STALE = 24 * 3600  # seconds after which an unfinished file or folder counts as left behind
 
 log = logging.getLogger(__name__)
@@ -33,9 +34,18 @@ def printable(path: Path) -> str:
 
 
 def file_sha256(path: Path) -> str:
-    """Return the sha256 of a file, in hex."""
-    with path.open("rb") as file:
-        return file_digest(file, "sha256").hexdigest()
+    """Return the sha256 of a file, in hex. Raises ValueError where it cannot be read or is larger than LARGEST.
+
+    A file may be a terabyte of nothing, whose digest would take an hour.
+    """
+    try:
+        with path.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            if size <= LARGEST:
+                return file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise ValueError(f"{printable(path)} cannot be read: {error.strerror}; remove it or mend it") from error
+    raise ValueError(f"{printable(path)} has {size} bytes, more than any set of images; remove it")
 
 
 def check_listed(path: Path, actual: str) -> None:

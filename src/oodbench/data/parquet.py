@@ -153,6 +153,7 @@ def _readable(path: Path) -> Iterator[None]:
     try:
         yield
     except (pa.ArrowException, OSError, ValueError, LookupError) as error:
+        reason = " ".join(str(error).split())
         raise ValueError(
-            f"{printable(path)} ({path.stat().st_size} bytes) is not a whole parquet file: {error}; fetch it again"
+            f"{printable(path)} ({path.stat().st_size} bytes) is not a whole parquet file: {reason}; fetch it again"
         ) from error

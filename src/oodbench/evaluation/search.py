@@ -1,5 +1,6 @@
 """Hyperparameters of a detector, chosen on images that no table reports."""
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import product
@@ -30,18 +31,24 @@ def select(
     """Every combination of the grid's values, judged by AUROC; of equals the first.
 
     detector(test, reference, **hyperparameters); grid: {hyperparameter: values}. A combination that does not apply, or
-    is out of range, is passed over; if none does, NotApplicable says why the last one does not.
+    is out of range, is passed over, and with a warning one whose scores are not finite; if none is left, NotApplicable
+    says why the last one is not.
     """
     if not grid or not all(grid.values()):
         raise ValueError(f"the grid is {dict(grid)}; it needs a hyperparameter, and values for each")
     images = concatenate([id_validation, ood_validation])
     best: Chosen | None = None
+    last: Exception | None = None
     for values in product(*grid.values()):
         hyperparameters = dict(zip(grid, values, strict=True))
         try:
             scores = scores_of(partial(detector, **hyperparameters), images, reference)
         except (NotApplicable, ValueError) as reason:  # ValueError: more dimensions than features, say
             last = reason
+            continue
+        if bad := np.count_nonzero(~np.isfinite(scores)):
+            last = ValueError(f"{bad} of {len(scores)} scores are not finite with {hyperparameters}")
+            warnings.warn(f"passed over in the search: {last}", stacklevel=2)
             continue
         value = auroc(*np.split(scores, [len(id_validation.labels)]))
         if best is None or value > best.auroc:

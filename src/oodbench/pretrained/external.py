@@ -27,7 +27,7 @@ from oodbench.runs.identity import PRETRAINED, Config, check_name, identify
 from oodbench.runs.lock import run_lock
 from oodbench.runs.paths import LOCK_FILES
 from oodbench.runs.record import Record
-from oodbench.storage import Arrays
+from oodbench.storage import Arrays, regular
 from oodbench.training.provenance import collect_provenance
 
 ID_SETS = ("train", "test")
@@ -81,10 +81,10 @@ def read_arrays(path: Path) -> Arrays:
     """Return {name: array}; nothing in the file can run. Raises ValueError naming a file that is neither."""
     try:
         if path.suffix == ".npz":
-            with np.load(path, allow_pickle=False) as file:
+            with np.load(regular(path), allow_pickle=False) as file:
                 return {name: file[name] for name in file.files}
         if path.suffix == ".safetensors":
-            with safe_open(path, framework="numpy") as file:
+            with safe_open(regular(path), framework="numpy") as file:
                 return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
     except (SafetensorError, ValueError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise ValueError(f"{path} cannot be read: {error}") from error

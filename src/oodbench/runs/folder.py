@@ -1,6 +1,8 @@
 """Read and write the files of one run. Each names the run, and where it matters the weights, that it belongs to."""
 
 import contextlib
+import errno
+import os
 import re
 import shutil
 import traceback
@@ -179,7 +181,7 @@ class RunFolder(RunPaths):
         named = str((record.get("resamples") or {}).get("file"))
         for file in self.path.glob("resamples-*.safetensors"):
             if file.name not in (named, self.reduced_resamples(named).name):
-                file.unlink()
+                _remove_file(file)
 
     def load_resamples(self, record: Record) -> Arrays:
         """Return {number: (R,)} that belong to the record, in a published run reduced ones; empty where it has none.
@@ -221,7 +223,7 @@ class RunFolder(RunPaths):
         """Remove what other weights were measured by: the record first, then resamples and outputs."""
         _remove_file(self.metrics)
         for file in self.path.glob("resamples*.safetensors"):
-            file.unlink()
+            _remove_file(file)
         shutil.rmtree(self.path / "outputs", ignore_errors=True)
 
     def remove_all(self) -> None:
@@ -239,10 +241,18 @@ class RunFolder(RunPaths):
         """
         for path in self.path.rglob(".*"):
             if path.name not in LOCK_FILES and not path.is_dir():
-                path.unlink()
+                _remove_file(path)
         record = self.read_record()
         if record:
             self.remove_superseded(record)
+
+    def check_places(self) -> None:
+        """Raise UnwritableError, naming it, where a directory lies in the place of one of the run's files."""
+        single = (self.config, self.history, self.training, self.metrics)
+        for path in (*single, *self.path.glob("*.pt"), *self.path.glob("**/*.safetensors")):
+            with naming_unwritable(path):
+                if path.is_dir():
+                    raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
 
     @contextmanager
     def recording_errors(self) -> Iterator[None]:

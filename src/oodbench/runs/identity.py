@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,6 +13,7 @@ PLACES = ("root",)  # keys that say where a set lies, not what it is
 NOT_OF_DATASET = ("near", "path")  # for tables only; where a set of one's own lies
 PRETRAINED = "pretrained"  # the recipe's name where weights or outputs were made by other code
 NAME = r"[A-Za-z0-9_][A-Za-z0-9_.+-]*"  # one folder, one cell of a table, no formula of a spreadsheet
+LONGEST = 1000  # characters
 NAMED = ("dataset", "backbone", "loss", "recipe")
 
 
@@ -37,13 +39,30 @@ class RunId(NamedTuple):
 def identify(config: Config) -> RunId:
     """Return the identity of the run that a resolved configuration describes.
 
-    Raises ValueError for a name that cannot be a folder's, or a seed that is not a whole number from 0 on.
+    Raises ValueError for a name that cannot be a folder's, a seed that is not a whole number from 0 on, or a text that
+    no table and no terminal has room for.
     """
+    for text in _texts(config):
+        if len(text) > LONGEST:
+            raise ValueError(
+                f"{text[:40]!r}... has {len(text)} characters, and a configuration's texts at most {LONGEST}"
+            )
     names = {part: check_name(f"name.{part}", config["name"][part]) for part in NAMED}
     seed = config["seed"]
     if type(seed) is not int or not 0 <= seed < 2**63:
         raise ValueError(f"seed={seed!r}: a whole number from 0 to 2^63 - 1 is needed")
     return RunId(**names, hash=config_hash(config), seed=seed)
+
+
+def _texts(node: Any) -> Iterator[str]:
+    """Yield the keys and texts of a configuration."""
+    if isinstance(node, dict):
+        node = [*node, *node.values()]
+    if isinstance(node, list):
+        for each in node:
+            yield from _texts(each)
+    elif isinstance(node, str):
+        yield node
 
 
 def check_name(what: str, name: Any) -> str:
