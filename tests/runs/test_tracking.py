@@ -3,6 +3,7 @@
 import json
 import struct
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,17 @@ def wandb_records(path: Path) -> Iterator[Any]:
             parts = b""
 
 
+def written_records(path: Path) -> list[Any]:
+    """Return the records once the last one, of the run's end, is there: wandb's own process writes them."""
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
+        records = list(wandb_records(path))
+        if any(record.HasField("exit") for record in records):
+            return records
+        time.sleep(0.1)
+    raise AssertionError(f"no end of the run in {path}")
+
+
 @pytest.mark.slow
 def test_offline_it_has_configuration_epochs_and_numbers(tmp_path: Path) -> None:
     config = configuration(wandb__mode="offline", seed=3)
@@ -58,7 +70,7 @@ def test_offline_it_has_configuration_epochs_and_numbers(tmp_path: Path) -> None
             log.epoch(row)
         log.result(RECORD)
     (file,) = tmp_path.rglob("*.wandb")
-    records = list(wandb_records(file))
+    records = written_records(file)
     (run,) = [record.run for record in records if record.HasField("run")]
     assert (run.project, run.run_group) == ("oodbench", "digits/ce")
     stored = {item.key: json.loads(item.value_json) for item in run.config.update}
