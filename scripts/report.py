@@ -9,6 +9,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from oodbench.cli.arguments import Parser
 from oodbench.report.material import Material, read_material, read_one
 from oodbench.report.page.build import report_html
 from oodbench.report.page.run import run_file, run_html
@@ -21,7 +22,7 @@ PUBLISHED = Path(__file__).resolve().parent.parent / "results" / "published.yaml
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Make a page of finished runs, or figures for a paper.")
+    parser = Parser(description="Make a page of finished runs, or figures for a paper.")
     parser.add_argument("run", type=Path, nargs="?", metavar="RUN", help="a run's folder: the page of this run alone")
     parser.add_argument("--results-dir", type=Path, default=Path("results"), help="has runs/ and gets report.html")
     parser.add_argument("--out", type=Path, help="the file to write")
