@@ -169,7 +169,8 @@ def smooth_ece(confidence: Array, correct: Array) -> float:
         kernel = sum(np.exp(-(((t - at) / s) ** 2) / 2) for at in reflected) / (s * np.sqrt(2 * np.pi))
         return float(np.trapezoid(abs((kernel * (correct - confidence)).mean(1)), t[:, 0])) - s
 
-    return float(brentq(excess, 2**-10, 1, xtol=1e-7))
+    least = 2**-10  # where the error is below the width here already, it is the error at this width
+    return least + excess(least) if excess(least) <= 0 else float(brentq(excess, least, 1, xtol=1e-7))
 
 
 def autc(of_id: Array, of_ood: Array) -> float:
