@@ -15,9 +15,9 @@ from safetensors.numpy import save_file
 from oodbench.storage import (
     UnwritableError,
     arrays_checksum,
-    check_writable,
     checksum,
     load_arrays,
+    make_writable_folder,
     read_json,
     save_arrays,
     write_atomic,
@@ -81,11 +81,11 @@ def test_ctrl_c_while_writing_leaves_the_old_file(tmp_path: Path, monkeypatch: p
 
 
 def test_whether_a_folder_takes_files_is_found_out(tmp_path: Path) -> None:
-    check_writable(tmp_path / "new" / "deep")
+    make_writable_folder(tmp_path / "new" / "deep")
     assert left(tmp_path / "new" / "deep") == []
     (tmp_path / "file").touch()
     with pytest.raises(UnwritableError, match=f"cannot write {tmp_path}/file"):
-        check_writable(tmp_path / "file")
+        make_writable_folder(tmp_path / "file")
 
 
 def test_arrays_survive_their_file_to_the_bit(tmp_path: Path) -> None:

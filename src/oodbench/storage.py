@@ -47,7 +47,7 @@ def write_atomic(path: Path, data: bytes | str) -> None:
         _replace(path, data.encode() if isinstance(data, str) else data)
 
 
-def check_writable(folder: Path) -> None:
+def make_writable_folder(folder: Path) -> None:
     """Make the folder; raise UnwritableError where it does not accept files."""
     with naming_unwritable(folder):
         folder.mkdir(parents=True, exist_ok=True)

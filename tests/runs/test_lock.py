@@ -14,7 +14,7 @@ import pytest
 
 from oodbench.runs import lock
 from oodbench.runs.lock import STALE_AFTER, LockedError, Owner, owner, run_by_workers, run_lock
-from oodbench.storage import UnwritableError, check_writable
+from oodbench.storage import UnwritableError, make_writable_folder
 
 fork = multiprocessing.get_context("fork")  # spawn would import torch in every process
 ELSEWHERE = Owner("elsewhere", "another boot", 1, "1", 1000.0)
@@ -261,7 +261,7 @@ def test_a_file_in_the_folders_place_is_named(tmp_path: Path) -> None:
     with pytest.raises(UnwritableError, match=says), run_lock(tmp_path / "results" / "run"):
         pytest.fail("locked")
     with pytest.raises(UnwritableError, match="cannot write"):
-        check_writable(tmp_path / "results" / "runs")
+        make_writable_folder(tmp_path / "results" / "runs")
 
 
 def test_only_workers_of_this_process_are_its_workers(tmp_path: Path, held: int) -> None:

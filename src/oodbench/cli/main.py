@@ -14,7 +14,7 @@ from oodbench.runs.folder import RunFolder
 from oodbench.runs.lock import run_by_workers
 from oodbench.runs.signals import exit_on_signal
 from oodbench.runs.status import state_of, table
-from oodbench.storage import UnwritableError, check_writable
+from oodbench.storage import UnwritableError, make_writable_folder
 
 
 def main(train: Callable[[], Any], arguments: Sequence[str]) -> None:
@@ -31,7 +31,7 @@ def main(train: Callable[[], Any], arguments: Sequence[str]) -> None:
             return
         sweep = runs if is_sweep else []
         for results_dir in {config["results_dir"] for config in sweep}:  # Hydra writes there before any run does
-            check_writable(Path(results_dir, "runs"))
+            make_writable_folder(Path(results_dir, "runs"))
     except (UsageError, UnwritableError) as error:
         raise SystemExit(f"{Path(sys.argv[0]).name}: {' '.join(str(error).split())}") from None
     folders = [RunFolder.of(config) for config in sweep]

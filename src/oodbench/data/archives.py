@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from oodbench.data.cache import Decoded, cached
-from oodbench.data.download import Archive, check_md5, choose, locate, locate_file
+from oodbench.data.download import Archive, check_md5, choose, find_or_download, find_or_download_file
 from oodbench.data.files import file_sha256, printable, source_path
 from oodbench.data.images import SIDE, array_batches
 from oodbench.data.parquet import parquet_below
@@ -54,7 +54,7 @@ def _svhn(root: Path, split: str) -> Split:
     from torchvision.datasets import SVHN
 
     url, file, digest = choose(SVHN.split_list, "svhn", split)
-    place = locate_file(root, Archive("svhn", split, url, file, digest))
+    place = find_or_download_file(root, Archive("svhn", split, url, file, digest))
     return cached(file_sha256(place), lambda: _decode_svhn(place, digest))
 
 
@@ -70,7 +70,7 @@ def _cifar(root: Path, name: str, split: str) -> Split:
     source = {"cifar10": datasets.CIFAR10, "cifar100": datasets.CIFAR100}[name]
     parts = dict(choose({"train": source.train_list, "test": source.test_list}, name, split, PARTS))
     archive = Archive(name, split, source.url, source.filename, source.tgz_md5, source.base_folder)
-    place = locate(root, archive)
+    place = find_or_download(root, archive)
     parts[source.meta["filename"]] = source.meta["md5"]
     # The archive holds both splits, so its own digest would not tell them apart.
     digests = _digests(place, parts) if place.is_dir() else [split, file_sha256(place)]

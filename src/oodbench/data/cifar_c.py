@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oodbench.data.cache import Decoded, cached
-from oodbench.data.download import Archive, check_md5, locate
+from oodbench.data.download import Archive, check_md5, find_or_download
 from oodbench.data.files import printable, source_path
 from oodbench.data.images import SIDE, array_batches
 from oodbench.data.split import Split
@@ -55,7 +55,7 @@ def _read(root: Path, archive: Archive, corruption: str, severity: int) -> Split
         raise ValueError(f"{archive.name} has no corruption {corruption}; available: {', '.join(sorted(CORRUPTIONS))}")
     if severity not in range(1, SEVERITIES + 1):
         raise ValueError(f"{archive.name} has no severity {severity}; available: 1 to {SEVERITIES}")
-    place = locate(root, archive)
+    place = find_or_download(root, archive)
     content = [_file(place, archive, f"{name}.npy") for name in (corruption, "labels")]
     digest = sha256(" ".join([*(sha256(data).hexdigest() for data in content), str(severity)]).encode()).hexdigest()
     return cached(digest, lambda: _decode(place, archive, content, severity))

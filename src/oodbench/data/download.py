@@ -36,7 +36,7 @@ def choose(splits: Mapping[str, T], name: str, split: str, others: Iterable[str]
     return splits[split]
 
 
-def locate(root: Path, archive: Archive) -> Path:
+def find_or_download(root: Path, archive: Archive) -> Path:
     """Return the path of the archive, or of the folder extracted from it; download it if there is neither.
 
     Raises FileNotFoundError if it is in none of these places and the download fails, ValueError for a place that is
@@ -54,9 +54,9 @@ def locate(root: Path, archive: Archive) -> Path:
     return found
 
 
-def locate_file(root: Path, archive: Archive) -> Path:
-    """Return the path of an archive that has no folder, as `locate`. Raises ValueError for a folder in its place."""
-    place = locate(root, archive)
+def find_or_download_file(root: Path, archive: Archive) -> Path:
+    """Return the path of an archive that has no folder. Raises what `find_or_download` does; for a folder ValueError."""
+    place = find_or_download(root, archive)
     if place.is_dir():
         raise ValueError(f"{printable(place)} is a folder where the archive {archive.file} is expected; remove it")
     return place

@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 
 from oodbench.data.cache import Decoded, cached
 from oodbench.data.classes import without_classes
-from oodbench.data.download import Archive, check_md5, locate
+from oodbench.data.download import Archive, check_md5, find_or_download
 from oodbench.data.files import file_sha256, printable, source_path
 from oodbench.data.folder import SUFFIXES, class_folder, folder
 from oodbench.data.images import Encoded, decode_batches
@@ -88,7 +88,7 @@ def _places365(root: Path) -> Split:
 
 
 def _read(root: Path, archive: Archive, has_classes: bool = False) -> Split:
-    place = locate(root, archive)
+    place = find_or_download(root, archive)
     if place.is_dir():
         return class_folder(place.parent, place.name) if has_classes else folder(place)
     return cached(file_sha256(place), lambda: _decode(place, archive, has_classes))

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oodbench.data.cache import Decoded, cached
-from oodbench.data.download import Archive, check_md5, choose, locate_file
+from oodbench.data.download import Archive, check_md5, choose, find_or_download_file
 from oodbench.data.files import file_sha256, printable, source_path
 from oodbench.data.images import array_batches
 from oodbench.data.parquet import parquet_below
@@ -49,7 +49,7 @@ def _read(root: Path, name: str, torchvision_name: str, split: str) -> Split:
         Archive(name, split, source.mirrors[0] + file, file, digest, homes=(f"{torchvision_name}/raw",))
         for file, digest in listed  # not looked for in root itself: both sets' files have the same names
     ]
-    places = [locate_file(root, archive) for archive in archives]
+    places = [find_or_download_file(root, archive) for archive in archives]
     digests = " ".join(file_sha256(place) for place in places)
     return cached(sha256(digests.encode()).hexdigest(), lambda: _decode(places, archives, source))
 

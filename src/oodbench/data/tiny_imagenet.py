@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from oodbench.data.cache import Decoded, cached
 from oodbench.data.classes import without_classes
-from oodbench.data.download import Archive, check_md5, locate
+from oodbench.data.download import Archive, check_md5, find_or_download
 from oodbench.data.files import file_sha256, printable, source_path
 from oodbench.data.images import Encoded, decode_batches
 from oodbench.data.listing import read_files
@@ -41,7 +41,7 @@ def tiny_imagenet(root: str | Path, exclude_classes: Sequence[str | int] = ()) -
 
 
 def _read(root: Path) -> Split:
-    place = locate(root, ARCHIVE)
+    place = find_or_download(root, ARCHIVE)
     if place.is_dir():
         index = _index(lambda name: _text(place / name), place)
         return read_files(place, *index)

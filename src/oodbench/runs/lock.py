@@ -51,7 +51,7 @@ def run_lock(folder: Path) -> Iterator[None]:
         folder.mkdir(parents=True, exist_ok=True)
     file = folder / "lock.json"
     seen = _seen(file)
-    if _may_be_dead(file) and _is_touched(file):
+    if _may_be_dead(file) and _watch_for_touch(file):
         raise _locked(file, folder)
     with _exclusive(folder):
         if _is_alive(file) or (_may_be_dead(file) and _seen(file) != seen):
@@ -121,7 +121,7 @@ def _may_be_dead(file: Path) -> bool:
     return who is not None and who.machine != _machine() and not 0 <= _age(file) < STALE_AFTER
 
 
-def _is_touched(file: Path) -> bool:
+def _watch_for_touch(file: Path) -> bool:
     """Watch the file for WATCH seconds at most; True as soon as its owner touches or replaces it."""
     before, until = _seen(file), time.monotonic() + WATCH
     print(f"watching for {WATCH:.0f} s whether the owner of {file} lives", flush=True)
