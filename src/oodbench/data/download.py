@@ -55,7 +55,7 @@ def find_or_download(root: Path, archive: Archive) -> Path:
 
 
 def find_or_download_file(root: Path, archive: Archive) -> Path:
-    """Return the path of an archive that has no folder. Raises what `find_or_download` does; for a folder ValueError."""
+    """Return the path of an archive that has no folder, as `find_or_download`; a folder is a ValueError."""
     place = find_or_download(root, archive)
     if place.is_dir():
         raise ValueError(f"{printable(place)} is a folder where the archive {archive.file} is expected; remove it")
