@@ -82,7 +82,7 @@ def test_detectors_are_built_with_their_hyperparameters() -> None:
 
 @pytest.fixture
 def leaves(tmp_path: Path) -> dict[str, Any]:
-    """Configuration of a set of one's own: two images of size 40x50 in each of three classes, train and test."""
+    """Configuration of a custom set: two images of size 40x50 in each of three classes, train and test."""
     pixels = np.random.default_rng(0).integers(256, size=(12, 50, 40, 3), dtype=np.uint8)
     names = [f"{split}/{kind}/{i}.png" for split in ("train", "test") for kind in ("ash", "elm", "oak") for i in (1, 2)]
     write_files(tmp_path / "leaves", {name: encoded(image) for name, image in zip(names, pixels, strict=True)})

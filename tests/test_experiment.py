@@ -498,7 +498,7 @@ def test_halo_has_its_warm_up_and_clipping_in_every_recipe(recipe: str) -> None:
     assert composed("loss=halo", f"recipe={recipe}", "recipe.clip_grad_norm=null").recipe.clip_grad_norm is None
 
 
-# ---- a set of one's own to learn
+# ---- a custom set to learn
 
 
 @pytest.fixture

@@ -121,7 +121,7 @@ def test_the_head_keeps_the_weights_it_was_made_with() -> None:
     assert (head(features) == before).all()
 
 
-def test_normalisation_constants_are_not_stored_with_the_weights() -> None:
+def test_normalisation_constants_are_not_among_the_weights() -> None:
     assert not {"mean", "std"} & classifier().state_dict().keys()
 
 

@@ -145,7 +145,7 @@ def test_validation_numbers_follow_the_detectors_settings(again: Finished) -> No
 # ---- files that cannot be used
 
 
-def test_damaged_resamples_are_made_again_and_old_intervals_stay(again: Finished) -> None:
+def test_damaged_resamples_are_made_again_old_intervals_stay(again: Finished) -> None:
     before = again.metrics["intervals"]["ood"]["unseen_digits"]
     (again.folder / again.metrics["resamples"]["file"]).write_bytes(b"")
     with pytest.warns(UserWarning, match="resamples not used"):

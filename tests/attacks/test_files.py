@@ -123,7 +123,7 @@ def test_flipped_bits_are_noticed(arena: Arena, attempt: Attempts) -> None:
             check(arena, name)
 
 
-def test_a_training_amid_its_epochs_trusts_no_damaged_checkpoint(arena: Arena, attempt: Attempts) -> None:
+def test_an_unfinished_training_trusts_no_damaged_checkpoint(arena: Arena, attempt: Attempts) -> None:
     """The run has nothing but its checkpoints; each of them is attacked, and both."""
     for what, put in INSTEAD.items():
         for names in (("checkpoint.pt",), ("checkpoint.previous.pt",), ("checkpoint.pt", "checkpoint.previous.pt")):

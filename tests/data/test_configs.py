@@ -16,7 +16,7 @@ from omegaconf import OmegaConf
 from oodbench import data
 
 CONF = ROOT / "conf"
-CUSTOM = ("folder", "parquet")  # sets to learn of one's own
+CUSTOM = ("folder", "parquet")  # custom sets to learn
 
 pytestmark = pytest.mark.usefixtures("cache_folder")
 

@@ -100,7 +100,7 @@ def test_features_without_variance_are_a_reason() -> None:
             detector(name)(test, reference)
 
 
-def test_mahalanobis_pp_does_not_depend_on_the_length_of_a_feature() -> None:
+def test_mahalanobis_pp_ignores_the_length_of_a_feature() -> None:
     test, _, reference = random_problem(n=120)
     scores = mahalanobis_pp(test, reference, ridge=RIDGE)
     test.features[:] *= np.linspace(0.1, 9, len(test.features), dtype="f4")[:, None]

@@ -66,7 +66,7 @@ def straight(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return results
 
 
-def test_a_killed_run_goes_on_to_the_weights_of_one_that_was_not(straight: Path, tmp_path: Path) -> None:
+def test_a_killed_run_ends_in_the_weights_of_a_whole_one(straight: Path, tmp_path: Path) -> None:
     command = [sys.executable, str(ROOT / "train.py"), *RUN, f"results_dir={tmp_path}", "loss=ghm"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     folder, pid = victim(tmp_path, process, "ghm")
@@ -100,7 +100,7 @@ def test_the_same_command_finishes_a_grid_with_a_killed_run(launcher: str, strai
     assert weights(tmp_path) == weights(straight)  # the engine makes no difference, nor does the death
 
 
-def test_a_job_that_submitit_preempts_goes_on_in_the_same_folder(straight: Path, tmp_path: Path) -> None:
+def test_a_job_that_submitit_preempts_goes_on_in_its_folder(straight: Path, tmp_path: Path) -> None:
     process = sweep(tmp_path, "hydra/launcher=submitit_local", "loss=ghm")
     folder, pid = victim(tmp_path, process, "ghm")
     os.kill(pid, signal.SIGUSR2)  # as SLURM does before it takes the node away; submitit queues the job again

@@ -74,7 +74,7 @@ def assert_same_outputs(finished: Finished, folder: Path) -> None:
     ("prefix", "shortcut", "nested"),
     [("", "shortcut", None), ("module.", "downsample", "state_dict"), ("", "downsample", "net")],
 )
-def test_the_benchmarks_layout_gives_the_same_outputs_to_the_bit(
+def test_the_benchmarks_layout_gives_the_same_bits(
     finished_ce: Finished,
     weights: dict[str, Tensor],
     collected: Callable[..., Path],

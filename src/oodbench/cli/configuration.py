@@ -80,7 +80,7 @@ def _missing(error: str) -> str:
 
 
 def _with_statistics(config: Config) -> Config:
-    """Measure what a data set of one's own does not state: its number of classes, mean and deviation."""
+    """Measure what a custom data set does not state: its number of classes, mean and deviation."""
     is_stated = all(config["dataset"][key] is not None for key in ("num_classes", "mean", "std"))
     return config if is_stated else import_late("build").with_statistics(config)
 

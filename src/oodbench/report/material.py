@@ -1,4 +1,4 @@
-"""What a page is made of: finished runs, grouped by protocol, with the data of their figures."""
+"""Material of a page: finished runs, grouped by protocol, with the data of their figures."""
 
 import os
 from collections.abc import Callable, Iterable, Sequence

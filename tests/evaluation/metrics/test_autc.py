@@ -17,7 +17,7 @@ scores = st.lists(st.integers(-200, 0).map(lambda i: i / 200), min_size=1, max_s
 
 
 @given(scores, scores)
-def test_autc_is_the_mean_of_both_error_rates_over_all_thresholds(ids: list[float], oods: list[float]) -> None:
+def test_autc_is_the_mean_of_both_error_rates(ids: list[float], oods: list[float]) -> None:
     """Thresholds between the scores, which are multiples of 1/200: there the rates are constant."""
     s_id, s_ood = 1 + np.array(ids), 1 + np.array(oods)
     thresholds = (np.arange(200) + 0.5) / 200
