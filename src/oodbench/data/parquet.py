@@ -1,23 +1,19 @@
-"""Parquet files in the layout of the Hugging Face mirrors: a struct column with the encoded image, an integer label.
-
-pyarrow is imported inside the functions that need it: it takes 0.3 s, and a set in the cache does without.
-"""
+"""Parquet files in the layout of the Hugging Face mirrors: a struct column with the encoded image, an integer label."""
 
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyarrow import types
 
 from oodbench.data.cache import Decoded, cached
 from oodbench.data.classes import without_classes
 from oodbench.data.files import check_listed, file_sha256, printable, source_path
 from oodbench.data.images import BATCH, Encoded, decode_batches
 from oodbench.data.split import UNKNOWN, Split
-
-if TYPE_CHECKING:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
 
 LARGEST_LABEL = 2**63 - 1  # of int64
 
@@ -59,8 +55,6 @@ def parquet_below(root: str | Path, name: str, split: str) -> Split | None:
 
 
 def _decode(path: Path, digest: str) -> Decoded:
-    import pyarrow.parquet as pq
-
     with _readable(path):
         file = pq.ParquetFile(path)
         schema, count = file.schema_arrow, file.metadata.num_rows
@@ -72,7 +66,7 @@ def _decode(path: Path, digest: str) -> Decoded:
     return Decoded(count, _classes(path, schema, label), decode_batches(rows, count, title))
 
 
-def _rows(path: Path, file: "pq.ParquetFile", image: str, label: str | None, digest: str) -> Iterator[Encoded]:
+def _rows(path: Path, file: pq.ParquetFile, image: str, label: str | None, digest: str) -> Iterator[Encoded]:
     batches = file.iter_batches(batch_size=BATCH, columns=[image] if label is None else [image, label])
     row = 0
     while True:
@@ -101,10 +95,8 @@ def _checked_label(label: int | None, where: str) -> int:
     return label
 
 
-def _columns(path: Path, schema: "pa.Schema") -> tuple[str, str | None]:
+def _columns(path: Path, schema: pa.Schema) -> tuple[str, str | None]:
     """Return the names of the image column and of the label column, if there is one."""
-    import pyarrow.types as types
-
     names: list[str] = schema.names
     images = [field.name for field in schema if _has_bytes(field.type)]
     if not images:
@@ -116,17 +108,15 @@ def _columns(path: Path, schema: "pa.Schema") -> tuple[str, str | None]:
     return images[0], label
 
 
-def _has_bytes(kind: "pa.DataType") -> bool:
+def _has_bytes(kind: pa.DataType) -> bool:
     """Return True for a struct with a binary field `bytes`."""
-    import pyarrow.types as types
-
     parts = [kind.field(i) for i in range(kind.num_fields)] if types.is_struct(kind) else []
     return any(
         part.name == "bytes" and (types.is_binary(part.type) or types.is_large_binary(part.type)) for part in parts
     )
 
 
-def _classes(path: Path, schema: "pa.Schema", label: str | None) -> tuple[str, ...]:
+def _classes(path: Path, schema: pa.Schema, label: str | None) -> tuple[str, ...]:
     """Read them from the metadata: `classes`, separated by commas, or the features that the datasets library writes."""
     metadata = schema.metadata or {}
     try:
@@ -148,8 +138,6 @@ def _classes(path: Path, schema: "pa.Schema", label: str | None) -> tuple[str, .
 @contextmanager
 def _readable(path: Path) -> Iterator[None]:
     """Raise ValueError, with the file, for what pyarrow raises over a damaged or unusual file."""
-    import pyarrow as pa
-
     try:
         yield
     except (pa.ArrowException, OSError, ValueError, LookupError) as error:
