@@ -34,8 +34,9 @@ from oodbench.evaluation.metrics import ID_METRICS, OOD_METRICS
 from oodbench.losses.objective import Objective
 from oodbench.model import Classifier, extract_features, load_weights, predict
 from oodbench.outputs import Outputs
-from oodbench.runs.folder import DataChangedError, RunFolder, open_run
+from oodbench.runs.folder import RunFolder, open_run
 from oodbench.runs.status import states, table
+from oodbench.runs.training_files import DataChangedError
 from oodbench.storage import load_arrays
 from oodbench.training import checkpoint
 from oodbench.training.batches import sample_augmentation

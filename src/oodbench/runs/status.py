@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 from oodbench.runs.config import read_config
-from oodbench.runs.folder import epochs_done
 from oodbench.runs.lock import owner
 from oodbench.runs.paths import LOCK_FILES, run_folders
 from oodbench.storage import regular
@@ -71,6 +70,13 @@ def _epochs(file: Path) -> tuple[int | None, str]:
         )
     except (ValueError, KeyError, TypeError) as error:
         return None, f"{file}: {error}"
+
+
+def epochs_done(history: Path) -> int:
+    """Return how many epochs train.csv has; 0 where it cannot be read."""
+    with contextlib.suppress(OSError, ValueError):
+        return max(0, len(regular(history).read_bytes().splitlines()) - 1)
+    return 0
 
 
 def _idle(path: Path) -> float:
