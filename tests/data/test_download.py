@@ -1,4 +1,4 @@
-"""Where an official archive is looked for, and what happens where it is not."""
+"""An official archive is found in one of its places, downloaded, or named as missing."""
 
 import os
 import re

@@ -20,7 +20,7 @@ def made(results: Path) -> Section:
     return section
 
 
-def test_numbers_are_those_of_the_tables_and_names_those_of_papers(tmp_path: Path) -> None:
+def test_numbers_are_those_of_the_tables_with_names_of_papers(tmp_path: Path) -> None:
     add_run(tmp_path, "halo", accuracy=0.9, config=HALO_BLOG | {"loss": {"variant": "published"}})
     shown = dict(published_tables(made(tmp_path), PUBLISHED))
     assert shown.keys() <= {"", *CONVENTIONS}

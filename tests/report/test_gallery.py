@@ -1,4 +1,4 @@
-"""Which figures a section has, in which order, and of which networks they say they are."""
+"""The figures of a section: their choice, their order, and the networks that their captions name."""
 
 from pathlib import Path
 
@@ -40,7 +40,7 @@ def test_all_figures_come_in_the_order_of_the_page(two_losses: Section) -> None:
 
 def test_a_figure_of_one_network_a_loss_names_its_seed(two_losses: Section) -> None:
     for name, plot in by_name(two_losses).items():
-        assert plot.caption.endswith("One network a loss, seed 0.") == (name in OF_OUTPUTS)
+        assert plot.caption.endswith("One network per loss, seed 0.") == (name in OF_OUTPUTS)
 
 
 def test_of_one_network_no_caption_says_which(tmp_path: Path) -> None:

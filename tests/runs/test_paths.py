@@ -1,4 +1,4 @@
-"""Where the files of a run lie, and that no name leads out of its folder."""
+"""Paths of a run's files: each in its folder, out of which no name leads."""
 
 from pathlib import Path
 

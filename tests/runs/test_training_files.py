@@ -1,4 +1,4 @@
-"""What a training leaves is given back as it was written, and never to another run or for other weights."""
+"""Files of a training are given back as they were written, and never to another run or for other weights."""
 
 from pathlib import Path
 

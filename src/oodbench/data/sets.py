@@ -23,7 +23,7 @@ class DataSplits(NamedTuple):
 
 
 class Limits(NamedTuple):
-    """How many images of its sets a run takes; None: all."""
+    """Numbers of images that a run takes of its sets; None: all."""
 
     train: int | None = None  # balanced over the classes (see `balanced_subset`)
     test: int | None = None  # balanced; of each OOD set at most as many, evenly spaced: its classes do not matter

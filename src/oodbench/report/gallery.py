@@ -32,7 +32,7 @@ def _said_of(plot: Plot, section: Section, shown: Sequence[Run]) -> Plot:
     if len(section.runs) == len(shown):
         return plot
     seeds = sorted({run.result.seed for run in shown})
-    return plot._replace(caption=f"{plot.caption} One network a loss, seed {', '.join(map(str, seeds))}.")
+    return plot._replace(caption=f"{plot.caption} One network per loss, seed {', '.join(map(str, seeds))}.")
 
 
 def tones(section: Section) -> dict[str, str]:
