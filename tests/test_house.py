@@ -2,6 +2,7 @@
 
 import ast
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -31,13 +32,21 @@ def test_no_two_packages_share_a_name_for_their_tests() -> None:
     assert sorted(found) == sorted(set(found))
 
 
+@cache
+def names_of_losses() -> list[re.Pattern[str]]:
+    """Return a pattern for each loss: its address, an import of its class, or its choice on a command line."""
+    targets = {loss: composed("dataset=digits", f"loss={loss}").loss._target_ for loss in names("loss")}
+    parts = {loss: str(target).rsplit(".", 2)[1:] for loss, target in targets.items()}
+    return [
+        re.compile(rf"\b{package}\.{name}\b|\bimport\b.*\b{name}\b|\bloss=[\"']?{loss}\b")
+        for loss, (package, name) in parts.items()
+    ]
+
+
 @pytest.mark.parametrize("module", [m for m in MODULES if m.parent.name != "losses"], ids=place)
 def test_no_module_outside_losses_names_a_loss(module: Path) -> None:
     text = module.read_text("utf-8")
-    for loss in names("loss"):
-        target = str(composed("dataset=digits", f"loss={loss}").loss._target_)
-        _, package, name = target.split(".")
-        assert not re.search(rf"\b{package}\.{name}\b|\bimport.*\b{name}\b|\bloss=[\"']?{loss}\b", text), loss
+    assert not [found[0] for pattern in names_of_losses() if (found := pattern.search(text))]
 
 
 @pytest.mark.parametrize("module", MODULES, ids=place)
