@@ -11,7 +11,15 @@ from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
 from oodbench.evaluation.metrics import OOD_METRICS, detection
-from oodbench.evaluation.metrics.detection import aupr_in, aupr_out, auroc, fpr95_idpos, fpr95_oodpos
+from oodbench.evaluation.metrics.detection import (
+    aupr_in,
+    aupr_out,
+    auroc,
+    fpr95_idpos,
+    fpr95_oodpos,
+    threshold_idpos,
+    threshold_oodpos,
+)
 
 Scores = NDArray[np.float64]
 
@@ -111,6 +119,14 @@ def test_95_percent_of_n_is_the_ceiling_in_integers() -> None:
     for n in range(1, 201):
         k, ranks = math.ceil(Fraction(95 * n, 100)), np.arange(1.0, n + 1)
         assert (fpr95_idpos(ranks, ranks), fpr95_oodpos(ranks, ranks)) == (k / n, k / n), n
+
+
+@given(scores=scores)
+def test_a_threshold_is_the_last_that_reaches_95_percent(scores: Scores) -> None:
+    enough = [t for t in scores if 100 * (scores <= t).sum() >= 95 * len(scores)]
+    assert threshold_idpos(scores) == min(enough)
+    enough = [t for t in scores if 100 * (scores >= t).sum() >= 95 * len(scores)]
+    assert threshold_oodpos(scores) == max(enough)
 
 
 @given(id_scores=tied, ood_scores=tied)
