@@ -147,7 +147,7 @@ def panel(
 def plot(
     rows: Mapping[str, Histogram], sets: Sequence[tuple[str, str, str]], said: Mapping[tuple[str, str], tuple[str, str]]
 ) -> Plot:
-    """Draw a row of panels a loss, a column an OOD set.
+    """Draw one row of panels per loss, one column per OOD set.
 
     sets: (key, printed name, tone); said: {(label, set): its numbers, their intervals}.
     """
