@@ -2,7 +2,7 @@
 
 results, fields: folders -> runs. labels, notes, formulas: words. cells: a row's numbers in a column, and what is bold.
 means, sections, by, matrix, calibration: runs -> tables. published, beside: other people's rows, and runs of their
-protocol. render: tables -> text. long_format: runs -> runs.csv.
+protocol. ranks: the order of the losses under two protocols. render: tables -> text. long_format: runs -> runs.csv.
 A run is read from its config.yaml, its metrics.json and its resamples. Differences between runs are found by comparing
 their configurations, and a metric is described by its record, so that a new loss or metric needs no line here.
 Shares in [0, 1] in files and in code; percent only where a cell is printed.
@@ -21,6 +21,7 @@ from oodbench.tables.long_format import FIELDS, long_format
 from oodbench.tables.matrix import matrix_tables
 from oodbench.tables.notes import AGAIN, OWN
 from oodbench.tables.published import Published, load_published
+from oodbench.tables.ranks import rank_tables
 from oodbench.tables.render import to_latex, to_markdown
 from oodbench.tables.results import Found, Result, Unreadable, load_runs
 from oodbench.tables.sections import Table, by_protocol, section
@@ -33,8 +34,10 @@ DEFAULT = "idpos"  # the convention whose tables have no suffix in their file's 
 def tables_of(
     runs: Iterable[Result], published: Iterable[Published], fpr: str, detectors: Sequence[str]
 ) -> list[Table]:
-    """Return the tables of one data set's runs: of each protocol one, one of calibration, and its published rows."""
-    published, tables = list(published), []
+    """Return the tables of one data set's runs: of each protocol one, one of calibration, and its published rows;
+    then those of the order of the losses under two protocols.
+    """
+    runs, published, tables = list(runs), list(published), []
     for group in by_protocol(runs):
         ensembles = load_ensembles(group)
         table = section(group, fpr, detectors, ensembles=ensembles)
@@ -43,7 +46,7 @@ def tables_of(
         tables += [table, calibration] if calibration else [table._replace(notes=[*table.notes, missing])]
         beside = published_table(group, published, fpr)
         tables += [beside] if beside else []
-    return tables
+    return tables + rank_tables(runs, fpr, detectors)
 
 
 def write_tables(

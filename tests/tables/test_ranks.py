@@ -1,0 +1,76 @@
+"""The table of rank correlations between two protocols."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers.made_up import NOISE, add_run, column
+
+from oodbench.tables import load_runs
+from oodbench.tables.ranks import rank_tables
+from oodbench.tables.sections import Table
+
+OTHER = {"recipe": {"epochs": 200}}
+FIRST = {"a": 0.80, "b": 0.85, "c": 0.90, "d": 0.95}
+
+
+def tables(folder: Path, detectors: tuple[str, ...] = ("ood_score",)) -> list[Table]:
+    return rank_tables(load_runs(folder).runs, "idpos", detectors)
+
+
+def add_losses(folder: Path, aurocs: dict[str, float], config: dict | None = None, **more: object) -> None:
+    for loss, auroc in aurocs.items():
+        scores = {"cifar100": {"ood_score": auroc, "msp": 1 - auroc}, "svhn": {"ood_score": 0.9, "msp": 0.9}}
+        add_run(folder, loss, accuracy=auroc, ood=scores, config=config, **more)
+
+
+def cell(table: Table, number: str, *header: str) -> str:
+    rows = [row[:2] for row in table.rows]
+    return column(table, *header)[rows.index(number.split(": "))]
+
+
+def test_the_same_order_is_one_and_its_reverse_minus_one(tmp_path: Path) -> None:
+    add_losses(tmp_path, FIRST)
+    add_losses(tmp_path, {loss: 1.7 - auroc for loss, auroc in FIRST.items()}, OTHER)
+    (table,) = tables(tmp_path, ("ood_score", "msp"))
+    assert table.title.startswith("Order of 4 losses: resnet18 (width=64), recipe short, 200 epochs")
+    assert cell(table, "cifar100 (near): AUROC ↑", "own", "correlation") == "-1.00"
+    assert cell(table, "cifar100 (near): AUROC ↑", "msp", "correlation") == "-1.00"
+    assert cell(table, "test images: Accuracy ↑", "own", "correlation") == "-1.00"
+    assert cell(table, "test images: Accuracy ↑", "msp", "correlation") == ""
+    assert cell(table, "svhn (far): AUROC ↑", "own", "correlation") == "—"  # all losses are equal there
+    assert cell(table, "cifar100 (near): AUROC ↑", "own", "p") == "0.083"  # two orders of 24
+
+
+def test_with_resamples_it_has_an_interval(tmp_path: Path) -> None:
+    """Resampling moves all losses together: the order stays, and the interval is a point."""
+    add_losses(tmp_path, FIRST, noise=NOISE)
+    add_losses(tmp_path, FIRST, OTHER, noise=NOISE)
+    (table,) = tables(tmp_path)
+    assert cell(table, "cifar100 (near): AUROC ↑", "own", "correlation") == "1.00 [1.00, 1.00]"
+
+
+def test_neighbours_that_change_places_widen_the_interval(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    for config in (None, OTHER):
+        for loss, auroc in FIRST.items():
+            add_losses(tmp_path, {loss: auroc}, config, noise=random.normal(0, 0.05, 1000))
+    text = cell(tables(tmp_path)[0], "cifar100 (near): AUROC ↑", "own", "correlation")
+    low, high = (float(end) for end in text.split("[")[1].rstrip("]").split(","))
+    assert low < 0.8 < high <= 1
+
+
+@pytest.mark.parametrize("losses", ["abc", ""])
+def test_three_losses_or_none_in_common_have_no_table(tmp_path: Path, losses: str) -> None:
+    add_losses(tmp_path, FIRST)
+    add_losses(tmp_path, {loss: FIRST[loss] for loss in losses} | {"e": 0.9}, OTHER)
+    assert tables(tmp_path) == []
+
+
+def test_a_loss_with_two_recipes_in_one_protocol_is_left_out(tmp_path: Path) -> None:
+    add_losses(tmp_path, FIRST | {"e": 0.7})
+    add_losses(tmp_path, FIRST | {"e": 0.7}, OTHER)
+    add_run(tmp_path, "e", config={"recipe": {"batch_size": 64}})
+    (table,) = tables(tmp_path)
+    assert table.title.startswith("Order of 4 losses")
+    assert "`e`" not in " ".join(table.notes)
