@@ -1,6 +1,11 @@
 """A benchmark of out-of-distribution detection and calibration for image classifiers."""
 
 import os
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from oodbench.api import Run, evaluate, figures, from_arrays, from_model, load, results
 
 # Set before torch is imported, which brings OpenMP: its threads then sleep while they wait for one another, and do not
 # spin. Two threads on two cores, images/s of training, spinning -> asleep, in brackets with one thread; medians of 1 to
@@ -12,3 +17,11 @@ import os
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 __version__ = "0.2.0"
+__all__ = ["Run", "evaluate", "figures", "from_arrays", "from_model", "load", "results"]  # of oodbench.api
+
+
+def __getattr__(name: str) -> Any:
+    """Import what notebooks need when it is asked for: commands begin with `import oodbench`, too."""
+    if name in __all__:
+        return getattr(import_module("oodbench.api"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -53,14 +53,18 @@ def rescore(path: Path, detector: Config, image_detector: Config, grids: Config 
 
 def reopen(folder: RunFolder, config: Config, objective: Objective) -> Job:
     """Return the finished run as it was trained, network and images included."""
+    model = stored_model(folder, config, objective, pick_device("auto"))
+    return Job(config, folder, model, None, open_data(config, partial(trusted, package="data")), {})
+
+
+def stored_model(folder: RunFolder, config: Config, objective: Objective, device: torch.device) -> Classifier:
+    """Build the run's network with its trained weights, around its objective."""
     weights, data = folder.read_weights(), config["dataset"]
-    device = pick_device("auto")
     backbone = trusted(config["backbone"], "backbones")
     precision = use_precision(pick_precision(folder.read_training()["precision"], device))
     model = Classifier(backbone, objective, data["mean"], data["std"], precision)
     load_weights(model, weights or {})
-    model = model.to(device).to(memory_format=torch.channels_last)
-    return Job(config, folder, model, None, open_data(config, partial(trusted, package="data")), {})
+    return model.to(device).to(memory_format=torch.channels_last)
 
 
 def score_stored(

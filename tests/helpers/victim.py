@@ -101,11 +101,10 @@ def scripts(*commands: Sequence[str]) -> None:
 def script(name: str, arguments: Sequence[str]) -> None:
     """Run a script as a command does; evaluate.py in this process."""
     sys.argv = [str(ROOT / name), *arguments]
-    sys.path.insert(0, str(ROOT / "scripts"))
     if name == "scripts/evaluate.py":
-        import evaluate
+        from oodbench.commands import evaluate
 
-        evaluate.ProcessPoolExecutor = lambda jobs, context: ThreadPoolExecutor(1)  # type: ignore[attr-defined]
+        evaluate.ProcessPoolExecutor = lambda jobs, context: ThreadPoolExecutor(1)  # type: ignore[assignment, misc]
         evaluate.main()
     else:
         runpy.run_path(str(ROOT / name), run_name="__main__")

@@ -4,13 +4,14 @@ import json
 import shlex
 from typing import Any
 
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
 from oodbench.cli.configuration import compose, resolve
 from oodbench.cli.errors import UsageError
-from oodbench.report.names import CONF
 from oodbench.runs.identity import NAMED, Config, config_hash
+from oodbench.shipped import CONF
 
 COMPARED = ("dataset", "backbone", "loss", "recipe")  # blocks whose values are compared one by one
 
@@ -26,12 +27,15 @@ def command_of(config: Config) -> str | None:
     if images := config.get("validation", {}).get("images"):
         choices.append(f"validation.images={images}")
     choices += _sets(config)
+    of_this_process = HydraConfig.instance().cfg
     try:
         base: Config = resolve(compose(choices))
         changed = [override for part in COMPARED for override in _changed(part, base[part], config[part])]
-        again = resolve(compose([*choices, *changed]))
+        again = resolve(compose([*choices, *changed])) if changed else base
     except (UsageError, HydraException, OmegaConfBaseException, ValueError, KeyError, AttributeError):
         return None
+    finally:
+        HydraConfig.instance().cfg = of_this_process
     if config_hash(again) != config_hash(config):
         return None
     return " ".join(["python train.py", *map(shlex.quote, [*choices, *changed])])

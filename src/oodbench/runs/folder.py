@@ -173,6 +173,7 @@ class RunFolder(RunPaths):
         file = self.path / f"resamples-{mark[:12]}.safetensors"
         save_arrays(file, resamples, run=str(self.run), numbers=mark)
         content |= {"resamples": {"file": file.name, "numbers": mark}}
+        _remove_file(self.card)  # of the record before
         write_json(self.metrics, content)
         return content
 
@@ -222,6 +223,7 @@ class RunFolder(RunPaths):
     def remove_numbers(self) -> None:
         """Remove what other weights were measured by: the record first, then resamples and outputs."""
         _remove_file(self.metrics)
+        _remove_file(self.card)
         for file in self.path.glob("resamples*.safetensors"):
             _remove_file(file)
         shutil.rmtree(self.path / "outputs", ignore_errors=True)
@@ -248,7 +250,7 @@ class RunFolder(RunPaths):
 
     def check_places(self) -> None:
         """Raise UnwritableError, naming it, where a directory lies in the place of one of the run's files."""
-        single = (self.config, self.history, self.training, self.metrics)
+        single = (self.config, self.history, self.training, self.metrics, self.card)
         for path in (*single, *self.path.glob("*.pt"), *self.path.glob("**/*.safetensors")):
             with naming_unwritable(path):
                 if path.is_dir():
