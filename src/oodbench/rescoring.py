@@ -9,6 +9,7 @@ import torch
 
 from oodbench.build import build_detectors, open_data
 from oodbench.detectors.reference import NotApplicable
+from oodbench.evaluation.evaluate import intervals
 from oodbench.evaluation.search import select
 from oodbench.experiment import Job, measure
 from oodbench.losses.objective import Objective
@@ -19,8 +20,10 @@ from oodbench.runs.identity import Config
 from oodbench.runs.lock import run_lock
 from oodbench.runs.record import SELECTED, Record, requested
 from oodbench.scoring import RunOutputs, Scoring, check_not_reported, record, reference_of, score
-from oodbench.targets import trusted
+from oodbench.targets import trusted, trusted_detector
 from oodbench.training.device import pick_device, pick_precision, use_precision
+
+OF_NETWORK = "oodbench.detectors.network."  # addresses of detectors that need images
 
 
 def rescore(path: Path, detector: Config, image_detector: Config, grids: Config | None = None) -> Record:
@@ -73,6 +76,30 @@ def score_stored(
     """Score the command line's detectors on outputs that lie in the folder, which the caller has locked."""
     numbers, resamples = score(outputs, objective, Scoring(build_detectors(config["detector"]), {}))
     return record(folder, requested(config), numbers, resamples, provenance)
+
+
+def recompute(path: Path, record: Record) -> tuple[dict[str, Any], list[str]]:
+    """Compute the numbers of a record again, with their intervals, from the outputs in a run's folder; write nothing.
+
+    Scores of image detectors are read; detectors without stored scores are named in the second place. Raises ValueError
+    for outputs that are missing, damaged, or of other weights or images, and for a target that is not trusted.
+    """
+    folder, config = open_run(path)
+    provenance = record["provenance"]
+    if folder.read_training()["weights"] != record["weights"]:
+        raise ValueError(f"{folder.path} has the outputs of other weights")
+    outputs = stored_outputs(folder, config | {"ood": provenance["ood"]})
+    sets = ("test", *outputs.ood, *outputs.validation)
+    if others := [name for name in sets if folder.read_outputs(name, provenance["digests"][name]) is None]:
+        raise ValueError(f"{folder.path} has the outputs on other images of {', '.join(others)}")
+    nodes = provenance["detector"]
+    of_network = [name for name, node in nodes.items() if str(node.get("_target_")).startswith(OF_NETWORK)]
+    scores = {name: {each: folder.read_scores(name, each) for each in sets} for name in of_network}
+    missing = [name for name, of_sets in scores.items() if any(each is None for each in of_sets.values())]
+    known: dict[str, Any] = {name: of_sets for name, of_sets in scores.items() if name not in missing}
+    detectors = {name: trusted_detector(node) for name, node in nodes.items() if name not in of_network}
+    numbers, resamples = score(outputs, stored_objective(folder, config), Scoring(detectors, known))
+    return numbers | {"intervals": intervals(numbers, resamples)}, missing
 
 
 def selected(outputs: RunOutputs, objective: Objective, detector: Config, grids: Config) -> Config:
