@@ -64,6 +64,7 @@ def record(
     merged = merge(before, numbers, provenance, request)
     resamples = merge_resamples(old_resamples, resamples, merged)
     merged["intervals"] = merge_intervals(before or {}, intervals(merged, resamples), merged)
+    folder.remove_card()
     written = folder.write_record(merged, resamples)
     folder.remove_superseded(written)
     import_late("report.card").write_card(folder.path)

@@ -21,14 +21,9 @@ def command_of(config: Config) -> str | None:
 
     It is composed and hashed as train.py would do it, so that a run's hash says whether the command is right.
     """
-    choices = [f"{part}={config['name'][part]}" for part in NAMED] + [f"seed={config['seed']}"]
-    if config["precision"] != "auto":
-        choices.append(f"precision={config['precision']}")
-    if images := config.get("validation", {}).get("images"):
-        choices.append(f"validation.images={images}")
-    choices += _sets(config)
     of_this_process = HydraConfig.instance().cfg
     try:
+        choices = _choices(config)
         base: Config = resolve(compose(choices))
         changed = [override for part in COMPARED for override in _changed(part, base[part], config[part])]
         again = resolve(compose([*choices, *changed])) if changed else base
@@ -39,6 +34,16 @@ def command_of(config: Config) -> str | None:
     if config_hash(again) != config_hash(config):
         return None
     return " ".join(["python train.py", *map(shlex.quote, [*choices, *changed])])
+
+
+def _choices(config: Config) -> list[str]:
+    """Return the overrides that pick files of conf/, and seed, precision and held-out images"""
+    choices = [f"{part}={config['name'][part]}" for part in NAMED] + [f"seed={config['seed']}"]
+    if config["precision"] != "auto":
+        choices.append(f"precision={config['precision']}")
+    if images := config.get("validation", {}).get("images"):
+        choices.append(f"validation.images={images}")
+    return choices + _sets(config)
 
 
 def _sets(config: Config) -> list[str]:

@@ -173,9 +173,12 @@ class RunFolder(RunPaths):
         file = self.path / f"resamples-{mark[:12]}.safetensors"
         save_arrays(file, resamples, run=str(self.run), numbers=mark)
         content |= {"resamples": {"file": file.name, "numbers": mark}}
-        _remove_file(self.card)  # of the record before
         write_json(self.metrics, content)
         return content
+
+    def remove_card(self) -> None:
+        """Remove the card, so that none is of another record than the one that stands."""
+        _remove_file(self.card)
 
     def remove_superseded(self, record: Record) -> None:
         """Remove resamples that the record does not name: those of a record before."""
@@ -223,7 +226,7 @@ class RunFolder(RunPaths):
     def remove_numbers(self) -> None:
         """Remove what other weights were measured by: the record first, then resamples and outputs."""
         _remove_file(self.metrics)
-        _remove_file(self.card)
+        self.remove_card()
         for file in self.path.glob("resamples*.safetensors"):
             _remove_file(file)
         shutil.rmtree(self.path / "outputs", ignore_errors=True)
