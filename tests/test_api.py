@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from helpers.cli import Finished, script
@@ -30,7 +31,7 @@ from oodbench.tables.long_format import FIELDS, NUMBER
 TEST, FAR = outputs(200), {"far": outputs(150, shift=1.0, seed=1)}
 
 
-def number(frame: "oodbench.pd.DataFrame", *key: str) -> float:  # type: ignore[name-defined]
+def number(frame: pd.DataFrame, *key: str) -> float:
     (value,) = frame.set_index(["ood", "detector", "metric"]).loc[[key]]["value"]
     return float(value)
 
@@ -76,7 +77,7 @@ def test_a_run_is_its_numbers_outputs_head_and_network(finished: Finished) -> No
     assert set(run.outputs) == {"train", "test", "unseen_digits", "photo_patches"}
     test = run.outputs["test"]
     with torch.inference_mode():
-        logits = run.head.logits(torch.from_numpy(test.features)).numpy()
+        logits = run.head.logits(torch.from_numpy(test.features)).numpy()  # what is built here is used below
     np.testing.assert_allclose(logits, test.logits, rtol=1e-4, atol=1e-4)
     images = open_data(configuration("dataset.limit=400", "dataset.limit_test=160")).test
     again = run.predict(images.images, images.labels)
@@ -138,8 +139,9 @@ def test_a_detector_without_what_it_needs_is_a_warning() -> None:
     assert set(frame.detector) == {"", "msp"}
     with pytest.warns(UserWarning, match="^knn reads outputs of training images: train="):
         oodbench.evaluate(TEST, FAR, ["knn"])
+    positive, train = (each._replace(features=each.features.clip(0)) for each in (TEST, outputs(300, seed=5)))
     with pytest.warns(UserWarning, match="^react applies the head again"):
-        oodbench.evaluate(TEST, FAR, ["react"], train=outputs(300, seed=5))
+        oodbench.evaluate(positive, {"far": positive}, ["react"], train=train)
     with pytest.warns(UserWarning, match="^knn reads features, and these outputs have none"):
         oodbench.evaluate(TEST, {"far": far}, ["knn"], train=outputs(300, seed=5))
 
@@ -149,7 +151,7 @@ def test_every_detector_can_be_asked_by_name() -> None:
     means = 3 * np.random.default_rng(99).normal(size=(4, 6))
     head = (means.astype("f4") / 4, (-0.5 * np.square(means).sum(1) / 4).astype("f4"))
     train = outputs(400, seed=5)
-    with pytest.warns(UserWarning) as caught:
+    with pytest.warns(UserWarning, match="^react ") as caught:
         frame = oodbench.evaluate(TEST, FAR, "all", train=train, head=head)
     warned = {str(warning.message).partition(" ")[0] for warning in caught}
     assert set(frame.detector) - {""} | warned == set(names("detector"))
@@ -184,7 +186,7 @@ def test_arrays_that_do_not_fit_are_named(arguments: dict[str, NDArray[np.floati
 def test_what_cannot_be_evaluated_is_named() -> None:
     with pytest.raises(ValueError, match=r"labels of ID test images are 0 to 3"):
         oodbench.evaluate(oodbench.from_arrays(TEST.logits), FAR)
-    with pytest.raises(ValueError, match="no detector 'mps'; available: .*msp"):
+    with pytest.raises(ValueError, match=r"no detector 'mps'; available: .*msp"):
         oodbench.evaluate(TEST, FAR, "mps")
 
 

@@ -175,7 +175,7 @@ def evaluate(
     if not ((outputs.labels >= 0) & (outputs.labels < K)).all():
         raise ValueError(f"the labels of ID test images are 0 to {K - 1}; some of these are not")
     if any(isinstance(each, LogitsAlone) for each in sets.values()):
-        sets = {name: LogitsAlone(*each) for name, each in sets.items()}
+        sets = {name: LogitsAlone(each.logits[:, :0], *each[1:]) for name, each in sets.items()}
     kind = _WithoutTraining if train is None else Reference
     apply, linear = (None, None) if head is None else import_late("pretrained.module").head_of(head)
     reference = kind(outputs if train is None else train, apply, linear, validation)

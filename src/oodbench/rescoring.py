@@ -60,6 +60,7 @@ def reopen(folder: RunFolder, config: Config, objective: Objective) -> Job:
     return Job(config, folder, model, None, open_data(config, partial(trusted, package="data")), {})
 
 
+@torch.inference_mode(False)  # a notebook may ask for it amid inference, and for gradients later
 def stored_model(folder: RunFolder, config: Config, objective: Objective, device: torch.device) -> Classifier:
     """Build the run's network with its trained weights, around its objective."""
     weights, data = folder.read_weights(), config["dataset"]
@@ -142,6 +143,7 @@ def stored(folder: RunFolder, name: str) -> Outputs:
     return outputs
 
 
+@torch.inference_mode(False)
 def stored_objective(folder: RunFolder, config: Config) -> Objective:
     """Build the run's objective with its trained weights."""
     weights = folder.read_weights()

@@ -99,7 +99,7 @@ def test_what_a_run_says_is_text_and_nothing_more(tmp_path: Path) -> None:
     assert "alert" in text
     assert not re.search(r"(?<!\\)<(?!br>)", re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL))
     alter_metrics(folder, lambda content: content["provenance"].update(device="a\n# title\n|`x`|"))
-    assert r"- device: a # title \|\`x\`\|" in card(folder)
+    assert r"- device: a # title |\`x\`|" in card(folder)
 
 
 def test_a_provenance_of_other_types_is_printed(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ from oodbench.tables.results import Result, load_run
 
 COST = ("wall_time_s", "images_per_second", "device", "processor", "threads", "devices", "precision", "compile")
 SCORES = (OWN, "msp")  # of the many that a run may have
-SPECIAL = re.compile(r"[\\`*_\[\]<>|~&$]")  # what Markdown or HTML could take for something else
+SPECIAL = re.compile(r"[\\`*_\[\]<>~&$]")  # what Markdown or HTML takes for more than text; tables escape their |
 
 
 def write_card(path: Path) -> None:
