@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -181,6 +182,28 @@ def test_a_file_that_was_edited_ends_the_command(
     (entry / "metrics.json").write_text(json.dumps(content | {"accuracy": 0.987}))
     with pytest.raises(SystemExit, match="was altered, its sha256 does not agree"):
         script("scripts/registry.py", "--results-dir", entry.parents[5])
+
+
+@pytest.mark.slow
+def test_the_documented_steps_hand_in_a_row(
+    finished_ce: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = (ROOT / "docs/adding.md").read_text("utf-8").partition("## A row of the leaderboard")[2]
+    *commands, last = page.split("```\n")[1].splitlines()
+    assert last.startswith("git add ")
+    arrays = {}
+    for name in ("train", "test", "noise"):
+        outputs = open_run(finished_ce.folder)[0].read_outputs(name)
+        assert outputs is not None
+        arrays |= {f"{name}/{part}": getattr(outputs, part) for part in ("features", "logits", "labels")}
+    monkeypatch.chdir(tmp_path)
+    np.savez("outputs.npz", **arrays)
+    for command in commands:
+        python, name, *arguments = shlex.split(command.replace("cifar10", "digits"))
+        assert python == "python"
+        script(name, *arguments)
+    text = (tmp_path / "results/registry/README.md").read_text("utf-8")
+    assert re.search(r"^\| 1 \| pixmix \| .* recomputed \|$", text, re.MULTILINE)
 
 
 def test_an_empty_registry_is_one_line(tmp_path: Path) -> None:

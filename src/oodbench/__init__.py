@@ -5,7 +5,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from oodbench.api import Run, evaluate, figures, from_arrays, from_model, load, results
+    from oodbench.api import Outputs, Run, evaluate, figures, from_arrays, from_model, load, results
 
 # Set before torch is imported, which brings OpenMP: its threads then sleep while they wait for one another, and do not
 # spin. Two threads on two cores, images/s of training, spinning -> asleep, in brackets with one thread; medians of 1 to
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 __version__ = "0.2.0"
-__all__ = ["Run", "evaluate", "figures", "from_arrays", "from_model", "load", "results"]  # of oodbench.api
+__all__ = ["Outputs", "Run", "evaluate", "figures", "from_arrays", "from_model", "load", "results"]  # of oodbench.api
 
 
 def __getattr__(name: str) -> Any:

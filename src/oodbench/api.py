@@ -106,7 +106,7 @@ class LogitsAlone(Outputs):
     """Outputs without features: a detector that reads them does not apply."""
 
     @property
-    def features(self) -> Any:  # type: ignore[override]
+    def features(self) -> Any:
         raise NotApplicable("reads features, and these outputs have none")
 
 
@@ -114,7 +114,7 @@ class _WithoutTraining(Reference):
     """What is known of a network whose training images are not."""
 
     @property
-    def train(self) -> Any:  # type: ignore[override]
+    def train(self) -> Any:
         raise NotApplicable("reads outputs of training images: train=...")
 
 
@@ -140,7 +140,13 @@ def from_arrays(
     score = -p.max(1) if ood_score is None else _array("ood_score", ood_score, 1, np.float64)
     f = np.empty((len(z), 0), np.float32) if features is None else _array("features", features, 2, np.float32)
     kind = LogitsAlone if features is None else Outputs
-    arrays = {"features": f, "logits": z, "log_probs": p, "ood_score": score, "labels": _labels(labels, len(z))}
+    arrays: dict[str, Any] = {
+        "features": f,
+        "logits": z,
+        "log_probs": p,
+        "ood_score": score,
+        "labels": _labels(labels, len(z)),
+    }
     if odd := {name: array.shape for name, array in arrays.items() if len(array) != len(z)}:
         raise ValueError(f"logits are of {len(z)} images, and {', '.join(f'{n} of {s[0]}' for n, s in odd.items())}")
     return kind(**arrays)
@@ -215,6 +221,9 @@ class Figure(Plot):
     """A figure of the report that a notebook shows."""
 
     __slots__ = ()
+
+    def __repr__(self) -> str:
+        return f"<figure {self.name}: {self.title}>"
 
     def _repr_png_(self) -> bytes:
         with mpl.rc_context(STYLE):

@@ -24,6 +24,7 @@ from oodbench.data.readers import is_reader
 from oodbench.exports import exports
 from oodbench.losses.objective import Objective
 
+SCORED = ["test", "reference"]  # the arguments of a detector that are no hyperparameters
 KINDS = {
     "losses": lambda value: inspect.isclass(value) and issubclass(value, Objective),
     "backbones": lambda value: inspect.isclass(value) and issubclass(value, nn.Module),
@@ -31,7 +32,6 @@ KINDS = {
     "detectors": lambda value: inspect.isfunction(value) and [*inspect.signature(value).parameters][:2] == SCORED,
 }
 META = ("_target_", "_partial_")
-SCORED = ["test", "reference"]  # the arguments of a detector that are no hyperparameters
 
 
 def make(node: Any, **arguments: Any) -> Any:
