@@ -1,6 +1,6 @@
 """Outputs, the only thing that passes from training to evaluation: from here on nothing needs images or torch."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -17,6 +17,7 @@ class Outputs(NamedTuple):
     labels: NDArray[np.int64]  # (N,), -1 where unknown
 
 
-def concatenate(sets: Sequence[Outputs]) -> Outputs:
+def concatenate(sets: Iterable[Outputs]) -> Outputs:
     """Return the images of all sets, one set after the other."""
+    sets = list(sets)
     return type(sets[0])(*(np.concatenate(arrays) for arrays in zip(*sets, strict=True)))
