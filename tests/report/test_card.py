@@ -17,6 +17,7 @@ from oodbench.report.names import licence
 from oodbench.rescoring import rescore
 from oodbench.runs.folder import open_run
 from oodbench.runs.identity import config_hash
+from oodbench.storage import UnwritableError
 
 
 def text_of(folder: Path) -> str:
@@ -70,6 +71,14 @@ def test_none_stands_beside_another_record(again: Finished, monkeypatch: pytest.
         rescore(again.folder, configuration("detector=[gen]")["detector"], {})
     assert not (again.folder / "README.md").exists()
     assert started(*HALO, f"results_dir={again.results}").startswith("finished already")
+
+
+def test_a_folder_in_its_place_is_named_before_anything_changes(again: Finished) -> None:
+    (again.folder / "README.md").unlink()
+    (again.folder / "README.md").mkdir()
+    with pytest.raises(UnwritableError, match=r"cannot write .*README\.md: .*moved away"):
+        rescore(again.folder, configuration("detector=[gen]")["detector"], {})
+    assert numbers_in(again.folder) == again.metrics
 
 
 def test_a_published_run_has_one_that_says_what_it_lacks(finished: Finished, tmp_path: Path) -> None:
