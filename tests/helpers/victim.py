@@ -25,6 +25,7 @@ from helpers.config import CONF, configuration
 from oodbench import experiment
 from oodbench.build import build_detectors, build_model, open_data
 from oodbench.model import extract_features, predict
+from oodbench.report.card import command_of
 from oodbench.rescoring import rescore
 from oodbench.runs import lock
 from oodbench.runs.folder import RunFolder
@@ -137,6 +138,7 @@ def warm() -> None:
         outputs = predict(model.objective, extract_features(model, data.test.images), data.test.labels)
         of_run = RunOutputs(outputs, outputs, {"noise": outputs}, {})
         score(of_run, model.objective, Scoring(build_detectors(config["detector"]), {}))
+        command_of(config)  # of the run's card
 
 
 FORKS = multiprocessing.get_context("forkserver")
