@@ -61,7 +61,7 @@ def test_a_command_that_is_none_ends_in_one_line(
         said(monkeypatch, capsys, "tabels")
 
 
-def test_the_list_and_the_package_import_nothing_that_takes_time() -> None:
+def test_the_list_imports_nothing_that_takes_time() -> None:
     code = "import sys, oodbench.commands.main as m; m.main(); print(*sys.modules)"
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     imported = set(ended.stdout.splitlines()[-1].split())

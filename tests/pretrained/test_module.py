@@ -61,7 +61,7 @@ def test_a_head_that_is_none_is_named(after: nn.Module, head: str, complaint: st
         run_module(net, [IMAGES], net.get_submodule(head))
 
 
-def test_a_network_without_linear_layer_and_an_empty_loader_are_named() -> None:
+def test_a_network_without_linear_layer_is_named() -> None:
     with pytest.raises(ValueError, match=r"no nn\.Linear"):
         last_linear(nn.Conv2d(3, 3, 1))
     with pytest.raises(ValueError, match="no batch"):
