@@ -1,8 +1,6 @@
 """The registry: entries are checked, recomputed where their outputs are given, and stand on a leaderboard."""
 
-import json
 import re
-import shlex
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -148,67 +146,6 @@ def test_numbers_may_differ_in_the_last_bits_alone() -> None:
     assert len(differences(record, computed, [])) == 1
     assert len(differences(record, computed | {"accuracy": 0.9002}, ["odin"])) == 1
     assert len(differences(record, computed | {"accuracy": float("nan")}, ["odin"])) == 1
-
-
-# ---- the command
-
-
-def test_the_command_writes_the_leaderboard_and_the_page(finished: Finished, entry: Path) -> None:
-    registry = entry.parents[5]
-    printed = script("scripts/registry.py", "--results-dir", registry, "--outputs", finished.results)
-    assert printed.startswith(f"{entry.relative_to(registry / 'runs')}: recomputed\n")
-    assert "| recomputed |" in (registry / "README.md").read_text("utf-8")
-    assert "HALO" in (registry / "report.html").read_text("utf-8")
-    script("scripts/registry.py", "--results-dir", registry)
-    assert "| as handed in |" in (registry / "README.md").read_text("utf-8")
-
-
-def test_a_problem_ends_the_command_and_nothing_is_written(
-    finished: Finished, entry: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    registry = entry.parents[5]
-    alter_metrics(entry, set_number(("accuracy",), 0.987))
-    with pytest.raises(SystemExit) as ended:
-        script("scripts/registry.py", "--results-dir", registry, "--outputs", finished.results)
-    assert ended.value.code == 1
-    assert "accuracy is 0.987, and " in capsys.readouterr().err
-    assert not (registry / "README.md").exists()
-
-
-def test_a_file_that_was_edited_ends_the_command(
-    finished: Finished, entry: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    content = json.loads((entry / "metrics.json").read_text())
-    (entry / "metrics.json").write_text(json.dumps(content | {"accuracy": 0.987}))
-    with pytest.raises(SystemExit, match="was altered, its sha256 does not agree"):
-        script("scripts/registry.py", "--results-dir", entry.parents[5])
-
-
-@pytest.mark.slow
-def test_the_documented_steps_hand_in_a_row(
-    finished_ce: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    page = (ROOT / "docs/adding.md").read_text("utf-8").partition("## A row of the leaderboard")[2]
-    *commands, last = page.split("```\n")[1].splitlines()
-    assert last.startswith("git add ")
-    arrays = {}
-    for name in ("train", "test", "noise"):
-        outputs = open_run(finished_ce.folder)[0].read_outputs(name)
-        assert outputs is not None
-        arrays |= {f"{name}/{part}": getattr(outputs, part) for part in ("features", "logits", "labels")}
-    monkeypatch.chdir(tmp_path)
-    np.savez("outputs.npz", **arrays)
-    for command in commands:
-        python, name, *arguments = shlex.split(command.replace("cifar10", "digits"))
-        assert python == "python"
-        script(name, *arguments)
-    text = (tmp_path / "results/registry/README.md").read_text("utf-8")
-    assert re.search(r"^\| 1 \| pixmix \| .* recomputed \|$", text, re.MULTILINE)
-
-
-def test_an_empty_registry_is_one_line(tmp_path: Path) -> None:
-    with pytest.raises(SystemExit, match=r"^registry: no finished run: "):
-        script("scripts/registry.py", "--results-dir", tmp_path)
 
 
 def test_the_committed_registry_is_sound() -> None:

@@ -2,10 +2,7 @@
 
 import os
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from oodbench.api import Outputs, Run, evaluate, figures, from_arrays, from_model, load, results
+from typing import Any
 
 # Set before torch is imported, which brings OpenMP: its threads then sleep while they wait for one another, and do not
 # spin. Two threads on two cores, images/s of training, spinning -> asleep, in brackets with one thread; medians of 1 to
@@ -17,11 +14,15 @@ if TYPE_CHECKING:
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 __version__ = "0.2.0"
-__all__ = ["Outputs", "Run", "evaluate", "figures", "from_arrays", "from_model", "load", "results"]  # of oodbench.api
+API = ("Outputs", "Run", "evaluate", "figures", "from_arrays", "from_model", "load", "results")
 
 
 def __getattr__(name: str) -> Any:
-    """Import what notebooks need when it is asked for: commands begin with `import oodbench`, too."""
-    if name in __all__:
+    """Import oodbench.api, which notebooks use, when it is asked for: commands import this package, too."""
+    if name in API:
         return getattr(import_module("oodbench.api"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *API]

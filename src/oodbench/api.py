@@ -1,6 +1,6 @@
 """For notebooks: finished runs as a table, as networks and as figures; detectors on anybody's outputs.
 
-Every public name is an attribute of `oodbench`. torch is imported where a network is needed and not before.
+What `oodbench.API` lists is an attribute of `oodbench`, which imports this module when one is asked for.
 """
 
 import io
@@ -8,24 +8,31 @@ import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
+import torch
 import yaml
+from numpy.typing import ArrayLike, NDArray
 from scipy.special import log_softmax
+from torch import nn
 
 from oodbench import detectors as of_outputs
-from oodbench.cli.late import import_late
+from oodbench.data.split import UNKNOWN
 from oodbench.detectors.reference import NotApplicable, Reference
 from oodbench.evaluation.evaluate import Detector, intervals
 from oodbench.evaluation.evaluate import evaluate as evaluate_outputs
+from oodbench.losses.objective import Objective
+from oodbench.model import Classifier, extract_features, predict
 from oodbench.outputs import Outputs
+from oodbench.pretrained.module import head_of, last_linear, run_module
 from oodbench.report.gallery import figures_of
 from oodbench.report.material import read_material, read_one
 from oodbench.report.plot import Plot
 from oodbench.report.vector import STYLE, drawn, prefixes, save
+from oodbench.rescoring import stored, stored_model, stored_objective
 from oodbench.runs.folder import RunFolder, open_run
 from oodbench.runs.identity import Config
 from oodbench.runs.record import Record
@@ -33,15 +40,6 @@ from oodbench.shipped import CONF
 from oodbench.tables import fields
 from oodbench.tables.long_format import NUMBER, long_format
 from oodbench.tables.results import load_runs
-
-if TYPE_CHECKING:
-    from numpy.typing import ArrayLike, NDArray
-    from torch import nn
-
-    from oodbench.losses.objective import Objective
-    from oodbench.model import Classifier
-
-UNKNOWN = -1  # the label of an image whose class is not known
 
 
 def results(results_dir: str | Path = "results") -> pd.DataFrame:
@@ -78,28 +76,21 @@ class Run:
     @cached_property
     def outputs(self) -> dict[str, Outputs]:
         """{"train", "test", or OOD set: outputs}. Raises ValueError where the run was published without them."""
-        stored = import_late("rescoring").stored
         return {name: stored(self.folder, name) for name in ("train", "test", *self.numbers["ood"])}
 
     @cached_property
-    def head(self) -> "Objective":
+    def head(self) -> Objective:
         """The loss with its trained weights: logits, log_probs and ood_score of features."""
-        objective: Objective = import_late("rescoring").stored_objective(self.folder, self.config)
-        return objective.eval()
+        return stored_objective(self.folder, self.config).eval()
 
     @cached_property
-    def network(self) -> "Classifier":
+    def network(self) -> Classifier:
         """The trained network on the CPU; network.features takes (B, 3, S, S) uint8 images."""
-        rescoring, device = import_late("rescoring"), import_late("training.device").pick_device("cpu")
-        model: Classifier = rescoring.stored_model(self.folder, self.config, self.head, device)
-        return model.eval()
+        return stored_model(self.folder, self.config, self.head, torch.device("cpu")).eval()
 
-    def predict(self, images: "NDArray[np.uint8]", labels: "ArrayLike | None" = None) -> Outputs:
+    def predict(self, images: NDArray[np.uint8], labels: ArrayLike | None = None) -> Outputs:
         """Return the outputs on (N, S, S, 3) uint8 images; labels, (N,), are not needed of OOD images."""
-        model = import_late("model")
-        features = model.extract_features(self.network, images)
-        outputs: Outputs = model.predict(self.head, features, _labels(labels, len(images)))
-        return outputs
+        return predict(self.head, extract_features(self.network, images), _labels(labels, len(images)))
 
 
 class LogitsAlone(Outputs):
@@ -119,11 +110,11 @@ class _WithoutTraining(Reference):
 
 
 def from_arrays(
-    logits: "ArrayLike",
-    labels: "ArrayLike | None" = None,
-    features: "ArrayLike | None" = None,
-    log_probs: "ArrayLike | None" = None,
-    ood_score: "ArrayLike | None" = None,
+    logits: ArrayLike,
+    labels: ArrayLike | None = None,
+    features: ArrayLike | None = None,
+    log_probs: ArrayLike | None = None,
+    ood_score: ArrayLike | None = None,
 ) -> Outputs:
     """Return a network's outputs on N images from arrays or tensors of any origin.
 
@@ -152,13 +143,12 @@ def from_arrays(
     return kind(**arrays)
 
 
-def from_model(model: "nn.Module", loader: Iterable[Any], head: "nn.Module | None" = None) -> Outputs:
+def from_model(model: nn.Module, loader: Iterable[Any], head: nn.Module | None = None) -> Outputs:
     """Return the outputs of any network on the batches of a data loader: (images, labels), or images alone.
 
     Its outputs are logits, and its features what enters `head`, by default the last `nn.Linear`; a softmax is assumed.
     """
-    module = import_late("pretrained.module")
-    return from_arrays(**module.run_module(model, loader, head or module.last_linear(model)))
+    return from_arrays(**run_module(model, loader, head or last_linear(model)))
 
 
 def evaluate(
@@ -183,7 +173,7 @@ def evaluate(
     if any(isinstance(each, LogitsAlone) for each in sets.values()):
         sets = {name: LogitsAlone(each.logits[:, :0], *each[1:]) for name, each in sets.items()}
     kind = _WithoutTraining if train is None else Reference
-    apply, linear = (None, None) if head is None else import_late("pretrained.module").head_of(head)
+    apply, linear = (None, None) if head is None else head_of(head)
     reference = kind(outputs if train is None else train, apply, linear, validation)
     test = sets.pop("outputs")
     numbers, resamples = evaluate_outputs(test, sets, _detectors(detectors), reference)
@@ -251,7 +241,7 @@ def figures(folder: str | Path = "results") -> dict[str, Figure]:
     return {prefix + plot.name: Figure(*plot) for prefix, section in named for plot in figures_of(section)}
 
 
-def _array(name: str, values: Any, ndim: int, dtype: Any) -> "NDArray[Any]":
+def _array(name: str, values: Any, ndim: int, dtype: Any) -> NDArray[Any]:
     """Return values, or a tensor, as an array. Raises ValueError where it has another shape or is not finite."""
     values = values.detach().cpu() if hasattr(values, "detach") else values
     array = np.ascontiguousarray(values, dtype)
@@ -262,7 +252,7 @@ def _array(name: str, values: Any, ndim: int, dtype: Any) -> "NDArray[Any]":
     return array
 
 
-def _labels(labels: Any, n: int) -> "NDArray[np.int64]":
+def _labels(labels: Any, n: int) -> NDArray[np.int64]:
     return np.full(n, UNKNOWN) if labels is None else _array("labels", labels, 1, np.int64)
 
 

@@ -28,7 +28,7 @@ def test_every_script_is_the_command_of_its_name() -> None:
     scripts = {name: ROOT / SCRIPTS.get(name, f"scripts/{name}.py") for name in COMMANDS}
     assert {path for path in scripts.values() if path.parent != ROOT} == set((ROOT / "scripts").glob("*.py"))
     for name, path in scripts.items():
-        first, *_, last = path.read_text("utf-8").splitlines()
+        *_, first, _, _, last = path.read_text("utf-8").splitlines()
         assert (first, last) == (f"from oodbench.commands.{name} import main", "    main()")
 
 

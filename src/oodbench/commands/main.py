@@ -38,3 +38,7 @@ def usage() -> str:
     wide = max(map(len, COMMANDS))
     lines = [f"  {name:<{wide}}  {does}" for name, does in COMMANDS.items()]
     return "\n".join(["oodbench NAME ...   (oodbench NAME --help says what it takes)", "", *lines])
+
+
+if __name__ == "__main__":  # python -m oodbench.commands.main, where no command is installed
+    main()

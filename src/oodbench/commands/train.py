@@ -1,8 +1,4 @@
-"""Train a classifier with a loss and measure its accuracy, calibration and OOD detection.
-
-python train.py loss=halo                 python train.py dataset=cifar100 loss=logitnorm loss.tau=0.01 seed=1
-python train.py --help                    python train.py -m loss=ce,halo seed=0,1,2
-"""
+"""Train a classifier with a loss and measure its accuracy, calibration and OOD detection; a finished run says so."""
 
 import sys
 
