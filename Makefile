@@ -6,7 +6,7 @@ ATTACKING := -n auto --dist worksteal -m slow tests/attacks
 
 .DEFAULT_GOAL := help
 EXPERIMENTS ?= fast
-.PHONY: help demo tables report screenshots paper docs test test-all attacks lint format clean
+.PHONY: help demo tables report registry screenshots paper docs test test-all attacks lint format clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | expand -t 12
@@ -23,6 +23,9 @@ report: .venv/installed  ## one HTML page of all finished runs below results/, w
 
 screenshots: .venv/installed  ## pictures of results/report.html for docs/images, with Debian's chromium
 	$(BIN)/python docs/screenshots.py results/report.html docs/images
+
+registry: .venv/installed  ## check results/registry, write its leaderboard; OUTPUTS=DIR has the runs with outputs
+	$(BIN)/python scripts/registry.py $(if $(OUTPUTS),--outputs $(OUTPUTS))
 
 paper: .venv/installed  ## train what is missing of EXPERIMENTS="fast fast_cifar100 ...", then write the tables
 	@for name in $(EXPERIMENTS); do $(BIN)/python train.py -m experiment=$$name || exit 1; done

@@ -4,35 +4,7 @@ python train.py loss=halo                 python train.py dataset=cifar100 loss=
 python train.py --help                    python train.py -m loss=ce,halo seed=0,1,2
 """
 
-import sys
-
-import hydra
-from omegaconf import DictConfig
-
-from oodbench.cli.checks import is_finished
-from oodbench.cli.configuration import resolve
-from oodbench.cli.errors import exit_codes
-from oodbench.cli.late import import_late
-from oodbench.cli.main import main
-from oodbench.runs.folder import RunFolder
-from oodbench.runs.record import number_named, requested
-
-
-@hydra.main(version_base="1.3", config_path="conf", config_name="train")
-def train(cfg: DictConfig) -> float | None:
-    """Bring one run to its record; return `validation.objective`, which a search optimises, if images are held out."""
-    config = resolve(cfg)
-    folder = RunFolder.of(config)
-    if is_finished(config) and not config["force"]:
-        print(f"finished already, force=true runs it again: {folder.path}")
-    else:
-        with exit_codes():
-            import_late("experiment").run(config)
-    record = folder.read_record()
-    if record is None or not requested(config).validation:
-        return None
-    return number_named(record["validation"], config["validation"]["objective"])
-
+from oodbench.commands.train import main
 
 if __name__ == "__main__":
-    main(train, sys.argv[1:])
+    main()

@@ -1,38 +1,4 @@
-"""Score the ensemble of each configuration's seeds:  python scripts/ensemble.py RUN...
-
-RUN is a folder of seeds, or one that has such folders below it (results). The outputs of the seeds are needed; the
-numbers of the mean of their predictive probabilities go to ensemble.json beside them, and tables take a row from it.
-"""
-
-import argparse
-import sys
-from pathlib import Path
-
-from oodbench.cli.arguments import Parser
-from oodbench.ensembles import score_ensemble
-from oodbench.runs.paths import ENSEMBLE
-
-
-def main() -> None:
-    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="a folder of seeds, or one above it")
-    args = parser.parse_args()
-    finished = {file.parent.parent for path in args.runs for file in path.rglob("metrics.json")}
-    folders = sorted(path for path in finished if len(list(path.glob("seed*/metrics.json"))) > 1)
-    if not folders:
-        parser.error(f"no two finished seeds of one configuration below {', '.join(map(str, args.runs))}")
-    failed = 0
-    for folder in folders:
-        try:
-            content = score_ensemble(folder)
-            seeds = ", ".join(content["members"])
-            print(f"{folder / ENSEMBLE}: seeds {seeds}, accuracy {100 * content['accuracy']:.2f} %")
-        except (OSError, ValueError, KeyError) as error:  # told and counted; the others are scored
-            failed += 1
-            print(f"{folder}: {error}", file=sys.stderr)
-    if failed:
-        raise SystemExit(1)
-
+from oodbench.commands.ensemble import main
 
 if __name__ == "__main__":
     main()

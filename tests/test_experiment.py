@@ -68,7 +68,7 @@ def test_the_folder_holds_what_the_documentation_says(finished: Finished) -> Non
     assert re.fullmatch(r"runs/digits/resnet18/halo/smoke-[0-9a-f]{8}/seed3", str(relative))
     files = {str(path.relative_to(finished.folder)) for path in finished.folder.rglob("*") if path.is_file()}
     top = {"config.yaml", "train.csv", "checkpoint.pt", "checkpoint.previous.pt", "model.safetensors"}
-    top |= {"training.json", "metrics.json", finished.metrics["resamples"]["file"]}
+    top |= {"training.json", "metrics.json", "README.md", finished.metrics["resamples"]["file"]}
     assert {file for file in files if not file.startswith(".")} == top | {f"outputs/{s}.safetensors" for s in SETS}
     assert [path.name for path in finished.results.iterdir()] == ["runs"]
 

@@ -14,7 +14,6 @@ import pandas as pd
 import pytest
 import torch
 import yaml
-from evaluate import detectors, rescored
 from helpers.cli import LIMITED, Finished, copied, finish, numbers_in, script
 from helpers.config import names
 from independent import Array, Arrays, compared
@@ -24,6 +23,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from oodbench.build import open_data
+from oodbench.commands.evaluate import detectors, rescored
 
 DATA = Path(os.environ.get("OODBENCH_DATA", "none"))
 REAL = (DATA / "cifar10/train.parquet").exists()

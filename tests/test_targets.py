@@ -11,10 +11,12 @@ from omegaconf import OmegaConf
 from oodbench import targets
 from oodbench.backbones import ResNet18
 from oodbench.data.split import Split
+from oodbench.detectors import energy
 from oodbench.losses import Halo
-from oodbench.targets import allowed, make, trusted
+from oodbench.targets import allowed, make, trusted, trusted_detector
 
-PACKAGES = ("losses", "backbones", "data")
+PACKAGES = ("losses", "backbones", "data", "detectors")
+GROUPS = {"loss": "losses", "backbone": "backbones", "ood": "data", "detector": "detectors"}
 RESNET = {"_target_": "oodbench.backbones.ResNet18", "width": 4}
 FOREIGN = [
     "os.system",
@@ -45,7 +47,8 @@ FOREIGN = [
     "oodbench.data.balanced_subset",
     "oodbench.data.cached",
     "oodbench.data.data_splits",
-    "oodbench.detectors.msp",
+    "oodbench.detectors.class_means",
+    "oodbench.detectors.network.odin",
     " oodbench.losses.Halo",
     "",
 ]
@@ -107,8 +110,16 @@ def test_what_the_packages_export_is_built() -> None:
     assert isinstance(trusted(config["dataset"]["test"], "data"), Split)
 
 
+def test_a_stored_detector_has_its_hyperparameters() -> None:
+    detector = trusted_detector({"_target_": "oodbench.detectors.energy", "_partial_": True, "temperature": 2.0})
+    assert (detector.func, detector.keywords) == (energy, {"temperature": 2.0})
+    for arguments in ({}, {"temperature": 1.0, "more": 1}, {"temperature": 1.0, "test": 0}):
+        with pytest.raises(ValueError, match=r"^oodbench\.detectors\.energy: "):
+            trusted_detector({"_target_": "oodbench.detectors.energy"} | arguments)
+
+
 def test_every_choice_of_conf_may_be_stored() -> None:
-    for group, package in (("loss", "losses"), ("backbone", "backbones"), ("ood", "data")):
+    for group, package in GROUPS.items():
         for name in names(group):
             node: Any = OmegaConf.load(ROOT / f"conf/{group}/{name}.yaml")
             assert node.get(group, node)["_target_"] in allowed(package), name

@@ -19,4 +19,5 @@ class Outputs(NamedTuple):
 
 def concatenate(sets: Iterable[Outputs]) -> Outputs:
     """Return the images of all sets, one set after the other."""
-    return Outputs(*(np.concatenate(arrays) for arrays in zip(*sets, strict=True)))
+    sets = list(sets)
+    return type(sets[0])(*(np.concatenate(arrays) for arrays in zip(*sets, strict=True)))

@@ -9,6 +9,7 @@ import torch
 
 from oodbench.build import build_detectors, open_data
 from oodbench.detectors.reference import NotApplicable
+from oodbench.evaluation.evaluate import intervals
 from oodbench.evaluation.search import select
 from oodbench.experiment import Job, measure
 from oodbench.losses.objective import Objective
@@ -19,8 +20,10 @@ from oodbench.runs.identity import Config
 from oodbench.runs.lock import run_lock
 from oodbench.runs.record import SELECTED, Record, requested
 from oodbench.scoring import RunOutputs, Scoring, check_not_reported, record, reference_of, score
-from oodbench.targets import trusted
+from oodbench.targets import trusted, trusted_detector
 from oodbench.training.device import pick_device, pick_precision, use_precision
+
+OF_NETWORK = "oodbench.detectors.network."  # addresses of detectors that need images
 
 
 def rescore(path: Path, detector: Config, image_detector: Config, grids: Config | None = None) -> Record:
@@ -53,14 +56,19 @@ def rescore(path: Path, detector: Config, image_detector: Config, grids: Config 
 
 def reopen(folder: RunFolder, config: Config, objective: Objective) -> Job:
     """Return the finished run as it was trained, network and images included."""
+    model = stored_model(folder, config, objective, pick_device("auto"))
+    return Job(config, folder, model, None, open_data(config, partial(trusted, package="data")), {})
+
+
+@torch.inference_mode(False)  # a notebook may ask for it amid inference, and for gradients later
+def stored_model(folder: RunFolder, config: Config, objective: Objective, device: torch.device) -> Classifier:
+    """Build the run's network with its trained weights, around its objective."""
     weights, data = folder.read_weights(), config["dataset"]
-    device = pick_device("auto")
     backbone = trusted(config["backbone"], "backbones")
     precision = use_precision(pick_precision(folder.read_training()["precision"], device))
     model = Classifier(backbone, objective, data["mean"], data["std"], precision)
     load_weights(model, weights or {})
-    model = model.to(device).to(memory_format=torch.channels_last)
-    return Job(config, folder, model, None, open_data(config, partial(trusted, package="data")), {})
+    return model.to(device).to(memory_format=torch.channels_last)
 
 
 def score_stored(
@@ -69,6 +77,30 @@ def score_stored(
     """Score the command line's detectors on outputs that lie in the folder, which the caller has locked."""
     numbers, resamples = score(outputs, objective, Scoring(build_detectors(config["detector"]), {}))
     return record(folder, requested(config), numbers, resamples, provenance)
+
+
+def recompute(path: Path, record: Record) -> tuple[dict[str, Any], list[str]]:
+    """Compute the numbers of a record again, with their intervals, from the outputs in a run's folder; write nothing.
+
+    Scores of image detectors are read; detectors without stored scores are named in the second place. Raises ValueError
+    for outputs that are missing, damaged, or of other weights or images, and for a target that is not trusted.
+    """
+    folder, config = open_run(path)
+    provenance = record["provenance"]
+    if folder.read_training()["weights"] != record["weights"]:
+        raise ValueError(f"{folder.path} has the outputs of other weights")
+    outputs = stored_outputs(folder, config | {"ood": provenance["ood"]})
+    sets = ("test", *outputs.ood, *outputs.validation)
+    if others := [name for name in sets if folder.read_outputs(name, provenance["digests"][name]) is None]:
+        raise ValueError(f"{folder.path} has the outputs on other images of {', '.join(others)}")
+    nodes = provenance["detector"]
+    of_network = [name for name, node in nodes.items() if str(node.get("_target_")).startswith(OF_NETWORK)]
+    scores = {name: {each: folder.read_scores(name, each) for each in sets} for name in of_network}
+    missing = [name for name, of_sets in scores.items() if any(each is None for each in of_sets.values())]
+    known: dict[str, Any] = {name: of_sets for name, of_sets in scores.items() if name not in missing}
+    detectors = {name: trusted_detector(node) for name, node in nodes.items() if name not in of_network}
+    numbers, resamples = score(outputs, stored_objective(folder, config), Scoring(detectors, known))
+    return numbers | {"intervals": intervals(numbers, resamples)}, missing
 
 
 def selected(outputs: RunOutputs, objective: Objective, detector: Config, grids: Config) -> Config:
@@ -111,6 +143,7 @@ def stored(folder: RunFolder, name: str) -> Outputs:
     return outputs
 
 
+@torch.inference_mode(False)
 def stored_objective(folder: RunFolder, config: Config) -> Objective:
     """Build the run's objective with its trained weights."""
     weights = folder.read_weights()

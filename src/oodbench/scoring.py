@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from oodbench.cli.late import import_late
 from oodbench.detectors.reference import Reference
 from oodbench.evaluation.evaluate import Detector, evaluate, intervals
 from oodbench.losses.objective import Objective
@@ -57,14 +58,16 @@ def reference_of(outputs: RunOutputs, objective: Objective) -> Reference:
 def record(
     folder: RunFolder, request: Request, numbers: dict[str, Any], resamples: Arrays, provenance: dict[str, Any]
 ) -> Record:
-    """Write the numbers, merged with those of earlier starts that still hold; return what was written."""
+    """Write the numbers, merged with those of earlier starts that still hold, and the card; return the numbers."""
     before = folder.read_record()
     old_resamples = folder.read_resamples(before) if before else {}
     merged = merge(before, numbers, provenance, request)
     resamples = merge_resamples(old_resamples, resamples, merged)
     merged["intervals"] = merge_intervals(before or {}, intervals(merged, resamples), merged)
+    folder.remove_card()
     written = folder.write_record(merged, resamples)
     folder.remove_superseded(written)
+    import_late("report.card").write_card(folder.path)
     return written
 
 

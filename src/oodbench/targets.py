@@ -2,15 +2,17 @@
 
 The rule by which a stored configuration may name code:
 
-1. A target is `oodbench.<package>.<Name>`, its package one of losses, backbones, data, as the caller expects.
+1. A target is `oodbench.<package>.<Name>`, its package losses, backbones, data or detectors, as the caller expects.
 2. <Name> is a class or function that a module of that package defines, without an underscore first.
-3. A loss is an Objective, a backbone a Module, a set a function of plain arguments that returns a Split; nothing else.
+3. A loss is an Objective, a backbone a Module, a set a function of plain arguments that returns a Split, a detector a
+   function whose first arguments are `test` and `reference`; nothing else.
 4. Arguments are numbers, texts, booleans, null and lists of these: no target stands inside a target.
 5. Everything else raises ValueError before anything is imported or called.
 """
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from importlib import import_module
 from typing import Any
 
@@ -22,10 +24,12 @@ from oodbench.data.readers import is_reader
 from oodbench.exports import exports
 from oodbench.losses.objective import Objective
 
+SCORED = ["test", "reference"]  # the arguments of a detector that are no hyperparameters
 KINDS = {
     "losses": lambda value: inspect.isclass(value) and issubclass(value, Objective),
     "backbones": lambda value: inspect.isclass(value) and issubclass(value, nn.Module),
     "data": is_reader,
+    "detectors": lambda value: inspect.isfunction(value) and [*inspect.signature(value).parameters][:2] == SCORED,
 }
 META = ("_target_", "_partial_")
 
@@ -40,6 +44,18 @@ def make(node: Any, **arguments: Any) -> Any:
 
 def trusted(node: Any, package: str, **arguments: Any) -> Any:
     """Build what a stored configuration describes. Raises ValueError by the rule."""
+    found, stored = _found(node, package, arguments)
+    return found(**stored, **arguments)
+
+
+def trusted_detector(node: Any) -> Callable[..., Any]:
+    """Return the detector that a stored configuration describes. Raises ValueError by the rule."""
+    found, stored = _found(node, "detectors", dict.fromkeys(SCORED))
+    return partial(found, **stored)
+
+
+def _found(node: Any, package: str, arguments: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """-> what a stored configuration names, and its arguments, which fit together with these"""
     if not isinstance(node, Mapping) or not isinstance(node.get("_target_"), str):
         raise ValueError(f"a stored configuration of {package} is {node!r}; a mapping with _target_ is needed")
     found = allowed(package).get(node["_target_"])
@@ -56,7 +72,7 @@ def trusted(node: Any, package: str, **arguments: Any) -> Any:
         inspect.signature(found).bind(**stored, **arguments)
     except TypeError as error:
         raise ValueError(f"{node['_target_']}: {error}") from error
-    return found(**stored, **arguments)
+    return found, stored
 
 
 def allowed(package: str) -> dict[str, Any]:

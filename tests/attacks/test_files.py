@@ -17,7 +17,7 @@ from oodbench.runs.folder import open_run
 DRAWN = int(os.environ.get("ATTACKS", "60"))
 FILES = ("config.yaml", "train.csv", "checkpoint.pt", "checkpoint.previous.pt", "training.json", "model.safetensors")
 FILES += ("outputs/train.safetensors", "outputs/test.safetensors", "outputs/noise.safetensors")
-FILES += ("resamples", "metrics.json")
+FILES += ("resamples", "metrics.json", "README.md")
 MSP = configuration("detector=[msp]")["detector"]
 LOCKS = ("lock.json", ".lock", "error.txt")  # that a finished run does not have
 pytestmark = pytest.mark.slow

@@ -25,6 +25,7 @@ from helpers.config import CONF, configuration
 from oodbench import experiment
 from oodbench.build import build_detectors, build_model, open_data
 from oodbench.model import extract_features, predict
+from oodbench.report.card import command_of
 from oodbench.rescoring import rescore
 from oodbench.runs import lock
 from oodbench.runs.folder import RunFolder
@@ -101,11 +102,10 @@ def scripts(*commands: Sequence[str]) -> None:
 def script(name: str, arguments: Sequence[str]) -> None:
     """Run a script as a command does; evaluate.py in this process."""
     sys.argv = [str(ROOT / name), *arguments]
-    sys.path.insert(0, str(ROOT / "scripts"))
     if name == "scripts/evaluate.py":
-        import evaluate
+        from oodbench.commands import evaluate
 
-        evaluate.ProcessPoolExecutor = lambda jobs, context: ThreadPoolExecutor(1)  # type: ignore[attr-defined]
+        evaluate.ProcessPoolExecutor = lambda jobs, context: ThreadPoolExecutor(1)  # type: ignore[assignment, misc]
         evaluate.main()
     else:
         runpy.run_path(str(ROOT / name), run_name="__main__")
@@ -138,6 +138,7 @@ def warm() -> None:
         outputs = predict(model.objective, extract_features(model, data.test.images), data.test.labels)
         of_run = RunOutputs(outputs, outputs, {"noise": outputs}, {})
         score(of_run, model.objective, Scoring(build_detectors(config["detector"]), {}))
+        command_of(config)  # of the run's card
 
 
 FORKS = multiprocessing.get_context("forkserver")

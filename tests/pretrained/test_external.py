@@ -73,7 +73,8 @@ def test_the_folder_says_where_it_is_from(arrays: Arrays, tmp_path: Path) -> Non
     assert re.fullmatch(place, str(folder.relative_to(tmp_path / "results")))
     files = {str(path.relative_to(folder)) for path in folder.rglob("[!.]*") if path.is_file()}
     numbers = numbers_in(folder)
-    top = {"config.yaml", "training.json", "model.safetensors", "metrics.json", numbers["resamples"]["file"]}
+    top = {"config.yaml", "training.json", "model.safetensors", "metrics.json", "README.md"}
+    top |= {numbers["resamples"]["file"]}
     assert files == top | {f"outputs/{name}.safetensors" for name in SETS}
     facts = numbers["provenance"]
     digest = hashlib.sha256((tmp_path / "outputs.npz").read_bytes()).hexdigest()

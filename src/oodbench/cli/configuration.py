@@ -2,12 +2,13 @@
 
 import re
 from collections.abc import Sequence
+from contextlib import nullcontext
 from copy import deepcopy
-from pathlib import Path
 from typing import Any
 
 import hydra
 from hydra import initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
@@ -20,15 +21,16 @@ from oodbench.cli.limits import check_limits
 from oodbench.runs.folder import RunFolder
 from oodbench.runs.identity import Config, with_pretrained_weights
 from oodbench.runs.record import objective_names, requested
+from oodbench.shipped import CONF
 
-CONF = Path(__file__).resolve().parents[3] / "conf"
 store_all_detectors(CONF)
 name_folders()
 
 
 def compose(overrides: Sequence[str] = ()) -> DictConfig:
-    """Return the configuration that `python train.py <overrides>` sees, without Hydra's own part."""
-    with initialize_config_dir(str(CONF), version_base="1.3"):
+    """Return the configuration that `python train.py <overrides>` sees, without Hydra's own part; amid a run, too."""
+    is_running = GlobalHydra.instance().is_initialized()
+    with nullcontext() if is_running else initialize_config_dir(str(CONF), version_base="1.3"):
         return without_hydra(compose_with_hydra(overrides))
 
 

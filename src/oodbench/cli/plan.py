@@ -15,10 +15,11 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from oodbench.cli.configuration import CONF, compose_with_hydra, resolve, with_values, without_hydra
+from oodbench.cli.configuration import compose_with_hydra, resolve, with_values, without_hydra
 from oodbench.cli.errors import UsageError
 from oodbench.cli.overrides import check, check_choices, is_choice, parse
 from oodbench.runs.identity import Config
+from oodbench.shipped import CONF
 
 
 def plan(arguments: Sequence[str]) -> tuple[list[Config], bool]:

@@ -5,15 +5,13 @@ from typing import Any
 
 import yaml
 
-from oodbench.report.names import CONF
+from oodbench.shipped import CITATION
 from oodbench.tables.results import Result
-
-FILE = CONF.parent / "CITATION.cff"
 
 
 def citations(run: Result) -> list[str]:
     """Return a line for this project and for every reference behind the run; [] where the file is not there."""
-    if not FILE.is_file():
+    if not CITATION.is_file():
         return []
     whole = _cited()
     found = [ref for ref in whole.get("references", []) if is_behind(str(ref.get("notes")), run)]
@@ -34,7 +32,7 @@ def is_behind(notes: str, run: Result) -> bool:
 
 @cache
 def _cited() -> dict[str, Any]:
-    return dict(yaml.safe_load(FILE.read_text("utf-8")))
+    return dict(yaml.safe_load(CITATION.read_text("utf-8")))
 
 
 def line(reference: dict[str, Any]) -> str:

@@ -4,13 +4,14 @@ import json
 import shlex
 from typing import Any
 
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
 from oodbench.cli.configuration import compose, resolve
 from oodbench.cli.errors import UsageError
-from oodbench.report.names import CONF
 from oodbench.runs.identity import NAMED, Config, config_hash
+from oodbench.shipped import CONF
 
 COMPARED = ("dataset", "backbone", "loss", "recipe")  # blocks whose values are compared one by one
 
@@ -20,21 +21,29 @@ def command_of(config: Config) -> str | None:
 
     It is composed and hashed as train.py would do it, so that a run's hash says whether the command is right.
     """
+    of_this_process = HydraConfig.instance().cfg
+    try:
+        choices = _choices(config)
+        base: Config = resolve(compose(choices))
+        changed = [override for part in COMPARED for override in _changed(part, base[part], config[part])]
+        again = resolve(compose([*choices, *changed])) if changed else base
+    except (UsageError, HydraException, OmegaConfBaseException, ValueError, KeyError, AttributeError):
+        return None
+    finally:
+        HydraConfig.instance().cfg = of_this_process
+    if config_hash(again) != config_hash(config):
+        return None
+    return " ".join(["python train.py", *map(shlex.quote, [*choices, *changed])])
+
+
+def _choices(config: Config) -> list[str]:
+    """Return the overrides that pick files of conf/, and seed, precision and held-out images"""
     choices = [f"{part}={config['name'][part]}" for part in NAMED] + [f"seed={config['seed']}"]
     if config["precision"] != "auto":
         choices.append(f"precision={config['precision']}")
     if images := config.get("validation", {}).get("images"):
         choices.append(f"validation.images={images}")
-    choices += _sets(config)
-    try:
-        base: Config = resolve(compose(choices))
-        changed = [override for part in COMPARED for override in _changed(part, base[part], config[part])]
-        again = resolve(compose([*choices, *changed]))
-    except (UsageError, HydraException, OmegaConfBaseException, ValueError, KeyError, AttributeError):
-        return None
-    if config_hash(again) != config_hash(config):
-        return None
-    return " ".join(["python train.py", *map(shlex.quote, [*choices, *changed])])
+    return choices + _sets(config)
 
 
 def _sets(config: Config) -> list[str]:

@@ -2,11 +2,9 @@
 
 import re
 from functools import cache
-from pathlib import Path
 
-import oodbench
+from oodbench.shipped import CONF
 
-CONF = Path(oodbench.__file__).resolve().parents[2] / "conf"
 LONGEST = 24
 
 
@@ -34,6 +32,14 @@ def set_name(key: str) -> str:
         known, _, last = known.rpartition("_")
         rest = f"{last} {rest}".strip()
     return key
+
+
+def licence(key: str) -> str:
+    """Return the licence of a data set, from a comment of its file in conf/; "" where none is stated there."""
+    files = [CONF / group / f"{key}.yaml" for group in ("dataset", "ood")] if re.fullmatch(r"[\w.+-]+", key) else []
+    texts = (file.read_text("utf-8") for file in files if file.is_file())
+    found = (re.search(r"^# Licence: (.+)$", text, re.MULTILINE) for text in texts)
+    return next((each[1] for each in found if each), "")
 
 
 def score_name(key: str, own: str = "ood_score") -> str:

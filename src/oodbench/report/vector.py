@@ -128,14 +128,22 @@ def _plain(text: str) -> str:
 def write_figures(sections: Sequence[Section], folder: Path, formats: Sequence[str]) -> list[Path]:
     """Write all figures of all sections as <data set>-<figure>.<format>; later protocols of a data set are numbered."""
     files: list[Path] = []
+    for prefix, section in prefixes(sections).items():
+        for plot in figures_of(section):
+            files += save(plot, folder / f"{prefix}{plot.name}", formats)
+        files += save_heat(heat_of(section), folder / f"{prefix}heat", formats)
+    return files
+
+
+def prefixes(sections: Sequence[Section]) -> dict[str, Section]:
+    """{"digits-", "digits-2-", ...: section}, with which the names of its figures begin"""
     times: Counter[str] = Counter()
+    found = {}
     for section in sections:
         times[section.dataset] += 1
         number = f"{times[section.dataset]}-" if times[section.dataset] > 1 else ""
-        for plot in figures_of(section):
-            files += save(plot, folder / f"{section.dataset}-{number}{plot.name}", formats)
-        files += save_heat(heat_of(section), folder / f"{section.dataset}-{number}heat", formats)
-    return files
+        found[f"{section.dataset}-{number}"] = section
+    return found
 
 
 def save_heat(heat: Heat, stem: Path, formats: Sequence[str]) -> list[Path]:

@@ -68,6 +68,10 @@ class RunFolder(TrainingFiles):
         write_json(self.metrics, content)
         return content
 
+    def remove_card(self) -> None:
+        """Remove the card, so that none is of another record than the one that stands."""
+        _remove_file(self.card)
+
     def remove_superseded(self, record: Record) -> None:
         """Remove resamples that the record does not name: those of a record before."""
         named = str((record.get("resamples") or {}).get("file"))
@@ -114,6 +118,7 @@ class RunFolder(TrainingFiles):
     def remove_numbers(self) -> None:
         """Remove what other weights were measured by: the record first, then resamples and outputs."""
         _remove_file(self.metrics)
+        self.remove_card()
         for file in self.path.glob("resamples*.safetensors"):
             _remove_file(file)
         shutil.rmtree(self.path / "outputs", ignore_errors=True)
@@ -140,7 +145,7 @@ class RunFolder(TrainingFiles):
 
     def check_places(self) -> None:
         """Raise UnwritableError, naming it, where a directory lies in the place of one of the run's files."""
-        single = (self.config, self.history, self.training, self.metrics)
+        single = (self.config, self.history, self.training, self.metrics, self.card)
         for path in (*single, *self.path.glob("*.pt"), *self.path.glob("**/*.safetensors")):
             with naming_unwritable(path):
                 if path.is_dir():

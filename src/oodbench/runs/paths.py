@@ -12,6 +12,7 @@ results/runs/<dataset>/<backbone>/<loss>/<recipe>-<hash>/seed<n>/
     resamples-<checksum>.safetensors    the bootstrap resamples of every number; metrics.json names its file
     resamples-<checksum>.reduced.safetensors    in a published run, without weights and outputs: those that tables need
     metrics.json         written last: the run is finished
+    README.md            the record for a reader; of some runs there is none
     lock.json            while a process works on it
     error.txt            what went wrong in the last start, and its traceback
 """
@@ -56,6 +57,10 @@ class RunPaths:
     @property
     def metrics(self) -> Path:
         return self.path / "metrics.json"
+
+    @property
+    def card(self) -> Path:
+        return self.path / "README.md"
 
     @property
     def error(self) -> Path:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from oodbench.report import threshold
+from oodbench.report.card import COST, cost_of
 from oodbench.report.cite import citations
 from oodbench.report.command import command_of
 from oodbench.report.material import Run, Section
@@ -14,9 +15,6 @@ from oodbench.report.page.render import as_json, render
 from oodbench.runs.folder import open_run
 from oodbench.tables.fields import flatten
 from oodbench.tables.means import FAR, NEAR
-
-SECONDS = ("wall_time_s",)
-COST = ("wall_time_s", "images_per_second", "device", "processor", "threads", "devices", "precision", "compile")
 
 
 def run_html(section: Section, detectors: Sequence[str], command: str) -> str:
@@ -65,27 +63,16 @@ def details(run: Run) -> list[dict[str, Any]]:
         if command
         else "No command of this version of conf/ gives this run's hash; config.yaml has all of its values."
     )
-    cost = [
-        (key.removesuffix("_s").replace("_", " "), _cost(key, run.provenance[key]))
-        for key in COST
-        if key in run.provenance
-    ]
     about = {
         k: v for k, v in run.provenance.items() if k not in (*COST, "detector", "ood", "digests", "images", "near")
     }
     return [
         {"title": "Repeat it", "code": repeated, "pairs": [], "said": said},
-        {"title": "Cost", "code": [], "pairs": cost, "said": ""},
+        {"title": "Cost", "code": [], "pairs": cost_of(run.provenance), "said": ""},
         {"title": "Cite", "code": [], "pairs": [("", line) for line in citations(run.result)], "said": ""},
         {"title": "Provenance", "code": [], "pairs": [*flatten(about).items(), *_digests(run)], "said": ""},
         {"title": "Configuration", "code": [], "pairs": list(run.result.settings.items()), "said": ""},
     ]
-
-
-def _cost(key: str, value: Any) -> str:
-    if key in SECONDS and isinstance(value, int | float):
-        return f"{value / 60:.1f} min" if value >= 120 else f"{value:.1f} s"
-    return f"{value:.0f}" if isinstance(value, float) else str(value)
 
 
 def _digests(run: Run) -> list[tuple[str, str]]:

@@ -1,0 +1,4 @@
+from oodbench.commands.registry import main
+
+if __name__ == "__main__":
+    main()

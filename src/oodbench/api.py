@@ -1,0 +1,261 @@
+"""For notebooks: finished runs as a table, as networks and as figures; detectors on anybody's outputs.
+
+What `oodbench.API` lists is an attribute of `oodbench`, which imports this module when one is asked for.
+"""
+
+import io
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import torch
+import yaml
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import log_softmax
+from torch import nn
+
+from oodbench import detectors as of_outputs
+from oodbench.data.split import UNKNOWN
+from oodbench.detectors.reference import NotApplicable, Reference
+from oodbench.evaluation.evaluate import Detector, intervals
+from oodbench.evaluation.evaluate import evaluate as evaluate_outputs
+from oodbench.losses.objective import Objective
+from oodbench.model import Classifier, extract_features, predict
+from oodbench.outputs import Outputs
+from oodbench.pretrained.module import head_of, last_linear, run_module
+from oodbench.report.gallery import figures_of
+from oodbench.report.material import read_material, read_one
+from oodbench.report.plot import Plot
+from oodbench.report.vector import STYLE, drawn, prefixes, save
+from oodbench.rescoring import stored, stored_model, stored_objective
+from oodbench.runs.folder import RunFolder, open_run
+from oodbench.runs.identity import Config
+from oodbench.runs.record import Record
+from oodbench.shipped import CONF
+from oodbench.tables import fields
+from oodbench.tables.long_format import NUMBER, long_format
+from oodbench.tables.results import load_runs
+
+
+def results(results_dir: str | Path = "results") -> pd.DataFrame:
+    """Return every number of every finished run, a row a number; shares in [0, 1].
+
+    Runs that cannot be read are named in a warning. Raises FileNotFoundError where no run is finished.
+    """
+    found = load_runs(Path(results_dir))
+    _warn(reason for _, reason in found.unreadable)
+    return long_format(found.runs)
+
+
+def load(folder: str | Path) -> "Run":
+    """Return the finished run in a folder. Raises ValueError where there is none."""
+    run = Run(*open_run(Path(folder)))
+    run.numbers  # noqa: B018 - says now what is wrong with them
+    return run
+
+
+class Run:
+    """A finished run: its numbers, outputs and network, each read when it is asked for."""
+
+    def __init__(self, folder: RunFolder, config: Config) -> None:
+        self.folder, self.config = folder, config
+
+    def __repr__(self) -> str:
+        return f"<finished run {self.folder.run.place}>"
+
+    @cached_property
+    def numbers(self) -> Record:
+        """The record, metrics.json."""
+        return self.folder.load_record()
+
+    @cached_property
+    def outputs(self) -> dict[str, Outputs]:
+        """{"train", "test", or OOD set: outputs}. Raises ValueError where the run was published without them."""
+        return {name: stored(self.folder, name) for name in ("train", "test", *self.numbers["ood"])}
+
+    @cached_property
+    def head(self) -> Objective:
+        """The loss with its trained weights: logits, log_probs and ood_score of features."""
+        return stored_objective(self.folder, self.config).eval()
+
+    @cached_property
+    def network(self) -> Classifier:
+        """The trained network on the CPU; network.features takes (B, 3, S, S) uint8 images."""
+        return stored_model(self.folder, self.config, self.head, torch.device("cpu")).eval()
+
+    def predict(self, images: NDArray[np.uint8], labels: ArrayLike | None = None) -> Outputs:
+        """Return the outputs on (N, S, S, 3) uint8 images; labels, (N,), are not needed of OOD images."""
+        return predict(self.head, extract_features(self.network, images), _labels(labels, len(images)))
+
+
+class LogitsAlone(Outputs):
+    """Outputs without features: a detector that reads them does not apply."""
+
+    @property
+    def features(self) -> Any:
+        raise NotApplicable("reads features, and these outputs have none")
+
+
+class _WithoutTraining(Reference):
+    """What is known of a network whose training images are not."""
+
+    @property
+    def train(self) -> Any:
+        raise NotApplicable("reads outputs of training images: train=...")
+
+
+def from_arrays(
+    logits: ArrayLike,
+    labels: ArrayLike | None = None,
+    features: ArrayLike | None = None,
+    log_probs: ArrayLike | None = None,
+    ood_score: ArrayLike | None = None,
+) -> Outputs:
+    """Return a network's outputs on N images from arrays or tensors of any origin.
+
+    logits, (N, C), the K classes first; labels, (N,), are not needed of OOD images; features, (N, D), for detectors
+    that read them. Without log_probs, (N, K), the softmax of the logits; without ood_score, (N,), -max_k log p_k.
+    Raises ValueError for shapes that do not agree and for what is not finite.
+    """
+    z = _array("logits", logits, 2, np.float32)
+    p = (
+        log_softmax(z.astype(np.float64), axis=1)
+        if log_probs is None
+        else _array("log_probs", log_probs, 2, np.float64)
+    )
+    score = -p.max(1) if ood_score is None else _array("ood_score", ood_score, 1, np.float64)
+    f = np.empty((len(z), 0), np.float32) if features is None else _array("features", features, 2, np.float32)
+    kind = LogitsAlone if features is None else Outputs
+    arrays: dict[str, Any] = {
+        "features": f,
+        "logits": z,
+        "log_probs": p,
+        "ood_score": score,
+        "labels": _labels(labels, len(z)),
+    }
+    if odd := {name: array.shape for name, array in arrays.items() if len(array) != len(z)}:
+        raise ValueError(f"logits are of {len(z)} images, and {', '.join(f'{n} of {s[0]}' for n, s in odd.items())}")
+    return kind(**arrays)
+
+
+def from_model(model: nn.Module, loader: Iterable[Any], head: nn.Module | None = None) -> Outputs:
+    """Return the outputs of any network on the batches of a data loader: (images, labels), or images alone.
+
+    Its outputs are logits, and its features what enters `head`, by default the last `nn.Linear`; a softmax is assumed.
+    """
+    return from_arrays(**run_module(model, loader, head or last_linear(model)))
+
+
+def evaluate(
+    outputs: Outputs,
+    ood: Mapping[str, Outputs],
+    detectors: Sequence[str | Detector] | Mapping[str, Detector] = ("ood_score", "msp", "energy"),
+    train: Outputs | None = None,
+    head: Any = None,
+    validation: Outputs | None = None,
+) -> pd.DataFrame:
+    """Return accuracy, calibration and OOD detection, a row a number, with 95 % intervals over images.
+
+    outputs: on the ID test images; ood: {set: outputs}. detectors: names of conf/detector, with its hyperparameters
+    ("all": each of them), or functions (outputs, reference) -> (N,). Some need train, outputs on the training images,
+    or head, a module or W and b; validation: outputs on held-out ID images, on which some choose thresholds. A detector
+    that does not apply is named in a warning.
+    """
+    sets = {"outputs": outputs, **ood}
+    K = outputs.log_probs.shape[1]
+    if not ((outputs.labels >= 0) & (outputs.labels < K)).all():
+        raise ValueError(f"the labels of ID test images are 0 to {K - 1}; some of these are not")
+    if any(isinstance(each, LogitsAlone) for each in sets.values()):
+        sets = {name: LogitsAlone(each.logits[:, :0], *each[1:]) for name, each in sets.items()}
+    kind = _WithoutTraining if train is None else Reference
+    apply, linear = (None, None) if head is None else head_of(head)
+    reference = kind(outputs if train is None else train, apply, linear, validation)
+    test = sets.pop("outputs")
+    numbers, resamples = evaluate_outputs(test, sets, _detectors(detectors), reference)
+    _warn(f"{name} {reason}" for name, reason in numbers["not_applicable"].items())
+    ends = fields.intervals({"intervals": intervals(numbers, resamples)})
+    rows = [[*key, value, *ends.get(key, (None, None))] for key, value in fields.numbers(numbers).items()]
+    return pd.DataFrame(rows, columns=NUMBER)
+
+
+def _detectors(chosen: Sequence[str | Detector] | Mapping[str, Detector]) -> dict[str, Detector]:
+    """{name: function}. Raises ValueError for a name that conf/detector does not have."""
+    if isinstance(chosen, Mapping):
+        return dict(chosen)
+    known = {file.stem: file for file in sorted((CONF / "detector").glob("*.yaml"))}
+    chosen = [chosen] if isinstance(chosen, str) else list(chosen)
+    found: dict[str, Detector] = {}
+    for each in known if chosen == ["all"] else chosen:
+        if callable(each):
+            found[getattr(each, "__name__", type(each).__name__)] = each
+        elif each not in known:
+            raise ValueError(f"no detector {each!r}; available: {', '.join(known)}")
+        else:
+            found[each] = _configured(known[each])
+    return found
+
+
+def _configured(file: Path) -> Detector:
+    node = yaml.safe_load(file.read_text("utf-8"))
+    settings = {key: value for key, value in node.items() if not key.startswith("_")}
+    function: Callable[..., Any] = getattr(of_outputs, node["_target_"].rpartition(".")[2])
+    return partial(function, **settings)
+
+
+class Figure(Plot):
+    """A figure of the report that a notebook shows."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return f"<figure {self.name}: {self.title}>"
+
+    def _repr_png_(self) -> bytes:
+        with mpl.rc_context(STYLE):
+            drawn(self).savefig(file := io.BytesIO(), format="png", dpi=144)
+        return file.getvalue()
+
+    def save(self, path: str | Path) -> None:
+        """Write the figure for a paper, as .pdf, .svg or .png."""
+        save(self, Path(path).with_suffix(""), [Path(path).suffix[1:]])
+
+
+def figures(folder: str | Path = "results") -> dict[str, Figure]:
+    """Return the report's figures of a results folder or of one run, {the name of its file: figure}.
+
+    Runs that cannot be read are named in a warning.
+    """
+    folder = Path(folder).absolute()
+    if (folder / "config.yaml").exists():
+        sections = [read_one(folder)]
+    else:
+        material = read_material(folder, progress=lambda line: None)
+        _warn(material.left_out)
+        sections = material.sections
+    named = prefixes(sections).items()
+    return {prefix + plot.name: Figure(*plot) for prefix, section in named for plot in figures_of(section)}
+
+
+def _array(name: str, values: Any, ndim: int, dtype: Any) -> NDArray[Any]:
+    """Return values, or a tensor, as an array. Raises ValueError where it has another shape or is not finite."""
+    values = values.detach().cpu() if hasattr(values, "detach") else values
+    array = np.ascontiguousarray(values, dtype)
+    if array.ndim != ndim or 0 in array.shape:
+        raise ValueError(f"{name} have shape {array.shape}; {('a number', 'a row')[ndim - 1]} an image is needed")
+    if np.isnan(array).any() or (name != "log_probs" and not np.isfinite(array).all()):
+        raise ValueError(f"{name} are not all finite")
+    return array
+
+
+def _labels(labels: Any, n: int) -> NDArray[np.int64]:
+    return np.full(n, UNKNOWN) if labels is None else _array("labels", labels, 1, np.int64)
+
+
+def _warn(lines: Iterable[str]) -> None:
+    for line in lines:
+        warnings.warn(line, stacklevel=3)

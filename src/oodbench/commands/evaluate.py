@@ -1,0 +1,70 @@
+"""Score finished runs again, from their stored outputs:  python scripts/evaluate.py RUN... detector=all
+
+RUN is a run's folder, or one that has runs below it (results). What follows chooses and sets detectors as for train.py:
+detector=[energy,knn] detector.energy.temperature=0.1. The numbers are added to each run's metrics.json. --select also
+scores detectors with the hyperparameters that are best on the run's held-out images (conf/select has the grids).
+image_detector=[odin] opens the images again and passes them through the network; nothing is trained.
+"""
+
+import argparse
+import os
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from oodbench.cli.arguments import Parser
+from oodbench.cli.errors import UsageError
+from oodbench.cli.late import import_late
+from oodbench.cli.plan import plan
+from oodbench.shipped import CONF
+
+
+def main() -> None:
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("runs", nargs="+", metavar="RUN", help="a run's folder, or one above it; and detector=...")
+    parser.add_argument("-j", "--jobs", type=int, default=os.cpu_count(), help="runs at a time (default: one a core)")
+    parser.add_argument("--select", action="store_true", help="choose hyperparameters on held-out images, too")
+    args = parser.parse_args()
+    overrides = [argument for argument in args.runs if "=" in argument and not Path(argument).exists()]
+    paths = [Path(argument) for argument in args.runs if argument not in overrides]
+    folders = sorted({file.parent for path in paths for file in path.rglob("metrics.json")})
+    if not folders:
+        parser.error(f"no finished run below {', '.join(map(str, paths)) or 'nothing: name a run or results'}")
+    try:
+        detector, image_detector = detectors(overrides)
+    except (ValueError, UsageError) as error:
+        parser.error(str(error))
+    grids = {file.stem: yaml.safe_load(file.read_text()) for file in (CONF / "select").glob("*.yaml")}
+    jobs = min(args.jobs, len(folders))
+    os.environ["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // jobs))
+    failed = 0
+    with ProcessPoolExecutor(jobs, get_context("spawn")) as pool:
+        work = (detector, image_detector, grids if args.select else None)
+        waiting = {pool.submit(rescored, folder, *work): folder for folder in folders}
+        for future in as_completed(waiting):
+            try:
+                print(future.result(), flush=True)
+            except Exception as error:  # told, counted, and no reason to leave the other runs unscored
+                failed += 1
+                print(f"{waiting[future]}: {type(error).__name__}: {error}", flush=True)
+    if failed:
+        raise SystemExit(f"{failed} of {len(folders)} runs could not be scored")
+
+
+def detectors(overrides: list[str]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the detectors and the image detectors that train.py would have. Raises ValueError for another key."""
+    if other := [o for o in overrides if not o.lstrip("+~").startswith(("detector", "image_detector"))]:
+        raise ValueError(f"{' '.join(other)}: only detectors can be chosen for runs that are trained")
+    (config,), _ = plan(overrides)
+    return config["detector"], config["image_detector"]
+
+
+def rescored(folder: Path, detector: dict[str, Any], image_detector: dict[str, Any], grids: Any) -> str:
+    """Score one run; return a line about it."""
+    record = import_late("rescoring").rescore(folder, detector, image_detector, grids)
+    without = [name for name in (*detector, *image_detector) if name in record["not_applicable"]]
+    note = f"; not applicable: {', '.join(without)}" if without else ""
+    return f"{folder}: scored by {', '.join([*detector, *image_detector])} on {', '.join(record['ood'])}{note}"

@@ -1,0 +1,55 @@
+"""Turn external outputs into a run like any other; docs/running.md has the format.
+
+python scripts/import_outputs.py outputs.npz --name pixmix --dataset cifar10 detector=all [--seed 0] [--near cifar100]
+"""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from oodbench.cli.arguments import Parser
+from oodbench.cli.errors import UsageError
+from oodbench.cli.plan import plan
+from oodbench.evaluation.evaluate import report
+from oodbench.pretrained.external import configuration, import_external, load_external
+from oodbench.runs.lock import LockedError
+from oodbench.shipped import CONF
+
+
+def main() -> None:
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("file", type=Path, help=".npz or .safetensors: <set>/features, <set>/logits, <set>/labels")
+    parser.add_argument("--name", required=True, help="what the tables call it, in the place of a loss")
+    parser.add_argument("--dataset", required=True, help="the set it learned: a name of conf/dataset, or another")
+    parser.add_argument("--seed", type=int, default=0, help="of its training; the tables average over seeds")
+    parser.add_argument("--near", nargs="*", help="OOD sets that the tables call near; default: as conf/dataset says")
+    parser.add_argument("--results-dir", type=Path, default=Path("results"), help="runs go below it")
+    parser.add_argument("--force", action="store_true", help="replace the run of this name, dataset and seed")
+    args, overrides = parser.parse_known_args()
+    if other := [override for override in overrides if not override.lstrip("+~").startswith("detector")]:
+        parser.error(f"{' '.join(other)}: only detectors can be chosen, detector=...")
+    if args.near and any("=" in name for name in args.near):
+        parser.error(f"--near {' '.join(args.near)}: put detector=... before --near")
+    try:
+        (composed,), _ = plan(overrides)
+        detector = composed["detector"]
+        external = load_external(args.file)
+        known = known_dataset(args.dataset)
+        if known.get("num_classes", external.num_classes) != external.num_classes:
+            raise ValueError(
+                f"{args.file} has {external.num_classes} logits an image, {args.dataset} {known['num_classes']} classes"
+            )
+        near = [name for name in known.get("near", []) if name in external.ood] if args.near is None else args.near
+        config = configuration(external, args.name, args.dataset, near, args.seed, detector, args.results_dir)
+        folder, record = import_external(external, config, args.file.name, args.force)
+    except (OSError, ValueError, LockedError, UsageError) as error:
+        raise SystemExit(f"import_outputs: {error}") from error
+    print(report(record), folder.path, sep="\n\n")
+
+
+def known_dataset(name: str) -> dict[str, Any]:
+    """Return what conf/dataset says of a set; nothing where it does not know it."""
+    file = CONF / "dataset" / f"{name}.yaml"
+    return yaml.safe_load(file.read_text("utf-8")) if file.exists() else {}

@@ -1,0 +1,45 @@
+"""Copy finished runs without weights and outputs: what a repository holds so that it makes its tables anew.
+
+python scripts/publish.py RESULTS_DIR              # -> results/runs, to commit; scripts/tables.py reads them as any run
+python scripts/publish.py RESULTS_DIR --target DIR --detectors ood_score msp knn
+
+A run keeps config.yaml, training.json, train.csv and metrics.json, with the machine's paths made relative, and of its
+resamples those that tables of the detectors need, rounded to 1e-5. Runs that cannot be read are named, and end the
+command with status 1.
+"""
+
+import argparse
+import sys
+from functools import partial
+from pathlib import Path
+
+from oodbench.cli.arguments import Parser
+from oodbench.report.card import write_card
+from oodbench.runs.paths import run_folders
+from oodbench.runs.publish import publish, publish_ensemble
+from oodbench.tables import FIRST
+from oodbench.tables.results import is_shown
+
+
+def main() -> None:
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("results_dir", type=Path, metavar="RESULTS_DIR", help="has runs/")
+    parser.add_argument("--target", type=Path, default=Path("results"), help="the copies go below its runs/")
+    parser.add_argument("--detectors", nargs="+", default=FIRST, help="whose resamples are kept, for tests and bold")
+    args = parser.parse_args()
+    finished = [folder for folder in run_folders(args.results_dir) if (folder / "metrics.json").exists()]
+    if not finished:
+        parser.error(f"no finished run below {args.results_dir / 'runs'}")
+    copies, failed = [], 0
+    for folder in finished:
+        try:
+            copies.append(publish(folder, args.target, partial(is_shown, args.detectors)))
+            write_card(copies[-1])
+            publish_ensemble(folder.parent, args.target)
+        except (OSError, ValueError, KeyError) as error:  # told and counted; the others are published
+            failed += 1
+            print(f"{folder}: {error}", file=sys.stderr)
+    size = sum(file.stat().st_size for copy in copies for file in copy.iterdir())
+    print(f"published {len(copies)} run{'s' * (len(copies) != 1)} below {args.target / 'runs'}, {size / 1e6:.2f} MB")
+    if failed:
+        raise SystemExit(1)

@@ -1,0 +1,84 @@
+"""Every finished run -> results/report.html, one file without network; or the page of one run; or its vector figures.
+
+python scripts/report.py [--results-dir results] [--out results/report.html]
+python scripts/report.py RUN                            # RUN/report.html: one run, with its command and citation
+python scripts/report.py --figures DIR --format pdf,svg # the figures for a paper, in its column widths
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from oodbench.cli.arguments import Parser
+from oodbench.report.material import Material, read_material, read_one
+from oodbench.report.page.build import report_html
+from oodbench.report.page.run import run_file, run_html
+from oodbench.report.vector import FORMATS, write_figures
+from oodbench.shipped import PUBLISHED
+from oodbench.storage import write_atomic
+from oodbench.tables import FIRST, all_detectors, check_detectors
+from oodbench.tables.published import load_published
+
+
+def main() -> None:
+    parser = Parser(description="Make a page of finished runs, or figures for a paper.")
+    parser.add_argument("run", type=Path, nargs="?", metavar="RUN", help="a run's folder: the page of this run alone")
+    parser.add_argument("--results-dir", type=Path, default=Path("results"), help="has runs/ and gets report.html")
+    parser.add_argument("--out", type=Path, help="the file to write")
+    parser.add_argument("--detectors", nargs="+", help=f"the scores of the main table; {' '.join(FIRST)}")
+    parser.add_argument("--figures", type=Path, metavar="DIR", help="write the figures as vector files instead")
+    parser.add_argument("--format", default="pdf", help=f"of the figures, with commas between: {', '.join(FORMATS)}")
+    args = parser.parse_args()
+    try:
+        (write_run if args.run else write_report)(args)
+    except (OSError, ValueError) as error:
+        raise SystemExit(f"report: {error}") from error
+
+
+def write_run(args: argparse.Namespace) -> None:
+    """Write the page, or the figures, of one run."""
+    section = read_one(args.run.absolute())
+    if args.figures:
+        return done(write_figures([section], args.figures, args.format.split(",")))
+    out = args.out or run_file(args.run)
+    results = [run.result for run in section.runs]
+    detectors = args.detectors or [name for name in FIRST if name in all_detectors(results)]
+    check_detectors(results, detectors)
+    write_atomic(out, run_html(section, detectors, f"python scripts/report.py {args.run}"))
+    done([out])
+
+
+def write_report(args: argparse.Namespace) -> None:
+    """Write the page, or the figures, of all runs; status 1 where runs are left out."""
+    material = read_material(args.results_dir, args.detectors or FIRST, progress)
+    if args.figures:
+        done(write_figures(material.sections, args.figures, args.format.split(",")))
+    else:
+        out = args.out or args.results_dir / "report.html"
+        write_atomic(out, page(material, args))
+        done([out])
+    for line in material.left_out:
+        print(f"left out: {line}", file=sys.stderr)
+    if material.left_out:
+        raise SystemExit(1)
+
+
+def page(material: Material, args: argparse.Namespace) -> str:
+    results = [run.result for section in material.sections for run in section.runs]
+    detectors = args.detectors or [name for name in FIRST if name in all_detectors(results)]
+    check_detectors(results, detectors)
+    options = f" --results-dir {args.results_dir}" if args.results_dir != Path("results") else ""
+    return report_html(material, detectors, load_published(PUBLISHED), f"python scripts/report.py{options}")
+
+
+def progress(line: str) -> None:
+    """Say on a terminal which run is being read."""
+    if sys.stderr.isatty():
+        print(f"\r\033[K{line}", end="", file=sys.stderr, flush=True)
+
+
+def done(files: list[Path]) -> None:
+    if sys.stderr.isatty():
+        print("\r\033[K", end="", file=sys.stderr)
+    for file in files:
+        print(f"{file} ({file.stat().st_size / 1000:,.0f} kB)")

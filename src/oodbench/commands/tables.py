@@ -1,0 +1,70 @@
+"""Every finished run -> <dataset>.md, <dataset>.tex and runs.csv, published rows beneath runs of their protocol.
+
+python scripts/tables.py [--results-dir results] [--detectors ood_score msp]
+python scripts/tables.py --fpr oodpos                   # the other FPR@95: <dataset>.oodpos.md, .tex
+python scripts/tables.py --by loss.tau recipe.epochs    # <dataset>.by-loss.tau+recipe.epochs.md, .tex instead
+python scripts/tables.py --matrix                       # every loss x every detector: <dataset>.matrix.md, .tex instead
+
+Runs that cannot be read are left out, named with the reason, and end the command with status 1.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from oodbench.cli.arguments import Parser
+from oodbench.shipped import PUBLISHED
+from oodbench.storage import UnwritableError
+from oodbench.tables import (
+    CONVENTIONS,
+    DEFAULT,
+    FIRST,
+    Found,
+    all_detectors,
+    default_detectors,
+    load_runs,
+    write_by,
+    write_matrix,
+    write_tables,
+)
+from oodbench.tables.overview import overview
+
+
+def main() -> None:
+    parser = Parser(description="Tabulate every finished run.")
+    parser.add_argument("--results-dir", type=Path, default=Path("results"), help="has runs/ and gets the tables")
+    parser.add_argument("--fpr", choices=CONVENTIONS, default=DEFAULT, help="which FPR@95; runs.csv has both")
+    parser.add_argument("--detectors", nargs="+", help=f"the scores to show; {' '.join(FIRST)}, in the matrix all")
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--by", nargs="+", metavar="KEY", help="keys of the configuration, such as loss.tau, to sort by")
+    what.add_argument("--matrix", action="store_true", help="every loss with every detector, by OOD set")
+    args = parser.parse_args()
+    try:
+        found = load_runs(args.results_dir, args.detectors or (None if args.matrix else FIRST))
+        write(args, found)
+    except (FileNotFoundError, UnwritableError, ValueError) as error:
+        raise SystemExit(f"tables: {error}") from error
+    runs, unfinished, unreadable = found
+    datasets = ", ".join(sorted({run.dataset for run in runs}))
+    if not (args.by or args.matrix):
+        print(overview(runs), end="\n\n")
+        print(
+            "In percent; means over n seeds, each loss with its own score. The tables have intervals, FPR@95 and tests."
+        )
+    print(f"finished: {len(runs)}, unfinished: {unfinished}; tables of {datasets} in {args.results_dir}")
+    for _, reason in unreadable:
+        print(f"left out: {reason}", file=sys.stderr)
+    if unreadable:
+        raise SystemExit(1)
+
+
+def write(args: argparse.Namespace, found: Found) -> None:
+    """Raises ValueError for a detector or a key that no run has."""
+    runs, _, unreadable = found
+    detectors = args.detectors or (all_detectors(runs) if args.matrix else default_detectors(runs))
+    if args.by:
+        write_by(args.results_dir, runs, args.fpr, detectors, args.by, unreadable)
+    elif args.matrix:
+        write_matrix(args.results_dir, runs, args.fpr, detectors, unreadable)
+    else:
+        write_tables(args.results_dir, runs, PUBLISHED, args.fpr, detectors, unreadable)

@@ -1,0 +1,94 @@
+"""Networks of other code: what any `torch.nn.Module` puts out on a data loader, and its head as a detector needs it."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from oodbench.data.split import UNKNOWN
+from oodbench.losses.objective import Objective
+from oodbench.model import head_fn, linear_weights
+
+Apply = Callable[[NDArray[np.floating]], NDArray[np.floating]]
+Linear = tuple[NDArray[np.float32], NDArray[np.float32]]
+TOLERANCE = 1e-3  # of the largest |logit|, by which a head's own logits may differ from the network's
+
+
+def last_linear(model: nn.Module) -> nn.Linear:
+    """Return the last `nn.Linear` of a network. Raises ValueError where it has none."""
+    found = [module for module in model.modules() if isinstance(module, nn.Linear)]
+    if not found:
+        raise ValueError("the network has no nn.Linear: name the module whose inputs are the features, head=...")
+    return found[-1]
+
+
+@torch.inference_mode()
+def run_module(model: nn.Module, loader: Iterable[Any], head: nn.Module) -> dict[str, NDArray[Any]]:
+    """Return the logits, (N, C), the features that enter the head, (N, D), and the labels, (N,), in evaluation mode.
+
+    loader: batches of (images, labels), or of images alone, whose labels are then UNKNOWN. Raises ValueError where the
+    network's outputs are not those of the head, or the features of an image are not one vector.
+    """
+    entered: list[Tensor] = []
+    hook = head.register_forward_pre_hook(lambda module, inputs: entered.append(inputs[0]))
+    device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
+    was_training = model.training
+    model.eval()
+    found: dict[str, list[NDArray[Any]]] = {"logits": [], "features": [], "labels": []}
+    try:
+        for batch in loader:
+            images, labels = batch if isinstance(batch, tuple | list) else (batch, None)
+            entered.clear()
+            logits = model(images.to(device))
+            found["features"].append(_features(entered, len(logits)))
+            found["logits"].append(logits.float().cpu().numpy())
+            found["labels"].append(np.full(len(logits), UNKNOWN) if labels is None else np.asarray(labels))
+    finally:
+        hook.remove()
+        model.train(was_training)
+    if not found["logits"]:
+        raise ValueError("the data loader has no batch")
+    arrays = {name: np.concatenate(batches) for name, batches in found.items()}
+    own, logits = head_of(head)[0](arrays["features"][:100]), arrays["logits"][:100]
+    if own.shape != logits.shape or np.abs(own - logits).max() > TOLERANCE * np.abs(logits).max():
+        raise ValueError(f"the network's outputs are not those of its {type(head).__name__}: name the module, head=...")
+    return arrays
+
+
+def _features(entered: list[Tensor], n: int) -> NDArray[np.float32]:
+    """-> (N, D). Raises ValueError unless the head was called once, with a vector an image."""
+    if len(entered) != 1 or entered[0].ndim != 2 or len(entered[0]) != n:
+        shapes = [tuple(each.shape) for each in entered]
+        raise ValueError(
+            f"the head was given {shapes or 'nothing'} for {n} images, not a vector each: name another, head=..."
+        )
+    return entered[0].float().cpu().numpy()
+
+
+def head_of(head: nn.Module | Linear) -> tuple[Apply, Linear | None]:
+    """Return a head as a function of (N, D) features, and as W (K, D), b (K,) if it is linear.
+
+    head: the loss of a run (`Objective`), `nn.Linear`, any other module, or W and b.
+    """
+    if isinstance(head, Objective):
+        apply = head_fn(head)
+        if apply is None:
+            raise ValueError(f"{type(head).__name__} has no head that could be applied: leave head out")
+        return apply, linear_weights(head)
+    if isinstance(head, nn.Linear):
+        bias = torch.zeros(head.out_features) if head.bias is None else head.bias
+        head = (head.weight.detach().float().cpu().numpy(), bias.detach().float().cpu().numpy())
+    if isinstance(head, tuple):
+        W, b = head
+        return lambda features: features @ W.T + b, (W, b)
+    module = head
+    device = next((parameter.device for parameter in module.parameters()), torch.device("cpu"))
+
+    @torch.inference_mode()
+    def apply_module(features: NDArray[np.floating]) -> NDArray[np.floating]:
+        return module(torch.from_numpy(np.asarray(features, np.float32)).to(device)).float().cpu().numpy()
+
+    return apply_module, None

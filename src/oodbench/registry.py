@@ -1,0 +1,87 @@
+"""The registry of results: runs that anybody handed in, checked before they stand on the leaderboard.
+
+An entry is a folder as scripts/publish.py makes it. Nobody who wrote it is trusted: its files may name code by the rule
+of targets.py alone. Where its outputs are given, every number and interval is computed again.
+"""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from oodbench.cli.late import import_late
+from oodbench.evaluation.metrics import metric_of
+from oodbench.runs.folder import RunFolder, open_run
+from oodbench.runs.record import Record
+from oodbench.tables.results import Result
+
+AGREE = 1e-4  # of a number, or of 1: the last bits of another machine may order two images of 10,000 otherwise
+PARTS = ("calibration", "ood", "validation", "intervals")  # of a record, beside the metrics of the test images
+NO_NUMBERS = ("of", "not_applicable")  # in these parts
+
+
+class Entry(NamedTuple):
+    """A run of the registry."""
+
+    run: Result
+    recomputed: bool  # every number of it, from its outputs
+    problems: list[str]  # why it may not stand on the leaderboard
+
+
+def check(run: Result, whole_runs: Path | None = None) -> Entry:
+    """Check the files of a published run against one another, and its numbers against its outputs where they are given.
+
+    whole_runs: a results folder that may have the run with its outputs and weights; else its own folder may have them.
+    """
+    try:
+        folder, _ = open_run(run.folder)
+        record, training = folder.load_record(), folder.read_training()
+        if record.get("weights") != training["weights"]:
+            raise ValueError(f"{folder.metrics} is of other weights than {folder.training}")
+        given = outputs_of(folder, whole_runs)
+        computed, missing = import_late("rescoring").recompute(given, record) if given else ({}, [])
+        problems = [*out_of_range(run), *(differences(record, computed, missing) if given else [])]
+    except (ValueError, KeyError, TypeError) as error:
+        return Entry(run, False, [f"{run.folder}: {type(error).__name__}: {error}"])
+    return Entry(run, bool(given) and not missing, [f"{run.folder}: {problem}" for problem in problems])
+
+
+def outputs_of(folder: RunFolder, whole_runs: Path | None) -> Path | None:
+    """Return the folder that has the run with its outputs, if there is one."""
+    places = [folder.path, *([whole_runs / "runs" / folder.run.place] if whole_runs else [])]
+    return next((place for place in places if (place / "outputs" / "test.safetensors").exists()), None)
+
+
+def out_of_range(run: Result) -> list[str]:
+    """Name the numbers that no images can give."""
+    odd = []
+    for key, value in run.numbers.items():
+        largest = metric_of(key[-1]).unit.largest
+        ends = run.intervals.get(key, (value, value))
+        if not 0 <= value <= largest or not 0 <= ends[0] <= ends[1] <= largest:
+            odd.append(f"{' '.join(filter(None, key))} is {value} with the interval {list(ends)}")
+    return odd
+
+
+def differences(record: Record, computed: Mapping[str, Any], missing: list[str]) -> list[str]:
+    """Name the numbers of a record that its outputs give otherwise; missing: detectors whose scores are not given."""
+    found = []
+    for path, value in _leaves({key: record[key] for key in record if key in PARTS or isinstance(record[key], float)}):
+        if set(path) & set(missing):
+            continue
+        node: Any = computed
+        for key in path:
+            node = node[key] if isinstance(node, list) or key in node else {}
+        if not isinstance(node, int | float) or not abs(node - value) <= AGREE * max(1.0, abs(value)):
+            what = node if isinstance(node, int | float) else "nothing"
+            found.append(f"{' '.join(map(str, path))} is {value}, and {what} from the outputs")
+    return found
+
+
+def _leaves(node: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], float]]:
+    """Yield (keys, number) of every number in a nest of dictionaries and lists"""
+    if isinstance(node, int | float) and not isinstance(node, bool):
+        yield path, float(node)
+    inner = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
+    for key, value in inner:
+        if key not in NO_NUMBERS:
+            yield from _leaves(value, (*path, key))

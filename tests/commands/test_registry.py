@@ -1,0 +1,79 @@
+"""scripts/registry.py: checks, a leaderboard and a page, or problems and nothing else."""
+
+import json
+import re
+import shlex
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers.cli import Finished, script
+from helpers.config import ROOT
+from helpers.made_up import alter_metrics
+
+from oodbench.runs.folder import open_run
+
+
+@pytest.fixture
+def entry(finished: Finished, tmp_path: Path) -> Path:
+    """A run as it was handed in."""
+    script("scripts/publish.py", finished.results, "--target", tmp_path / "registry")
+    return tmp_path / "registry" / finished.folder.relative_to(finished.results)
+
+
+def test_the_command_writes_the_leaderboard_and_the_page(finished: Finished, entry: Path) -> None:
+    registry = entry.parents[5]
+    printed = script("scripts/registry.py", "--results-dir", registry, "--outputs", finished.results)
+    assert printed.startswith(f"{entry.relative_to(registry / 'runs')}: recomputed\n")
+    assert "| recomputed |" in (registry / "README.md").read_text("utf-8")
+    assert "HALO" in (registry / "report.html").read_text("utf-8")
+    script("scripts/registry.py", "--results-dir", registry)
+    assert "| as handed in |" in (registry / "README.md").read_text("utf-8")
+
+
+def test_a_problem_ends_the_command_and_nothing_is_written(
+    finished: Finished, entry: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    registry = entry.parents[5]
+    alter_metrics(entry, lambda content: content.update(accuracy=0.987))
+    with pytest.raises(SystemExit) as ended:
+        script("scripts/registry.py", "--results-dir", registry, "--outputs", finished.results)
+    assert ended.value.code == 1
+    assert "accuracy is 0.987, and " in capsys.readouterr().err
+    assert not (registry / "README.md").exists()
+
+
+def test_a_file_that_was_edited_ends_the_command(
+    finished: Finished, entry: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    content = json.loads((entry / "metrics.json").read_text())
+    (entry / "metrics.json").write_text(json.dumps(content | {"accuracy": 0.987}))
+    with pytest.raises(SystemExit, match="was altered, its sha256 does not agree"):
+        script("scripts/registry.py", "--results-dir", entry.parents[5])
+
+
+@pytest.mark.slow
+def test_the_documented_steps_hand_in_a_row(
+    finished_ce: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = (ROOT / "docs/adding.md").read_text("utf-8").partition("## A row of the leaderboard")[2]
+    *commands, last = page.split("```\n")[1].splitlines()
+    assert last.startswith("git add ")
+    arrays = {}
+    for name in ("train", "test", "noise"):
+        outputs = open_run(finished_ce.folder)[0].read_outputs(name)
+        assert outputs is not None
+        arrays |= {f"{name}/{part}": getattr(outputs, part) for part in ("features", "logits", "labels")}
+    monkeypatch.chdir(tmp_path)
+    np.savez("outputs.npz", **arrays)
+    for command in commands:
+        python, name, *arguments = shlex.split(command.replace("cifar10", "digits"))
+        assert python == "python"
+        script(name, *arguments)
+    text = (tmp_path / "results/registry/README.md").read_text("utf-8")
+    assert re.search(r"^\| 1 \| pixmix \| .* recomputed \|$", text, re.MULTILINE)
+
+
+def test_an_empty_registry_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match=r"^registry: no finished run: "):
+        script("scripts/registry.py", "--results-dir", tmp_path)

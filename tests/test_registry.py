@@ -1,0 +1,154 @@
+"""The registry: entries are checked, recomputed where their outputs are given, and stand on a leaderboard."""
+
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from helpers.cli import Finished, numbers_in, script
+from helpers.config import ROOT, configuration
+from helpers.made_up import alter_metrics
+
+from oodbench.registry import check, differences
+from oodbench.rescoring import rescore
+from oodbench.runs.folder import open_run
+from oodbench.storage import load_arrays, save_arrays
+from oodbench.tables.results import load_run
+
+
+@pytest.fixture
+def entry(finished: Finished, tmp_path: Path) -> Path:
+    """A run as it was handed in."""
+    script("scripts/publish.py", finished.results, "--target", tmp_path / "registry")
+    return tmp_path / "registry" / finished.folder.relative_to(finished.results)
+
+
+def problems(entry: Path, whole_runs: Path | None = None) -> str:
+    return "\n".join(check(load_run(entry), whole_runs).problems)
+
+
+def test_an_entry_without_outputs_is_as_handed_in(entry: Path) -> None:
+    found = check(load_run(entry))
+    assert (found.recomputed, found.problems) == (False, [])
+
+
+def test_an_entry_whose_outputs_are_given_is_recomputed(finished: Finished, entry: Path) -> None:
+    found = check(load_run(entry), finished.results)
+    assert (found.recomputed, found.problems) == (True, [])
+    for name in ("outputs", "model.safetensors"):  # or in its own folder
+        (shutil.copytree if name == "outputs" else shutil.copy)(finished.folder / name, entry / name)
+    found = check(load_run(entry))
+    assert (found.recomputed, found.problems) == (True, [])
+
+
+def set_number(path: tuple[Any, ...], value: Any) -> Callable[[dict[str, Any]], None]:
+    def change(content: dict[str, Any]) -> None:
+        for key in path[:-1]:
+            content = content[key]
+        content[path[-1]] = value
+
+    return change
+
+
+ALTERED: list[tuple[tuple[Any, ...], float]] = [
+    (("accuracy",), 0.987),
+    (("ood", "photo_patches", "msp", "auroc"), 0.987),
+    (("intervals", "ood", "photo_patches", "msp", "auroc", 1), 0.987),
+    (("calibration", "own", "mce"), 0.987),
+    (("validation", "ood", "msp", "auroc"), 0.987),
+]
+
+
+@pytest.mark.parametrize(("path", "value"), ALTERED, ids=[" ".join(map(str, path)) for path, _ in ALTERED])
+def test_a_number_that_outputs_give_otherwise_is_named(
+    finished: Finished, entry: Path, path: tuple[Any, ...], value: float
+) -> None:
+    """Even where the checksum was made again"""
+    alter_metrics(entry, set_number(path, value))
+    found = check(load_run(entry), finished.results)
+    assert f"{' '.join(map(str, path))} is {value}, and " in "\n".join(found.problems)
+    assert len(found.problems) == 1
+
+
+def test_a_detector_that_the_outputs_do_not_have_is_named(finished: Finished, entry: Path) -> None:
+    made_up = numbers_in(entry)["ood"]["photo_patches"]["msp"]
+    alter_metrics(entry, set_number(("ood", "photo_patches", "mine"), made_up))
+    assert "ood photo_patches mine auroc is " in problems(entry, finished.results)
+    assert "and nothing from the outputs" in problems(entry, finished.results)
+
+
+def test_stored_scores_of_image_detectors_are_read(finished: Finished, entry: Path, tmp_path: Path) -> None:
+    """Those without stored scores leave the entry as handed in"""
+    whole = tmp_path / "whole"
+    shutil.copytree(finished.results, whole)
+    folder = whole / finished.folder.relative_to(finished.results)
+    rescore(folder, {}, configuration("image_detector=[odin]")["image_detector"])
+    script("scripts/publish.py", whole, "--target", entry.parents[5])
+    found = check(load_run(entry), whole)
+    assert (found.recomputed, found.problems) == (True, [])
+    (file,) = folder.glob("outputs/odin/photo_patches.safetensors")
+    scores, about = load_arrays(file)
+    save_arrays(file, {"scores": scores["scores"][::-1] * np.linspace(1, 2, len(scores["scores"]))}, **about)
+    assert "ood photo_patches odin auroc is " in problems(entry, whole)
+    file.unlink()
+    found = check(load_run(entry), whole)
+    assert (found.recomputed, found.problems) == (False, [])
+
+
+@pytest.mark.parametrize(
+    ("damage", "complaint"),
+    [
+        (lambda entry: alter_metrics(entry, set_number(("weights",), "0" * 64)), "is of other weights than"),
+        (lambda entry: alter_metrics(entry, set_number(("accuracy",), 1.01)), "accuracy is 1.01 with the interval"),
+        (
+            lambda entry: alter_metrics(entry, set_number(("intervals", "accuracy"), [0.9, 0.1])),
+            r"with the interval \[0.9, 0.1\]",
+        ),
+        (lambda entry: (entry / "training.json").unlink(), "training.json is missing"),
+    ],
+)
+def test_files_that_do_not_go_together_are_named(entry: Path, damage: Callable[[Path], Any], complaint: str) -> None:
+    damage(entry)
+    assert re.search(complaint, problems(entry))
+
+
+def test_outputs_of_other_weights_or_images_are_named(finished: Finished, entry: Path, tmp_path: Path) -> None:
+    whole = tmp_path / "whole"
+    shutil.copytree(finished.results, whole)
+    run, _ = open_run(whole / finished.folder.relative_to(finished.results))
+    other = tmp_path / "other"
+    shutil.copytree(entry.parents[5], other)
+    alter_metrics(
+        other / entry.relative_to(entry.parents[5]),
+        lambda content: content["provenance"]["digests"].update(photo_patches="1" * 64),
+    )
+    assert "outputs on other images of photo_patches" in problems(other / entry.relative_to(entry.parents[5]), whole)
+    weights, about = load_arrays(run.weights)
+    save_arrays(run.weights, {name: 2 * array for name, array in weights.items()}, **about)
+    with pytest.warns(UserWarning, match="holds other weights"):
+        assert "cannot be used" in problems(entry, whole)
+
+
+def test_a_detector_of_other_code_is_refused(finished: Finished, entry: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    evil = {"_target_": "os.system", "command": "true"}
+    monkeypatch.setattr("os.system", lambda command: pytest.fail("called"))
+    alter_metrics(entry, set_number(("provenance", "detector", "msp"), evil))
+    assert "os.system is not one of oodbench.detectors" in problems(entry, finished.results)
+
+
+def test_numbers_may_differ_in_the_last_bits_alone() -> None:
+    record = {"accuracy": 0.9, "ood": {"x": {"msp": {"auroc": 0.5}, "odin": {"auroc": 0.1}}}, "seed": 3, "nll": 300.0}
+    computed = {"accuracy": 0.90009, "ood": {"x": {"msp": {"auroc": 0.5}}}, "nll": 300.02}
+    assert differences(record, computed, ["odin"]) == []
+    assert len(differences(record, computed, [])) == 1
+    assert len(differences(record, computed | {"accuracy": 0.9002}, ["odin"])) == 1
+    assert len(differences(record, computed | {"accuracy": float("nan")}, ["odin"])) == 1
+
+
+def test_the_committed_registry_is_sound() -> None:
+    registry = ROOT / "results" / "registry"
+    entries = [check(load_run(file.parent)) for file in registry.glob("runs/*/*/*/*/seed*/metrics.json")]
+    assert [problem for each in entries for problem in each.problems] == []
