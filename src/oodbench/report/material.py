@@ -95,11 +95,9 @@ def read_material(
 
 
 def not_finite(run: Result) -> str:
-    """Name a number, an end of an interval or a resample that is not finite, which nothing can be drawn from; or ""."""
-    values: dict[str, Any] = {
-        " ".join(filter(None, key)): [number, *run.intervals.get(key, ())] for key, number in run.numbers.items()
-    }
-    odd = [name for name, some in {**values, **run.resampled}.items() if not np.isfinite(some).all()]
+    """Name a number or an end of an interval that is not finite, which nothing can be drawn from; or ""."""
+    values = {key: [number, *run.intervals.get(key, ())] for key, number in run.numbers.items()}
+    odd = [" ".join(filter(None, key)) for key, some in values.items() if not np.isfinite(some).all()]
     return f"{run.folder}/metrics.json: {odd[0]} is not finite" if odd else ""
 
 
