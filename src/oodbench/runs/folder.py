@@ -16,7 +16,7 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from oodbench.outputs import Outputs
+from oodbench.outputs import OF_CLASSES, Outputs, problem_of
 from oodbench.runs.config import read_config
 from oodbench.runs.identity import Config, identify
 from oodbench.runs.paths import LOCK_FILES, RESAMPLES, RunPaths
@@ -116,7 +116,10 @@ class RunFolder(RunPaths):
             return None
         if arrays.keys() != set(Outputs._fields):
             raise ValueError(f"{self.outputs(name)} holds {sorted(arrays)}, not the outputs of a network")
-        return Outputs(**arrays)
+        outputs = Outputs(**arrays)
+        if problem := problem_of(outputs, of_classes=name in OF_CLASSES):
+            raise ValueError(f"{self.outputs(name)} holds no outputs of a network: {problem}")
+        return outputs
 
     def write_scores(self, detector: str, name: str, scores: NDArray[np.floating], **about: str) -> None:
         """Write an image detector's scores of a set; about: digests and settings they depend on."""

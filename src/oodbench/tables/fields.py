@@ -14,6 +14,7 @@ import yaml
 from oodbench.evaluation.intervals import Interval
 from oodbench.evaluation.metrics import CALIBRATION_METRICS, ID_METRICS, OOD_METRICS
 from oodbench.runs.reduced import DECIMALS
+from oodbench.storage import UnwritableError
 
 # versions of the probabilities: {name in tables: key in metrics.json}
 VERSIONS = {"predictive": "own", "normalised": "normalised", "temperature-scaled": "temperature_scaled"}
@@ -28,9 +29,11 @@ def shared(*key: str) -> Key:
 
 @contextmanager
 def errors_name(path: Path) -> Iterator[None]:
-    """Turn an error in a file's content into a ValueError with the file's name."""
+    """Turn an error in a file's content into a ValueError with the file's name; not one of writing another file."""
     try:
         yield
+    except UnwritableError:
+        raise
     except KeyError as error:
         raise ValueError(f"{path} lacks the key {error}") from error
     except (OSError, ValueError, TypeError, AttributeError, OverflowError, RecursionError, yaml.YAMLError) as error:
