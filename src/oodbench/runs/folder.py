@@ -36,6 +36,8 @@ from oodbench.storage import (
     write_json,
 )
 
+LARGEST_HISTORY = 2_000_000  # bytes of a train.csv: ten thousand epochs
+
 
 class ForeignFileError(ValueError):
     """The file is whole, but belongs to another run or to other weights."""
@@ -154,6 +156,18 @@ class RunFolder(RunPaths):
     def load_record(self) -> Record:
         """Return metrics.json. Raises ValueError naming the file where it is missing, damaged or another run's."""
         return dict(self._belonging(self.metrics, read_json(self.metrics)))
+
+    def read_history(self) -> bytes | None:
+        """Return train.csv; None where there is none. Raises ValueError where it is another run's, or no file."""
+        if not os.path.lexists(self.history):
+            return None
+        with regular(self.history).open("rb") as file:
+            content = file.read(LARGEST_HISTORY + 1)
+        if len(content) > LARGEST_HISTORY:
+            raise ValueError(f"{self.history} has more than {LARGEST_HISTORY} bytes")
+        for line in content.splitlines()[1:]:
+            self._belonging(self.history, {"run": line.partition(b",")[0].decode(errors="replace")})
+        return content
 
     def read_record(self) -> Record | None:
         """Return metrics.json; None where the run is not finished, and, with a warning, where it cannot be used."""
