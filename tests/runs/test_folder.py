@@ -543,6 +543,19 @@ def test_json_with_a_checksum_of_another_kind_is_refused(tmp_path: Path) -> None
     assert read_json(folder.training) == {"run": None}
 
 
+# ---- outputs that no network gives
+
+
+def test_outputs_that_no_network_gives_are_refused(tmp_path: Path) -> None:
+    folder = trained(tmp_path)
+    unknown = OUTPUTS._replace(labels=OUTPUTS.labels - 1)
+    folder.write_outputs("svhn", unknown, "digest")
+    assert folder.read_outputs("svhn") is not None
+    folder.write_outputs("test", unknown, "digest")
+    with pytest.raises(ValueError, match=r"test\.safetensors holds no outputs of a network: labels other than"):
+        folder.read_outputs("test")
+
+
 # ---- train.csv
 
 
