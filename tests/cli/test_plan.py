@@ -93,3 +93,8 @@ def test_settings_of_a_sweep_are_in_its_runs() -> None:
 
 def test_a_search_over_choices_of_files_is_planned() -> None:
     assert plan(["-m", "hydra/sweeper=search", "loss=ce,focal", "validation.images=40"]) == ([], True)
+
+
+def test_a_search_may_choose_a_value_that_must_be_given() -> None:
+    line = ("-m", "hydra/sweeper=search", "ood=[imglist]", "ood.imglist.list=choice(/a,/b)", "validation.images=40")
+    assert plan(line) == ([], True)

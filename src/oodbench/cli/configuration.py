@@ -62,7 +62,7 @@ def plain(cfg: DictConfig) -> Config:
     """Return a composed configuration as plain data. Raises UsageError where a value lacks, or refers to nothing."""
     with _usage_errors():
         config: Any = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
-        return config  # type: ignore[no-any-return]
+        return config
 
 
 def checked(config: Config) -> Config:

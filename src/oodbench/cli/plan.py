@@ -101,7 +101,7 @@ def _configurations(lines: Sequence[Sequence[Override]]) -> Iterator[Config]:
     """
     defaults = cache(lambda *picked: compose_with_hydra(picked))  # of a hundred runs few pick different files
     own_part = cache(lambda *picked: without_hydra(defaults(*picked)))
-    known = cache(lambda *picked: OmegaConf.to_container(own_part(*picked), resolve=False))
+    known = cache(lambda *picked: _unresolved(own_part(*picked)))
     referred_to = cache(lambda *picked: words_referred_to(known(*picked)))
     resolved: dict[tuple[str, ...], Config] = {}
     described: DictConfig | None = None
@@ -110,9 +110,7 @@ def _configurations(lines: Sequence[Sequence[Override]]) -> Iterator[Config]:
         values = [override for override in line if not is_choice(override) and not override.is_sweep_override()]
         for override in line:
             check_choices(override)
-        for override in line:
-            if not is_choice(override) and not override.is_hydra_override():
-                check(override, known(*picked))  # type: ignore[arg-type]
+        _check_keys(line, known(*picked))
         if any(o.is_add() or o.is_force_add() or o.is_delete() or o.is_hydra_override() for o in values):
             described = compose_with_hydra([*picked, *map(_text, values)])
             yield plain(without_hydra(described))
@@ -129,11 +127,23 @@ def _configurations(lines: Sequence[Sequence[Override]]) -> Iterator[Config]:
         yield with_leaves(resolved[same], leaves)
 
 
+def _unresolved(cfg: DictConfig) -> Any:
+    return OmegaConf.to_container(cfg, resolve=False)
+
+
+def _check_keys(line: Sequence[Override], defaults: Config) -> None:
+    for override in line:
+        if not is_choice(override) and not override.is_hydra_override():
+            check(override, defaults)
+
+
 def _check_search(given: Sequence[Override]) -> None:
     """Check what is known of a search before it starts."""
     values = [override for override in given if not is_choice(override)]
     for picked in expand([_text(override) for override in given if is_choice(override)], {}):
-        list(_configurations([[*picked, *values]]))
+        for override in picked:
+            check_choices(override)
+        _check_keys(values, _unresolved(without_hydra(compose_with_hydra([*map(_text, picked)]))))
     cfg = compose_with_hydra([_text(o) for o in given if not o.is_sweep_override()])
     if cfg.dry_run:
         raise UsageError("dry_run=true: a search chooses its runs as it goes; nothing can be said beforehand")

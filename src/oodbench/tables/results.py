@@ -161,7 +161,8 @@ def load_run(folder: Path, keep: Keep = lambda detector, metric: True) -> Result
         measured = _measured(record)
     resamples = run.load_resamples(record)
     with errors_name(folder / "resamples"):
-        resampled = {key: Rounded(each) for key, each in resamples.items() if keep(*["", *key.split("/")][-2:])}
+        kept = {key: each for key, each in resamples.items() if keep(*["", *key.split("/")][-2:])}
+        resampled: dict[str, Resampled] = {key: Rounded(each) for key, each in kept.items()}
     return Result(folder=folder, hash=run.run.hash, **(configured | measured), resampled=resampled)
 
 
