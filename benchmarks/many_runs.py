@@ -110,7 +110,7 @@ def main() -> None:
             f"status.py, {count:,} runs": ["scripts/status.py", "--results-dir", folder],
             f"tables.py, {count:,} runs": ["scripts/tables.py", "--results-dir", folder],
             f"{runs} runs planned and checked": ["-c", PLANNED, *grid],
-            f"{runs} runs, dry_run=true: their data opened, too": ["train.py", "dry_run=true", *grid],
+            f"{runs} runs, dry_run=true: their data opened, too": ["train.py", *grid, "dry_run=true"],
         }
         rows = [[what, *cost(*command)] for what, command in commands.items()]
     write_page(args.output, "Many runs", "", [Section("Commands", "", ["", *COLUMNS], rows)])
