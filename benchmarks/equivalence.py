@@ -22,7 +22,7 @@ import baseline
 import project
 from baseline import Batches, PilImages
 from oodbench.build import open_data
-from oodbench.data.split import DataSplits
+from oodbench.data.sets import DataSplits
 from oodbench.evaluation.metrics import accuracy
 from oodbench.model import Classifier, extract_features, predict
 from oodbench.training.batches import sample_augmentation

@@ -26,7 +26,7 @@ DETECTORS = {
     "temperature_scaling": Growth("N K + M K", "N + b K"),  # some 15 steps over all training logits
     "openmax": Growth("N K + M K²", "N + K² + b K"),  # K distances in K dimensions an image
     **dict.fromkeys(("mahalanobis", "relative_mahalanobis"), _TIED),
-    "gmm": Growth("N D² + K D³ + K M D²", "N + (b + K) D + D²"),  # a covariance a class, and M whitened by each
+    "gmm": Growth("N D² + K D³ + K M D²", "N + (b + K) D + D²"),  # one covariance per class, and M whitened by each
     "knn": Growth("N M D", "M + b D + b²"),  # every product of a judged and a training image
     "nnguide": Growth("N M D / 100", "N D / 100 + b D + b²"),  # as knn; 1 % of the training images, copied
     "relation": Growth("N K + N M (K + D)", "N + M (D + K) + b²"),  # every product; D only where K leaves something

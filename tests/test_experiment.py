@@ -27,15 +27,16 @@ from sklearn.metrics import roc_auc_score
 
 from oodbench.data.digits import digits
 from oodbench.data.noise import noise
-from oodbench.data.split import data_splits
+from oodbench.data.sets import Limits, data_splits
 from oodbench.detectors.logits import msp
 from oodbench.evaluation.metric import MISSING
 from oodbench.evaluation.metrics import ID_METRICS, OOD_METRICS
 from oodbench.losses.objective import Objective
 from oodbench.model import Classifier, extract_features, load_weights, predict
 from oodbench.outputs import Outputs
-from oodbench.runs.folder import DataChangedError, RunFolder, open_run
+from oodbench.runs.folder import RunFolder, open_run
 from oodbench.runs.status import states, table
+from oodbench.runs.training_files import DataChangedError
 from oodbench.storage import load_arrays
 from oodbench.training import checkpoint
 from oodbench.training.batches import sample_augmentation
@@ -178,7 +179,7 @@ def test_stored_configuration_and_weights_give_the_outputs(finished: Finished) -
     objective: Objective = instantiate(config.loss, num_features=backbone.num_features, num_classes=8)
     model = Classifier(backbone, objective, list(config.dataset.mean), list(config.dataset.std), torch.float32)
     load_weights(model, load_arrays(finished.folder / "model.safetensors")[0])
-    split = data_splits(digits("train"), digits("test"), {}, 8, 400, 160, 40, noise()).train
+    split = data_splits(digits("train"), digits("test"), {}, 8, Limits(400, 160, 40), noise()).train
     again = predict(model.objective, extract_features(model, split.images), split.labels)
     for ours, theirs in zip(again, stored(finished, "train"), strict=True):  # not augmented, in the set's order
         np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-4)

@@ -9,7 +9,8 @@ from typing import Any
 import torch
 
 from oodbench.data.images import SIDE, images_of
-from oodbench.data.split import DataSplits, Split, data_splits
+from oodbench.data.sets import DataSplits, Limits, data_splits
+from oodbench.data.split import Split
 from oodbench.data.statistics import STATISTICS, statistics
 from oodbench.model import Classifier, compile_backbone
 from oodbench.runs.identity import Config
@@ -60,8 +61,8 @@ def open_data(config: Config, read: Callable[[Config], Split] = make) -> DataSpl
         ood = {name: read(FROM_PATH | node) for name, node in config["ood"].items()}
         train, test = read(data["train"]), read(data["test"])
         val_ood = read(config["validation"]["ood"]) if held_out else None
-        limits = data["num_classes"], data["limit"], data["limit_test"], held_out
-        return data_splits(train, test, ood, *limits, val_ood, allow_overlap=config["allow_overlap"])
+        limits = Limits(data["limit"], data["limit_test"], held_out)
+        return data_splits(train, test, ood, data["num_classes"], limits, val_ood, config["allow_overlap"])
 
 
 def with_statistics(config: Config) -> Config:

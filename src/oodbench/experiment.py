@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from oodbench.build import build_detectors, build_model, build_recipe, open_data
-from oodbench.data.split import DataSplits, Split
+from oodbench.data.sets import DataSplits
+from oodbench.data.split import Split
 from oodbench.detectors.network.network import ImageDetector
 from oodbench.evaluation.evaluate import Detector, report
 from oodbench.model import Classifier, extract_features, load_weights, predict, weights_of

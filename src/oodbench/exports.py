@@ -10,8 +10,8 @@ from typing import Any
 def exports(package: str, path: Iterable[str]) -> dict[str, Any]:
     """Return {name: object} of the public classes and functions that the package's modules define.
 
-    So `oodbench.losses.Halo` is an address that survives a move of the code between files, and a new file needs no
-    line in `__init__.py`. Subpackages are left out. Raises ImportError where two modules define one name.
+    So `oodbench.<package>.<Name>` is an address that survives a move of the code between files, and a new file needs
+    no line in `__init__.py`. Subpackages are left out. Raises ImportError where two modules define one name.
     """
     found: dict[str, Any] = {}
     for info in iter_modules(path):

@@ -1,4 +1,4 @@
-"""Scores of detectors that need images: computed once a set, stored beside the outputs, then read as a detector's."""
+"""Scores of detectors that need images: computed once per set, stored beside the outputs, then read as a detector's."""
 
 import json
 import warnings

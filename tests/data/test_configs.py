@@ -14,6 +14,7 @@ from hydra.utils import get_method, instantiate
 from omegaconf import OmegaConf
 
 from oodbench import data
+from oodbench.data.sets import Limits
 
 CONF = ROOT / "conf"
 CUSTOM = ("folder", "parquet")  # custom sets to learn
@@ -105,8 +106,7 @@ def test_digits_from_configuration_to_data_splits(configured: Callable[..., Any]
         instantiate(config.dataset.test),
         instantiate(config.ood),
         config.dataset.num_classes,
-        config.dataset.limit,
-        config.dataset.limit_test,
+        Limits(config.dataset.limit, config.dataset.limit_test),
     )
     assert (len(sets.train.images), len(sets.test.images)) == (100, 80)
     assert {name: len(split.images) for name, split in sets.ood.items()} == {

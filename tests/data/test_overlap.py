@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from oodbench import data
 from oodbench.data.overlap import pixel_hashes, shared_rows
+from oodbench.data.sets import Limits
 from oodbench.data.split import Split
 
 
@@ -31,31 +32,31 @@ def with_copies(n: int, source: Split) -> Split:
 @pytest.mark.parametrize(("source", "called"), [(TRAIN, "the training set"), (TEST, "the test set")])
 def test_the_same_set_is_refused(source: Split, called: str) -> None:
     with pytest.raises(ValueError, match=f"OOD set far is the same set as {called} .*allow_overlap=true"):
-        data.data_splits(TRAIN, TEST, {"far": source}, 2, None, None)
+        data.data_splits(TRAIN, TEST, {"far": source}, 2)
 
 
 @pytest.mark.parametrize(("source", "called"), [(TRAIN, "the training set"), (TEST, "the test set")])
 def test_copies_are_counted_and_an_example_is_given(source: Split, called: str) -> None:
     says = rf"3 of the 2000 images of the OOD set far are also in {called} \(for example row 1997 .* is row 0 of"
     with pytest.raises(ValueError, match=f"{says}.*allow_overlap=true"):
-        data.data_splits(TRAIN, TEST, {"far": with_copies(3, source)}, 2, None, None)
+        data.data_splits(TRAIN, TEST, {"far": with_copies(3, source)}, 2)
 
 
 def test_copies_are_found_outside_the_limits() -> None:
     with pytest.raises(ValueError, match="also in the training set"):
-        data.data_splits(TRAIN, TEST, {"far": with_copies(20, TRAIN)}, 2, 2, 2)
+        data.data_splits(TRAIN, TEST, {"far": with_copies(20, TRAIN)}, 2, Limits(2, 2))
 
 
 def test_one_in_a_thousand_is_logged_and_passes(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO):
-        data.data_splits(TRAIN, TEST, {"far": with_copies(2, TEST)}, 2, None, None)
+        data.data_splits(TRAIN, TEST, {"far": with_copies(2, TEST)}, 2)
     assert [record.levelname for record in caplog.records] == ["INFO"]
     assert "2 of the 2000 images" in caplog.text
 
 
 def test_an_overlap_that_is_allowed_is_a_warning(caplog: pytest.LogCaptureFixture) -> None:
     far = with_copies(20, TEST)
-    sets = data.data_splits(TRAIN, TEST, {"far": far, "test2": TEST}, 2, None, None, allow_overlap=True)
+    sets = data.data_splits(TRAIN, TEST, {"far": far, "test2": TEST}, 2, allow_overlap=True)
     assert list(sets.ood) == ["far", "test2"]
     assert [record.levelname for record in caplog.records] == ["WARNING", "WARNING"]
 
@@ -65,20 +66,20 @@ def test_images_of_one_colour_are_not_counted() -> None:
     blank[10:] = (3, 200, 7)
     train, far = (split._replace(images=np.concatenate([split.images[20:40], blank])) for split in (TRAIN, FAR))
     train, far = train._replace(labels=np.arange(40) % 2), far._replace(labels=np.full(40, -1))
-    assert len(data.data_splits(train, TEST, {"far": far}, 2, None, None).ood["far"].images) == 40
+    assert len(data.data_splits(train, TEST, {"far": far}, 2).ood["far"].images) == 40
 
 
 def test_the_validation_ood_set_is_compared_too() -> None:
     with pytest.raises(ValueError, match="the validation OOD set are also in the test set"):
-        data.data_splits(TRAIN, TEST, {}, 2, None, None, 4, with_copies(3, TEST))
+        data.data_splits(TRAIN, TEST, {}, 2, Limits(held_out=4), with_copies(3, TEST))
     with pytest.raises(ValueError, match="the validation OOD set are also in the OOD set far"):
-        data.data_splits(TRAIN, TEST, {"far": FAR}, 2, None, None, 4, with_copies(0, TEST))
+        data.data_splits(TRAIN, TEST, {"far": FAR}, 2, Limits(held_out=4), with_copies(0, TEST))
 
 
 def test_testing_on_the_training_set_is_refused() -> None:
     with pytest.raises(ValueError, match="the test set is the same set as the training set"):
-        data.data_splits(TRAIN, TRAIN, {}, 2, None, None)
-    assert data.data_splits(TRAIN, TRAIN, {}, 2, None, None, allow_overlap=True).test is TRAIN
+        data.data_splits(TRAIN, TRAIN, {}, 2)
+    assert data.data_splits(TRAIN, TRAIN, {}, 2, allow_overlap=True).test is TRAIN
 
 
 @given(st.lists(st.integers(0, 30), max_size=30), st.lists(st.integers(0, 30), max_size=30))
@@ -119,4 +120,4 @@ def test_real_sets_share_three_images_at_most() -> None:
     }
     expected = {("cifar100", "train"): 1, ("cifar100", "test"): 1}
     assert {key: count for key, count in shared.items() if count} == expected
-    data.data_splits(c10["train"], c10["test"], far, 10, None, None)
+    data.data_splits(c10["train"], c10["test"], far, 10)

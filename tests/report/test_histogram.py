@@ -15,8 +15,6 @@ from oodbench.report.figures.histogram import (
     merged,
     panel,
     scale_of,
-    threshold_idpos,
-    threshold_oodpos,
 )
 from oodbench.report.plot import Steps
 from oodbench.report.scores import Scored
@@ -30,12 +28,6 @@ def test_below_an_edge_are_the_accepted_images(ids: np.ndarray, oods: np.ndarray
     for counts, scores in ((found.ids, ids), (found.oods["a"], oods)):
         assert counts.sum() == len(scores)
         assert np.array_equal(np.cumsum(counts)[:-1], [(scores <= edge).sum() for edge in found.edges])
-
-
-@given(SCORES, SCORES)
-def test_thresholds_are_those_of_fpr95(ids: np.ndarray, oods: np.ndarray) -> None:
-    assert np.mean(oods <= threshold_idpos(ids)) == fpr95_idpos(ids, oods)
-    assert np.mean(ids >= threshold_oodpos(oods)) == fpr95_oodpos(ids, oods)
 
 
 @given(SCORES, SCORES)

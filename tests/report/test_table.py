@@ -7,7 +7,7 @@ from helpers.made_up import NOISE, add_run, column, several
 
 from oodbench.evaluation.metrics import OOD_METRICS, metric_of
 from oodbench.report.material import Section, read_material
-from oodbench.report.table import columns_of, loss_names, main_table, scores_in
+from oodbench.report.table import columns_of, main_table
 from oodbench.tables import FIRST
 from oodbench.tables.ensembles import Ensembles
 from oodbench.tables.results import load_runs
@@ -82,12 +82,6 @@ def test_what_is_missing_is_a_dash(tmp_path: Path) -> None:
 def test_units_are_those_of_the_metrics(tmp_path: Path) -> None:
     add_run(tmp_path, accuracy=0.91234)
     assert main_table(made(tmp_path), FIRST).rows[0].cells[0].text == metric_of("accuracy").unit.text(0.91234)
-
-
-def test_all_scores_and_losses_are_listed(tmp_path: Path) -> None:
-    add_run(tmp_path, ood={"svhn": {"knn": 0.9, "msp": 0.8, "ood_score": 0.8}})
-    assert [key for key, _ in scores_in(made(tmp_path))] == ["ood_score", "msp", "knn"]
-    assert loss_names(made(tmp_path)) == [("plain", "plain")]
 
 
 def test_an_ensemble_is_a_row_of_its_own(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What the movable threshold says."""
+"""Rates at the movable threshold."""
 
 from pathlib import Path
 

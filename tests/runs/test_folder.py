@@ -12,34 +12,11 @@ import numpy as np
 import pytest
 import yaml
 from helpers.config import configuration
+from helpers.run_files import RECORD, RESAMPLES, WEIGHTS, everything, left, trained
 
-from oodbench.outputs import Outputs
-from oodbench.runs.folder import DataChangedError, ForeignFileError, RunFolder, epochs_done, open_run
-from oodbench.runs.paths import run_folders
-from oodbench.storage import UnwritableError, load_arrays, read_json, save_arrays, write_json
-
-WEIGHTS = {"layer": np.arange(6, dtype="f4").reshape(2, 3), "counter": np.array(3)}
-OUTPUTS = Outputs(
-    np.arange(12, dtype="f4").reshape(4, 3)[:, ::-1],  # not contiguous
-    np.ones((4, 2), dtype="f4"),
-    np.full((4, 2), np.log(0.5)),
-    np.array([1e-300, 1, 1 + 1e-15, -1]),
-    np.array([0, 1, 1, 0]),
-)
-RECORD: dict[str, Any] = {"accuracy": 0.5, "ood": {}, "not_applicable": {}, "provenance": {}}
-RESAMPLES = {"accuracy": np.array([0.4, 0.6])}
-
-
-def trained(results: Path, seed: int = 0, **values: Any) -> RunFolder:
-    """Return the folder of a run that is trained."""
-    folder = RunFolder.of(configuration(seed=seed, results_dir=str(results), **values))
-    folder.write_training({"precision": "fp32"}, WEIGHTS, "digest")
-    folder.write_weights(WEIGHTS)
-    return folder
-
-
-def left(folder: Path) -> set[str]:
-    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+from oodbench.runs.folder import RunFolder, open_run
+from oodbench.runs.training_files import ForeignFileError
+from oodbench.storage import UnwritableError, load_arrays
 
 
 def test_looking_for_a_folder_does_not_make_it(tmp_path: Path) -> None:
@@ -58,101 +35,7 @@ def test_the_written_configuration_is_the_resolved_one(tmp_path: Path) -> None:
     assert (opened.path, opened.run, read) == (folder.path, folder.run, config)
 
 
-def test_the_history_is_a_line_an_epoch_that_names_the_run(tmp_path: Path) -> None:
-    folder = RunFolder.of(configuration(results_dir=str(tmp_path)))
-    rows = [{"epoch": 1, "loss": 2.5, "accuracy": float("nan")}, {"epoch": 2, "loss": 0.123456789, "accuracy": 1}]
-    folder.write_history(rows)
-    name = str(folder.run)
-    assert folder.history.read_text() == f"run,epoch,loss,accuracy\n{name},1,2.5,nan\n{name},2,0.123457,1\n"
-    assert epochs_done(folder.history) == 2
-
-
-@pytest.mark.parametrize("content", [b"", b"\xff", b"\xff\n\xfe\n"])
-def test_epochs_of_a_history_that_is_none_are_counted(tmp_path: Path, content: bytes) -> None:
-    (tmp_path / "train.csv").write_bytes(content)
-    assert epochs_done(tmp_path / "train.csv") == max(0, content.count(b"\n") - 1)
-    assert epochs_done(tmp_path) == epochs_done(tmp_path / "gone") == 0
-
-
-def test_a_trained_run_gives_its_weights_back(tmp_path: Path) -> None:
-    folder = trained(tmp_path)
-    weights = folder.read_weights()
-    assert weights is not None
-    assert weights["counter"].shape == ()
-    np.testing.assert_array_equal(weights["layer"], WEIGHTS["layer"])
-    assert folder.read_training() == {
-        "run": str(folder.run),
-        "weights": folder.read_training()["weights"],
-        "train_digest": "digest",
-        "precision": "fp32",
-    }
-
-
-def test_outputs_survive_their_file_to_the_bit(tmp_path: Path) -> None:
-    folder = trained(tmp_path)
-    folder.write_outputs("test", OUTPUTS, "digest")
-    stored = folder.read_outputs("test", "digest")
-    assert stored is not None
-    for ours, theirs in zip(OUTPUTS, stored, strict=True):
-        assert ours.dtype == theirs.dtype
-        np.testing.assert_array_equal(ours, theirs)
-
-
-def test_outputs_of_other_images_are_none(tmp_path: Path) -> None:
-    folder = trained(tmp_path)
-    assert folder.read_outputs("test", "digest") is None
-    folder.write_outputs("test", OUTPUTS, "digest")
-    assert folder.read_outputs("test", "another") is None
-    assert folder.read_outputs("test") is not None
-
-
-@pytest.mark.parametrize("share", [0, 0.01, 0.5, 0.999])
-def test_truncated_outputs_are_named(tmp_path: Path, share: float) -> None:
-    folder = trained(tmp_path)
-    folder.write_outputs("test", OUTPUTS, "digest")
-    whole = folder.outputs("test").read_bytes()
-    folder.outputs("test").write_bytes(whole[: int(share * len(whole))])
-    with pytest.raises(ValueError, match=r"test\.safetensors is damaged"):
-        folder.read_outputs("test", "digest")
-
-
-def test_arrays_that_are_no_outputs_are_named(tmp_path: Path) -> None:
-    folder = trained(tmp_path)
-    save_arrays(folder.outputs("test"), WEIGHTS, run=str(folder.run), weights=folder.read_training()["weights"])
-    with pytest.raises(ValueError, match="not the outputs of a network"):
-        folder.read_outputs("test")
-
-
-def test_scores_are_found_by_what_they_depend_on(tmp_path: Path) -> None:
-    folder = trained(tmp_path)
-    folder.write_scores("odin", "test", np.array([1.0, 2.0]), settings="a", digest="b")
-    stored = folder.read_scores("odin", "test", settings="a", digest="b")
-    assert stored is not None
-    assert stored.tolist() == [1, 2]
-    assert folder.read_scores("odin", "test", settings="other", digest="b") is None
-    assert folder.read_scores("odin", "noise", settings="a", digest="b") is None
-    assert folder.read_scores("gram", "test", settings="a", digest="b") is None
-
-
-@pytest.mark.parametrize("name", ["../../up", "a/b", "", ".hidden", "=x"])
-def test_no_set_and_no_detector_leaves_the_folder(tmp_path: Path, name: str) -> None:
-    folder = trained(tmp_path)
-    with pytest.raises(ValueError, match="set="):
-        folder.write_outputs(name, OUTPUTS, "digest")
-    for detector, of in (("odin", name), (name, "test")):
-        with pytest.raises(ValueError, match=r"(set|detector)="):
-            folder.write_scores(detector, of, np.ones(2))
-    assert left(tmp_path) == {str((folder.path / file).relative_to(tmp_path)) for file in left(folder.path)}
-
-
 # ---- files of another run
-
-
-def everything(folder: RunFolder) -> None:
-    """Write every kind of file."""
-    folder.write_outputs("test", OUTPUTS, "digest")
-    folder.write_scores("odin", "test", np.ones(4))
-    folder.write_record(RECORD, RESAMPLES)
 
 
 READERS: dict[str, Callable[[RunFolder], Any]] = {
@@ -216,33 +99,6 @@ def test_a_copied_folder_is_no_run_of_its_own(tmp_path: Path) -> None:
     assert other.path == copy
     with pytest.warns(UserWarning, match="belongs to run"):
         assert (other.read_record(), other.read_weights()) == (None, None)
-
-
-def test_outputs_of_other_weights_are_an_error(tmp_path: Path) -> None:
-    folder = trained(tmp_path)
-    everything(folder)
-    folder.write_training({}, WEIGHTS | {"counter": np.array(4)}, "digest")
-    for read in (lambda: folder.read_outputs("test"), lambda: folder.read_scores("odin", "test")):
-        with pytest.raises(ForeignFileError, match=r"was computed with other weights than those of .*training\.json"):
-            read()
-    with pytest.warns(UserWarning, match="holds other weights than"):
-        assert folder.read_weights() is None
-
-
-def test_other_training_images_are_an_error_that_says_both(tmp_path: Path) -> None:
-    folder = trained(tmp_path)
-    folder.check_train_digest("digest")
-    with pytest.raises(DataChangedError, match=r"digest another, but .*training\.json .* digest digest; restore"):
-        folder.check_train_digest("another")
-
-
-@pytest.mark.parametrize("content", [None, b"", b"{}", b'{"run": "', b"\xff"])
-def test_a_training_record_that_is_unusable_stops_no_start(tmp_path: Path, content: bytes | None) -> None:
-    folder = trained(tmp_path)
-    folder.training.unlink() if content is None else folder.training.write_bytes(content)
-    folder.check_train_digest("another")
-    with pytest.warns(UserWarning, match="weights are restored from the checkpoint: .*training"):
-        assert folder.read_weights() is None
 
 
 # ---- the record and its resamples
@@ -480,13 +336,6 @@ def test_an_error_that_cannot_be_written_is_raised_itself(tmp_path: Path) -> Non
 # ---- a run that somebody else wrote
 
 
-def test_all_runs_below_a_results_folder_are_found(tmp_path: Path) -> None:
-    found = [trained(tmp_path, seed=seed).path for seed in (2, 0)]
-    (tmp_path / "runs/a/b/c/d").mkdir(parents=True)
-    (tmp_path / "runs/a/b/c/d/seed0").touch()
-    assert run_folders(tmp_path) == sorted(found)
-
-
 SPOILT: dict[str, Callable[[dict[str, Any]], Any]] = {
     "names": lambda c: c | {"name": c["name"] | {"dataset": "../../x"}},
     "formula": lambda c: c | {"name": c["name"] | {"loss": "=cmd()"}},
@@ -533,57 +382,3 @@ def test_a_file_that_is_written_is_read_by_everybody(tmp_path: Path) -> None:
     everything(folder)
     assert {oct((folder.path / name).stat().st_mode & 0o777) for name in left(folder.path)} == {"0o644"}
     assert os.access(folder.metrics, os.R_OK)
-
-
-def test_json_with_a_checksum_of_another_kind_is_refused(tmp_path: Path) -> None:
-    folder = trained(tmp_path)
-    write_json(folder.training, {"run": None})
-    with pytest.raises(ForeignFileError, match="belongs to run None"):
-        folder.read_training()
-    assert read_json(folder.training) == {"run": None}
-
-
-# ---- outputs that no network gives
-
-
-def test_outputs_that_no_network_gives_are_refused(tmp_path: Path) -> None:
-    folder = trained(tmp_path)
-    unknown = OUTPUTS._replace(labels=OUTPUTS.labels - 1)
-    folder.write_outputs("svhn", unknown, "digest")
-    assert folder.read_outputs("svhn") is not None
-    folder.write_outputs("test", unknown, "digest")
-    with pytest.raises(ValueError, match=r"test\.safetensors holds no outputs of a network: labels other than"):
-        folder.read_outputs("test")
-
-
-# ---- train.csv
-
-
-def test_a_history_is_read_as_it_was_written(tmp_path: Path) -> None:
-    folder = trained(tmp_path)
-    assert folder.read_history() is None
-    folder.write_history([{"epoch": 1, "loss": 0.5}])
-    assert folder.read_history() == folder.history.read_bytes()
-
-
-def test_a_history_of_another_run_is_refused(tmp_path: Path) -> None:
-    folder, other = trained(tmp_path), trained(tmp_path, seed=1)
-    other.write_history([{"epoch": 1, "loss": 0.5}])
-    shutil.copyfile(other.history, folder.history)
-    with pytest.raises(ForeignFileError, match=f"belongs to run {other.run}, this folder to {folder.run}"):
-        folder.read_history()
-
-
-@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo, lambda path: path.symlink_to("/dev/zero")])
-def test_a_history_that_is_no_file_is_refused(tmp_path: Path, make: Callable[[Path], None]) -> None:
-    folder = trained(tmp_path)
-    make(folder.history)
-    with pytest.raises(ValueError, match=r"train\.csv is no regular file"):
-        folder.read_history()
-
-
-def test_a_history_without_end_is_refused(tmp_path: Path) -> None:
-    folder = trained(tmp_path)
-    folder.history.write_bytes(b"x" * 2_000_001)
-    with pytest.raises(ValueError, match="has more than 2000000 bytes"):
-        folder.read_history()

@@ -131,7 +131,7 @@ def test_no_file_of_a_run_hides_the_others(tmp_path: Path, name: str, what: str)
     assert rows[1].state == "stopped"
 
 
-@pytest.mark.parametrize("content", [b"\x80", b"run,epoch\n\x80,1\n", b"\x00" * 100])
+@pytest.mark.parametrize("content", [b"", b"\x80", b"run,epoch\n\x80,1\n", b"\x00" * 100])
 def test_a_history_of_any_bytes_is_counted(tmp_path: Path, content: bytes) -> None:
     (run_in(tmp_path) / "train.csv").write_bytes(content)
     assert states(tmp_path)[0].epochs_done == max(0, len(content.splitlines()) - 1)

@@ -12,7 +12,6 @@ from helpers.made_up import NOISE, Array, add_run, alter_metrics
 
 from oodbench.evaluation.significance import compare, holm
 from oodbench.tables.comparison import Line, lines, load_side, pairs_of
-from oodbench.tables.comparison_text import report
 
 
 def compared(
@@ -79,41 +78,6 @@ def test_two_detectors_of_one_run_have_its_ood_sets_alone(tmp_path: Path) -> Non
     assert found["svhn", "auroc"].better == "B"
 
 
-def test_two_networks_of_other_seeds_are_compared_as_networks(tmp_path: Path) -> None:
-    a, b = (add_run(tmp_path, seed=seed, accuracy=0.9 - seed / 100, noise=NOISE) for seed in (0, 1))
-    pairs = pairs_of(load_side(a), load_side(b))
-    printed = report(pairs, "ood_score", "ood_score", lines(pairs, "ood_score", "ood_score"), alone={0, 1})
-    assert "n = 1, seeds 0 against 1\n" in printed
-
-
-def test_the_report_says_what_is_better_and_what_was_left_out(tmp_path: Path) -> None:
-    for seed in (0, 1):
-        a = add_run(
-            tmp_path, "a", seed, accuracy=0.93, noise=NOISE, ood={"svhn": {"ood_score": 0.9}, "x": {"ood_score": 1}}
-        )
-    b = add_run(tmp_path, "b", 0, accuracy=0.90, noise=NOISE, ood={"svhn": {"ood_score": 0.9}})
-    sides = load_side(a.parent), load_side(b.parent)
-    pairs = pairs_of(*sides)
-    printed = report(
-        pairs, "ood_score", "ood_score", lines(pairs, "ood_score", "ood_score"), sides[0].keys() ^ sides[1].keys()
-    )
-    assert "n = 1, seeds 0; of one side alone, left out: 1" in printed
-    assert "OOD sets without numbers on both sides, left out: x" in printed
-    row = next(line for line in printed.splitlines() if "accuracy  " in line)
-    assert row.split() == ["-", "accuracy", "+3.00", "[+3.00,", "+3.00]", "<0.0001", "<0.0001", "A", "10,000"]
-    assert "proper scores" not in printed
-    assert "Of 9 numbers A is better in 1, B in 0; 8 are not distinguishable" in printed
-    assert "it compares these two networks" in printed
-
-
-def test_the_report_warns_of_nll_that_is_no_proper_score(tmp_path: Path) -> None:
-    a = add_run(tmp_path, "a", noise=NOISE)
-    b = add_run(tmp_path, "b", noise=NOISE, calibration={"own": {}, "normalised": {}, "temperature_scaled": None})
-    pairs = pairs_of(load_side(a), load_side(b))
-    printed = report(pairs, "ood_score", "ood_score", lines(pairs, "ood_score", "ood_score"), [])
-    assert "Probabilities of B do not sum to one: nll and brier are no proper scores of them." in printed
-
-
 @pytest.mark.parametrize(
     ("other", "complaint"),
     [
@@ -160,12 +124,6 @@ def test_an_older_run_has_a_dash_for_a_new_metric(tmp_path: Path) -> None:
     assert len(found) == 4 + 5
     for lacking in (("", "brier"), ("svhn", "aupr_in")):
         assert (found[lacking].difference, found[lacking].test, found[lacking].better) == (None, None, "")
-    pairs = pairs_of(load_side(a), load_side(b))
-    printed = report(pairs, "ood_score", "ood_score", list(found.values()), [])
-    row = next(line for line in printed.splitlines() if "brier" in line)
-    assert row.split() == ["-", "brier", "—", "—", "—", "—", "-", "10,000"]
-    assert "Of 7 numbers A is better in 0, B in 0; 7 are not" in printed
-    assert "—: a run lacks the metric, or its resamples, so that it is not tested." in printed
 
 
 def test_a_metric_that_neither_run_has_is_left_out(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from oodbench.model import load_weights, weights_of
-from oodbench.runs.folder import DataChangedError
+from oodbench.runs.training_files import DataChangedError
 from oodbench.storage import load_arrays, save_arrays
 from oodbench.training import checkpoint
 from oodbench.training.checkpoint import (

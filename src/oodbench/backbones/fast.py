@@ -28,7 +28,7 @@ class Fast(nn.Module):
 
     Differs from the source in its ReLU (there GELU), which many OOD detectors assume of the features, and in batch
     norm's usual epsilon and momentum. Whitening amplifies what training images lack, such as noise.
-    1.53 M parameters at widths 64, 192, 256 (the source has 64, 256, 256).
+    1.97 M parameters at the widths of the source, 64, 256, 256.
     """
 
     whitening: Tensor

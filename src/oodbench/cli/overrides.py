@@ -33,7 +33,7 @@ def parse(texts: Sequence[str]) -> list[Override]:
 
 
 def is_choice(override: Override) -> bool:
-    """Tell whether it picks a file, as in loss=halo."""
+    """Tell whether it picks a file of conf/, as in loss=<name>."""
     key = override.key_or_group  # a group's has no dot, and to ask takes 10 ms
     return "." not in key and bool(choices(key))
 

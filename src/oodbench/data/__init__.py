@@ -8,7 +8,8 @@ together. Machinery such as the function that removes stale files has no address
 from typing import TYPE_CHECKING, Any
 
 from oodbench.data.readers import is_reader
-from oodbench.data.split import UNKNOWN, DataSplits, Split, data_splits
+from oodbench.data.sets import DataSplits, Limits, data_splits
+from oodbench.data.split import UNKNOWN, Split
 from oodbench.exports import exports
 
 globals().update((name, value) for name, value in exports(__name__, __path__).items() if is_reader(value))

@@ -1,7 +1,7 @@
 """CIFAR-10, CIFAR-100 and SVHN under a data root: as parquet files, as the official archives, or downloaded.
 
-Addresses, file names and md5 digests are torchvision's, read from its classes and not repeated here. torchvision and
-scipy are imported inside the functions that need them: they take seconds, reading a set from the cache does not.
+Addresses, file names and md5 digests are torchvision's, read from its classes and not repeated here. torchvision is
+imported inside functions: it brings torch, for which a report with images does not wait.
 """
 
 import pickle
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.io import loadmat
 
 from oodbench.data.cache import Decoded, cached
 from oodbench.data.download import Archive, check_md5, choose, find_or_download, find_or_download_file
@@ -131,8 +132,6 @@ def _tar_members(file: Path, archive: Archive, parts: dict[str, str]) -> dict[st
 
 
 def _decode_svhn(file: Path, expected: str) -> Decoded:
-    from scipy.io import loadmat
-
     check_md5(file, expected)
     content = loadmat(str(file))
     images = content["X"].transpose(3, 0, 1, 2)  # stored as (32, 32, 3, N)

@@ -1,6 +1,6 @@
 """Sets that need no download: scikit-learn's digits and photographs.
 
-scikit-learn is imported inside the functions: it takes seconds, which other sets do not have to wait for.
+scikit-learn is imported inside the functions: it takes a second, for which other sets and the report do not wait.
 """
 
 from hashlib import sha256

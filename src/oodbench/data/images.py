@@ -83,7 +83,7 @@ def resize_and_crop(image: Image.Image, size: int = SIDE) -> NDArray[np.uint8]:
     _check_size(image, size)
     image = to_rgb(image)
     if image.size != (size, size):
-        # Inside the function: it takes seconds to import, and cached sets and images of this size do not need it.
+        # Inside the function: it brings torch, which a report does without, as do cached sets and images of this size.
         from torchvision.transforms import InterpolationMode, functional
 
         image = functional.center_crop(functional.resize(image, size, InterpolationMode.BILINEAR), [size, size])

@@ -7,13 +7,11 @@ images with CIFAR-100's. So a single copy is no reason to stop.
 
 import logging
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from oodbench.data.split import Split  # which imports this module
+from oodbench.data.split import Split
 
 MAX_SHARE = 0.001  # of an OOD set's images: moves a share by at most 0.1 points of percent
 BLOCK = 500  # images hashed at a time, so that they stay in the processor's cache
@@ -21,7 +19,7 @@ BLOCK = 500  # images hashed at a time, so that they stay in the processor's cac
 log = logging.getLogger(__name__)
 
 
-def check_overlap(known: Mapping[str, "Split"], ood: Mapping[str, "Split"], allow: bool) -> None:
+def check_overlap(known: Mapping[str, Split], ood: Mapping[str, Split], allow: bool) -> None:
     """Compare every set of `ood` with every set of `known`; both are {how a message calls it: set}.
 
     Raises ValueError for one that is the same set or shares more than MAX_SHARE of its images, unless `allow`; images

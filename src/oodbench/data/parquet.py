@@ -1,23 +1,19 @@
-"""Parquet files in the layout of the Hugging Face mirrors: a struct column with the encoded image, an integer label.
-
-pyarrow is imported inside the functions that need it: it takes 0.3 s, and a set in the cache does without.
-"""
+"""Parquet files in the layout of the Hugging Face mirrors: a struct column with the encoded image, an integer label."""
 
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyarrow import types
 
 from oodbench.data.cache import Decoded, cached
 from oodbench.data.classes import without_classes
 from oodbench.data.files import check_listed, file_sha256, printable, source_path
 from oodbench.data.images import BATCH, Encoded, decode_batches
 from oodbench.data.split import UNKNOWN, Split
-
-if TYPE_CHECKING:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
 
 LARGEST_LABEL = 2**63 - 1  # of int64
 RATIO, FREE = 100, 1 << 24  # encoded images hardly compress: a file's bytes may become 100 times as many, and 16 MB
@@ -62,8 +58,6 @@ def parquet_below(root: str | Path, name: str, split: str) -> Split | None:
 
 
 def _decode(path: Path, digest: str) -> Decoded:
-    import pyarrow.parquet as pq
-
     with _readable(path):
         file = pq.ParquetFile(path)
         schema, count = file.schema_arrow, file.metadata.num_rows
@@ -75,7 +69,7 @@ def _decode(path: Path, digest: str) -> Decoded:
     return Decoded(count, _classes(path, schema, label), decode_batches(rows, count, title))
 
 
-def _batch_size(path: Path, metadata: "pq.FileMetaData") -> int:
+def _batch_size(path: Path, metadata: pq.FileMetaData) -> int:
     """Return how many rows to decompress at once. Raises ValueError for a file that would fill memory or disk.
 
     A row that stands once in a dictionary may stand in thousands of rows: none is larger than its row group.
@@ -91,7 +85,7 @@ def _batch_size(path: Path, metadata: "pq.FileMetaData") -> int:
 
 
 def _rows(
-    path: Path, file: "pq.ParquetFile", image: str, label: str | None, digest: str, batch_size: int
+    path: Path, file: pq.ParquetFile, image: str, label: str | None, digest: str, batch_size: int
 ) -> Iterator[Encoded]:
     batches = file.iter_batches(batch_size=batch_size, columns=[image] if label is None else [image, label])
     row = 0
@@ -121,10 +115,8 @@ def _checked_label(label: int | None, where: str) -> int:
     return label
 
 
-def _columns(path: Path, schema: "pa.Schema") -> tuple[str, str | None]:
+def _columns(path: Path, schema: pa.Schema) -> tuple[str, str | None]:
     """Return the names of the image column and of the label column, if there is one."""
-    import pyarrow.types as types
-
     names: list[str] = schema.names
     images = [field.name for field in schema if _has_bytes(field.type)]
     if not images:
@@ -136,17 +128,15 @@ def _columns(path: Path, schema: "pa.Schema") -> tuple[str, str | None]:
     return images[0], label
 
 
-def _has_bytes(kind: "pa.DataType") -> bool:
+def _has_bytes(kind: pa.DataType) -> bool:
     """Return True for a struct with a binary field `bytes`."""
-    import pyarrow.types as types
-
     parts = [kind.field(i) for i in range(kind.num_fields)] if types.is_struct(kind) else []
     return any(
         part.name == "bytes" and (types.is_binary(part.type) or types.is_large_binary(part.type)) for part in parts
     )
 
 
-def _classes(path: Path, schema: "pa.Schema", label: str | None) -> tuple[str, ...]:
+def _classes(path: Path, schema: pa.Schema, label: str | None) -> tuple[str, ...]:
     """Read them from the metadata: `classes`, separated by commas, or the features that the datasets library writes."""
     metadata = schema.metadata or {}
     try:
@@ -168,8 +158,6 @@ def _classes(path: Path, schema: "pa.Schema", label: str | None) -> tuple[str, .
 @contextmanager
 def _readable(path: Path) -> Iterator[None]:
     """Raise ValueError, with the file, for what pyarrow raises over a damaged or unusual file."""
-    import pyarrow as pa
-
     try:
         yield
     except (pa.ArrowException, OSError, ValueError, LookupError) as error:

@@ -11,7 +11,7 @@ def checked(name: str, scores: Array) -> Array:
     """(N,) -> (N,) in float64. Raises ValueError, with the name, for no image, a NaN and a score that is not finite."""
     scores = np.asarray(scores, dtype=np.float64)
     if scores.ndim != 1 or len(scores) == 0:
-        raise ValueError(f"{name} have shape {scores.shape}; one score an image is needed, and one image at least")
+        raise ValueError(f"{name} have shape {scores.shape}; one score per image is needed, and at least one image")
     bad = np.flatnonzero(~np.isfinite(scores))
     if len(bad):
         raise ValueError(
@@ -23,7 +23,9 @@ def checked(name: str, scores: Array) -> Array:
 def checked_log_probs(log_probs: Array, labels: Labels) -> Array:
     """(N, K), (N,) -> (N, K). Raises ValueError for no image, a NaN and another number of labels."""
     if log_probs.ndim != 2 or len(log_probs) == 0 or len(log_probs) != len(labels):
-        raise ValueError(f"log_probs have shape {log_probs.shape} with {len(labels)} labels; a row an image is needed")
+        raise ValueError(
+            f"log_probs have shape {log_probs.shape} with {len(labels)} labels; one row per image is needed"
+        )
     if np.isnan(log_probs).any():
         rows = np.flatnonzero(np.isnan(log_probs).any(1))
         raise ValueError(f"log_probs of {len(rows)} of {len(labels)} images are NaN, the first of image {rows[0]}")

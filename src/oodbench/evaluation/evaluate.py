@@ -102,7 +102,7 @@ def all_scores(
 
 
 def scores_of(detector: Detector, images: Outputs, reference: Reference) -> Array:
-    """(N,), a score an image. Raises NotApplicable where all are the same, which no metric can judge."""
+    """(N,), one score per image. Raises NotApplicable where all are the same, which no metric can judge."""
     scores = np.asarray(detector(images, reference), dtype=np.float64)
     if scores.shape != images.labels.shape:
         raise ValueError(f"the scores have shape {scores.shape} for {len(images.labels)} images")

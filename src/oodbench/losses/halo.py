@@ -9,6 +9,12 @@ from oodbench.losses.objective import Objective
 VARIANTS = ("published", "notes")
 
 
+def published_abstain_bias(gamma: float, K: int, D: int, ls: float) -> float:
+    """2/D gamma - log((1 - ls + ls/K) / (ls/K)); ls = 0: 0.99 and 0.01/K in the place of the two probabilities"""
+    max_p, min_p = (1 - ls + ls / K, ls / K) if ls > 0 else (0.99, 0.01 / K)
+    return gamma * 2 / D - math.log(max_p / min_p)
+
+
 class Halo(Objective):
     """L = mean_i CE(T_i, S_i) + radial_weight rad(|z_i - c_y|^2 / D)   (https://www.pisoni.ai/posts/halo)
 
@@ -54,17 +60,14 @@ class Halo(Objective):
         self.variant, self.label_smoothing, self.distill = variant, label_smoothing, distill
         self.radial_weight = radial_weight
         self.embed = nn.Linear(num_features, D)
-        self.centroids = nn.Parameter(
-            torch.randn(K, D)
-        )  # their mean is subtracted in every forward pass, see `centres`
+        self.centroids = nn.Parameter(torch.randn(K, D))  # less their mean in every forward pass, see `centres`
         if gamma is None:
             gamma = 20 / (1 + 2 / D)  # 2 = expected |z - c|^2 / D of two N(0, I) vectors, 1 - 2/D the target
         raw_gamma = gamma + math.log(-math.expm1(-gamma))  # the inverse of softplus, without overflow
         self.raw_gamma = nn.Parameter(torch.tensor([raw_gamma]), requires_grad=learn_gamma)
-        ls = label_smoothing
-        max_p, min_p = (1 - ls + ls / K, ls / K) if ls > 0 else (0.99, 0.01 / K)
-        default = gamma * 2 / D - math.log(max_p / min_p)
-        self.abstain_bias = default if abstain_bias is None else abstain_bias  # stays, while gamma is learned
+        if abstain_bias is None:
+            abstain_bias = published_abstain_bias(gamma, K, D, label_smoothing)
+        self.abstain_bias = abstain_bias  # stays, while gamma is learned
 
     @property
     def gamma(self) -> Tensor:

@@ -104,7 +104,7 @@ def _matrix(path: Path, arrays: Arrays, name: str, ndim: int = 2) -> NDArray[np.
     if not np.issubdtype(array.dtype, np.floating):
         raise ValueError(f"{what}: floating-point numbers are needed")
     if array.ndim != ndim or 0 in array.shape:
-        raise ValueError(f"{what}: {('a vector', 'a matrix, a row an image,')[ndim - 1]} is needed, and not empty")
+        raise ValueError(f"{what}: {('a vector', 'a matrix, one row per image,')[ndim - 1]} is needed, and not empty")
     with np.errstate(over="ignore"):
         single = np.ascontiguousarray(array, dtype=np.float32)
     if outside := int(np.count_nonzero(~np.isfinite(single))):

@@ -21,9 +21,9 @@ def citations(run: Result) -> list[str]:
 
 
 def is_behind(notes: str, run: Result) -> bool:
-    """Tell whether notes such as "loss=ce with label_smoothing" name the run's loss, network or recipe.
+    """Tell whether notes such as "loss=<name> with <key>" name the run's loss, network or recipe.
 
-    A loss's name also stands for those that begin with it and "_"; "with KEY" asks for a value of this key but 0.
+    A loss's name also stands for those that begin with it and "_"; "with <key>" asks for a value of this key but 0.
     """
     first, _, key = notes.partition(",")[0].partition(" with ")
     part, _, name = first.partition("=")

@@ -1,6 +1,6 @@
 """A section's figures, in the order of the page. A figure that its runs have no data for is left out."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -8,7 +8,7 @@ from oodbench.evaluation.metrics import ID_METRICS, OOD_METRICS
 from oodbench.report.figures import accuracy, cliques, components, histogram, norms, reliability, roc, sweep, training
 from oodbench.report.figures.sweep import Measured
 from oodbench.report.material import Run, Section
-from oodbench.report.names import score_name, set_name
+from oodbench.report.names import set_name
 from oodbench.report.plot import Plot, tones_of
 from oodbench.tables.cells import Cell, cells_of, interval_of
 from oodbench.tables.labels import Row, row_of
@@ -32,7 +32,7 @@ def _said_of(plot: Plot, section: Section, shown: Sequence[Run]) -> Plot:
     if len(section.runs) == len(shown):
         return plot
     seeds = sorted({run.result.seed for run in shown})
-    return plot._replace(caption=f"{plot.caption} One network a loss, seed {', '.join(map(str, seeds))}.")
+    return plot._replace(caption=f"{plot.caption} One network per loss, seed {', '.join(map(str, seeds))}.")
 
 
 def tones(section: Section) -> dict[str, str]:
@@ -211,7 +211,3 @@ def legend(section: Section) -> list[tuple[str, str]]:
         + [("near", f"near OOD: {near}")] * bool(near)
         + [("far", f"far OOD: {far}")] * bool(far)
     )
-
-
-def names_of(detectors: Iterable[str]) -> list[str]:
-    return [score_name(d) for d in detectors]

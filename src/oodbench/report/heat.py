@@ -25,7 +25,7 @@ class Number(NamedTuple):
     is_best: bool
 
 
-Numbers = list[list[Number | None]]  # a row a detector
+Numbers = list[list[Number | None]]  # one row per detector
 
 
 class Heat(NamedTuple):

@@ -56,7 +56,7 @@ class Section(NamedTuple):
         return [run for run in self.runs if run.label == label]
 
     def representatives(self) -> list[Run]:
-        """Return a run a loss, for small pictures: of its row with the most seeds the lowest seed with outputs.
+        """Return one run per loss, for small pictures: the lowest seed with outputs of its row with the most seeds.
 
         The row is chosen by the number of seeds and then by its name, never by a result.
         """
@@ -70,7 +70,7 @@ class Section(NamedTuple):
 
 
 class Material(NamedTuple):
-    """All sections of a results folder, and a line a run that is left out."""
+    """All sections of a results folder, and one line per run that is left out."""
 
     results_dir: Path
     sections: list[Section]

@@ -12,7 +12,7 @@ LONGEST = 24
 
 @cache
 def paper_name(group: str, key: str) -> str:
-    """Return what papers call a loss, detector or set: "logitnorm" -> "LogitNorm".
+    """Return what papers call a loss, detector or set: "cifar10" -> "CIFAR-10".
 
     The key itself where conf/<group> has no such file, or its comment does not begin with a short name.
     """
@@ -43,5 +43,5 @@ def score_name(key: str, own: str = "ood_score") -> str:
 
 
 def row_name(loss: str, label: str) -> str:
-    """Return a row's label with the loss's name as papers write it: "halo (gamma=1)" -> "HALO (gamma=1)"."""
+    """Return a row's label, "<loss> (gamma=1)", with the loss's name as papers write it."""
     return paper_name("loss", loss) + label.removeprefix(loss)

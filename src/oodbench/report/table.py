@@ -7,7 +7,7 @@ from typing import NamedTuple
 from oodbench.evaluation.metric import MISSING
 from oodbench.evaluation.metrics import ID_METRICS, OOD_METRICS, metric_of
 from oodbench.report.material import Section
-from oodbench.report.names import paper_name, score_name, set_name
+from oodbench.report.names import score_name, set_name
 from oodbench.tables.cells import Bold, Cell, Column, bold, cells_of, fewer, interval_of
 from oodbench.tables.labels import Row, row_of
 from oodbench.tables.means import FAR, NEAR
@@ -140,14 +140,3 @@ def _shown(
     said = f"n = {spread.n}" + (f", ± {unit.text(spread.deviation)} over seeds" if spread.deviation is not None else "")
     ends = unit.ends(interval)[1:-1].replace(", ", EN_DASH) if interval else ""
     return Shown(unit.text(spread.mean) + fewer(cell, n), ends, key in best[key[2]].keys, spread.mean, said)
-
-
-def scores_in(section: Section) -> list[tuple[str, str]]:
-    """Return (key, printed name) of all detectors of a section, the loss's own and MSP first."""
-    names = {d for run in section.runs for d in run.result.detectors}
-    order = sorted(names, key=lambda d: ({"ood_score": 0, "msp": 1}.get(d, 2), score_name(d).lower()))
-    return [(d, score_name(d)) for d in order]
-
-
-def loss_names(section: Section) -> list[tuple[str, str]]:
-    return [(loss, paper_name("loss", loss)) for loss in dict.fromkeys(row.loss for row in section.labels)]

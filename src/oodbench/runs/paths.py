@@ -3,7 +3,7 @@
 
 results/runs/<dataset>/<backbone>/<loss>/<recipe>-<hash>/seed<n>/
     config.yaml          the resolved configuration
-    train.csv            a line an epoch
+    train.csv            one line per epoch
     checkpoint.pt        weights, optimizer, history; checkpoint.previous.pt is the one before
     training.json        where it was trained and on what: versions, commit, device, wall time, digest of the images
     model.safetensors    the weights of the last epoch: training is finished

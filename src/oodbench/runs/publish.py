@@ -5,10 +5,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from oodbench.runs.folder import ForeignFileError, RunFolder, open_run
+from oodbench.runs.folder import RunFolder, open_run
 from oodbench.runs.identity import PLACES, Config
 from oodbench.runs.paths import ENSEMBLE
 from oodbench.runs.reduced import DECIMALS
+from oodbench.runs.training_files import ForeignFileError
 from oodbench.storage import checksum, read_json, write_atomic, write_json
 
 DATA_ROOT = "data"  # conf/train.yaml's default, in the place of the machine's own

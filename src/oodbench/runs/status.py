@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 from oodbench.runs.config import read_config
-from oodbench.runs.folder import epochs_done
 from oodbench.runs.identity import Config, identify
 from oodbench.runs.lock import owner
 from oodbench.runs.paths import LOCK_FILES, run_folders
@@ -102,6 +101,13 @@ def _other_run(path: Path, config: Config) -> str:
         if named and named[1].decode() != str(run):
             return f"metrics.json is of run {named[1].decode()}, this folder of {run}"
     return ""
+
+
+def epochs_done(history: Path) -> int:
+    """Return how many epochs train.csv has; 0 where it cannot be read."""
+    with contextlib.suppress(OSError, ValueError):
+        return max(0, len(regular(history).read_bytes().splitlines()) - 1)
+    return 0
 
 
 def _idle(path: Path) -> float:

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from oodbench.runs.folder import check_same_images
+from oodbench.runs.training_files import check_same_images
 from oodbench.storage import naming_unwritable, regular, write_atomic
 from oodbench.training.distributed import all_reduce_max, rank
 from oodbench.training.loop import TrainState

@@ -51,12 +51,3 @@ def test_the_order_is_that_of_pytorch_ood(model: Classifier) -> None:
         theirs = peer.predict(normalised(TEST)).detach().numpy()
     ours = image_detector("odin")(Network(model), TRAIN)(TEST)
     assert order_agreement(ours, theirs) > 0.999
-
-
-def test_every_pixel_moves_by_eps_before_normalisation(model: Classifier) -> None:
-    x = normalised(TEST[:5])
-    network = Network(model)
-    perturbed = network.perturb(x, lambda x: network.features(x).sum(1), 0.01)
-    step = ((perturbed - x) * torch.tensor(STD)[:, None, None]).abs()
-    assert step.max() == pytest.approx(0.01, rel=1e-3)
-    assert step.median() == pytest.approx(0.01, rel=1e-3)

@@ -24,7 +24,7 @@ def fpr95_idpos(id_scores: Array, ood_scores: Array) -> float:
 
     ID is the positive class: the convention of ODIN and Energy. Accepted: score <= threshold.
     """
-    threshold = _smallest_reaching_95(checked("ID scores", id_scores))
+    threshold = threshold_idpos(checked("ID scores", id_scores))
     return float(np.mean(checked("OOD scores", ood_scores) <= threshold))
 
 
@@ -33,13 +33,19 @@ def fpr95_oodpos(id_scores: Array, ood_scores: Array) -> float:
 
     OOD is the positive class: the convention of OpenOOD v1.5 and pytorch-ood. Flagged: score >= threshold.
     """
-    threshold = -_smallest_reaching_95(-checked("OOD scores", ood_scores))
+    threshold = threshold_oodpos(checked("OOD scores", ood_scores))
     return float(np.mean(checked("ID scores", id_scores) >= threshold))
 
 
-def _smallest_reaching_95(scores: Array) -> float:
-    k = -(-95 * len(scores) // 100)  # ceil, in integers
-    return float(np.partition(scores, k - 1)[k - 1])
+def threshold_idpos(id_scores: Array) -> float:
+    """(N,) -> the lowest threshold that accepts 95 % of the ID images: those whose score is <= it"""
+    k = -(-95 * len(id_scores) // 100)  # ceil, in integers
+    return float(np.partition(id_scores, k - 1)[k - 1])
+
+
+def threshold_oodpos(ood_scores: Array) -> float:
+    """(M,) -> the highest threshold that flags 95 % of the OOD images: those whose score is >= it"""
+    return -threshold_idpos(-ood_scores)
 
 
 def aupr_in(id_scores: Array, ood_scores: Array) -> float:

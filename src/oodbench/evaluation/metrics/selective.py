@@ -1,7 +1,7 @@
 """Failure prediction: does the confidence, the largest predictive probability, tell right answers from wrong ones?
 
 Accepted: images with a confidence >= t, for every t at once; images of one confidence are accepted together. N images,
-A(t) of them accepted, E(t) of these wrong. Both areas fall with the accuracy: compare losses with it in the same row.
+A(t) of them accepted, E(t) of these wrong. Both areas become smaller as the accuracy grows: print it beside them.
 """
 
 import numpy as np

@@ -1,4 +1,4 @@
-"""Accuracy against OOD detection, a point a run."""
+"""Accuracy against OOD detection, one point per run."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -18,7 +18,7 @@ class Point(NamedTuple):
 
 
 def panel(points: Sequence[Point], title: str, tones: Mapping[str, Tone], axis: str) -> Panel:
-    """Draw a point a run; each row's name stands at its points' mean. tones: {row: tone}."""
+    """Draw one point per run; each row's name stands at its points' mean. tones: {row: tone}."""
     xs, ys = [p.accuracy for p in points], [p.auroc for p in points]
     (x_low, x_high), (y_low, y_high) = padded(xs, 0.1), padded(ys, 0.1)
     marks: list[Mark] = []

@@ -53,7 +53,7 @@ def cliques_of(n: int, differ: set[tuple[int, int]]) -> list[tuple[int, int]]:
 
 
 def panel(found: Ranked, title: str, subtitle: str) -> Panel:
-    """Draw a line a row: its mean with the 95 % interval; bars at the right join what is not distinguishable."""
+    """Draw one line per row: its mean with the 95 % interval; bars at the right join what is not distinguishable."""
     n = len(found.labels)
     ends = [end for interval in found.intervals if interval for end in interval]
     low, high = padded([*found.means, *ends], 0.08)

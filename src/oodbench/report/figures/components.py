@@ -79,7 +79,7 @@ def panel(found: Components, title: str, tones: Mapping[str, str], size: int = 2
 
 
 def plot(panels: Sequence[Panel]) -> Plot:
-    """Put a panel a loss side by side."""
+    """Put one panel per loss side by side."""
     caption = (
         "Penultimate features on the first two principal components of the ID test features (share of their variance); "
         "circles: the classes' centroids; 0: the origin of the feature space. Images evenly spaced in file order."

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oodbench.evaluation.arrays import Array
+from oodbench.evaluation.metrics.detection import threshold_idpos, threshold_oodpos
 from oodbench.report.plot import Axis, Label, Line, Mark, Panel, Plot, Steps, ticks_between
 from oodbench.report.scores import Scored
 
@@ -57,16 +58,6 @@ class Histogram(NamedTuple):
     @property
     def bins(self) -> int:
         return len(self.ids)
-
-
-def threshold_idpos(ids: Array) -> float:
-    """(N,) -> the lowest threshold that accepts 95 % of the ID images"""
-    return float(np.sort(ids)[-(-95 * len(ids) // 100) - 1])
-
-
-def threshold_oodpos(oods: Array) -> float:
-    """(M,) -> the highest threshold at or above which 95 % of the OOD images are"""
-    return float(np.sort(oods)[len(oods) - -(-95 * len(oods) // 100)])
 
 
 def histogram_of(scored: Scored, bins: int = BINS) -> Histogram:
@@ -156,7 +147,7 @@ def panel(
 def plot(
     rows: Mapping[str, Histogram], sets: Sequence[tuple[str, str, str]], said: Mapping[tuple[str, str], tuple[str, str]]
 ) -> Plot:
-    """Draw a row of panels a loss, a column an OOD set.
+    """Draw one row of panels per loss, one column per OOD set.
 
     sets: (key, printed name, tone); said: {(label, set): its numbers, their intervals}.
     """

@@ -73,6 +73,6 @@ def apart(points: Mapping[str, tuple[float, float]], wide: float, high: float) -
 
 
 def plot(panels: Sequence[Panel]) -> Plot:
-    """Put a panel a loss side by side."""
+    """Put one panel per loss side by side."""
     caption = "Euclidean norm of the penultimate features: ID test images filled, each OOD set an outline."
     return Plot("norms", "Feature norms", panels, caption)

@@ -44,7 +44,7 @@ class Curve(NamedTuple):
 def panel(
     curves: Mapping[str, Curve], tones: Mapping[str, Tone], title: str, size: tuple[int, int] = (212, 225)
 ) -> Panel:
-    """Draw a curve a loss, with its two points of FPR@95: at 95 % of ID accepted, and at 5 % of OOD accepted.
+    """Draw one curve per loss, with its two points of FPR@95: at 95 % of ID accepted, and at 5 % of OOD accepted.
 
     A curve named "" has no label.
     """

@@ -43,7 +43,7 @@ def thinned(history: History, points: int = POINTS) -> History:
 
 
 def plot(runs: Mapping[str, Sequence[History]], tones: Mapping[str, Tone]) -> Plot:
-    """Draw a line a run, its colour by row. runs: {label: the histories of its seeds}."""
+    """Draw one line per run, its colour by row. runs: {label: the histories of its seeds}."""
     histories = [history for each in runs.values() for history in each]
     last = max((float(h.epoch[-1]) for h in histories), default=1.0)
     panels = [

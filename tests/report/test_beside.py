@@ -1,0 +1,39 @@
+"""Published rows on the page: the tables' own, with ours named as papers write them."""
+
+from pathlib import Path
+
+from helpers.config import ROOT
+from helpers.made_up import HALO_BLOG, add_run
+
+from oodbench.report.material import Section, read_material
+from oodbench.report.page.beside import published_tables
+from oodbench.tables import CONVENTIONS, FIRST
+from oodbench.tables.beside import published_table
+from oodbench.tables.published import load_published
+from oodbench.tables.results import load_runs
+
+PUBLISHED = load_published(ROOT / "results" / "published.yaml")
+
+
+def made(results: Path) -> Section:
+    (section,) = read_material(results, FIRST, lambda line: None).sections
+    return section
+
+
+def test_numbers_are_those_of_the_tables_with_names_of_papers(tmp_path: Path) -> None:
+    add_run(tmp_path, "halo", accuracy=0.9, config=HALO_BLOG | {"loss": {"variant": "published"}})
+    shown = dict(published_tables(made(tmp_path), PUBLISHED))
+    assert shown.keys() <= {"", *CONVENTIONS}
+    for convention, table in shown.items():
+        expected = published_table(load_runs(tmp_path).runs, PUBLISHED, convention or CONVENTIONS[0])
+        assert expected is not None
+        assert [row[2:] for row in table.rows] == [row[2:] for row in expected.rows]
+        ours = [row[:2] for row in table.rows if row[2] == "ours"]
+        assert ours
+        assert {label for label, _ in ours} == {"HALO"}
+        assert any("SVHN" in group for group, _ in table.columns)
+
+
+def test_a_section_of_another_protocol_has_none(tmp_path: Path) -> None:
+    add_run(tmp_path)
+    assert published_tables(made(tmp_path), PUBLISHED) == []

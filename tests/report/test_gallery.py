@@ -1,0 +1,69 @@
+"""The figures of a section: their choice, their order, and the networks that their captions name."""
+
+from pathlib import Path
+
+import pytest
+from helpers.made_up import add_run, add_taus
+from helpers.report import add_full_run
+
+from oodbench.report.gallery import figures_of, legend, targets, tones
+from oodbench.report.material import Section, read_material
+from oodbench.report.plot import Plot
+from oodbench.tables import FIRST
+from oodbench.tables.means import FAR
+
+ALL = ["cliques", "accuracy", "scores", "roc", "reliability", "norms", "components", "training"]
+OF_OUTPUTS = {"scores", "roc", "reliability", "norms", "components"}
+
+
+def made(results: Path) -> Section:
+    (section,) = read_material(results, FIRST, lambda line: None).sections
+    return section
+
+
+@pytest.fixture(scope="module")
+def two_losses(tmp_path_factory: pytest.TempPathFactory) -> Section:
+    results = tmp_path_factory.mktemp("two")
+    for loss, auroc in (("a", 0.8), ("b", 0.9)):
+        for seed in (0, 1):
+            add_full_run(results, loss, seed, auroc)
+    return made(results)
+
+
+def by_name(section: Section) -> dict[str, Plot]:
+    return {plot.name: plot for plot in figures_of(section)}
+
+
+def test_all_figures_come_in_the_order_of_the_page(two_losses: Section) -> None:
+    assert list(by_name(two_losses)) == ALL
+
+
+def test_a_figure_of_one_network_a_loss_names_its_seed(two_losses: Section) -> None:
+    for name, plot in by_name(two_losses).items():
+        assert plot.caption.endswith("One network per loss, seed 0.") == (name in OF_OUTPUTS)
+
+
+def test_of_one_network_no_caption_says_which(tmp_path: Path) -> None:
+    add_full_run(tmp_path, "a", 0, 0.8)
+    assert not any("One network" in plot.caption for plot in figures_of(made(tmp_path)))
+
+
+def test_without_outputs_and_history_their_figures_are_left_out(tmp_path: Path) -> None:
+    for loss, accuracy in (("a", 0.8), ("b", 0.9)):
+        add_run(tmp_path, loss, accuracy=accuracy)
+    assert list(by_name(made(tmp_path))) == ["accuracy"]  # without resamples there are no cliques
+
+
+def test_every_swept_key_is_a_figure(tmp_path: Path) -> None:
+    add_taus(tmp_path)
+    sweeps = [plot.title for plot in figures_of(made(tmp_path)) if plot.name.startswith("sweep")]
+    assert sweeps == ["LogitNorm: loss.tau"]
+
+
+def test_targets_are_the_means_where_there_are_some(tmp_path: Path) -> None:
+    ood = {name: {"ood_score": 0.9} for name in ("cifar100", "svhn", "mnist")}
+    add_run(tmp_path, ood=ood)
+    section = made(tmp_path)
+    assert targets(section) == [("cifar100", "CIFAR-100, near OOD"), (FAR, "far OOD, mean of 2")]
+    assert tones(section) == {"cifar100": "near", "mnist": "far", "svhn": "far"}
+    assert legend(section) == [("id", "ID: CIFAR-10"), ("near", "near OOD: CIFAR-100"), ("far", "far OOD: MNIST, SVHN")]

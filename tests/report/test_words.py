@@ -1,0 +1,110 @@
+"""Sentences of the page say what the runs hold."""
+
+from pathlib import Path
+
+import pytest
+from helpers.made_up import add_run, alter_metrics
+from helpers.report import add_full_run, add_odd_provenance
+
+from oodbench.report.material import Material, read_material
+from oodbench.report.page.words import (
+    counted,
+    disagreements,
+    facts,
+    gaps,
+    join,
+    lead,
+    machine,
+    notes,
+    run_row,
+    versions,
+)
+from oodbench.tables import FIRST
+
+
+def made(results: Path) -> Material:
+    return read_material(results, FIRST, lambda line: None)
+
+
+@pytest.mark.parametrize(
+    ("n", "words", "text"),
+    [(1, ("run",), "1 run"), (0, ("run",), "0 runs"), (1200, ("loss", "losses"), "1,200 losses")],
+)
+def test_a_number_and_its_noun_agree(n: int, words: tuple[str, ...], text: str) -> None:
+    assert counted(n, *words) == text
+
+
+@pytest.mark.parametrize(("names", "text"), [([], ""), (["a"], "a"), (["a", "b"], "a and b"), ("abc", "a, b and c")])
+def test_names_are_joined(names: list[str], text: str) -> None:
+    assert join(names) == text
+
+
+def test_the_lead_counts_networks_losses_and_seeds(tmp_path: Path) -> None:
+    for loss, seed in (("a", 0), ("a", 1), ("b", 0)):
+        add_run(tmp_path, loss, seed)
+    add_run(tmp_path, "a", 0, config={"name": {"dataset": "cifar100"}})
+    text = "4 trained networks: 2 losses on CIFAR-10 and CIFAR-100, 2 seeds, in 2 protocols."
+    assert lead(made(tmp_path).sections) == text
+
+
+def test_facts_are_of_all_runs(tmp_path: Path) -> None:
+    for seed, gpu in enumerate(("GPU A", "GPU B")):
+        about = {"device": gpu, "wall_time_s": 1800, "versions": {"torch": "9.9", "python": "3"}}
+        alter_metrics(add_run(tmp_path, seed=seed), lambda content, about=about: content["provenance"].update(about))
+    add_run(tmp_path, "unfinished", finished=False)
+    material = made(tmp_path)
+    found = dict(facts(material.sections[0].runs, material))
+    assert found.pop("Numbers written")
+    assert found == {
+        "Seeds": "0, 1",
+        "OOD sets": "CIFAR-100, SVHN",
+        "Machine": "GPU A, GPU B",
+        "Training": "1.0 h in all",
+        "Versions": "torch 9.9",
+        "Not finished": "1 run",
+    }
+
+
+def test_odd_provenance_is_passed_over(tmp_path: Path) -> None:
+    add_odd_provenance(add_run(tmp_path))
+    material = made(tmp_path)
+    assert not {"Machine", "Training", "Versions"} & dict(facts(material.sections[0].runs, material)).keys()
+
+
+def test_a_machine_is_its_gpu_or_else_its_processor() -> None:
+    assert machine({"device": "GPU A", "processor": "P"}) == "GPU A"
+    assert machine({"device": "cpu", "processor": "P"}) == "P"
+    assert machine({}) == versions({}) == versions({"versions": [1]}) == ""
+
+
+def test_missing_outputs_are_told_once_or_by_run(tmp_path: Path) -> None:
+    add_full_run(tmp_path, "a", 0, 0.8, with_outputs=False)
+    text = "Without figures of scores, reliability and features: no stored outputs"
+    assert gaps(made(tmp_path).sections[0]) == [f"{text}, in none of these runs."]
+    add_full_run(tmp_path, "b", 1, 0.8)
+    (section,) = made(tmp_path).sections
+    assert gaps(section) == [f"{text.replace('no stored', 'a, seed 0: no stored')}."]
+    assert all(line.startswith("b, seed 1: ") for line in disagreements(section))
+    assert disagreements(section)  # made-up numbers and outputs
+
+
+def test_a_run_is_a_row_with_its_folder_and_time(tmp_path: Path) -> None:
+    folder = add_run(tmp_path, seed=3)
+    alter_metrics(folder, lambda content: content["provenance"].update(wall_time_s=119))
+    (section,) = made(tmp_path).sections
+    row = {
+        "label": "plain",
+        "seed": "3",
+        "folder": str(folder.relative_to(tmp_path)),
+        "said": "119 s, no stored outputs",
+    }
+    assert run_row(section.runs[0], tmp_path) == row
+
+
+def test_notes_name_both_conventions_and_the_runs_own_notes(tmp_path: Path) -> None:
+    add_run(tmp_path)
+    (section,) = made(tmp_path).sections
+    text = " ".join(notes(section, ["bold of this table"]))
+    assert "95 % of ID accepted" in text
+    assert "95 % of OOD caught" in text
+    assert "bold of this table" in text
