@@ -10,6 +10,7 @@ from helpers.config import composed, configuration
 from helpers.image_files import encoded, write_files
 from omegaconf import OmegaConf
 
+import oodbench.build
 from oodbench.build import build_detectors, build_model, build_recipe, check, open_data, with_statistics
 from oodbench.training.device import THREADS
 
@@ -35,6 +36,18 @@ def test_checking_draws_no_random_number() -> None:
     before = torch.get_rng_state()
     check(CONFIG)
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_parts_that_runs_share_are_built_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[Any] = []
+    make = oodbench.build.make
+    monkeypatch.setattr(oodbench.build, "make", lambda node, **more: made.append(node) or make(node, **more))
+    config = configuration("backbone.width=5", "recipe.epochs=7", "detector=[msp]")  # of no other test
+    for loss in ("ce", "halo", "focal"):
+        check(config | {"loss": configuration(f"loss={loss}")["loss"]})
+    parts = [config["backbone"], config["recipe"], config["detector"]["msp"]]
+    assert [made.count(part) for part in parts] == [1, 1, 1]
+    assert len(made) == len(parts) + 3
 
 
 def test_the_provenance_names_the_settings() -> None:

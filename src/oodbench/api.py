@@ -38,7 +38,7 @@ from oodbench.runs.identity import Config
 from oodbench.runs.record import Record
 from oodbench.shipped import CONF
 from oodbench.tables import fields
-from oodbench.tables.long_format import NUMBER, long_format
+from oodbench.tables.long_format import FIELDS, NUMBER, long_format
 from oodbench.tables.results import load_runs
 
 
@@ -49,7 +49,8 @@ def results(results_dir: str | Path = "results") -> pd.DataFrame:
     """
     found = load_runs(Path(results_dir))
     _warn(reason for _, reason in found.unreadable)
-    return long_format(found.runs)
+    table = pd.DataFrame(list(long_format(found.runs)), columns=FIELDS)
+    return table.astype(dict.fromkeys(["epochs", "train_limit", "test_limit"], "Int64"))  # whole numbers, or none
 
 
 def load(folder: str | Path) -> "Run":

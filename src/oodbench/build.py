@@ -85,14 +85,26 @@ def _measured(train: str, size: int) -> dict[str, Any]:
 
 def check(config: Config) -> None:
     """Build the loss, backbone, recipe and detectors once: ValueError or TypeError where one refuses its values."""
+    data, detectors = config["dataset"], config["detector"] | config["image_detector"]
     with torch.random.fork_rng(devices=[]):
-        backbone = _checked_backbone(json.dumps(config["backbone"], sort_keys=True))
-        make(config["loss"], num_features=backbone.num_features, num_classes=config["dataset"]["num_classes"])
+        num_features = _checked_backbone(json.dumps(config["backbone"], sort_keys=True))
+        make(config["loss"], num_features=num_features, num_classes=data["num_classes"])
     if not config["weights"]:
-        build_recipe(config)
-    build_detectors(config["detector"] | config["image_detector"])
+        _check_recipe(json.dumps(config["recipe"]))
+    _check_detectors(json.dumps(detectors))
+
+
+@cache  # of a hundred runs most have the same parts
+def _checked_backbone(settings: str) -> int:
+    """Return the number of features."""
+    return int(make(json.loads(settings)).num_features)
 
 
 @cache
-def _checked_backbone(settings: str) -> Any:
-    return make(json.loads(settings))
+def _check_recipe(settings: str) -> None:
+    build_recipe({"recipe": json.loads(settings)})
+
+
+@cache
+def _check_detectors(settings: str) -> None:
+    build_detectors(json.loads(settings))

@@ -124,12 +124,21 @@ TEXTS = {
 }
 
 
+def pages_and_copies(arena: Arena, runs: Sequence[str]) -> list[tuple[str, ...]]:
+    """Return the commands that make pages, ensembles and published copies of the runs."""
+    results = str(arena.tmp / "results")
+    of_all = [("scripts/report.py", "--results-dir", results), ("scripts/ensemble.py", results)]
+    of_all += [("scripts/publish.py", results, "--target", f"{results}/copies")]
+    return [*of_all, *(("scripts/report.py", run) for run in runs)]
+
+
 def check(arena: Arena, folders: list[Path]) -> None:
     """Assert that no script runs or writes anything foreign, hangs, or shows a traceback; the good run is tabled."""
     runs = list(map(str, folders))
     more: list[tuple[str, ...]] = [("scripts/compare.py", run, str(arena.folder)) for run in runs]
     more += [("scripts/compare.py", run, "--detector-b", "msp") for run in runs]
     more += [("scripts/evaluate.py", *runs, what) for what in ("detector=[gen]", "image_detector=[odin]")]
+    more += pages_and_copies(arena, runs)
     before = {path.name for path in arena.tmp.iterdir()}
     end = arena.read(*more, alone=True, seconds=HANG + 10 * len(runs))
     assert not end.problem, end.problem

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from helpers.attempts import Attempts
 from helpers.image_files import IMAGES, encoded, pngs, write_parquet
@@ -91,6 +92,11 @@ def parquet(**options: Any) -> Callable[[Path], object]:
     return lambda path: write_parquet(path, **{"images": pngs(), "columns": {"label": LABELS}} | options)
 
 
+def a_million_rows(path: Path) -> None:
+    images = pa.repeat(pa.scalar(encoded(Image.new("RGB", (8, 8)))), 1_000_000)
+    pq.write_table(pa.table({"img": pa.StructArray.from_arrays([images], ["bytes"])}), path)
+
+
 def damaged(change: Callable[[bytearray], object]) -> Callable[[Path], None]:
     def write(path: Path) -> None:
         content = bytearray(write_parquet(path, pngs()).read_bytes())
@@ -119,6 +125,8 @@ PARQUET: Written = {
     "an EPS as an image": parquet(images=[*pngs()[:19], EPS]),
     "a bomb as an image": parquet(images=[REFUSED_IMAGES["a PNG of 4e9 x 4e9 pixels"]] * 20),
     "no row": parquet(images=[], columns={}),
+    "values of 30 MB of zeros": parquet(images=[bytes(30_000_000)] * 4, columns={}, compression="zstd"),
+    "a million rows of one image": a_million_rows,
     "metadata that is no JSON": parquet(metadata={"huggingface": "{"}),
     "metadata nested 100,000 deep": parquet(metadata={"huggingface": "[" * 100_000}),
     "class names that are numbers": parquet(

@@ -36,11 +36,12 @@ def test_a_dry_run_looks_whether_the_data_are_there(
     monkeypatch.setenv("OODBENCH_OFFLINE", "")  # which a dry run sets, for its process
     gone = f"+ood.gone.path={tmp_path}/gone"
     with pytest.raises(SystemExit) as end:
-        main(never, ["-m", *RUN, "seed=0,1", "dry_run=true", gone, f"results_dir={tmp_path}"])
+        main(never, ["-m", *RUN, "seed=0,1,2", "dry_run=true", gone, f"results_dir={tmp_path}"])
     assert end.value.code == 1
     printed = capsys.readouterr().out.splitlines()
-    assert [line.split(":")[0].split()[0] for line in printed] == ["to", "cannot", "to", "cannot"]
-    assert f"cannot start: no parquet file at {tmp_path}/gone" in printed[1]
+    assert [line.split("  ")[0] for line in printed[:3]] == ["no data"] * 3
+    assert len(printed) == 4
+    assert printed[3].startswith(f"3 runs cannot start: no parquet file at {tmp_path}/gone")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -29,7 +29,7 @@ from PIL import Image
 
 from oodbench import data
 from oodbench.data.cache import cached
-from oodbench.data.parquet import _decode
+from oodbench.data.parquet import LARGEST_BATCH, _batch_size, _decode
 
 CONF = ROOT / "conf"
 
@@ -306,3 +306,20 @@ def test_damage_is_a_value_error_with_the_file(tmp_path: Path, seed: int) -> Non
     except ValueError as error:
         said = str(error)
     assert "a.parquet" in said if said else images.shape == (3, 32, 32, 3)
+
+
+@pytest.mark.parametrize("images", [[bytes(30_000_000)] * 4, [encoded(Image.new("RGB", (8, 8)))] * 5000])
+def test_a_file_that_grows_beyond_what_images_do_is_refused(tmp_path: Path, images: list[bytes | None]) -> None:
+    path = write_parquet(tmp_path / "bomb.parquet", images, compression="zstd")
+    with pytest.raises(ValueError, match=r"bomb\.parquet: its [\d,]+ bytes become .* rows, which no encoded images do"):
+        data.parquet(path)
+
+
+@pytest.mark.parametrize("size", [100, 3_000_000])
+def test_rows_that_are_decompressed_at_once_fit_into_memory(tmp_path: Path, size: int) -> None:
+    """A row that stands once in the file's dictionary may be as large as the dictionary, and stand in many rows."""
+    image = np.random.default_rng(0).bytes(size)
+    path = write_parquet(tmp_path / "a.parquet", [image] * 7)
+    rows = _batch_size(path, pq.ParquetFile(path).metadata)
+    assert rows * size <= LARGEST_BATCH
+    assert (rows == 500) == (size == 100)

@@ -78,6 +78,15 @@ def test_equivalence_compares_every_precision(extended: Path) -> None:
     assert text.count("\n| precision=bf16 | ") == text.count("\n| precision=fp32 | ") == 2
 
 
+def test_many_runs_are_measured_by_every_command(extended: Path) -> None:
+    shutil.copytree(ROOT / "scripts", extended / "scripts")
+    (extended / "results").mkdir()
+    shutil.copy(ROOT / "results" / "published.yaml", extended / "results")
+    text = page(extended, "many_runs")
+    assert text.count("| status.py, 4 runs | ") == text.count("| tables.py, 4 runs | ") == 1
+    assert f"| {len(names('loss')) + 1} runs planned and checked | " in text
+
+
 def ended(pids: list[int]) -> bool:
     return not any(Path(f"/proc/{pid}").exists() for pid in pids)
 

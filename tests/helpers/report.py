@@ -21,7 +21,8 @@ def add_full_run(results: Path, loss: str, seed: int, auroc: float, *, with_outp
     folder = add_run(results, loss, seed, ood=ood, noise=noise)
     if with_outputs:
         add_outputs(folder, SETS, seed=100 * seed + len(loss))
-    (folder / "train.csv").write_text("run,epoch,loss,accuracy\nr,1,2.0,0.3\nr,2,1.0,0.6\n")
+    run = f"{folder.parent.name.rpartition('-')[2]}/{folder.name}"
+    (folder / "train.csv").write_text(f"run,epoch,loss,accuracy\n{run},1,2.0,0.3\n{run},2,1.0,0.6\n")
     return folder
 
 

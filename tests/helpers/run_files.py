@@ -15,7 +15,7 @@ OUTPUTS = Outputs(
     np.ones((4, 2), dtype="f4"),
     np.full((4, 2), np.log(0.5)),
     np.array([1e-300, 1, 1 + 1e-15, -1]),
-    np.array([0, 1, -1, 0]),
+    np.array([0, 1, 1, 0]),
 )
 RECORD: dict[str, Any] = {"accuracy": 0.5, "ood": {}, "not_applicable": {}, "provenance": {}}
 RESAMPLES = {"accuracy": np.array([0.4, 0.6])}

@@ -130,6 +130,12 @@ def one_line() -> Iterator[None]:
 def warm() -> None:
     """Have everything in memory that a run needs but the first backward pass, after which no fork can have another."""
     torch.set_num_threads(1)
+    for name in (
+        "report.vector",
+        "report.page.run",
+        "tables.overview",
+    ):  # matplotlib writes a cache when it is imported
+        import_module(f"oodbench.{name}")
     module = import_module("oodbench.data.digits")  # whose name in its package is a function
     vars(module)["_digits"] = cache(vars(module)["_digits"])
     with TemporaryDirectory() as folder:

@@ -1,11 +1,15 @@
 """The command that repeats a run gives its hash."""
 
+import os
 import shlex
+from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers.config import configuration, names
+from helpers.config import CONF, configuration, names
 
+import oodbench.build
+import oodbench.report.command
 from oodbench.cli.configuration import compose, resolve
 from oodbench.report.command import command_of
 from oodbench.runs.identity import config_hash
@@ -44,3 +48,34 @@ def test_a_path_cannot_leave_its_quotes() -> None:
     config["ood"] = {"mine": {"path": "/data/$(touch x)'; rm y"}}
     command = command_of(config)
     assert command is None or "+ood.mine.path=/data/$(touch x)'; rm y" in shlex.split(command)
+
+
+def test_no_file_that_a_stranger_brings_is_composed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The stranger's set has the name of a YAML file beside the run, which would set whatever it likes."""
+    composed: list[Any] = []
+    monkeypatch.setattr(
+        oodbench.report.command, "compose", lambda choices: composed.append(choices) or compose(choices)
+    )
+    (tmp_path / "evil.yaml").write_text("# @package _global_\nnote: ${oc.env:HOME}\n")
+    config = configuration()
+    config["ood"] = {os.path.relpath(tmp_path / "evil", CONF / "ood"): {}}
+    assert command_of(config) is None
+    assert composed == []
+
+
+def test_no_data_are_opened_for_a_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = configuration("loss=ce")
+    monkeypatch.setattr(oodbench.build, "statistics", lambda split: pytest.fail("data were opened"))
+    config["dataset"] |= {"mean": None, "train": {"_target_": "oodbench.data.digits", "split": "train"}}
+    command_of(config)
+
+
+@pytest.mark.parametrize("value", [{"_target_": "os.mkdir", "path": "/x"}, [{"_target_": "os.mkdir", "path": "/x"}]])
+@pytest.mark.parametrize("key", ["loss", "dataset", "recipe", "backbone"])
+def test_no_command_has_a_target_of_a_stranger(key: str, value: Any) -> None:
+    """Whoever repeats it would run the stranger's code."""
+    config = configuration("loss=halo")
+    name = {"loss": "gamma", "dataset": "train", "recipe": "warmup_epochs", "backbone": "width"}[key]
+    assert name in config[key]
+    config[key][name] = value
+    assert command_of(config) is None

@@ -1,36 +1,30 @@
 """Training curves from train.csv."""
 
-from pathlib import Path
-
 import numpy as np
 
-from oodbench.report.figures.training import History, plot, read_history, thinned
+from oodbench.report.figures.training import History, history_of, plot, thinned
 
 HEADER = "run,epoch,loss,accuracy,seconds\n"
 
 
-def test_a_line_an_epoch_is_read(tmp_path: Path) -> None:
-    (tmp_path / "train.csv").write_text(HEADER + "r,1,2.5,0.1,3\nr,2,1.5,0.4,3\n")
-    found = read_history(tmp_path / "train.csv")
+def test_a_line_an_epoch_is_read() -> None:
+    found = history_of(f"{HEADER}r,1,2.5,0.1,3\nr,2,1.5,0.4,3\n".encode())
     assert found is not None
     assert found.loss.tolist() == [2.5, 1.5]
     assert found.accuracy.tolist() == [0.1, 0.4]
 
 
-def test_without_a_file_there_is_no_history(tmp_path: Path) -> None:
-    assert read_history(tmp_path / "train.csv") is None
-    (tmp_path / "train.csv").write_text(HEADER)
-    assert read_history(tmp_path / "train.csv") is None
+def test_without_epochs_there_is_no_history() -> None:
+    assert history_of(b"") is None
+    assert history_of(HEADER.encode()) is None
 
 
-def test_text_in_the_place_of_numbers_is_no_history(tmp_path: Path) -> None:
-    (tmp_path / "train.csv").write_bytes(HEADER.encode() + b"r,<b>,\xff,x,y\n")
-    assert read_history(tmp_path / "train.csv") is None
+def test_text_in_the_place_of_numbers_is_no_history() -> None:
+    assert history_of(HEADER.encode() + b"r,<b>,\xff,x,y\n") is None
 
 
-def test_a_loss_that_is_no_number_leaves_a_gap(tmp_path: Path) -> None:
-    (tmp_path / "train.csv").write_text(HEADER + "r,1,nan,0.1,3\nr,2,1.5,0.4,3\n")
-    found = read_history(tmp_path / "train.csv")
+def test_a_loss_that_is_no_number_leaves_a_gap() -> None:
+    found = history_of(f"{HEADER}r,1,nan,0.1,3\nr,2,1.5,0.4,3\n".encode())
     assert found is not None
     assert np.isnan(found.loss).tolist() == [True, False]
     assert plot({"a": [found]}, {"a": ("c0", False)}).panels

@@ -164,7 +164,7 @@ def edited_numbers(path: Path) -> None:
     ("damage", "complaint"),
     [
         (other_weights, "is of other weights"),
-        (other_history, "has a line of another run"),
+        (other_history, "train.csv belongs to run 00000000/seed0"),
         (other_resamples, "holds the resamples of other numbers"),
         (edited_numbers, "was altered"),
         (lambda path: (path / "training.json").unlink(), "training.json is missing"),

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
-from oodbench.runs.reduced import pack, rounded, unpack
+from oodbench.runs.reduced import Rounded, pack, unpack
 
 Values = NDArray[np.float64]
 some = arrays(np.float64, st.integers(1, 50), elements=st.floats(0, 20))
@@ -15,8 +15,24 @@ some = arrays(np.float64, st.integers(1, 50), elements=st.floats(0, 20))
 
 @given(some)
 def test_a_value_is_rounded_to_five_decimals(values: Values) -> None:
-    np.testing.assert_array_equal(rounded(values), np.round(values, 5))
-    assert np.abs(rounded(values) - values).max() <= 0.5e-5 + 1e-12
+    rounded = np.asarray(Rounded(values))
+    np.testing.assert_array_equal(rounded, np.round(values, 5))
+    assert np.abs(rounded - values).max() <= 0.5e-5 + 1e-12
+
+
+def test_shares_are_held_in_two_bytes_each() -> None:
+    values = np.random.default_rng(0).normal(0.9, 0.02, 1000)
+    held = Rounded(values)
+    assert len(held) == 1000
+    assert held.above.nbytes <= 2000
+
+
+@pytest.mark.parametrize("values", [[np.nan], [np.inf], [1e300], [], [[0.5]], 0.5])
+def test_what_no_resamples_can_be_is_refused(values: object) -> None:
+    with pytest.raises(ValueError, match="a row of numbers is needed"):
+        Rounded(np.array(values, float))
+    with pytest.raises(ValueError, match="a row of numbers is needed"):
+        pack({"a": np.array(values, float)})
 
 
 @given(st.lists(some, max_size=4))
@@ -25,7 +41,7 @@ def test_what_is_unpacked_is_what_was_rounded(several: list[Values]) -> None:
     found = unpack(*pack(named))
     assert list(found) == list(named)
     for name, values in named.items():
-        np.testing.assert_array_equal(found[name], rounded(values))
+        np.testing.assert_array_equal(found[name], np.asarray(Rounded(values)))
 
 
 @given(arrays(np.int64, (2, 30), elements=st.integers(0, 10_000)))

@@ -2,14 +2,18 @@
 
 import json
 import os
+import shutil
 import time
 from pathlib import Path
 
 import pytest
 from helpers.cli import script
+from helpers.made_up import add_run
 
+from oodbench.runs.folder import open_run
 from oodbench.runs.lock import owner, run_lock
 from oodbench.runs.status import duration, state_of, states, summary, table
+from oodbench.tables import load_runs
 
 PLACE = "runs/digits/resnet18/{}/short-abc/seed0"
 
@@ -154,6 +158,26 @@ def test_a_file_that_vanishes_meanwhile_is_passed_over(tmp_path: Path, monkeypat
 
     monkeypatch.setattr(Path, "stat", vanishing)
     assert [row.state for row in states(tmp_path)] == ["stopped"]
+
+
+def test_a_folder_that_was_copied_over_another_is_foreign(tmp_path: Path) -> None:
+    first, second = add_run(tmp_path), add_run(tmp_path, seed=1)
+    assert [row.state for row in states(tmp_path)] == ["done", "done"]
+    shutil.rmtree(second)
+    shutil.copytree(first, second)
+    rows = states(tmp_path)
+    assert [row.state for row in rows] == ["done", "foreign"]
+    assert rows[1].note == f"config.yaml is of {first.relative_to(tmp_path / 'runs')}; no table has it"
+    assert table(rows).endswith("1 done, 0 running, 0 failed, 0 stopped, 1 foreign")
+    assert len(load_runs(tmp_path).runs) == 1
+
+
+def test_numbers_of_another_run_are_foreign(tmp_path: Path) -> None:
+    first, second = add_run(tmp_path), add_run(tmp_path, seed=1)
+    shutil.copyfile(first / "metrics.json", second / "metrics.json")
+    first_row, second_row = states(tmp_path)
+    assert (first_row.state, second_row.state) == ("done", "foreign")
+    assert second_row.note.startswith(f"metrics.json is of run {open_run(first)[0].run}, this folder of ")
 
 
 def test_the_script_prints_a_line_a_run(tmp_path: Path) -> None:

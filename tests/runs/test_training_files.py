@@ -1,5 +1,8 @@
 """Files of a training are given back as they were written, and never to another run or for other weights."""
 
+import os
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -113,3 +116,49 @@ def test_json_with_a_checksum_of_another_kind_is_refused(tmp_path: Path) -> None
     with pytest.raises(ForeignFileError, match="belongs to run None"):
         folder.read_training()
     assert read_json(folder.training) == {"run": None}
+
+
+# ---- outputs that no network gives
+
+
+def test_outputs_that_no_network_gives_are_refused(tmp_path: Path) -> None:
+    folder = trained(tmp_path)
+    unknown = OUTPUTS._replace(labels=OUTPUTS.labels - 1)
+    folder.write_outputs("svhn", unknown, "digest")
+    assert folder.read_outputs("svhn") is not None
+    folder.write_outputs("test", unknown, "digest")
+    with pytest.raises(ValueError, match=r"test\.safetensors holds no outputs of a network: labels other than"):
+        folder.read_outputs("test")
+
+
+# ---- train.csv
+
+
+def test_a_history_is_read_as_it_was_written(tmp_path: Path) -> None:
+    folder = trained(tmp_path)
+    assert folder.read_history() is None
+    folder.write_history([{"epoch": 1, "loss": 0.5}])
+    assert folder.read_history() == folder.history.read_bytes()
+
+
+def test_a_history_of_another_run_is_refused(tmp_path: Path) -> None:
+    folder, other = trained(tmp_path), trained(tmp_path, seed=1)
+    other.write_history([{"epoch": 1, "loss": 0.5}])
+    shutil.copyfile(other.history, folder.history)
+    with pytest.raises(ForeignFileError, match=f"belongs to run {other.run}, this folder to {folder.run}"):
+        folder.read_history()
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo, lambda path: path.symlink_to("/dev/zero")])
+def test_a_history_that_is_no_file_is_refused(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    folder = trained(tmp_path)
+    make(folder.history)
+    with pytest.raises(ValueError, match=r"train\.csv is no regular file"):
+        folder.read_history()
+
+
+def test_a_history_without_end_is_refused(tmp_path: Path) -> None:
+    folder = trained(tmp_path)
+    folder.history.write_bytes(b"x" * 2_000_001)
+    with pytest.raises(ValueError, match="has more than 2000000 bytes"):
+        folder.read_history()

@@ -4,18 +4,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from helpers.made_up import FPR, add_run, alter_metrics, column, notes
 from hypothesis import given
 from hypothesis import strategies as st
 
 from oodbench.evaluation.intervals import percentile_interval
+from oodbench.evaluation.metrics import OOD_METRICS
 from oodbench.tables import load_runs
 from oodbench.tables.comparison import lines, load_side, pairs_of
 from oodbench.tables.comparison_text import report
-from oodbench.tables.long_format import long_format
+from oodbench.tables.long_format import FIELDS, long_format, to_csv
 from oodbench.tables.matrix import matrix_tables
-from oodbench.tables.means import FAR, NEAR, common_means, with_means
+from oodbench.tables.means import FAR, NEAR, MeanOf, common_means, with_means
 from oodbench.tables.overview import overview
 from oodbench.tables.results import Result, load_run
 from oodbench.tables.sections import section
@@ -69,11 +71,11 @@ def made_up(values: dict[str, float]) -> Result:
 def test_resamples_and_interval_of_a_mean_are_those_of_the_mean(tmp_path: Path) -> None:
     add(tmp_path, cifar100=0.9, tiny_imagenet=0.8, svhn=0.7)
     run = only(tmp_path)
-    sets = [run.resampled[f"{name}/msp/auroc"] for name in ("cifar100", "tiny_imagenet")]
+    sets = [np.asarray(run.resampled[f"{name}/msp/auroc"]) for name in ("cifar100", "tiny_imagenet")]
     values = [(a + b) / 2 for a, b in zip(*sets, strict=True)]
     np.testing.assert_allclose(run.resampled[f"{NEAR}/msp/auroc"], values, rtol=0, atol=1e-15)
-    assert run.intervals[NEAR, "msp", "auroc"] == pytest.approx(percentile_interval(np.array(values)))
-    low, high = run.intervals[NEAR, "msp", "auroc"]
+    assert run.interval((NEAR, "msp", "auroc")) == pytest.approx(percentile_interval(np.array(values)))
+    low, high = run.interval((NEAR, "msp", "auroc")) or (0, 1)
     wide = run.intervals["cifar100", "msp", "auroc"]
     assert high - low < wide[1] - wide[0]  # the sets' noise is independent here
 
@@ -165,7 +167,30 @@ def test_the_overview_and_the_csv_have_means(tmp_path: Path) -> None:
     sets, _, *rows = overview(runs).splitlines()[2:]
     assert sets.split()[:3] == ["far", "mean", "mnist"]
     assert [row.split()[4] for row in rows] == ["75.00", "70.00", "—"]
-    frame = long_format(runs)
+    frame = pd.DataFrame(long_format(runs), columns=FIELDS)
     means = frame[(frame.ood == FAR) & (frame.detector == "msp") & (frame.metric == "auroc")]
     assert dict(zip(means.loss, means.value, strict=True)) == pytest.approx({"other": 0.65, "plain": 0.6})
     assert means.low.lt(means.value).all()
+
+
+def test_a_mean_of_resamples_is_computed_where_it_is_needed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The overview needs the numbers alone; runs.csv an interval a number, and no array twice."""
+    made: list[MeanOf] = []
+    compute = MeanOf.__array__
+    monkeypatch.setattr(MeanOf, "__array__", lambda self, *about, **more: made.append(self) or compute(self))
+    for seed in (0, 1):
+        add(tmp_path, seed=seed, mnist=0.8, svhn=0.6)
+    runs = load_runs(tmp_path).runs
+    overview(runs)
+    assert len(made) <= 1
+    made.clear()
+    to_csv(runs)
+    metrics = [metric for metric in OOD_METRICS.values() if metric.in_tables]
+    assert len(made) == len(runs) * len(metrics) * len(("ood_score", "msp"))
+
+
+def test_rows_of_the_csv_stand_in_one_order(tmp_path: Path) -> None:
+    add(tmp_path, mnist=0.8, svhn=0.6)
+    frame = pd.DataFrame(long_format(load_runs(tmp_path).runs), columns=FIELDS)
+    of_set, of_mean = (frame[frame.ood == name][["detector", "metric"]].to_numpy().tolist() for name in ("svhn", FAR))
+    assert of_mean == of_set

@@ -1,8 +1,8 @@
 """The configuration of a run: composed from conf/ as Hydra does it, then plain data that is checked as a whole."""
 
 import re
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from copy import deepcopy
 from typing import Any
 
@@ -19,7 +19,7 @@ from oodbench.cli.errors import UsageError
 from oodbench.cli.late import import_late
 from oodbench.cli.limits import check_limits
 from oodbench.runs.folder import RunFolder
-from oodbench.runs.identity import Config, with_pretrained_weights
+from oodbench.runs.identity import Config, texts_of, with_pretrained_weights
 from oodbench.runs.record import objective_names, requested
 from oodbench.shipped import CONF
 
@@ -56,14 +56,71 @@ def with_values(defaults: DictConfig, values: Sequence[Override]) -> DictConfig:
 
 def resolve(cfg: DictConfig) -> Config:
     """Return a composed configuration as plain data, checked. Raises UsageError where no run can have it."""
-    try:
+    return checked(plain(cfg))
+
+
+def plain(cfg: DictConfig) -> Config:
+    """Return a composed configuration as plain data. Raises UsageError where a value lacks, or refers to nothing."""
+    with _usage_errors():
         config: Any = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+        return config
+
+
+def checked(config: Config) -> Config:
+    """Return plain data as the configuration of a run. Raises UsageError where no run can have it."""
+    with _usage_errors():
         config = with_pretrained_weights(config)
         RunFolder.of(config)
         check_limits(config)
         _check_combinations(config)
         _check_objective(config)
         return _with_statistics(config)
+
+
+def words_referred_to(config: Config | list[str]) -> set[str]:
+    """Return the words of all interpolations `${...}`, parts of keys among them, but of those into Hydra's own part."""
+    texts = (re.sub(r"\$\{hydra:[^}]*\}", "", text) for text in texts_of(config) if "${" in text)
+    return set(re.findall(r"\w+", " ".join(texts)))
+
+
+def leaves_of(values: Sequence[Override], defaults: Config, words: set[str]) -> list[Override]:
+    """Return the overrides that change one value and nothing else: no other overlaps, no word is a part of its key."""
+    keys = [override.key_or_group for override in values]
+    return [
+        override
+        for override, key in zip(values, keys, strict=True)
+        if not words & set(key.split("."))
+        and sum(f"{each}.".startswith(f"{key}.") or f"{key}.".startswith(f"{each}.") for each in keys) == 1
+        and _is_plain(override.value())
+        and _is_plain(_at(defaults, key.split(".")))
+    ]
+
+
+def with_leaves(config: Config, leaves: Sequence[Override]) -> Config:
+    """Return a copy of a configuration as plain data with the values of `leaves_of` set: a thousandth of a second."""
+    config = deepcopy(config)
+    for override in leaves:
+        *parents, last = override.key_or_group.split(".")
+        _at(config, parents)[last] = override.value()
+    return config
+
+
+def _at(node: Any, keys: Sequence[str]) -> Any:
+    """Return what stands at a key; a mapping where nothing does."""
+    for key in keys:
+        node = node.get(key, {}) if isinstance(node, dict) else {}
+    return node
+
+
+def _is_plain(value: Any) -> bool:
+    return not isinstance(value, dict | list) and value != "???" and "${" not in str(value)
+
+
+@contextmanager
+def _usage_errors() -> Iterator[None]:
+    """Turn errors about a configuration into UsageErrors."""
+    try:
+        yield
     except KeyError as error:
         raise UsageError(f"the configuration lacks {error}, which every run needs") from error
     except OmegaConfBaseException as error:

@@ -2,7 +2,9 @@
 
 import json
 import os
+from collections import Counter
 from collections.abc import Sequence
+from functools import cache
 
 from oodbench.cli.checks import data_problem, is_finished
 from oodbench.runs.folder import RunFolder
@@ -12,21 +14,21 @@ DATA = ("dataset", "ood", "validation", "allow_overlap")  # keys that say which 
 
 
 def dry_run(runs: Sequence[Config]) -> None:
-    """Print a line for each run. Raises SystemExit with status 1 where data of a run are missing.
+    """Print a line for each run, then each reason why data are missing once.
 
-    Nothing is downloaded.
+    Raises SystemExit with status 1 where data are missing. Nothing is downloaded.
     """
     os.environ["OODBENCH_OFFLINE"] = "1"
-    problems: dict[str, str] = {}  # of a hundred runs most read the same sets
+    problem = cache(lambda sets: data_problem(json.loads(sets)))  # of a hundred runs most read the same sets
+    lacking: Counter[str] = Counter()
     for config in runs:
-        is_done = is_finished(config) and not config["force"]
-        print(f"{'finished' if is_done else 'to do':<8}  {RunFolder.of(config).path}", flush=True)
-        if is_done:
-            continue
-        sets = json.dumps([config[key] for key in DATA])
-        if sets not in problems:
-            problems[sets] = data_problem(config)
-        if problems[sets]:
-            print(f"          cannot start: {problems[sets]}")
-    if any(problems.values()):
+        state, why = "finished", ""
+        if config["force"] or not is_finished(config):
+            why = problem(json.dumps({key: config[key] for key in DATA}))
+            state = "no data" if why else "to do"
+        print(f"{state:<8}  {RunFolder.of(config).path}", flush=True)
+        lacking.update([why] * bool(why))
+    for why, n in lacking.items():
+        print(f"{n} run{'s' * (n > 1)} cannot start: {why}")
+    if lacking:
         raise SystemExit(1)

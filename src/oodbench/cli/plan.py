@@ -15,7 +15,16 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from oodbench.cli.configuration import compose_with_hydra, resolve, with_values, without_hydra
+from oodbench.cli.configuration import (
+    checked,
+    compose_with_hydra,
+    leaves_of,
+    plain,
+    with_leaves,
+    with_values,
+    without_hydra,
+    words_referred_to,
+)
 from oodbench.cli.errors import UsageError
 from oodbench.cli.overrides import check, check_choices, is_choice, parse
 from oodbench.runs.identity import Config
@@ -64,7 +73,7 @@ def _plan_runs(overrides: Sequence[str], multirun: bool) -> tuple[list[Config], 
         _check_search(given)
         return [], True
     lines = expand(overrides, settings.sweeper.params or {}) if is_sweep else [given]
-    return [resolve(cfg) for cfg in _checked(lines)], is_sweep
+    return [checked(config) for config in _configurations(lines)], is_sweep
 
 
 def expand(overrides: Sequence[str], params: dict[str, Any]) -> list[list[Override]]:
@@ -85,35 +94,56 @@ def expand(overrides: Sequence[str], params: dict[str, Any]) -> list[list[Overri
     return [[parsed(text) for text in line] for line in itertools.product(*values.values())]
 
 
-def _checked(lines: Sequence[Sequence[Override]]) -> Iterator[DictConfig]:
-    """Yield the configuration of each line. Raises UsageError where one sets what no run can have."""
+def _configurations(lines: Sequence[Sequence[Override]]) -> Iterator[Config]:
+    """Yield the configuration of each line as plain data. Raises UsageError where one sets what no run can have.
+
+    Of a hundred runs most differ in a few values that nothing refers to, such as the seed: they are set in plain data.
+    """
     defaults = cache(lambda *picked: compose_with_hydra(picked))  # of a hundred runs few pick different files
     own_part = cache(lambda *picked: without_hydra(defaults(*picked)))
-    known = cache(lambda *picked: OmegaConf.to_container(own_part(*picked), resolve=False))
+    known = cache(lambda *picked: _unresolved(own_part(*picked)))
+    referred_to = cache(lambda *picked: words_referred_to(known(*picked)))
+    resolved: dict[tuple[str, ...], Config] = {}
     described: DictConfig | None = None
     for line in lines:
         picked = [_text(override) for override in line if is_choice(override)]
         values = [override for override in line if not is_choice(override) and not override.is_sweep_override()]
         for override in line:
             check_choices(override)
-        for override in line:
-            if not is_choice(override) and not override.is_hydra_override():
-                check(override, known(*picked))  # type: ignore[arg-type]
+        _check_keys(line, known(*picked))
         if any(o.is_add() or o.is_force_add() or o.is_delete() or o.is_hydra_override() for o in values):
             described = compose_with_hydra([*picked, *map(_text, values)])
-            yield without_hydra(described)
-        else:
-            if described is not defaults(*picked):
-                described = defaults(*picked)
-                HydraConfig.instance().set_config(described)  # `name` reads the choices from it
-            yield with_values(own_part(*picked), values)
+            yield plain(without_hydra(described))
+            continue
+        if described is not defaults(*picked):
+            described = defaults(*picked)
+            HydraConfig.instance().set_config(described)  # `name` reads the choices from it
+        words = referred_to(*picked) | words_referred_to([_text(override) for override in values])
+        leaves = leaves_of(values, known(*picked), words)
+        others = tuple(override for override in values if override not in leaves)
+        same = (*picked, "", *map(_text, others))
+        if same not in resolved:
+            resolved[same] = plain(with_values(own_part(*picked), others))
+        yield with_leaves(resolved[same], leaves)
+
+
+def _unresolved(cfg: DictConfig) -> Any:
+    return OmegaConf.to_container(cfg, resolve=False)
+
+
+def _check_keys(line: Sequence[Override], defaults: Config) -> None:
+    for override in line:
+        if not is_choice(override) and not override.is_hydra_override():
+            check(override, defaults)
 
 
 def _check_search(given: Sequence[Override]) -> None:
     """Check what is known of a search before it starts."""
     values = [override for override in given if not is_choice(override)]
     for picked in expand([_text(override) for override in given if is_choice(override)], {}):
-        list(_checked([[*picked, *values]]))
+        for override in picked:
+            check_choices(override)
+        _check_keys(values, _unresolved(without_hydra(compose_with_hydra([*map(_text, picked)]))))
     cfg = compose_with_hydra([_text(o) for o in given if not o.is_sweep_override()])
     if cfg.dry_run:
         raise UsageError("dry_run=true: a search chooses its runs as it goes; nothing can be said beforehand")

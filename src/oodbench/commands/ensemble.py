@@ -11,6 +11,7 @@ from pathlib import Path
 from oodbench.cli.arguments import Parser
 from oodbench.ensembles import score_ensemble
 from oodbench.runs.paths import ENSEMBLE
+from oodbench.tables.fields import errors_name
 
 
 def main() -> None:
@@ -24,10 +25,11 @@ def main() -> None:
     failed = 0
     for folder in folders:
         try:
-            content = score_ensemble(folder)
+            with errors_name(folder):
+                content = score_ensemble(folder)
             seeds = ", ".join(content["members"])
             print(f"{folder / ENSEMBLE}: seeds {seeds}, accuracy {100 * content['accuracy']:.2f} %")
-        except (OSError, ValueError, KeyError) as error:  # told and counted; the others are scored
+        except (OSError, ValueError) as error:  # told and counted; the others are scored
             failed += 1
             print(f"{folder}: {error}", file=sys.stderr)
     if failed:

@@ -18,7 +18,8 @@ from oodbench.report.card import write_card
 from oodbench.runs.paths import run_folders
 from oodbench.runs.publish import publish, publish_ensemble
 from oodbench.tables import FIRST
-from oodbench.tables.results import is_shown
+from oodbench.tables.fields import errors_name
+from oodbench.tables.results import is_shown, load_run
 
 
 def main() -> None:
@@ -30,13 +31,15 @@ def main() -> None:
     finished = [folder for folder in run_folders(args.results_dir) if (folder / "metrics.json").exists()]
     if not finished:
         parser.error(f"no finished run below {args.results_dir / 'runs'}")
-    copies, failed = [], 0
+    copies, failed, keep = [], 0, partial(is_shown, args.detectors)
     for folder in finished:
         try:
-            copies.append(publish(folder, args.target, partial(is_shown, args.detectors)))
-            write_card(copies[-1])
-            publish_ensemble(folder.parent, args.target)
-        except (OSError, ValueError, KeyError) as error:  # told and counted; the others are published
+            with errors_name(folder):
+                load_run(folder, keep)  # what no table can read is not published
+                copies.append(publish(folder, args.target, keep))
+                write_card(copies[-1])
+                publish_ensemble(folder.parent, args.target)
+        except (OSError, ValueError) as error:  # told and counted; the others are published
             failed += 1
             print(f"{folder}: {error}", file=sys.stderr)
     size = sum(file.stat().st_size for copy in copies for file in copy.iterdir())

@@ -16,6 +16,9 @@ from oodbench.data.images import BATCH, Encoded, decode_batches
 from oodbench.data.split import UNKNOWN, Split
 
 LARGEST_LABEL = 2**63 - 1  # of int64
+RATIO, FREE = 100, 1 << 24  # encoded images hardly compress: a file's bytes may become 100 times as many, and 16 MB
+ROW = 16  # bytes of a file for each of its rows, at least
+LARGEST_BATCH = 1 << 28  # bytes of rows that are decompressed at once, were each as large as its whole row group
 
 
 def parquet(path: str | Path, root: str | Path = "", exclude_classes: Sequence[str | int] = ()) -> Split:
@@ -25,9 +28,9 @@ def parquet(path: str | Path, root: str | Path = "", exclude_classes: Sequence[s
     `fine_label`, else `label`, else unknown, as null and -1 are. A SHA256SUMS file beside the file, or up to two
     folders above it, that lists it must agree.
 
-    Raises FileNotFoundError, and ValueError with the file for: a digest that does not agree, a file that is not whole,
-    no image column, metadata that cannot be read, a class to exclude that is not there, and (with the row) a label
-    below -1 or above 2^63 - 1, an image that does not decode.
+    Raises FileNotFoundError, and ValueError with the file for: a digest that does not agree, a file that is not whole
+    or becomes far larger when it is decompressed, no image column, metadata that cannot be read, a class to exclude
+    that is not there, and (with the row) a label below -1 or above 2^63 - 1, an image that does not decode.
     """
     path = source_path(path, root)
     if path.exists() and not path.is_file():
@@ -61,13 +64,30 @@ def _decode(path: Path, digest: str) -> Decoded:
     image, label = _columns(path, schema)
     if count == 0:
         raise ValueError(f"{printable(path)}: no rows")
-    rows = _rows(path, file, image, label, digest)
+    rows = _rows(path, file, image, label, digest, _batch_size(path, file.metadata))
     title = printable(Path(path.parent.name, path.name))
     return Decoded(count, _classes(path, schema, label), decode_batches(rows, count, title))
 
 
-def _rows(path: Path, file: pq.ParquetFile, image: str, label: str | None, digest: str) -> Iterator[Encoded]:
-    batches = file.iter_batches(batch_size=BATCH, columns=[image] if label is None else [image, label])
+def _batch_size(path: Path, metadata: pq.FileMetaData) -> int:
+    """Return how many rows to decompress at once. Raises ValueError for a file that would fill memory or disk.
+
+    A row that stands once in a dictionary may stand in thousands of rows: none is larger than its row group.
+    """
+    size = path.stat().st_size
+    groups = [metadata.row_group(i).total_byte_size for i in range(metadata.num_row_groups)]
+    if sum(groups) > RATIO * size + FREE or metadata.num_rows * ROW > size:
+        raise ValueError(
+            f"{printable(path)}: its {size:,} bytes become {sum(groups):,} in {metadata.num_rows:,} rows, which no "
+            "encoded images do"
+        )
+    return max(1, min(BATCH, LARGEST_BATCH // max(1, *groups)))
+
+
+def _rows(
+    path: Path, file: pq.ParquetFile, image: str, label: str | None, digest: str, batch_size: int
+) -> Iterator[Encoded]:
+    batches = file.iter_batches(batch_size=batch_size, columns=[image] if label is None else [image, label])
     row = 0
     while True:
         with _readable(path):

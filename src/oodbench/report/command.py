@@ -8,26 +8,29 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
-from oodbench.cli.configuration import compose, resolve
+from oodbench.cli.configuration import compose, plain
 from oodbench.cli.errors import UsageError
-from oodbench.runs.identity import NAMED, Config, config_hash
+from oodbench.runs.identity import NAMED, Config, check_name, config_hash
 from oodbench.shipped import CONF
 
+PLAIN = (bool, int, float, str)
 COMPARED = ("dataset", "backbone", "loss", "recipe")  # blocks whose values are compared one by one
 
 
 def command_of(config: Config) -> str | None:
     """Return the command line of train.py that gives a run of this configuration; None where there is none.
 
-    It is composed and hashed as train.py would do it, so that a run's hash says whether the command is right.
+    It is composed and hashed as train.py would do it, so that a run's hash says whether the command is right. The
+    configuration is anybody's: no file but those of conf/ is read for it, no data are opened, and a command has plain
+    values alone.
     """
     of_this_process = HydraConfig.instance().cfg
     try:
         choices = _choices(config)
-        base: Config = resolve(compose(choices))
+        base = plain(compose(choices))
         changed = [override for part in COMPARED for override in _changed(part, base[part], config[part])]
-        again = resolve(compose([*choices, *changed])) if changed else base
-    except (UsageError, HydraException, OmegaConfBaseException, ValueError, KeyError, AttributeError):
+        again = plain(compose([*choices, *changed])) if changed else base
+    except (UsageError, HydraException, OmegaConfBaseException, ValueError, KeyError, AttributeError, TypeError):
         return None
     finally:
         HydraConfig.instance().cfg = of_this_process
@@ -47,17 +50,20 @@ def _choices(config: Config) -> list[str]:
 
 
 def _sets(config: Config) -> list[str]:
-    """Return the override of the OOD sets: those of conf by name, others by path"""
-    known = [name for name in config["ood"] if (CONF / "ood" / f"{name}.yaml").is_file()]
+    """Return the override of the OOD sets: those of conf by name, others by path."""
+    known = [check_name("ood", name) for name in config["ood"]]
+    known = [name for name in known if (CONF / "ood" / f"{name}.yaml").is_file()]
     others = {name: node["path"] for name, node in config["ood"].items() if name not in known and "path" in node}
     return [f"ood=[{','.join(known)}]"] * bool(known) + [f"+ood.{name}.path={path}" for name, path in others.items()]
 
 
 def _changed(prefix: str, base: Any, wanted: Any) -> list[str]:
-    """Return an override for every value that differs"""
+    """Return an override for every value that differs. Raises ValueError for one that is not plain."""
     if isinstance(base, dict) and isinstance(wanted, dict):
         keys = [key for key in wanted if key not in ("root", "_target_", "_partial_")]
         return [o for key in keys for o in _changed(f"{prefix}.{key}", base.get(key), wanted[key])]
     if base == wanted:
         return []
+    if not all(each is None or isinstance(each, PLAIN) for each in (wanted if isinstance(wanted, list) else [wanted])):
+        raise ValueError(f"{prefix} is no plain value, or a list of these")
     return [f"{prefix}={json.dumps(wanted, separators=(',', ':'))}"]

@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from oodbench.report.figures.training import History, read_history
+from oodbench.report.figures.training import History, history_of
 from oodbench.report.names import row_name
 from oodbench.report.summary import Summary, summarise
-from oodbench.storage import read_json
+from oodbench.runs.folder import open_run
 from oodbench.tables import FIRST
 from oodbench.tables.ensembles import Ensembles, load_ensembles
 from oodbench.tables.labels import Row, protocol, row_labels, row_of
@@ -95,11 +95,9 @@ def read_material(
 
 
 def not_finite(run: Result) -> str:
-    """Name a number, an end of an interval or a resample that is not finite, which nothing can be drawn from; or ""."""
-    values: dict[str, Any] = {
-        " ".join(filter(None, key)): [number, *run.intervals.get(key, ())] for key, number in run.numbers.items()
-    }
-    odd = [name for name, some in {**values, **run.resampled}.items() if not np.isfinite(some).all()]
+    """Name a number or an end of an interval that is not finite, which nothing can be drawn from; or ""."""
+    values = {key: [number, *run.intervals.get(key, ())] for key, number in run.numbers.items()}
+    odd = [" ".join(filter(None, key)) for key, some in values.items() if not np.isfinite(some).all()]
     return f"{run.folder}/metrics.json: {odd[0]} is not finite" if odd else ""
 
 
@@ -133,10 +131,13 @@ def _run(result: Result, label: str) -> Run:
         summary, without = summarise(result), ""
     except ValueError as error:
         summary, without = None, " ".join(str(error).split())
-    history = read_history(result.folder / "train.csv")
-    metrics = result.folder / "metrics.json"
-    provenance = dict(read_json(metrics)["provenance"])
-    written = datetime.fromtimestamp(os.stat(metrics).st_mtime, UTC).date()  # noqa: PTH116
+    folder, _ = open_run(result.folder)
+    try:
+        history = history_of(folder.read_history() or b"")
+    except (OSError, ValueError):  # status.py and publish.py name it; a page has no curve
+        history = None
+    provenance = dict(folder.load_record()["provenance"])
+    written = datetime.fromtimestamp(os.stat(folder.metrics).st_mtime, UTC).date()  # noqa: PTH116
     return Run(result, label, summary, without, history, provenance, written)
 
 

@@ -1,5 +1,6 @@
 """Plots -> PDF and SVG in the widths of two-column papers, with colours that colour-blind readers tell apart."""
 
+import io
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ from oodbench.report.heat import Heat, heat_of, tint
 from oodbench.report.material import Section
 from oodbench.report.names import score_name
 from oodbench.report.plot import Bars, Dots, Label, Line, Mark, Panel, Plot, Steps
+from oodbench.storage import write_atomic
 
 COLUMN, PAGE = 3.25, 6.75  # inches: a column, and both, of the two-column styles of CVPR, ICML and IEEE
 PIXELS = 105  # of the page per inch
@@ -46,10 +48,11 @@ def _written(figure: Figure, stem: Path, formats: Sequence[str]) -> list[Path]:
     if unknown := sorted(set(formats) - set(FORMATS)):
         raise ValueError(f"no format {', '.join(unknown)}; available: {', '.join(FORMATS)}")
     files = [stem.with_name(f"{stem.name}.{kind}") for kind in formats]
-    stem.parent.mkdir(parents=True, exist_ok=True)
-    for file in files:
-        dated: dict[str, Any] = {".pdf": {"CreationDate": None}, ".svg": {"Date": None}}.get(file.suffix, {})
-        figure.savefig(file, metadata=dated, dpi=300)
+    for file, kind in zip(files, formats, strict=True):
+        dated: dict[str, Any] = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}.get(kind, {})
+        content = io.BytesIO()
+        figure.savefig(content, format=kind, metadata=dated, dpi=300)
+        write_atomic(file, content.getvalue())
     return files
 
 

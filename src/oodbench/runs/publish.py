@@ -33,8 +33,8 @@ def publish(path: Path, target: Path, keep: Callable[[str, str], bool]) -> Path:
     if copy.weights.exists():
         raise ValueError(f"{copy.path} has the run with its weights: publish below another folder")
     copy.write_config(portable_config(config))
-    if run.history.exists():
-        write_atomic(copy.history, _checked_history(run))
+    if (history := run.read_history()) is not None:
+        write_atomic(copy.history, history)
     write_json(copy.training, training)
     if resamples:
         copy.write_reduced(record, resamples)
@@ -99,12 +99,3 @@ def portable(node: Any, root: str | None, places_alone: bool = False) -> Any:
     if root and not places_alone and isinstance(node, str) and Path(node).is_relative_to(root):
         return str(Path(DATA_ROOT, Path(node).relative_to(root)))
     return node
-
-
-def _checked_history(run: RunFolder) -> bytes:
-    """Return train.csv. Raises ForeignFileError where a line is of another run."""
-    text = run.history.read_bytes()
-    for line in text.splitlines()[1:]:
-        if line.partition(b",")[0] != str(run.run).encode():
-            raise ForeignFileError(f"{run.history} has a line of another run than {run.run}")
-    return text

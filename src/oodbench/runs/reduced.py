@@ -1,12 +1,12 @@
 """Resamples in few bits: rounded to DECIMALS, and each array packed into as many bits as its range needs.
 
 Equal values stay equal in every array and every run, so that ties of paired tests stay ties. Tables round whatever
-resamples they read (`rounded`), so that a run and its reduced copy give the same tables to the letter.
+resamples they read (`Rounded`), so that a run and its reduced copy give the same tables to the letter.
 """
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,15 +17,40 @@ from oodbench.storage import Arrays
 DECIMALS = 5  # a thousandth of a percentage point, a tenth of the last digit of a table; values are off by half of it
 PER_UNIT = 10**DECIMALS
 LARGEST = 1_000_000  # resamples of a number; a constant array has no bits that would limit them
+LARGEST_VALUE = 1e9  # of a resample; times PER_UNIT it is far from the ends of an int64
 Integers = NDArray[np.int64]
 
 
-def rounded(values: Array) -> Array:
-    """(R,) -> (R,), rounded to DECIMALS"""
-    return _steps(values) / PER_UNIT
+class Resampled(Protocol):
+    """(R,) values, which become an array where NumPy needs one."""
+
+    def __len__(self) -> int: ...
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array: ...
+
+
+class Rounded:
+    """(R,) values rounded to DECIMALS, held in as few bytes as their range needs: two in place of eight."""
+
+    __slots__ = ("above", "least")
+
+    def __init__(self, values: Array) -> None:
+        steps = _steps(values)
+        self.least = int(steps.min())
+        above = steps - self.least
+        self.above = above.astype(np.min_scalar_type(int(above.max())))
+
+    def __len__(self) -> int:
+        return len(self.above)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
+        return (self.least + self.above.astype(np.int64)) / PER_UNIT
 
 
 def _steps(values: Array) -> Integers:
+    """(R,) -> (R,). Raises ValueError for what no resamples of a number can be."""
+    if values.ndim != 1 or not len(values) or not (np.abs(values) < LARGEST_VALUE).all():
+        raise ValueError(f"resamples of shape {values.shape}, not all of them finite; a row of numbers is needed")
     return np.rint(np.asarray(values, np.float64) * PER_UNIT).astype(np.int64)
 
 

@@ -1,6 +1,7 @@
 """The state of every run below a results folder, a line each."""
 
 import contextlib
+import re
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -8,16 +9,20 @@ from pathlib import Path
 from typing import NamedTuple
 
 from oodbench.runs.config import read_config
+from oodbench.runs.identity import Config, identify
 from oodbench.runs.lock import owner
 from oodbench.runs.paths import LOCK_FILES, run_folders
 from oodbench.storage import regular
 
-MARKS = {"done": "✓", "running": "…", "failed": "✗", "stopped": "‖", "missing": " "}
+MARKS = {"done": "✓", "running": "…", "failed": "✗", "stopped": "‖", "missing": " ", "foreign": "≠"}
+RARE = ("missing", "foreign")  # states that a summary names only where there are any
+RUN = re.compile(rb'\{\s*"run": "([0-9a-f]{8}/seed\d+)"')  # the first entry of metrics.json
 
 
 class State(NamedTuple):
     """One run. done: it has its numbers; running: a live process works on it; failed: its last start ended in an error;
-    stopped: it was killed, or waits to be started again; missing: it was never started."""
+    stopped: it was killed, or waits to be started again; missing: it was never started; foreign: its files are another
+    run's."""
 
     run: str  # dataset/backbone/loss/recipe-hash/seed
     state: str
@@ -30,9 +35,12 @@ class State(NamedTuple):
 def state_of(path: Path, results_dir: Path, done: bool) -> State:
     """Return the state of the run in a folder; done: whether it has all its numbers. Nothing is written."""
     who, error = owner(path), path / "error.txt"
+    config, problem = _config(path / "config.yaml")
     if who:
         age = duration(time.time() - who.since)
         state, note = "running", f"for {age}, process {who.pid} on {who.host}"
+    elif other := _other_run(path, config):
+        state, note = "foreign", f"{other}; no table has it"
     elif done:
         state, note = "done", ""
     elif error.exists():
@@ -41,9 +49,10 @@ def state_of(path: Path, results_dir: Path, done: bool) -> State:
         state, note = "stopped", "the same command continues it"
     else:
         state, note = "missing", "the same command starts it"
-    epochs, problem = _epochs(path / "config.yaml")
+    epochs, unknown = _epochs(config)
     run = str(path.relative_to(results_dir / "runs"))
-    return State(run, state, epochs_done(path / "train.csv"), epochs, _idle(path), note or problem)
+    why = note or problem or (unknown and f"{path / 'config.yaml'}: {unknown}")
+    return State(run, state, epochs_done(path / "train.csv"), epochs, _idle(path), why)
 
 
 def states(results_dir: Path) -> list[State]:
@@ -59,17 +68,39 @@ def _first_line(file: Path) -> str:
     return f"{file.name} cannot be read"
 
 
-def _epochs(file: Path) -> tuple[int | None, str]:
+def _config(file: Path) -> tuple[Config, str]:
+    """Return a run's configuration, and why it cannot be read, if it cannot."""
+    try:
+        return (read_config(file), "") if file.exists() else ({}, "")
+    except ValueError as error:
+        return {}, f"{file}: {error}"
+
+
+def _epochs(config: Config) -> tuple[int | None, str]:
     """Return the epochs that a run is to have, and why they are not known, if they are not."""
-    if not file.exists():
+    if not config:
         return None, ""
     try:
-        epochs = read_config(file)["recipe"]["epochs"]
-        return (
-            (epochs, "") if type(epochs) is int else (None, "" if epochs is None else f"{file}: epochs is {epochs!r}")
-        )
-    except (ValueError, KeyError, TypeError) as error:
-        return None, f"{file}: {error}"
+        epochs = config["recipe"]["epochs"]
+    except (KeyError, TypeError) as error:
+        return None, str(error)
+    return (epochs, "") if type(epochs) is int else (None, "" if epochs is None else f"epochs is {epochs!r}")
+
+
+def _other_run(path: Path, config: Config) -> str:
+    """Say which other run's the files of a folder are, by their own words; "" where they are its own, or do not say.
+
+    Of metrics.json the first line is read, not the numbers: whether these are whole is said by whoever uses them.
+    """
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError, IndexError):
+        run = identify(config)
+        if run.place.parts != path.parts[-len(run.place.parts) :]:
+            return f"config.yaml is of {run.place}"
+        with regular(path / "metrics.json").open("rb") as file:
+            named = RUN.match(file.read(100))
+        if named and named[1].decode() != str(run):
+            return f"metrics.json is of run {named[1].decode()}, this folder of {run}"
+    return ""
 
 
 def epochs_done(history: Path) -> int:
@@ -104,7 +135,7 @@ def table(rows: Sequence[State]) -> str:
 def summary(found: Iterable[str]) -> str:
     """Return how many runs are in which state."""
     counts = Counter(found)
-    return ", ".join(f"{counts[state]} {state}" for state in MARKS if counts[state] or state != "missing")
+    return ", ".join(f"{counts[state]} {state}" for state in MARKS if counts[state] or state not in RARE)
 
 
 def duration(seconds: float) -> str:

@@ -1,5 +1,6 @@
 """Files that a training leaves: weights, and the outputs on each set. Each names the run that it belongs to."""
 
+import os
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,10 +10,21 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from oodbench.outputs import Outputs
+from oodbench.outputs import OF_CLASSES, Outputs, problem_of
 from oodbench.runs.identity import Config
 from oodbench.runs.paths import RunPaths
-from oodbench.storage import Arrays, arrays_checksum, load_arrays, read_json, save_arrays, write_atomic, write_json
+from oodbench.storage import (
+    Arrays,
+    arrays_checksum,
+    load_arrays,
+    read_json,
+    regular,
+    save_arrays,
+    write_atomic,
+    write_json,
+)
+
+LARGEST_HISTORY = 2_000_000  # bytes of a train.csv: ten thousand epochs
 
 
 class ForeignFileError(ValueError):
@@ -32,6 +44,18 @@ class TrainingFiles(RunPaths):
     def write_history(self, rows: Sequence[Mapping[str, float]]) -> None:
         lines = [["run", *rows[0]], *([str(self.run), *(f"{v:.6g}" for v in row.values())] for row in rows)]
         write_atomic(self.history, "".join(",".join(line) + "\n" for line in lines))
+
+    def read_history(self) -> bytes | None:
+        """Return train.csv; None where there is none. Raises ValueError where it is another run's, or no file."""
+        if not os.path.lexists(self.history):
+            return None
+        with regular(self.history).open("rb") as file:
+            content = file.read(LARGEST_HISTORY + 1)
+        if len(content) > LARGEST_HISTORY:
+            raise ValueError(f"{self.history} has more than {LARGEST_HISTORY} bytes")
+        for line in content.splitlines()[1:]:
+            self._belonging(self.history, {"run": line.partition(b",")[0].decode(errors="replace")})
+        return content
 
     def write_training(self, provenance: Mapping[str, Any], weights: Arrays, train_digest: str) -> None:
         """Record a training that is over: where it ran, which weights came of it, which images it saw."""
@@ -85,7 +109,10 @@ class TrainingFiles(RunPaths):
             return None
         if arrays.keys() != set(Outputs._fields):
             raise ValueError(f"{self.outputs(name)} holds {sorted(arrays)}, not the outputs of a network")
-        return Outputs(**arrays)
+        outputs = Outputs(**arrays)
+        if problem := problem_of(outputs, of_classes=name in OF_CLASSES):
+            raise ValueError(f"{self.outputs(name)} holds no outputs of a network: {problem}")
+        return outputs
 
     def write_scores(self, detector: str, name: str, scores: NDArray[np.floating], **about: str) -> None:
         """Write an image detector's scores of a set; about: digests and settings they depend on."""

@@ -17,7 +17,7 @@ from oodbench.tables.beside import published_table
 from oodbench.tables.by import check_keys, tables_by
 from oodbench.tables.calibration import calibration_table
 from oodbench.tables.ensembles import load_ensembles
-from oodbench.tables.long_format import FIELDS, long_format
+from oodbench.tables.long_format import FIELDS, long_format, to_csv
 from oodbench.tables.matrix import matrix_tables
 from oodbench.tables.notes import AGAIN, OWN
 from oodbench.tables.published import Published, load_published
@@ -64,7 +64,7 @@ def write_tables(
     that cannot be read.
     """
     check_detectors(runs, detectors)
-    rows, csv = load_published(published), long_format(runs).to_csv(index=False, lineterminator="\n")
+    rows, csv = load_published(published), to_csv(runs)
     options = _option(detectors, default_detectors(runs))
     _write(results_dir, runs, unreadable, fpr, "", options, lambda some: tables_of(some, rows, fpr, detectors))
     write_atomic(results_dir / "runs.csv", csv)

@@ -5,10 +5,10 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 
-from oodbench.evaluation.arrays import Array
 from oodbench.evaluation.intervals import Interval
 from oodbench.evaluation.metric import MISSING, Metric, Unit, arrays_key
 from oodbench.evaluation.significance import Spread, indistinguishable_from_best, over_seeds
+from oodbench.runs.reduced import Resampled
 from oodbench.tables.fields import Key
 from oodbench.tables.labels import Row
 from oodbench.tables.results import Result
@@ -29,8 +29,8 @@ class Cell(NamedTuple):
     """One row in one column: by seed the value, its interval over images and its (R,) resamples, if there are any."""
 
     values: dict[int, float]
-    intervals: dict[int, Interval]
-    resampled: dict[int, Array]
+    intervals: dict[int, Interval]  # of the first seed that has one: with several, the interval is over seeds
+    resampled: dict[int, Resampled]
     digests: set[tuple[str, ...]]  # of the test set and the OOD set
 
     @property
@@ -43,8 +43,8 @@ class Cell(NamedTuple):
     def add(self, run: Result, key: Key, value: float, *, resampled: bool = True) -> None:
         """Take a run's number, and where it is resampled its interval and resamples."""
         self.values[run.seed] = value
-        if resampled and key in run.intervals:
-            self.intervals[run.seed] = run.intervals[key]
+        if resampled and not self.intervals and (interval := run.interval(key)):
+            self.intervals[run.seed] = interval
         if resampled and (name := arrays_key(*key)) in run.resampled:
             self.resampled[run.seed] = run.resampled[name]
         digests = [run.digests.get(name, "") for name in ("test", key[0]) if name]

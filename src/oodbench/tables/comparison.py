@@ -13,6 +13,7 @@ from oodbench.evaluation.arrays import Array
 from oodbench.evaluation.metric import arrays_key
 from oodbench.evaluation.metrics import ID_METRICS, OOD_METRICS, metric_of
 from oodbench.evaluation.significance import Comparison, compare, holm
+from oodbench.runs.reduced import Resampled
 from oodbench.tables.fields import Key
 from oodbench.tables.means import shared_means, with_means
 from oodbench.tables.notes import AGAIN
@@ -160,7 +161,7 @@ def _test(pairs: list[Pair], keys: Keys) -> Comparison | None:
     return test._replace(interval=(max(low, -metric.unit.largest), min(high, metric.unit.largest)))
 
 
-def _resampled(run: Result, key: Key) -> Array | None:
+def _resampled(run: Result, key: Key) -> Resampled | None:
     """-> (R,); None for a metric that is newer than the run's resamples. Raises ValueError for a run without any."""
     if not run.resampled:
         raise ValueError(f"{run.folder} has no resamples of {arrays_key(*key)}; {AGAIN.replace('them', 'it')}")

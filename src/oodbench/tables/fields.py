@@ -4,7 +4,9 @@ import json
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
+from sys import intern
 from typing import Any
 
 import yaml
@@ -12,17 +14,26 @@ import yaml
 from oodbench.evaluation.intervals import Interval
 from oodbench.evaluation.metrics import CALIBRATION_METRICS, ID_METRICS, OOD_METRICS
 from oodbench.runs.reduced import DECIMALS
+from oodbench.storage import UnwritableError
 
 # versions of the probabilities: {name in tables: key in metrics.json}
 VERSIONS = {"predictive": "own", "normalised": "normalised", "temperature-scaled": "temperature_scaled"}
 Key = tuple[str, str, str]  # (OOD set, detector, metric); the first two are "" for a metric of ID_METRICS
 
 
+@lru_cache(maxsize=10_000)
+def shared(*key: str) -> Key:
+    """Return the key as one object, however many runs have it."""
+    return key  # type: ignore[return-value]
+
+
 @contextmanager
 def errors_name(path: Path) -> Iterator[None]:
-    """Turn an error in a file's content into a ValueError with the file's name."""
+    """Turn an error in a file's content into a ValueError with the file's name; not one of writing another file."""
     try:
         yield
+    except UnwritableError:
+        raise
     except KeyError as error:
         raise ValueError(f"{path} lacks the key {error}") from error
     except (OSError, ValueError, TypeError, AttributeError, OverflowError, RecursionError, yaml.YAMLError) as error:
@@ -47,9 +58,9 @@ def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
         if isinstance(value, Mapping):
             flat |= flatten(value, f"{prefix}{key}.")
         elif key == "_target_" and prefix:
-            flat[prefix[:-1]] = value.rpartition(".")[2]
+            flat[intern(prefix[:-1])] = intern(value.rpartition(".")[2])
         elif not key.startswith("_"):
-            flat[prefix + key] = printed(value)
+            flat[intern(prefix + key)] = intern(printed(value))  # thousands of runs share nearly all of them
     return flat
 
 
@@ -84,7 +95,7 @@ def numbers(metrics: Mapping[str, Any]) -> dict[Key, float]:
             checked_name("detector", detector)
             for metric in OOD_METRICS:
                 if metric in values:
-                    found[ood, detector, metric] = number(values[metric], f"{metric} of {detector} on {ood}")
+                    found[shared(ood, detector, metric)] = number(values[metric], f"{metric} of {detector} on {ood}")
     return found
 
 
@@ -94,11 +105,11 @@ def intervals(metrics: Mapping[str, Any]) -> dict[Key, Interval]:
     pairs = {("", "", metric): ends[metric] for metric in ID_METRICS if metric in ends}
     for ood, detectors in ends.get("ood", {}).items():
         for detector, values in detectors.items():
-            pairs |= {(ood, detector, metric): values[metric] for metric in OOD_METRICS if metric in values}
-    what = {key: "interval of " + " ".join(filter(None, key)) for key in pairs}
+            pairs |= {shared(ood, detector, metric): values[metric] for metric in OOD_METRICS if metric in values}
 
     def end(value: Any, key: Key) -> float:
-        return round(number(value, what[key]), DECIMALS)
+        is_usual = type(value) is float and not math.isnan(value)  # of a hundred a run: no words where none are needed
+        return round(value if is_usual else number(value, f"interval of {' '.join(filter(None, key))}"), DECIMALS)
 
     return {key: (end(low, key), end(high, key)) for key, (low, high) in pairs.items()}
 

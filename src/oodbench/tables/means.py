@@ -7,11 +7,15 @@ resamples are the means of the sets' resamples, which are of the same ID images.
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import starmap
+from typing import Any
 
 import numpy as np
 
+from oodbench.evaluation.arrays import Array
 from oodbench.evaluation.metric import MISSING, arrays_key
-from oodbench.evaluation.metrics import OOD_METRICS
+from oodbench.runs.reduced import Resampled
 from oodbench.tables.labels import Row, row_of
 from oodbench.tables.results import Result
 
@@ -40,6 +44,19 @@ def shared_means(runs: Sequence[Result]) -> Means:
     return {m: sets for m, sets in common_means(runs).items() if all(sets_of(run, m) == sets for run in runs)}
 
 
+@dataclass(frozen=True, slots=True)
+class MeanOf:
+    """The mean of several (R,) arrays, computed where it is needed: of most means only the numbers are."""
+
+    parts: Sequence[Resampled]
+
+    def __len__(self) -> int:
+        return len(self.parts[0])
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
+        return np.mean([np.asarray(part) for part in self.parts], axis=0)
+
+
 def with_means(runs: Sequence[Result], means: Means) -> list[Result]:
     """Return the runs, those that have the very sets of a mean with it as one more OOD set."""
     return [
@@ -48,25 +65,20 @@ def with_means(runs: Sequence[Result], means: Means) -> list[Result]:
 
 
 def _with_means(run: Result, means: Means) -> Result:
-    numbers, intervals, resampled = dict(run.numbers), dict(run.intervals), dict(run.resampled)
-    digests = dict(run.digests)
+    numbers, resampled, digests = dict(run.numbers), dict(run.resampled), dict(run.digests)
     for mean, sets in means.items():
-        for detector, metric in {key[1:] for key in run.numbers if key[0] == sets[0]}:
+        for detector, metric in [key[1:] for key in run.numbers if key[0] == sets[0]]:
             keys = [(ood, detector, metric) for ood in sets]
             if not all(key in run.numbers for key in keys):
                 continue
-            value = float(np.mean([run.numbers[key] for key in keys]))
-            numbers[mean, detector, metric] = value
-            names = [arrays_key(*key) for key in keys]
-            if all(name in run.resampled for name in names) and len({len(run.resampled[name]) for name in names}) == 1:
-                values = np.mean([run.resampled[name] for name in names], axis=0)
-                resampled[arrays_key(mean, detector, metric)] = values
-                intervals[mean, detector, metric] = OOD_METRICS[metric].interval(value, values)
+            numbers[mean, detector, metric] = float(np.mean([run.numbers[key] for key in keys]))
+            parts = [run.resampled[name] for name in starmap(arrays_key, keys) if name in run.resampled]
+            if len(parts) == len(sets) and len(set(map(len, parts))) == 1:
+                resampled[arrays_key(mean, detector, metric)] = MeanOf(parts)
         if all(run.digests.get(ood) for ood in sets):
             digests[mean] = " ".join(run.digests[ood] for ood in sets)
     return run._replace(
         numbers=numbers,
-        intervals=intervals,
         resampled=resampled,
         digests=digests,
         near=run.near | {NEAR},

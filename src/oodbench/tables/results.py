@@ -6,13 +6,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from oodbench.evaluation.intervals import Interval
-from oodbench.evaluation.metrics import OOD_METRICS
+from oodbench.evaluation.metric import arrays_key
+from oodbench.evaluation.metrics import OOD_METRICS, metric_of
 from oodbench.runs.folder import open_run
 from oodbench.runs.identity import Config
 from oodbench.runs.paths import GLOB, run_folders
-from oodbench.runs.reduced import rounded
-from oodbench.storage import Arrays
+from oodbench.runs.reduced import Resampled, Rounded
 from oodbench.tables.fields import (
     Key,
     calibration,
@@ -60,7 +62,13 @@ class Result(NamedTuple):
     digests: dict[str, str]  # {"test" or OOD set: of its images}
     settings: dict[str, str]  # {dotted key of the whole configuration: printed value}
     not_applicable: dict[str, str]  # {detector: why it has no numbers}
-    resampled: Arrays  # {see `arrays_key`: (R,), rounded to 1e-5}; {} where there are none that belong to the numbers
+    resampled: dict[str, Resampled]  # {see `arrays_key`: (R,), rounded to 1e-5}; {} where none belong to the numbers
+
+    def interval(self, key: Key) -> Interval | None:
+        """Return the 95 % interval of a number over the images; of a mean over sets, that of its resamples."""
+        if key not in self.intervals and (resampled := self.resampled.get(arrays_key(*key))) is not None:
+            return metric_of(key[2]).interval(self.numbers[key], np.asarray(resampled))
+        return self.intervals.get(key)
 
     @property
     def detectors(self) -> set[str]:
@@ -152,7 +160,9 @@ def load_run(folder: Path, keep: Keep = lambda detector, metric: True) -> Result
         record = run.load_record()
         measured = _measured(record)
     resamples = run.load_resamples(record)
-    resampled = {key: rounded(values) for key, values in resamples.items() if keep(*["", *key.split("/")][-2:])}
+    with errors_name(folder / "resamples"):
+        kept = {key: each for key, each in resamples.items() if keep(*["", *key.split("/")][-2:])}
+        resampled: dict[str, Resampled] = {key: Rounded(each) for key, each in kept.items()}
     return Result(folder=folder, hash=run.run.hash, **(configured | measured), resampled=resampled)
 
 

@@ -1,8 +1,8 @@
 """Training curves: loss and accuracy of each epoch, as train.csv has them."""
 
 import csv
+import io
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -11,7 +11,6 @@ from oodbench.evaluation.arrays import Array
 from oodbench.report.plot import Axis, Label, Line, Mark, Panel, Plot, Tone, axis_of, padded, percent_axis, spread_out
 
 POINTS = 60  # epochs that are drawn, evenly spaced, the first and last among them
-LARGEST = 2_000_000  # bytes of a train.csv that are read
 
 
 class History(NamedTuple):
@@ -22,12 +21,9 @@ class History(NamedTuple):
     accuracy: Array  # of the training images, augmented, as they were met
 
 
-def read_history(path: Path) -> History | None:
-    """Read a run's train.csv; None where there is none, or it has no numbered epochs."""
-    if not path.is_file() or path.stat().st_size > LARGEST:
-        return None
-    with path.open(encoding="utf-8", errors="replace", newline="") as file:
-        rows = list(csv.DictReader(file))
+def history_of(content: bytes) -> History | None:
+    """Return what train.csv holds; None where it has no numbered epochs."""
+    rows = list(csv.DictReader(io.StringIO(content.decode(errors="replace"), newline="")))
     columns = [np.array([_number(row.get(name)) for row in rows]) for name in ("epoch", "loss", "accuracy")]
     return thinned(History(*columns)) if len(rows) and np.isfinite(columns[0]).all() else None
 
