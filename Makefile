@@ -13,7 +13,7 @@ help:  ## list the targets
 
 demo: .venv/installed  ## train every loss on the embedded digits, print the table; no download
 	$(BIN)/python train.py -m experiment=demo loss='glob(*)' results_dir=results/demo
-	$(BIN)/python scripts/tables.py --results-dir results/demo
+	$(BIN)/python scripts/tables.py results_dir=results/demo
 
 tables: .venv/installed  ## turn all finished runs below results/ into tables
 	$(BIN)/python scripts/tables.py

@@ -1,6 +1,6 @@
 """Every finished run -> results/report.html, one file without network; or the page of one run; or its vector figures.
 
-python scripts/report.py [--results-dir results] [--out results/report.html]
+python scripts/report.py [results_dir=results] [--out results/report.html]
 python scripts/report.py RUN                            # RUN/report.html: one run, with its command and citation
 python scripts/report.py --figures DIR --format pdf,svg # the figures for a paper, in its column widths
 """
@@ -24,7 +24,7 @@ PUBLISHED = Path(__file__).resolve().parent.parent / "results" / "published.yaml
 def main() -> None:
     parser = Parser(description="Make a page of finished runs, or figures for a paper.")
     parser.add_argument("run", type=Path, nargs="?", metavar="RUN", help="a run's folder: the page of this run alone")
-    parser.add_argument("--results-dir", type=Path, default=Path("results"), help="has runs/ and gets report.html")
+    parser.add_results_dir("has runs/ and gets report.html")
     parser.add_argument("--out", type=Path, help="the file to write")
     parser.add_argument("--detectors", nargs="+", help=f"the scores of the main table; {' '.join(FIRST)}")
     parser.add_argument("--figures", type=Path, metavar="DIR", help="write the figures as vector files instead")
@@ -68,7 +68,7 @@ def page(material: Material, args: argparse.Namespace) -> str:
     results = [run.result for section in material.sections for run in section.runs]
     detectors = args.detectors or [name for name in FIRST if name in all_detectors(results)]
     check_detectors(results, detectors)
-    options = f" --results-dir {args.results_dir}" if args.results_dir != Path("results") else ""
+    options = f" results_dir={args.results_dir}" if args.results_dir != Path("results") else ""
     return report_html(material, detectors, load_published(PUBLISHED), f"python scripts/report.py{options}")
 
 

@@ -1,6 +1,6 @@
 """Every finished run -> <dataset>.md, <dataset>.tex and runs.csv, published rows beneath runs of their protocol.
 
-python scripts/tables.py [--results-dir results] [--detectors ood_score msp]
+python scripts/tables.py [results_dir=results] [--detectors ood_score msp]
 python scripts/tables.py --fpr oodpos                   # the other FPR@95: <dataset>.oodpos.md, .tex
 python scripts/tables.py --by loss.tau recipe.epochs    # <dataset>.by-loss.tau+recipe.epochs.md, .tex instead
 python scripts/tables.py --matrix                       # every loss x every detector: <dataset>.matrix.md, .tex instead
@@ -33,7 +33,7 @@ PUBLISHED = Path(__file__).resolve().parent.parent / "results" / "published.yaml
 
 def main() -> None:
     parser = Parser(description="Tabulate every finished run.")
-    parser.add_argument("--results-dir", type=Path, default=Path("results"), help="has runs/ and gets the tables")
+    parser.add_results_dir("has runs/ and gets the tables")
     parser.add_argument("--fpr", choices=CONVENTIONS, default=DEFAULT, help="which FPR@95; runs.csv has both")
     parser.add_argument("--detectors", nargs="+", help=f"the scores to show; {' '.join(FIRST)}, in the matrix all")
     what = parser.add_mutually_exclusive_group()
