@@ -28,7 +28,7 @@ def train(cfg: DictConfig) -> float | None:
     if in_sweep():
         announce()
     if is_finished(config) and not config["force"]:
-        print(import_late("terminal").finished(folder.load_record(), folder.path, in_sweep()), flush=True)
+        print(import_late("terminal").finished(folder.load_record(), folder.path, config, in_sweep()), flush=True)
     else:
         with exit_codes(folder.error), timed():
             import_late("experiment").run(config, in_sweep())

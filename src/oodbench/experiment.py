@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from oodbench.build import build_detectors, build_model, build_recipe, open_data
 from oodbench.data.split import DataSplits, Split
 from oodbench.detectors.network.network import ImageDetector
-from oodbench.evaluation.evaluate import Detector, report
+from oodbench.evaluation.evaluate import Detector
 from oodbench.model import Classifier, extract_features, load_weights, predict, weights_of
 from oodbench.network_scores import network_scores
 from oodbench.outputs import Outputs
@@ -22,13 +22,14 @@ from oodbench.runs.signals import exit_on_signal, stop_signal
 from oodbench.runs.tracking import NO_LOG, Log, track
 from oodbench.scoring import RunOutputs, Scoring, check_not_reported, record, score, usable_outputs
 from oodbench.storage import Arrays
-from oodbench.terminal import EpochLines, brief, header, result, resumed
+from oodbench.terminal import header, in_the_end
 from oodbench.training.batch_norm import estimate_batch_norm
 from oodbench.training.checkpoint import FileCheckpointer, Source, load_checkpoint
 from oodbench.training.device import THREADS, acquire_devices, pick_precision, use_precision
 from oodbench.training.distributed import broadcast_weights, launch_workers, rank, sync_batch_norm, worker, world_size
 from oodbench.training.loop import fit
 from oodbench.training.means import Row
+from oodbench.training.progress import EpochLines, resumed
 from oodbench.training.recipe import Recipe
 
 
@@ -72,15 +73,8 @@ def run(config: Config, in_sweep: bool = False) -> None:
                 load_or_train(job, log)
                 numbers = measure(job, detectors, image_detectors)
                 log.result(numbers)
-            text = result_text(config, numbers, in_sweep)
+            text = in_the_end(numbers, config, in_sweep)
             print(text if in_sweep else f"{text}\n\n{folder.path}", flush=True)
-
-
-def result_text(config: Config, numbers: Record, in_sweep: bool) -> str:
-    """Return what is printed in the end: every number where the configuration is verbose, else the important ones."""
-    if config.get("verbose"):
-        return report(numbers)
-    return brief(numbers) if in_sweep else result(numbers)
 
 
 def splits_of(data: DataSplits) -> dict[str, Split]:

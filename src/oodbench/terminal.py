@@ -1,26 +1,26 @@
-"""What a run prints: a header, a line an epoch where there is no progress bar, the result. Nothing here imports torch."""
+"""What a run prints before and after its training: a header, and the result. Nothing here imports torch."""
 
-import sys
-import time
+import contextlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from oodbench.cli.late import import_late
 from oodbench.evaluation.metric import MISSING, Metric
 from oodbench.evaluation.metrics import ID_METRICS, OOD_METRICS, metric_of
 from oodbench.runs.identity import Config
-from oodbench.runs.status import clock, duration
+from oodbench.runs.status import duration
+from oodbench.storage import read_json
 
 SHOWN = ("ood_score", "msp")  # the loss's own score, and the one that every paper compares with
 NAMES = {"ood_score": "own score", "msp": "MSP"}
 OF_ID = ("accuracy", "ece")
 OF_OOD = ("auroc", "fpr95_idpos")
-PAUSE = 5.0  # s, between two lines of epochs
 Numbers = Mapping[str, Any]
 
 
 def header(config: Config, images: Mapping[str, int], provenance: Mapping[str, Any], folder: Path) -> str:
-    """Return what is run, on what, on how many images and where. images: of every set."""
+    """Return what is run, on what, on how many images, where, and how long other seeds took. images: of every set."""
     name, near = config["name"], config["dataset"]["near"]
     epochs = config["recipe"].get("epochs")
     recipe = f"recipe {name['recipe']}" + (f", {count(epochs, 'epoch')}" if epochs else "")
@@ -34,55 +34,23 @@ def header(config: Config, images: Mapping[str, int], provenance: Mapping[str, A
             f"{name['loss']} on {name['dataset']}: {name['backbone']}, {recipe}, seed {config['seed']}",
             f"{devices}{provenance['device']}{threads}, {provenance['precision']}",
             f"{data}; OOD: {', '.join(ood) or 'none'}",
+            *other_seeds(folder),
             str(folder),
         ]
     )
 
 
+def other_seeds(folder: Path) -> list[str]:
+    """Return a line on how long the trainings of the same configuration with other seeds took, if there are any."""
+    took = []
+    for file in folder.parent.glob("seed*/training.json"):
+        with contextlib.suppress(ValueError, KeyError, TypeError):  # it is only a hint
+            took.append(float(read_json(file)["wall_time_s"]))
+    return [f"other seeds took {duration(sum(took) / len(took))} on average"] if took else []
+
+
 def count(number: int, what: str) -> str:
     return f"{number:,} {what}{'s' * (number != 1)}"
-
-
-def resumed(history: Sequence[Mapping[str, float]], step: int, epochs: int) -> str:
-    """Return what a training continues from, and how long the rest takes, as far as earlier epochs tell."""
-    amid = f", step {step} of the next one" if step else ""
-    return f"continues after epoch {len(history)} of {epochs}{amid}{_left(history, epochs)}"
-
-
-def epoch_line(history: Sequence[Mapping[str, float]], epochs: int) -> str:
-    """Return the numbers of the last epoch and how long the rest takes."""
-    row = history[-1]
-    return (
-        f"epoch {len(history)}/{epochs}: loss {row['loss']:.3f}, accuracy {100 * row['accuracy']:.2f} %, "
-        f"{seconds(row['seconds'])}{_left(history, epochs)}"
-    )
-
-
-def _left(history: Sequence[Mapping[str, float]], epochs: int) -> str:
-    """Return how long the remaining epochs take if they are like the last three; "" where nothing is known or left."""
-    last = [row["seconds"] for row in history[-3:]]
-    if not last or len(history) >= epochs:
-        return ""
-    rest = sum(last) / len(last) * (epochs - len(history))
-    return f"; about {duration(rest)} left, until {clock(rest)}"
-
-
-def seconds(value: float) -> str:
-    """Return a time with a digit after the point where it is short."""
-    return f"{value:.1f} s" if value < 10 else duration(value)
-
-
-class EpochLines:
-    """Prints a line an epoch, at most one in PAUSE seconds, where standard output or error is not a terminal."""
-
-    def __init__(self, epochs: int) -> None:
-        self.epochs, self.last = epochs, time.monotonic()
-        self.has_bar = sys.stdout.isatty() and sys.stderr.isatty()
-
-    def show(self, history: Sequence[Mapping[str, float]]) -> None:
-        if not self.has_bar and time.monotonic() - self.last >= PAUSE:
-            self.last = time.monotonic()
-            print(epoch_line(history, self.epochs), flush=True)
 
 
 def result(numbers: Numbers) -> str:
@@ -104,11 +72,19 @@ def result(numbers: Numbers) -> str:
     return "\n".join(lines)
 
 
-def finished(numbers: Numbers, folder: Path, in_sweep: bool) -> str:
+def finished(numbers: Numbers, folder: Path, config: Config, in_sweep: bool) -> str:
     """Return what the command of a finished run prints."""
+    text = in_the_end(numbers, config, in_sweep)
     if in_sweep:
-        return f"finished already; {brief(numbers)}"
-    return f"finished already, force=true runs it again\n\n{result(numbers)}\n\n{folder}"
+        return f"finished already; {text}"
+    return f"finished already, force=true runs it again\n\n{text}\n\n{folder}"
+
+
+def in_the_end(numbers: Numbers, config: Config, in_sweep: bool) -> str:
+    """Return every number where the configuration is verbose, else those that papers show, in a sweep in one line."""
+    if config.get("verbose"):
+        return str(import_late("evaluation.evaluate").report(numbers))
+    return brief(numbers) if in_sweep else result(numbers)
 
 
 def brief(numbers: Numbers) -> str:

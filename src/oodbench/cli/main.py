@@ -20,7 +20,7 @@ from oodbench.runs.status import state_of, summary, table
 from oodbench.storage import UnwritableError, make_writable_folder
 
 NOTHING_CHOSEN = """\
-train.py trains one network and measures it. Nothing is chosen yet, and 200 epochs on a CPU take days, so nothing starts.
+train.py trains a network and measures it. Nothing is chosen yet, and 200 epochs on a CPU take days: nothing starts.
 
   python train.py loss=ce                                      cross-entropy, ResNet-18, CIFAR-10, 200 epochs: for a GPU
   python train.py loss=ce recipe=short dataset.limit=10000     a quick trial

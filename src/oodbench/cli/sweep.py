@@ -24,7 +24,7 @@ current = Sweep()
 
 def begin(finished: Sequence[bool]) -> None:
     """Remember the runs of the sweep that this process starts."""
-    global current  # noqa: PLW0603 - Hydra calls the runs and passes nothing on
+    global current
     current = Sweep(finished, [])
 
 
