@@ -5,7 +5,7 @@ from typing import Any
 
 import yaml
 
-from oodbench.report.names import CONF
+from oodbench.tables.names import CONF
 from oodbench.tables.results import Result
 
 FILE = CONF.parent / "CITATION.cff"

@@ -9,8 +9,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 from oodbench.cli.configuration import compose, resolve
 from oodbench.cli.errors import UsageError
-from oodbench.report.names import CONF
 from oodbench.runs.identity import NAMED, Config, config_hash
+from oodbench.tables.names import CONF
 
 COMPARED = ("dataset", "backbone", "loss", "recipe")  # blocks whose values are compared one by one
 

@@ -8,12 +8,12 @@ from oodbench.report import threshold
 from oodbench.report.cite import citations
 from oodbench.report.command import command_of
 from oodbench.report.material import Run, Section
-from oodbench.report.names import score_name, set_name
 from oodbench.report.page.build import index_of, section_context, sets_of
 from oodbench.report.page.render import as_json, render
 from oodbench.runs.folder import open_run
 from oodbench.tables.fields import flatten
 from oodbench.tables.means import FAR, NEAR
+from oodbench.tables.names import score_name, set_name
 
 SECONDS = ("wall_time_s",)
 COST = ("wall_time_s", "images_per_second", "device", "processor", "threads", "devices", "precision", "compile")
