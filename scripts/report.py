@@ -6,7 +6,9 @@ python scripts/report.py --figures DIR --format pdf,svg # the figures for a pape
 """
 
 import argparse
+import os
 import sys
+import webbrowser
 from pathlib import Path
 
 from oodbench.cli.arguments import Parser
@@ -28,6 +30,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="the file to write")
     parser.add_argument("--detectors", nargs="+", help=f"the scores of the main table; {' '.join(FIRST)}")
     parser.add_argument("--figures", type=Path, metavar="DIR", help="write the figures as vector files instead")
+    parser.add_argument("--open", action="store_true", help="show the page, where a browser has a screen")
     parser.add_argument("--format", default="pdf", help=f"of the figures, with commas between: {', '.join(FORMATS)}")
     args = parser.parse_args()
     try:
@@ -46,7 +49,7 @@ def write_run(args: argparse.Namespace) -> None:
     detectors = args.detectors or [name for name in FIRST if name in all_detectors(results)]
     check_detectors(results, detectors)
     write_atomic(out, run_html(section, detectors, f"python scripts/report.py {args.run}"))
-    done([out])
+    done([out], args.open)
 
 
 def write_report(args: argparse.Namespace) -> None:
@@ -57,7 +60,7 @@ def write_report(args: argparse.Namespace) -> None:
     else:
         out = args.out or args.results_dir / "report.html"
         write_atomic(out, page(material, args))
-        done([out])
+        done([out], args.open)
     for line in material.left_out:
         print(f"left out: {line}", file=sys.stderr)
     if material.left_out:
@@ -78,11 +81,14 @@ def progress(line: str) -> None:
         print(f"\r\033[K{line}", end="", file=sys.stderr, flush=True)
 
 
-def done(files: list[Path]) -> None:
+def done(files: list[Path], show: bool = False) -> None:
     if sys.stderr.isatty():
         print("\r\033[K", end="", file=sys.stderr)
     for file in files:
         print(f"{file} ({file.stat().st_size / 1000:,.0f} kB)")
+    has_screen = sys.platform in ("darwin", "win32") or {"DISPLAY", "WAYLAND_DISPLAY"} & os.environ.keys()
+    if show and has_screen:  # without one a browser in text mode would take the terminal
+        webbrowser.open(files[0].absolute().as_uri())
 
 
 if __name__ == "__main__":

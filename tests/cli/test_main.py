@@ -118,9 +118,9 @@ def test_a_sweep_ends_with_a_table_and_a_status(
     assert end.value.code == 1
     lines = capsys.readouterr().out.splitlines()
     assert lines[1].startswith("digits, resnet18 (width=4), recipe smoke, 2 epochs")
-    assert lines[5].split()[:3] == ["halo", "1", f"{100 * finished.metrics['accuracy']:.2f}"]
-    assert lines[7].startswith("run ")
-    assert re.fullmatch(r"digits/resnet18/halo/smoke-\w{8}/seed4 .* missing .*the same command starts it", lines[8])
+    assert lines[6].split()[:3] == ["halo", "1", f"{100 * finished.metrics['accuracy']:.2f}"]
+    assert lines[8].startswith("run ")
+    assert re.fullmatch(r"digits/resnet18/halo/smoke-\w{8}/seed4 .* missing .*the same command starts it", lines[9])
     assert lines[-1] == "1 done, 0 running, 0 failed, 0 stopped, 1 missing"
 
 

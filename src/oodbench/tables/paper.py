@@ -1,8 +1,8 @@
 r"""Runs -> tables as one pastes them into a paper: LaTeX with booktabs, <dataset>.paper.tex.
 
-Near and far OOD sets are grouped, each group with its mean; of more than MOST sets the means alone stand there, unless
-sets are named. The best mean of a column is bold, the second underlined. What explains a table at length stands as a
-comment above it; names are commands (\lossHalo), so that a paper renames them in one place.
+Near and far OOD sets are grouped, each group with its mean. Where all sets need more columns than a page has, the means
+alone stand there, unless sets are named. The best mean of a column is bold, the second underlined. What explains a table
+at length stands as a comment above it; names are commands (\lossHalo), so that a paper renames them in one place.
 """
 
 import re
@@ -21,7 +21,9 @@ from oodbench.tables.render import latex
 from oodbench.tables.results import Result
 from oodbench.tables.sections import by_protocol, ood_metrics, ood_sets, section
 
-MOST = 4  # OOD sets that stand beside their means
+MOST = 11  # columns of numbers that fit a page
+MOST_WITH_DEVIATION = 7
+MEANS = {"near": NEAR, "far": FAR}
 ROMAN = ((100, "C"), (90, "XC"), (50, "L"), (40, "XL"), (10, "X"), (9, "IX"), (5, "V"), (4, "IV"), (1, "I"))
 PACKAGES = r"\usepackage{booktabs}"
 
@@ -72,9 +74,9 @@ def _with_labels(tables: Iterable[str], runs: Sequence[Result]) -> list[str]:
 
 
 def _table(runs: Sequence[Result], fpr: str, detectors: Sequence[str], style: Style, names: dict[str, str]) -> str:
-    means = common_means(runs)
-    measured = with_means(runs, means)
-    columns = _columns(measured, means.keys(), fpr, style)
+    measured = with_means(runs, common_means(runs))
+    several = len({run.seed for run in runs}) > 1
+    columns = _columns(measured, MOST_WITH_DEVIATION if several else MOST, fpr, style)
     cells = cells_of(measured, row_of, detectors, {column.metric for column in columns})
     rows = _rows(row_labels(runs), detectors, columns, cells)
     marks = {
@@ -117,15 +119,19 @@ def _table(runs: Sequence[Result], fpr: str, detectors: Sequence[str], style: St
     return "\n".join(lines)
 
 
-def _columns(runs: Sequence[Result], means: Iterable[str], fpr: str, style: Style) -> list[Column]:
+def _columns(runs: Sequence[Result], most: int, fpr: str, style: Style) -> list[Column]:
+    """-> those of the style; where it names no sets and all need more than `most` columns, sets give way to means"""
     metrics = [metric for metric in ood_metrics(fpr) if not style.metrics or _short(metric) in style.metrics]
-    columns = [Column(False, "", 0, name) for name in _id_metrics() if not style.metrics or name in style.metrics]
-    sets = sorted(ood_sets(runs), key=lambda each: (not each[0], each[1] in (NEAR, FAR), each[1]))
-    wanted = {NEAR if name == "near" else FAR if name == "far" else name for name in style.sets}
-    if not wanted:
-        alone = {ood for _, ood, _ in sets if ood not in (NEAR, FAR)}
-        wanted = {ood for _, ood, _ in sets} if len(alone) <= MOST else {*means}
-    columns += [Column(*each, metric.name) for each in sets if each[1] in wanted for metric in metrics]
+    of_id = [Column(False, "", 0, name) for name in _id_metrics() if not style.metrics or name in style.metrics]
+    sets = sorted(ood_sets(runs), key=lambda each: (not each[0] and each[1] != NEAR, each[1] in (NEAR, FAR), each[1]))
+    if style.sets:
+        wanted = [MEANS.get(name, name) for name in style.sets]
+        sets = [each for each in sets if each[1] in wanted]
+    elif len(of_id) + len(sets) * len(metrics) > most:
+        kinds = {NEAR if near else FAR for near, ood, _ in sets if ood not in (NEAR, FAR)}
+        having = kinds & {ood for _, ood, _ in sets}
+        sets = [each for each in sets if each[1] in having or (NEAR if each[0] else FAR) not in having]
+    columns = of_id + [Column(*each, metric.name) for each in sets for metric in metrics]
     if not columns:
         raise ValueError("nothing is left to show: no run has these sets or metrics")
     return columns
