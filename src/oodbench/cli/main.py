@@ -1,5 +1,7 @@
 """The command of train.py: checked, then run by Hydra, a sweep's numbers and unfinished runs listed in the end."""
 
+import contextlib
+import io
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -10,6 +12,7 @@ from oodbench.cli.arguments import as_overrides
 from oodbench.cli.checks import check_buildable, is_finished
 from oodbench.cli.dry_run import dry_run
 from oodbench.cli.errors import UsageError, plain_warnings
+from oodbench.cli.help import annotated
 from oodbench.cli.late import import_late
 from oodbench.cli.overrides import quote
 from oodbench.cli.plan import plan
@@ -40,6 +43,9 @@ def main(train: Callable[[], Any], arguments: Sequence[str]) -> None:
         print(NOTHING_CHOSEN)
         return
     plain_warnings()
+    if {"--help", "-h"} & set(arguments):
+        show_help(train, arguments)
+        return
     sys.argv[1:] = arguments = [quote(argument) for argument in as_overrides(arguments)]
     try:
         runs, is_sweep = plan(arguments)
@@ -63,6 +69,13 @@ def main(train: Callable[[], Any], arguments: Sequence[str]) -> None:
             print("\n" + in_the_end(folders, finished))
     if not all(finished):
         raise SystemExit(1)
+
+
+def show_help(train: Callable[[], Any], arguments: Sequence[str]) -> None:
+    """Print Hydra's help with the comments of conf/."""
+    with contextlib.redirect_stdout(io.StringIO()) as printed, contextlib.suppress(SystemExit):
+        train()
+    print(annotated(printed.getvalue(), arguments), end="")
 
 
 def in_the_end(folders: Sequence[RunFolder], finished: Sequence[bool]) -> str:
