@@ -29,7 +29,7 @@ def test_an_unknown_argument_ends_in_one_line(
     assert len(said.strip().splitlines()) == 1
 
 
-@pytest.mark.parametrize("name", ["tables", "report", "status", "import_outputs"])
+@pytest.mark.parametrize("name", ["tables", "report", "status", "import_outputs", "evaluate", "ensemble", "publish"])
 def test_results_dir_is_spelt_as_for_train_too(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     parser = Parser(prog=name)
     parser.add_results_dir("has runs/")

@@ -17,9 +17,11 @@ class Parser(argparse.ArgumentParser):
     results_dir=PATH, as for train.py, is --results-dir PATH.
     """
 
-    def add_results_dir(self, what: str) -> None:
-        """Add the results folder, of which `what` says what it has or gets."""
-        self.add_argument(OPTION, type=Path, default=Path("results"), metavar="PATH", help=f"{what}; or {KEY}PATH")
+    def add_results_dir(self, what: str, required: bool = False) -> None:
+        """Add the results folder, of which `what` says what it has or gets; `results` where it need not be given."""
+        default = None if required else Path("results")
+        words = f"{what}; or {KEY}PATH" + "; default: results" * (not required)
+        self.add_argument(OPTION, type=Path, default=default, required=required, metavar="PATH", help=words)
 
     def parse_known_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:
         plain_warnings()
