@@ -14,7 +14,7 @@ from oodbench.cli.configuration import resolve
 from oodbench.cli.errors import exit_codes, plain_warnings
 from oodbench.cli.late import import_late
 from oodbench.cli.main import main
-from oodbench.cli.sweep import announce, in_sweep, timed
+from oodbench.cli.sweep import announce, in_search, in_sweep, timed
 from oodbench.runs.folder import RunFolder
 from oodbench.runs.record import number_named, requested
 
@@ -35,7 +35,11 @@ def train(cfg: DictConfig) -> float | None:
     record = folder.read_record()
     if record is None or not requested(config).validation:
         return None
-    return number_named(record["validation"], config["validation"]["objective"])
+    objective = config["validation"]["objective"]
+    value = number_named(record["validation"], objective)
+    if in_search():
+        print(f"{objective} on held-out images: {value:.4f}", flush=True)
+    return value
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ class Parser(argparse.ArgumentParser):
         words = f"{what}; or {KEY}PATH" + "; default: results" * (not required)
         self.add_argument(OPTION, type=Path, default=default, required=required, metavar="PATH", help=words)
 
-    def parse_known_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:
+    def parse_known_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]
         plain_warnings()
         given = sys.argv[1:] if args is None else args
         if OPTION in self._option_string_actions:

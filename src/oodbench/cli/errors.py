@@ -8,9 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from hydra.core.hydra_config import HydraConfig
-
-from oodbench.cli.sweep import in_sweep
+from oodbench.cli.sweep import in_search, in_sweep
 from oodbench.runs.lock import LockedError
 from oodbench.storage import UnwritableError
 
@@ -28,7 +26,7 @@ class UsageError(Exception):
 
 def plain_warnings() -> None:
     """Let warnings of this project be one line, without the place in our source that they come from."""
-    warnings.formatwarning = _format  # type: ignore[assignment]
+    warnings.formatwarning = _format
 
 
 def _format(message: Any, category: type[Warning], filename: str, lineno: int, line: str | None = None) -> str:
@@ -66,13 +64,9 @@ def exit_codes(error_file: Path) -> Iterator[None]:
         if not in_sweep():
             raise SystemExit(sentence) from error
         print(sentence, flush=True)
-        if not _is_grid():
+        if in_search():
             raise
 
 
 def _written(file: Path) -> float:
     return file.stat().st_mtime if file.is_file() else 0.0
-
-
-def _is_grid() -> bool:
-    return bool(HydraConfig.get().sweeper._target_.endswith("BasicSweeper"))

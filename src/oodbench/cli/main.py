@@ -67,6 +67,8 @@ def main(train: Callable[[], Any], arguments: Sequence[str]) -> None:
         finished = [is_finished(config) for config in grid]
         if grid:
             print("\n" + in_the_end(folders, finished))
+    if is_sweep and not grid:
+        print("\n" + best_of_search(arguments))
     if not all(finished):
         raise SystemExit(1)
 
@@ -85,6 +87,13 @@ def in_the_end(folders: Sequence[RunFolder], finished: Sequence[bool]) -> str:
     parts = [numbers([f.path for f, done in zip(folders, finished, strict=True) if done])]
     parts += [table(others).rpartition("\n\n")[0]] * bool(others)
     return "\n\n".join([*filter(None, parts), summary(state.state for state in states)])
+
+
+def best_of_search(arguments: Sequence[str]) -> str:
+    """Return what a search has found, and the file that has it."""
+    places = [argument.partition("=")[2] for argument in arguments if argument.startswith("results_dir=")]
+    file = Path((places or ["results"])[-1], "runs", "optimization_results.yaml")
+    return f"{file.read_text('utf-8')}{file}" if file.is_file() else f"the search left no {file}"
 
 
 def numbers(folders: Sequence[Path]) -> str:

@@ -32,6 +32,10 @@ def in_sweep() -> bool:
     return bool(HydraConfig.get().mode == RunMode.MULTIRUN)
 
 
+def in_search() -> bool:
+    return in_sweep() and not HydraConfig.get().sweeper._target_.endswith("BasicSweeper")
+
+
 def announce() -> None:
     """Print a line about the run that Hydra has started."""
     job = HydraConfig.get()

@@ -88,7 +88,7 @@ def fit(
                 bar.set_description(f"epoch {epoch + 1}/{recipe.epochs}{means.so_far()}", refresh=False)
                 bar.update(len(y))
                 if speed := slowdown.add(len(y), time.perf_counter()):
-                    show_speed(bar.total - data.size * epoch - means.images, speed)
+                    show_speed((recipe.epochs - epoch) * data.size - means.images, speed)
                 stopping = checkpointer.receive_stop()
                 if step + 1 < data.steps and (stopping or checkpointer.due()):
                     means.check()
