@@ -124,6 +124,18 @@ def test_a_sweep_ends_with_a_table_and_a_status(
     assert lines[-1] == "1 done, 0 running, 0 failed, 0 stopped, 1 missing"
 
 
+def test_a_long_sweep_does_not_list_every_missing_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = ["-m", *RUN, "seed=range(23)", f"results_dir={tmp_path}"]
+    monkeypatch.setattr(sys, "argv", ["train.py", *arguments])
+    with pytest.raises(SystemExit):
+        main(lambda: None, arguments)
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 1 + 1 + 20 + 1 + 2
+    assert lines[-3:] == ["and 3 more", "", "0 done, 0 running, 0 failed, 0 stopped, 23 missing"]
+
+
 def test_a_sweep_of_finished_runs_ends_well(finished: Finished) -> None:
     printed = started("-m", *HALO, f"results_dir={finished.results}")
     assert printed.count("finished already") == 1

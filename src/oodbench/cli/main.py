@@ -32,6 +32,8 @@ train.py trains a network and measures it. Nothing is chosen yet, and 200 epochs
 
 make demo trains every loss on small digits; dry_run=true says what a command would do; --help lists every key."""
 
+MOST = 20  # unfinished runs that a sweep lists in the end
+
 
 def main(train: Callable[[], Any], arguments: Sequence[str]) -> None:
     """Call train, a `hydra.main` that reads sys.argv, once the arguments are known to be right.
@@ -85,7 +87,9 @@ def in_the_end(folders: Sequence[RunFolder], finished: Sequence[bool]) -> str:
     states = [state_of(f.path, f.results_dir, done) for f, done in zip(folders, finished, strict=True)]
     others = [state for state in states if state.state != "done"]
     parts = [numbers([f.path for f, done in zip(folders, finished, strict=True) if done])]
-    parts += [table(others).rpartition("\n\n")[0]] * bool(others)
+    if others:
+        rows = table(others[:MOST]).rpartition("\n\n")[0]
+        parts.append(rows + f"\nand {len(others) - MOST} more" * (len(others) > MOST))
     return "\n\n".join([*filter(None, parts), summary(state.state for state in states)])
 
 
