@@ -88,7 +88,7 @@ def test_scores_that_agree_share_a_row(tmp_path: Path) -> None:
     assert [row[:2] for row in body(lines(tmp_path))] == [[r"\lossA{}", "own / MSP"], [r"\lossB{}", "own"], ["", "MSP"]]
 
 
-def test_seeds_have_deviations_and_one_seed_an_interval_if_asked(tmp_path: Path) -> None:
+def test_seeds_have_deviations_and_one_an_interval_if_asked(tmp_path: Path) -> None:
     for seed, accuracy in enumerate((0.90, 0.92)):
         add_run(tmp_path, "a", seed, accuracy, ood=ood())
     assert body(lines(tmp_path))[0][1] == r"91.00{\scriptsize\,$\pm$\,1.41}"
