@@ -11,9 +11,9 @@ EXPERIMENTS ?= fast
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | expand -t 12
 
-demo: .venv/installed  ## train every loss on the embedded digits, print the table; no download
-	$(BIN)/python train.py -m experiment=demo loss='glob(*)' results_dir=results/demo
-	$(BIN)/python scripts/tables.py --results-dir results/demo
+demo: .venv/installed  ## train every loss on the embedded digits, print the table, make the report; no download
+	$(BIN)/python train.py -m experiment=demo results_dir=results/demo
+	$(BIN)/python scripts/report.py results_dir=results/demo --open
 
 tables: .venv/installed  ## turn all finished runs below results/ into tables
 	$(BIN)/python scripts/tables.py

@@ -1,5 +1,6 @@
 """The pages of docs/: their generated parts are up to date, what they link to exists."""
 
+import ast
 import re
 import runpy
 from pathlib import Path
@@ -40,3 +41,30 @@ def test_a_part_that_changed_is_written_anew() -> None:
     assert new.endswith("\n\n<!-- end -->\nby hand, too\n")
     assert "old" not in new
     assert GENERATOR["updated"](new) == new
+
+
+SHELL = re.compile(r"^\s*(?:# |\$ )?((?:[A-Z_]+=\S+ )*(?:python|pip|make|oodbench) .*)$")
+OF_ZSH = re.compile(r"[\[\](){}*?<>!^]|(?<!\S)=")  # outside quotes: patterns, or the path of a command
+
+
+def commands() -> list[tuple[str, str]]:
+    """Return the commands in pages, in comments of conf/ and in docstrings of commands, with their files."""
+    files = [*PAGES, *(ROOT / "conf").rglob("*.yaml"), ROOT / "train.py", *(ROOT / "scripts").glob("*.py")]
+    found = []
+    for file in files:
+        text = file.read_text("utf-8")
+        if file.suffix == ".md":
+            text = "\n".join(re.findall(r"^```\w*\n(.*?)^```", text, re.MULTILINE | re.DOTALL))
+        elif file.suffix == ".py":
+            text = (ast.get_docstring(ast.parse(text)) or "").replace("  python", "\npython")
+        text = text.replace("\\\n", " ")
+        found += [(file.name, line[1]) for line in map(SHELL.match, text.splitlines()) if line]
+    return found
+
+
+def test_commands_are_quoted_for_zsh() -> None:
+    known = commands()
+    assert len(known) > 60
+    bare = [(file, re.sub(r"'[^']*'|\"[^\"]*\"", "", re.split(r"\s#|  ", line)[0])) for file, line in known]
+    usage = re.compile(r"\[(results_dir|--)[^\]]*\]|\.\.\.")  # of scripts, in brackets what may be left out
+    assert [(file, line) for file, line in bare if OF_ZSH.search(usage.sub("", line))] == []

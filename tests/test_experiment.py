@@ -38,6 +38,7 @@ from oodbench.runs.folder import RunFolder, open_run
 from oodbench.runs.status import states, table
 from oodbench.runs.training_files import DataChangedError
 from oodbench.storage import load_arrays
+from oodbench.terminal import header, result
 from oodbench.training import checkpoint
 from oodbench.training.batches import sample_augmentation
 
@@ -114,10 +115,19 @@ def test_the_provenance_says_where_the_numbers_come_from(finished: Finished) -> 
     assert facts["train_digest"] == facts["digests"]["train"] == digits("train").digest
 
 
-def test_the_last_things_printed_are_the_table_and_the_folder(finished: Finished) -> None:
-    *table, blank, folder = finished.stdout.rstrip("\n").split("\n")
-    assert (blank, folder) == ("", str(finished.folder))
-    numbers = finished.metrics
+def test_a_header_comes_first_and_the_folder_last(finished: Finished) -> None:
+    config = yaml.safe_load((finished.folder / "config.yaml").read_text())
+    images, about = finished.metrics["provenance"]["images"], finished.metrics["provenance"]
+    alone = header(config, images, about, finished.folder / "no other seed")
+    assert finished.stdout.startswith(alone.removesuffix("/no other seed") + "\n\n")
+    assert finished.stdout.endswith(f"\n\n{result(finished.metrics)}\n\n{finished.folder}\n")
+
+
+def test_verbose_prints_a_table_of_all_numbers(again: Finished) -> None:
+    printed = started(*HALO, f"results_dir={again.results}", "verbose=true")
+    *table, blank, folder = printed.partition("\n\n")[2].rstrip("\n").split("\n")
+    assert (blank, folder) == ("", str(again.folder))
+    numbers = again.metrics
     assert table[0].startswith(f"accuracy {100 * numbers['accuracy']:.2f} %  ece {100 * numbers['ece']:.2f} %")
     start = next(at for at, line in enumerate(table) if line.startswith("OOD set"))
     rows = [line.split() for line in table[start + 1 : start + 9]]
@@ -487,7 +497,9 @@ def test_a_sweep_runs_every_run_and_leaves_runs_only(tmp_path: Path) -> None:
     printed = started("-m", *LIMITED, *small, f"results_dir={tmp_path / 'über'}")
     assert [folder.parts[-3] for folder in folders(tmp_path / "über")] == ["ce", "halo"]
     assert all((folder / "metrics.json").is_file() for folder in folders(tmp_path / "über"))
-    assert all(str(folder) in printed for folder in folders(tmp_path / "über"))
+    assert re.search(r"^\[1/2\] loss=ce; 2 to do\naccuracy \d.*; AUROC noise", printed, re.MULTILINE)
+    assert re.search(r"^\[2/2\] loss=halo; 1 to do, about \d+ s, until \d\d:\d\d\n", printed, re.MULTILINE)
+    assert re.search(r"^loss +n .*\nce +1 .*\nhalo +1 .*\n\n", printed, re.MULTILINE)
     assert printed.endswith("2 done, 0 running, 0 failed, 0 stopped\n")
     assert [path.name for path in (tmp_path / "über").iterdir()] == ["runs"]
 

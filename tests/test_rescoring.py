@@ -244,7 +244,7 @@ def test_a_run_that_another_process_has_is_left_to_it(again: Finished) -> None:
 def test_the_script_refuses_what_is_no_detector(again: Finished, capsys: pytest.CaptureFixture[str]) -> None:
     for arguments, says in (
         ([again.folder, "loss=ce"], "only detectors can be chosen"),
-        (["detector=[gen]"], "no finished run below nothing"),
+        (["detector=[gen]", f"results_dir={again.folder / 'outputs'}"], "no finished run below"),
         ([again.folder / "outputs"], "no finished run below"),
     ):
         with pytest.raises(SystemExit) as end:

@@ -9,7 +9,7 @@ from oodbench.build import build_detectors, build_model, build_recipe, open_data
 from oodbench.data.sets import DataSplits
 from oodbench.data.split import Split
 from oodbench.detectors.network.network import ImageDetector
-from oodbench.evaluation.evaluate import Detector, report
+from oodbench.evaluation.evaluate import Detector
 from oodbench.model import Classifier, extract_features, load_weights, predict, weights_of
 from oodbench.network_scores import network_scores
 from oodbench.outputs import Outputs
@@ -23,12 +23,14 @@ from oodbench.runs.signals import exit_on_signal, stop_signal
 from oodbench.runs.tracking import NO_LOG, Log, track
 from oodbench.scoring import RunOutputs, Scoring, check_not_reported, record, score, usable_outputs
 from oodbench.storage import Arrays
+from oodbench.terminal import header, in_the_end
 from oodbench.training.batch_norm import estimate_batch_norm
 from oodbench.training.checkpoint import FileCheckpointer, Source, load_checkpoint
 from oodbench.training.device import THREADS, acquire_devices, pick_precision, use_precision
 from oodbench.training.distributed import broadcast_weights, launch_workers, rank, sync_batch_norm, worker, world_size
 from oodbench.training.loop import fit
 from oodbench.training.means import Row
+from oodbench.training.progress import EpochLines, resumed
 from oodbench.training.recipe import Recipe
 
 
@@ -43,9 +45,10 @@ class Job(NamedTuple):
     provenance: dict[str, Any]  # the machine, the code and the settings behind the numbers
 
 
-def run(config: Config) -> None:
+def run(config: Config, in_sweep: bool = False) -> None:
     """Bring the run of a resolved configuration to its record; what an earlier start has done is not done again.
 
+    In a sweep it prints its result in one line and no header.
     Raises LockedError while another process works on it, SystemExit where it was stopped and saved.
     """
     folder = RunFolder.of(config)
@@ -63,13 +66,26 @@ def run(config: Config) -> None:
             job = Job(config, folder, model, recipe, open_data(config), provenance)
             if not begin(job):
                 return
+            if not in_sweep:
+                print(header(config, sizes(job.data), provenance, folder.path), end="\n\n", flush=True)
             if len(devices) > 1:  # `train` then finds the last epoch's checkpoint
                 launch_workers([sys.executable, "-m", "oodbench.experiment", str(folder.path)], devices)
             with track(folder.run, folder.path, config) as log:
                 load_or_train(job, log)
                 numbers = measure(job, detectors, image_detectors)
                 log.result(numbers)
-            print(report(numbers), folder.path, sep="\n\n")
+            text = in_the_end(numbers, config, in_sweep)
+            print(text if in_sweep else f"{text}\n\n{folder.path}", flush=True)
+
+
+def splits_of(data: DataSplits) -> dict[str, Split]:
+    """Return every set of the run by its name."""
+    return {"train": data.train, "test": data.test, **data.ood, **data.validation}
+
+
+def sizes(data: DataSplits) -> dict[str, int]:
+    """Return the number of images of every set."""
+    return {name: len(split.labels) for name, split in splits_of(data).items()}
 
 
 def begin(job: Job) -> bool:
@@ -134,10 +150,14 @@ def train_epochs(job: Job, recipe: Recipe, log: Log) -> list[Row]:
     source = Source(str(folder.run), job.provenance["precision"], split.digest)
     resume = load_checkpoint(folder.checkpoint, source)
     rows = list(resume.history) if resume else []
+    if resume and rank() == 0:
+        print(resumed(rows, resume.step, recipe.epochs), flush=True)
+    lines = EpochLines(recipe.epochs)
 
     def log_epoch(row: Row) -> None:
         rows.append(row)
         folder.write_history(rows)
+        lines.show(rows)
         log.epoch(row)
 
     with stop_signal() as stop:
@@ -160,7 +180,7 @@ def time_spent(history: list[Row]) -> dict[str, float]:
 def measure(job: Job, detectors: dict[str, Detector], image_detectors: dict[str, ImageDetector]) -> Record:
     """Predict every set, score it with every detector, and write the record."""
     data, folder = job.data, job.folder
-    splits = {"train": data.train, "test": data.test, **data.ood, **data.validation}
+    splits = splits_of(data)
     outputs = {name: outputs_on(job, name, split) for name, split in splits.items()}
     of_run = RunOutputs(
         train=outputs["train"],
@@ -171,7 +191,7 @@ def measure(job: Job, detectors: dict[str, Detector], image_detectors: dict[str,
     request = requested(job.config)
     scores = network_scores(folder, job.model, image_detectors, request.detectors, splits)
     numbers, resamples = score(of_run, job.model.objective, Scoring(detectors, scores))
-    images = {name: len(split.labels) for name, split in splits.items()}
+    images = sizes(data)
     digests = {name: split.digest for name, split in splits.items()}
     provenance = folder.read_training() | {"images": images, "digests": digests}
     return record(folder, request, numbers, resamples, provenance)

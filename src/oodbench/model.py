@@ -1,6 +1,8 @@
 """The network with its loss, and its outputs on a set: after `Outputs`, no code asks which loss it was."""
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from copy import deepcopy
 
 import numpy as np
@@ -30,6 +32,7 @@ class Classifier(nn.Module):
     ) -> None:
         super().__init__()
         self.backbone, self.objective, self.precision = backbone, objective, precision
+        self.to_compile = set[str]()  # for what the backbone will be compiled when the first batch comes
         self.register_buffer("mean", torch.tensor(mean), persistent=False)
         self.register_buffer("std", torch.tensor(std), persistent=False)
 
@@ -57,6 +60,22 @@ def compile_backbone(model: Classifier, mode: bool | str) -> None:
     """
     if mode:
         model.backbone.compile(mode="default" if mode is True else mode)
+        model.to_compile = {"training", "prediction"}
+
+
+@contextmanager
+def compilation(model: Classifier, purpose: str) -> Iterator[None]:
+    """Say that a compiled network is being compiled, and how long it took, in the first batch for each purpose."""
+    if purpose not in model.to_compile:
+        yield
+        return
+    model.to_compile.remove(purpose)
+    with tqdm.external_write_mode():  # above the bar
+        print(f"compiling the network for {purpose}: seconds to minutes", flush=True)
+    started = time.monotonic()
+    yield
+    with tqdm.external_write_mode():
+        print(f"compiled in {time.monotonic() - started:.0f} s", flush=True)
 
 
 @torch.inference_mode()
@@ -70,7 +89,8 @@ def extract_features(model: Classifier, images: NDArray[np.uint8], batch_size: i
     batches = []
     for start in tqdm(range(0, len(images), batch_size), unit="batch", leave=False, disable=None):
         batch = torch.from_numpy(np.array(images[start : start + batch_size])).to(device)
-        features = model.features(batch.permute(0, 3, 1, 2))
+        with compilation(model, "prediction"):
+            features = model.features(batch.permute(0, 3, 1, 2))
         batches.append(features.clone())  # a CUDA graph writes the next ones into the same place
     return torch.cat(batches).cpu()
 

@@ -1,10 +1,16 @@
 """Errors of arguments are one line, of every script and of train.py."""
 
+import contextlib
+import io
+import runpy
+import sys
 from pathlib import Path
 
 import pytest
 from helpers.cli import script
 from helpers.config import ROOT
+
+from oodbench.cli.arguments import Parser
 
 SCRIPTS = sorted(path.name for path in (ROOT / "scripts").glob("*.py"))
 
@@ -21,6 +27,23 @@ def test_an_unknown_argument_ends_in_one_line(
     assert ended.value.code not in (0, None)
     assert said.strip().startswith(name.removesuffix(".py"))
     assert len(said.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize("name", ["tables", "report", "status", "import_outputs", "evaluate", "ensemble", "publish"])
+def test_results_dir_is_spelt_as_for_train_too(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    parser = Parser(prog=name)
+    parser.add_results_dir("has runs/")
+    for arguments in (["--results-dir", "x"], ["--results-dir=x"], ["results_dir=x"]):
+        assert parser.parse_args(arguments).results_dir == Path("x")
+    assert parser.parse_args([]).results_dir == Path("results")
+    assert "results_dir=PATH" in help_of(name, monkeypatch)
+
+
+def help_of(name: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setattr(sys, "argv", [name, "--help"])
+    with pytest.raises(SystemExit), contextlib.redirect_stdout(io.StringIO()) as printed:
+        runpy.run_path(str(ROOT / "scripts" / f"{name}.py"), run_name="__main__")
+    return printed.getvalue()
 
 
 @pytest.mark.parametrize("arguments", [["--seed"], ["--seed=1"], ["-cd"], ["seed=0", "--hydra-help=3"]])

@@ -117,9 +117,23 @@ def test_a_sweep_ends_with_a_table_and_a_status(
         main(lambda: None, arguments)
     assert end.value.code == 1
     lines = capsys.readouterr().out.splitlines()
-    assert re.fullmatch(r"digits/resnet18/halo/smoke-\w{8}/seed3 +✓ done +2/2", lines[2])
-    assert re.fullmatch(r"digits/resnet18/halo/smoke-\w{8}/seed4 .* missing .*the same command starts it", lines[3])
+    assert lines[1].startswith("digits, resnet18 (width=4), recipe smoke, 2 epochs")
+    assert lines[6].split()[:3] == ["halo", "1", f"{100 * finished.metrics['accuracy']:.2f}"]
+    assert lines[8].startswith("run ")
+    assert re.fullmatch(r"digits/resnet18/halo/smoke-\w{8}/seed4 .* missing .*the same command starts it", lines[9])
     assert lines[-1] == "1 done, 0 running, 0 failed, 0 stopped, 1 missing"
+
+
+def test_a_long_sweep_does_not_list_every_missing_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = ["-m", *RUN, "seed=range(23)", f"results_dir={tmp_path}"]
+    monkeypatch.setattr(sys, "argv", ["train.py", *arguments])
+    with pytest.raises(SystemExit):
+        main(lambda: None, arguments)
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 1 + 1 + 20 + 1 + 2
+    assert lines[-3:] == ["and 3 more", "", "0 done, 0 running, 0 failed, 0 stopped, 23 missing"]
 
 
 def test_a_sweep_of_finished_runs_ends_well(finished: Finished) -> None:
@@ -127,6 +141,20 @@ def test_a_sweep_of_finished_runs_ends_well(finished: Finished) -> None:
     assert printed.count("finished already") == 1
     assert printed.endswith("1 done, 0 running, 0 failed, 0 stopped\n")
     assert folders(finished.results) == [finished.folder]
+
+
+def test_without_arguments_nothing_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    printed = started()
+    assert "python train.py loss=ce" in printed
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("spelling", [["--results-dir", "{}"], ["--results-dir={}"], ["results_dir={}"]])
+def test_the_results_folder_has_the_scripts_spelling_too(finished: Finished, spelling: list[str]) -> None:
+    printed = started(*HALO, *(text.format(finished.results) for text in spelling))
+    assert printed.startswith("finished already")
+    assert printed.endswith(f"{finished.folder}\n")
 
 
 def imported_by(*arguments: str) -> tuple[str, set[str]]:

@@ -46,3 +46,17 @@ def test_an_unknown_detector_is_an_error(tmp_path: Path) -> None:
     add_run(tmp_path)
     with pytest.raises(SystemExit, match="no run has the detector nope"):
         script("scripts/report.py", "--results-dir", tmp_path, "--detectors", "nope")
+
+
+@pytest.mark.parametrize("screen", [True, False])
+def test_a_browser_is_asked_where_it_has_a_screen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, screen: bool
+) -> None:
+    opened: list[str] = []
+    monkeypatch.setattr("webbrowser.open", opened.append)
+    monkeypatch.setattr("sys.platform", "linux")
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    monkeypatch.setenv("DISPLAY", ":0") if screen else monkeypatch.delenv("DISPLAY", raising=False)
+    add_run(tmp_path)
+    script("scripts/report.py", f"results_dir={tmp_path}", "--open")
+    assert opened == [(tmp_path / "report.html").as_uri()] * screen

@@ -7,6 +7,7 @@ from omegaconf import OmegaConf
 from PIL import Image
 
 from oodbench import data
+from oodbench.data.images import images_of
 
 CONF = ROOT / "conf"
 
@@ -41,7 +42,28 @@ def test_digits_statistics_are_those_of_the_configuration() -> None:
     assert pixels.std(0) == pytest.approx(config.std, abs=5e-5)
 
 
-@pytest.mark.parametrize(("name", "size"), [("photo_patches", 320), ("noise", 500)])
+def test_inverted_digits_are_the_test_digits_inverted() -> None:
+    assert np.array_equal(data.inverted_digits().images, 255 - data.digits("test").images)
+
+
+@pytest.mark.parametrize("side", [32, 40])
+def test_shuffled_digits_move_the_same_pixels(side: int) -> None:
+    with images_of(side):
+        test, mixed = data.digits("test").images, data.shuffled_digits().images
+    block = side // 8
+
+    def blocks(images: np.ndarray) -> list[list[bytes]]:
+        corners = [(top, left) for top in range(0, side, block) for left in range(0, side, block)]
+        return [[image[t : t + block, x : x + block].tobytes() for t, x in corners] for image in images[:20]]
+
+    before, after = blocks(test), blocks(mixed)
+    assert all(sorted(one) == sorted(other) for one, other in zip(before, after, strict=True))
+    assert all(one != other for one, other in zip(before, after, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("name", "size"), [("photo_patches", 320), ("noise", 500), ("inverted_digits", 433), ("shuffled_digits", 433)]
+)
 def test_far_sets_are_the_same_every_time(name: str, size: int) -> None:
     first, second = getattr(data, name)(), getattr(data, name)()
     assert first.images.shape == (size, 32, 32, 3)

@@ -151,7 +151,7 @@ def test_two_overlapping_sweeps_run_no_run_twice(tmp_path: Path) -> None:
     folder, _ = victim(tmp_path, one, "ce")
     two = sweep(tmp_path, "loss=ce,ghm", "recipe.epochs=60")
     printed = [done(one), done(two)]
-    trained = [text.count(f"\n\n{tmp_path}") for text in printed]  # a run that is through prints its folder last
+    trained = [text.count("\naccuracy ") for text in printed]  # of a run that was finished before it is no line's start
     assert sum(trained) == 2, printed
     assert {state.state for state in states(tmp_path)} == {"done"}
     assert "not run: process" in printed[1]
@@ -173,6 +173,9 @@ def test_a_search_reads_held_out_images_and_finished_runs(tmp_path: Path) -> Non
         "best_params": {"loss.tau": 0.02},
         "best_value": numbers["validation"]["ood"]["ood_score"]["auroc"],
     }
+    assert "[1] loss.tau=0.02\n" in printed
+    assert printed.count(f"\nood.ood_score.auroc on held-out images: {found['best_value']:.4f}\n") == 2
+    assert printed.rstrip().endswith(f"{tmp_path}/runs/optimization_results.yaml")
     assert found["best_value"] != numbers["ood"]["unseen_digits"]["ood_score"]["auroc"]
 
 

@@ -13,11 +13,11 @@ from helpers.report import HOSTILE, add_hostile_run, add_odd_provenance
 
 from oodbench.cli.configuration import compose, resolve
 from oodbench.report.card import card, cost_of, escaped, fenced
-from oodbench.report.names import licence
 from oodbench.rescoring import rescore
 from oodbench.runs.folder import open_run
 from oodbench.runs.identity import config_hash
 from oodbench.storage import UnwritableError
+from oodbench.tables.names import licence
 
 
 def text_of(folder: Path) -> str:

@@ -216,7 +216,7 @@ def test_the_script_publishes_and_names_what_it_cannot(
     main = runpy.run_path(str(ROOT / "scripts" / "publish.py"))["main"]
     add_trained(tmp_path / "full")
     add_run(tmp_path / "full", "unfinished", finished=False)
-    arguments = ["publish.py", str(tmp_path / "full"), "--target", str(tmp_path / "small")]
+    arguments = ["publish.py", f"results_dir={tmp_path / 'full'}", "--target", str(tmp_path / "small")]
     monkeypatch.setattr("sys.argv", arguments)
     main()
     assert "published 1 run below" in capsys.readouterr().out

@@ -12,7 +12,7 @@ from helpers.made_up import add_run
 
 from oodbench.runs.folder import open_run
 from oodbench.runs.lock import owner, run_lock
-from oodbench.runs.status import duration, state_of, states, summary, table
+from oodbench.runs.status import clock, duration, state_of, states, summary, table
 from oodbench.tables import load_runs
 
 PLACE = "runs/digits/resnet18/{}/short-abc/seed0"
@@ -187,3 +187,28 @@ def test_the_script_prints_a_line_a_run(tmp_path: Path) -> None:
     printed = script("scripts/status.py", "--results-dir", tmp_path)
     assert len(printed.splitlines()) == 5
     assert printed.endswith("2 stopped\n")
+
+
+def test_a_watch_ends_when_all_is_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, slept = run_in(tmp_path), list[float]()
+
+    def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        if len(slept) == 2:
+            (folder / "metrics.json").touch()
+
+    monkeypatch.setattr(time, "sleep", sleep)
+    printed = script("scripts/status.py", f"results_dir={tmp_path}", "--watch", "3")
+    assert slept == [3.0, 3.0]
+    assert [line for line in printed.splitlines() if " done, " in line] == [
+        "0 done, 0 running, 0 failed, 1 stopped",
+        "0 done, 0 running, 0 failed, 1 stopped",
+        "1 done, 0 running, 0 failed, 0 stopped",
+    ]
+    assert "\033" not in printed
+
+
+def test_the_clock_names_another_day() -> None:
+    noon = time.mktime((2026, 11, 28, 12, 0, 0, 0, 0, -1))
+    assert clock(3600, noon) == "13:00"
+    assert clock(86400, noon) == time.strftime("%a %d %b 12:00", time.localtime(noon + 86400))

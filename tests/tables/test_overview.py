@@ -12,12 +12,12 @@ def test_rows_are_losses_with_means_of_their_seeds(tmp_path: Path) -> None:
     for seed, accuracy in enumerate((0.90, 0.92)):
         add_run(tmp_path, seed=seed, accuracy=accuracy, ood={"svhn": {"ood_score": 0.8, "msp": 0.7}})
     add_run(tmp_path, "other", accuracy=0.5, ood={"svhn": {"msp": 0.7}})
-    title, blank, sets, head, *rows = overview(load_runs(tmp_path).runs).splitlines()
-    assert (title.split(",")[0], blank, sets.split()) == ("cifar10", "", ["svhn", "(far)"])
+    title, blank, kinds, sets, head, *rows = overview(load_runs(tmp_path).runs).splitlines()
+    assert (title.split(",")[0], blank, kinds.split(), sets.split()) == ("cifar10", "", ["far"], ["svhn"])
     assert head.split() == ["loss", "n", "Accuracy", "↑", "ECE", "↓", "AUROC", "↑"]
     assert [row.split()[:3] for row in rows] == [["other", "1", "50.00"], ["plain", "2", "91.00"]]
     assert [row.split()[-1] for row in rows] == ["—", "80.00"]
-    assert len({len(line) for line in (sets, head, *rows)}) == 1
+    assert len({len(line) for line in (kinds, sets, head, *rows)}) == 1
 
 
 def test_protocols_are_apart(tmp_path: Path) -> None:

@@ -1,11 +1,45 @@
-"""Arguments of the scripts."""
+"""Arguments of the scripts, and the two spellings of the results folder that every command takes."""
 
 import argparse
-from typing import NoReturn
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from oodbench.cli.errors import plain_warnings
+
+OPTION, KEY = "--results-dir", "results_dir="
 
 
 class Parser(argparse.ArgumentParser):
-    """Parser of a script's arguments whose errors are one line, status 2; --help has the usage."""
+    """Parser of a script's arguments whose errors are one line, status 2; --help has the usage.
+
+    results_dir=PATH, as for train.py, is --results-dir PATH.
+    """
+
+    def add_results_dir(self, what: str, required: bool = False) -> None:
+        """Add the results folder, of which `what` says what it has or gets; `results` where it need not be given."""
+        default = None if required else Path("results")
+        words = f"{what}; or {KEY}PATH" + "; default: results" * (not required)
+        self.add_argument(OPTION, type=Path, default=default, required=required, metavar="PATH", help=words)
+
+    def parse_known_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]
+        plain_warnings()
+        given = sys.argv[1:] if args is None else args
+        if OPTION in self._option_string_actions:
+            given = [f"{OPTION}={text.removeprefix(KEY)}" if text.startswith(KEY) else text for text in given]
+        return super().parse_known_args(given, namespace)
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: {' '.join(message.split())}; --help lists the options\n")
+
+
+def as_overrides(arguments: Sequence[str]) -> list[str]:
+    """Return the arguments of train.py with --results-dir PATH, as the scripts have it, as results_dir=PATH."""
+    given: list[str] = []
+    for argument in arguments:
+        if given and given[-1] == OPTION:
+            given[-1] = f"{KEY}{argument}"
+        else:
+            given.append(argument.replace(f"{OPTION}=", KEY, 1) if argument.startswith(f"{OPTION}=") else argument)
+    return given

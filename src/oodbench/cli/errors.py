@@ -1,32 +1,72 @@
-"""Errors that end a command with one line, and the exit codes of a run."""
+"""Errors and warnings as one line, and the exit codes of a run."""
 
+import os
+import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
-from hydra.core.hydra_config import HydraConfig
-from hydra.types import RunMode
-
+from oodbench.cli.sweep import in_search, in_sweep
 from oodbench.runs.lock import LockedError
 from oodbench.storage import UnwritableError
 
 BUSY = 75  # sysexits.h's EX_TEMPFAIL: try again later
+OF_USERS = (OSError, ValueError, FloatingPointError)  # say what is wrong, where, and what to do
+FULL = "HYDRA_FULL_ERROR"  # set it to 1 for tracebacks
+PACKAGE = Path(__file__).resolve().parents[1]
+
+_format_of_python = warnings.formatwarning
 
 
 class UsageError(Exception):
     """A command line that no run can follow; the message names the key, the value and what is available instead."""
 
 
+def plain_warnings() -> None:
+    """Let warnings of this project be one line, without the place in our source that they come from."""
+    warnings.formatwarning = _format
+
+
+def _format(message: Any, category: type[Warning], filename: str, lineno: int, line: str | None = None) -> str:
+    file = Path(filename).resolve()
+    ours = category is UserWarning and (PACKAGE in file.parents or file == Path(sys.argv[0]).resolve())
+    text = f"warning: {' '.join(str(message).split())}\n"
+    before = "\r\033[K" if sys.stderr.isatty() else ""  # there may be a progress bar
+    return before + text if ours else _format_of_python(message, category, filename, lineno, line)
+
+
 @contextmanager
-def exit_codes() -> Iterator[None]:
-    """Turn a lock and an unwritable folder into one line and an exit code; in a sweep the other runs go on."""
-    is_single = HydraConfig.get().mode == RunMode.RUN
+def exit_codes(error_file: Path) -> Iterator[None]:
+    """Turn an error of a run into one line and an exit code; in a sweep, but not in a search, the other runs go on.
+
+    error_file: has the traceback, where the run got so far. An error that no user can have made keeps its traceback.
+    """
+    before = _written(error_file)
     try:
         yield
     except LockedError as error:
         print(f"not run: {error}")
-        if is_single:
+        if not in_sweep():
             raise SystemExit(BUSY) from error
     except UnwritableError as error:
-        if is_single:
+        if not in_sweep():
             raise SystemExit(f"not run: {error}") from error
         raise
+    except Exception as error:
+        has_file = _written(error_file) != before
+        if os.environ.get(FULL) == "1" or not (has_file or isinstance(error, OF_USERS)):
+            raise
+        kind = "" if isinstance(error, OF_USERS) else f"{type(error).__name__}: "
+        where = f"; the traceback is in {error_file}" * (has_file and bool(kind))
+        sentence = f"failed: {kind}{' '.join(str(error).split())}{where}"
+        if not in_sweep():
+            raise SystemExit(sentence) from error
+        print(sentence, flush=True)
+        if in_search():
+            raise
+
+
+def _written(file: Path) -> float:
+    return file.stat().st_mtime if file.is_file() else 0.0

@@ -1,47 +1,111 @@
-"""The command of train.py: checked, then run by Hydra, a sweep's runs listed in the end."""
+"""The command of train.py: checked, then run by Hydra, a sweep's numbers and unfinished runs listed in the end."""
 
+import contextlib
+import io
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from oodbench.cli import sweep
+from oodbench.cli.arguments import as_overrides
 from oodbench.cli.checks import check_buildable, is_finished
 from oodbench.cli.dry_run import dry_run
-from oodbench.cli.errors import UsageError
+from oodbench.cli.errors import UsageError, plain_warnings
+from oodbench.cli.help import annotated
+from oodbench.cli.late import import_late
 from oodbench.cli.overrides import quote
 from oodbench.cli.plan import plan
 from oodbench.runs.folder import RunFolder
 from oodbench.runs.lock import run_by_workers
 from oodbench.runs.signals import exit_on_signal
-from oodbench.runs.status import state_of, table
+from oodbench.runs.status import state_of, summary, table
 from oodbench.storage import UnwritableError, make_writable_folder
+
+NOTHING_CHOSEN = """\
+train.py trains a network and measures it. Nothing is chosen yet, and 200 epochs on a CPU take days: nothing starts.
+
+  python train.py loss=ce                                      cross-entropy, ResNet-18, CIFAR-10, 200 epochs: for a GPU
+  python train.py loss=ce recipe=short dataset.limit=10000     a quick trial
+  python train.py -m experiment=fast 'seed=range(3)'           every loss, made for CPUs
+  python train.py dataset=digits recipe=smoke loss=halo        does it run? nothing to download
+
+make demo trains every loss on small digits; dry_run=true says what a command would do; --help lists every key."""
+
+MOST = 20  # unfinished runs that a sweep lists in the end
 
 
 def main(train: Callable[[], Any], arguments: Sequence[str]) -> None:
     """Call train, a `hydra.main` that reads sys.argv, once the arguments are known to be right.
 
-    After a sweep over a grid: a table of its runs, and SystemExit with status 1 where one is not finished.
+    After a sweep over a grid: the numbers of its finished runs, the others, and SystemExit with status 1 if there are
+    others. Without arguments nothing is trained: nobody starts a day's work by accident.
     """
-    sys.argv[1:] = arguments = [quote(argument) for argument in arguments]
+    if not arguments:
+        print(NOTHING_CHOSEN)
+        return
+    plain_warnings()
+    if {"--help", "-h"} & set(arguments):
+        show_help(train, arguments)
+        return
+    sys.argv[1:] = arguments = [quote(argument) for argument in as_overrides(arguments)]
     try:
         runs, is_sweep = plan(arguments)
         check_buildable(runs)
         if runs and runs[0]["dry_run"]:  # Hydra would begin by making a folder
             dry_run(runs)
             return
-        sweep = runs if is_sweep else []
-        for results_dir in {config["results_dir"] for config in sweep}:  # Hydra writes there before any run does
+        grid = runs if is_sweep else []
+        for results_dir in {config["results_dir"] for config in grid}:  # Hydra writes there before any run does
             make_writable_folder(Path(results_dir, "runs"))
     except (UsageError, UnwritableError) as error:
         raise SystemExit(f"{Path(sys.argv[0]).name}: {' '.join(str(error).split())}") from None
-    folders = [RunFolder.of(config) for config in sweep]
+    folders = [RunFolder.of(config) for config in grid]
+    sweep.begin([is_finished(config) and not config["force"] for config in grid])
     try:
         with exit_on_signal(lambda: run_by_workers(folder.path for folder in folders)):
             train()
     finally:
-        finished = [is_finished(config) for config in sweep]
-        if sweep:
-            states = [state_of(f.path, f.results_dir, done) for f, done in zip(folders, finished, strict=True)]
-            print("\n" + table(states))
+        finished = [is_finished(config) for config in grid]
+        if grid:
+            print("\n" + in_the_end(folders, finished))
+    if is_sweep and not grid:
+        print("\n" + best_of_search(arguments))
     if not all(finished):
         raise SystemExit(1)
+
+
+def show_help(train: Callable[[], Any], arguments: Sequence[str]) -> None:
+    """Print Hydra's help with the comments of conf/."""
+    with contextlib.redirect_stdout(io.StringIO()) as printed, contextlib.suppress(SystemExit):
+        train()
+    print(annotated(printed.getvalue(), arguments), end="")
+
+
+def in_the_end(folders: Sequence[RunFolder], finished: Sequence[bool]) -> str:
+    """Return the numbers of the finished runs of a sweep, then the runs that are not finished, then how many are."""
+    states = [state_of(f.path, f.results_dir, done) for f, done in zip(folders, finished, strict=True)]
+    others = [state for state in states if state.state != "done"]
+    parts = [numbers([f.path for f, done in zip(folders, finished, strict=True) if done])]
+    if others:
+        rows = table(others[:MOST]).rpartition("\n\n")[0]
+        parts.append(rows + f"\nand {len(others) - MOST} more" * (len(others) > MOST))
+    return "\n\n".join([*filter(None, parts), summary(state.state for state in states)])
+
+
+def best_of_search(arguments: Sequence[str]) -> str:
+    """Return what a search has found, and the file that has it."""
+    places = [argument.partition("=")[2] for argument in arguments if argument.startswith("results_dir=")]
+    file = Path((places or ["results"])[-1], "runs", "optimization_results.yaml")
+    return f"{file.read_text('utf-8')}{file}" if file.is_file() else f"the search left no {file}"
+
+
+def numbers(folders: Sequence[Path]) -> str:
+    """Return the table of these finished runs; a sentence where one of them cannot be read."""
+    if not folders:
+        return ""
+    load = import_late("tables.results").load_run
+    try:
+        return str(import_late("tables.overview").overview([load(folder, lambda *number: False) for folder in folders]))
+    except ValueError as error:
+        return f"no table of numbers: {error}"

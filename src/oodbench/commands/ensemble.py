@@ -1,7 +1,8 @@
-"""Score the ensemble of each configuration's seeds:  python scripts/ensemble.py RUN...
+"""Score the ensemble of each configuration's seeds:  python scripts/ensemble.py
 
-RUN is a folder of seeds, or one that has such folders below it (results). The outputs of the seeds are needed; the
-numbers of the mean of their predictive probabilities go to ensemble.json beside them, and tables take a row from it.
+All below results, or below results_dir=PATH, or those that are named: a RUN is a folder of seeds or one above it. The
+outputs of the seeds are needed; the numbers of the mean of their predictive probabilities go to ensemble.json beside
+them, and tables take a row from it.
 """
 
 import argparse
@@ -16,12 +17,14 @@ from oodbench.tables.fields import errors_name
 
 def main() -> None:
     parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="a folder of seeds, or one above it")
+    parser.add_argument("runs", nargs="*", type=Path, metavar="RUN", help="a folder of seeds, or one above it")
+    parser.add_results_dir("where no RUN is named, all below it")
     args = parser.parse_args()
-    finished = {file.parent.parent for path in args.runs for file in path.rglob("metrics.json")}
+    paths = args.runs or [args.results_dir]
+    finished = {file.parent.parent for path in paths for file in path.rglob("metrics.json")}
     folders = sorted(path for path in finished if len(list(path.glob("seed*/metrics.json"))) > 1)
     if not folders:
-        parser.error(f"no two finished seeds of one configuration below {', '.join(map(str, args.runs))}")
+        parser.error(f"no two finished seeds of one configuration below {', '.join(map(str, paths))}")
     failed = 0
     for folder in folders:
         try:

@@ -1,9 +1,10 @@
-"""Score finished runs again, from their stored outputs:  python scripts/evaluate.py RUN... detector=all
+"""Score finished runs again, from their stored outputs:  python scripts/evaluate.py detector=all
 
-RUN is a run's folder, or one that has runs below it (results). What follows chooses and sets detectors as for train.py:
-detector=[energy,knn] detector.energy.temperature=0.1. The numbers are added to each run's metrics.json. --select also
-scores detectors with the hyperparameters that are best on the run's held-out images (conf/select has the grids).
-image_detector=[odin] opens the images again and passes them through the network; nothing is trained.
+All runs below results, or below results_dir=PATH, or those that are named: a RUN is a run's folder or one above it.
+What follows chooses and sets detectors as for train.py: 'detector=[energy,knn]' detector.energy.temperature=0.1. The
+numbers are added to each run's metrics.json. --select also scores detectors with the hyperparameters that are best on
+the run's held-out images (conf/select has the grids). 'image_detector=[odin]' opens the images again and passes them
+through the network; nothing is trained.
 """
 
 import argparse
@@ -24,15 +25,16 @@ from oodbench.shipped import CONF
 
 def main() -> None:
     parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("runs", nargs="+", metavar="RUN", help="a run's folder, or one above it; and detector=...")
+    parser.add_argument("runs", nargs="*", metavar="RUN", help="a run's folder, or one above it; and detector=...")
+    parser.add_results_dir("where no RUN is named, all below it")
     parser.add_argument("-j", "--jobs", type=int, default=os.cpu_count(), help="runs at a time (default: one a core)")
     parser.add_argument("--select", action="store_true", help="choose hyperparameters on held-out images, too")
     args = parser.parse_args()
     overrides = [argument for argument in args.runs if "=" in argument and not Path(argument).exists()]
-    paths = [Path(argument) for argument in args.runs if argument not in overrides]
+    paths = [Path(argument) for argument in args.runs if argument not in overrides] or [args.results_dir]
     folders = sorted({file.parent for path in paths for file in path.rglob("metrics.json")})
     if not folders:
-        parser.error(f"no finished run below {', '.join(map(str, paths)) or 'nothing: name a run or results'}")
+        parser.error(f"no finished run below {', '.join(map(str, paths))}")
     try:
         detector, image_detector = detectors(overrides)
     except (ValueError, UsageError) as error:

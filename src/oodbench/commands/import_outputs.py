@@ -25,7 +25,7 @@ def main() -> None:
     parser.add_argument("--dataset", required=True, help="the set it learned: a name of conf/dataset, or another")
     parser.add_argument("--seed", type=int, default=0, help="of its training; the tables average over seeds")
     parser.add_argument("--near", nargs="*", help="OOD sets that the tables call near; default: as conf/dataset says")
-    parser.add_argument("--results-dir", type=Path, default=Path("results"), help="runs go below it")
+    parser.add_results_dir("runs go below it")
     parser.add_argument("--force", action="store_true", help="replace the run of this name, dataset and seed")
     args, overrides = parser.parse_known_args()
     if other := [override for override in overrides if not override.lstrip("+~").startswith("detector")]:

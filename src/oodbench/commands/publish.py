@@ -1,7 +1,7 @@
 """Copy finished runs without weights and outputs: what a repository holds so that it makes its tables anew.
 
-python scripts/publish.py RESULTS_DIR              # -> results/runs, to commit; scripts/tables.py reads them as any run
-python scripts/publish.py RESULTS_DIR --target DIR --detectors ood_score msp knn
+python scripts/publish.py results_dir=PATH         # -> results/runs, to commit; scripts/tables.py reads them as any run
+python scripts/publish.py results_dir=PATH --target DIR --detectors ood_score msp knn
 
 A run keeps config.yaml, training.json, train.csv and metrics.json, with the machine's paths made relative, and of its
 resamples those that tables of the detectors need, rounded to 1e-5. Runs that cannot be read are named, and end the
@@ -24,7 +24,7 @@ from oodbench.tables.results import is_shown, load_run
 
 def main() -> None:
     parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("results_dir", type=Path, metavar="RESULTS_DIR", help="has runs/")
+    parser.add_results_dir("has runs/", required=True)
     parser.add_argument("--target", type=Path, default=Path("results"), help="the copies go below its runs/")
     parser.add_argument("--detectors", nargs="+", default=FIRST, help="whose resamples are kept, for tests and bold")
     args = parser.parse_args()

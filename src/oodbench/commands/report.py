@@ -1,12 +1,14 @@
 """Every finished run -> results/report.html, one file without network; or the page of one run; or its vector figures.
 
-python scripts/report.py [--results-dir results] [--out results/report.html]
+python scripts/report.py [results_dir=results] [--out results/report.html]
 python scripts/report.py RUN                            # RUN/report.html: one run, with its command and citation
 python scripts/report.py --figures DIR --format pdf,svg # the figures for a paper, in its column widths
 """
 
 import argparse
+import os
 import sys
+import webbrowser
 from pathlib import Path
 
 from oodbench.cli.arguments import Parser
@@ -23,10 +25,11 @@ from oodbench.tables.published import load_published
 def main() -> None:
     parser = Parser(description="Make a page of finished runs, or figures for a paper.")
     parser.add_argument("run", type=Path, nargs="?", metavar="RUN", help="a run's folder: the page of this run alone")
-    parser.add_argument("--results-dir", type=Path, default=Path("results"), help="has runs/ and gets report.html")
+    parser.add_results_dir("has runs/ and gets report.html")
     parser.add_argument("--out", type=Path, help="the file to write")
     parser.add_argument("--detectors", nargs="+", help=f"the scores of the main table; {' '.join(FIRST)}")
     parser.add_argument("--figures", type=Path, metavar="DIR", help="write the figures as vector files instead")
+    parser.add_argument("--open", action="store_true", help="show the page, where a browser has a screen")
     parser.add_argument("--format", default="pdf", help=f"of the figures, with commas between: {', '.join(FORMATS)}")
     args = parser.parse_args()
     try:
@@ -45,7 +48,7 @@ def write_run(args: argparse.Namespace) -> None:
     detectors = args.detectors or [name for name in FIRST if name in all_detectors(results)]
     check_detectors(results, detectors)
     write_atomic(out, run_html(section, detectors, f"python scripts/report.py {args.run}"))
-    done([out])
+    done([out], args.open)
 
 
 def write_report(args: argparse.Namespace) -> None:
@@ -56,7 +59,7 @@ def write_report(args: argparse.Namespace) -> None:
     else:
         out = args.out or args.results_dir / "report.html"
         write_atomic(out, page(material, args))
-        done([out])
+        done([out], args.open)
     for line in material.left_out:
         print(f"left out: {line}", file=sys.stderr)
     if material.left_out:
@@ -67,7 +70,7 @@ def page(material: Material, args: argparse.Namespace) -> str:
     results = [run.result for section in material.sections for run in section.runs]
     detectors = args.detectors or [name for name in FIRST if name in all_detectors(results)]
     check_detectors(results, detectors)
-    options = f" --results-dir {args.results_dir}" if args.results_dir != Path("results") else ""
+    options = f" results_dir={args.results_dir}" if args.results_dir != Path("results") else ""
     return report_html(material, detectors, load_published(PUBLISHED), f"python scripts/report.py{options}")
 
 
@@ -77,8 +80,11 @@ def progress(line: str) -> None:
         print(f"\r\033[K{line}", end="", file=sys.stderr, flush=True)
 
 
-def done(files: list[Path]) -> None:
+def done(files: list[Path], show: bool = False) -> None:
     if sys.stderr.isatty():
         print("\r\033[K", end="", file=sys.stderr)
     for file in files:
         print(f"{file} ({file.stat().st_size / 1000:,.0f} kB)")
+    has_screen = sys.platform in ("darwin", "win32") or {"DISPLAY", "WAYLAND_DISPLAY"} & os.environ.keys()
+    if show and has_screen:  # without one a browser in text mode would take the terminal
+        webbrowser.open(files[0].absolute().as_uri())

@@ -1,8 +1,9 @@
 """Every finished run -> <dataset>.md, <dataset>.tex and runs.csv, published rows beneath runs of their protocol.
 
-python scripts/tables.py [--results-dir results] [--detectors ood_score msp]
+python scripts/tables.py [results_dir=results] [--detectors ood_score msp]
 python scripts/tables.py --fpr oodpos                   # the other FPR@95: <dataset>.oodpos.md, .tex
 python scripts/tables.py --by loss.tau recipe.epochs    # <dataset>.by-loss.tau+recipe.epochs.md, .tex instead
+python scripts/tables.py --style paper                  # <dataset>.paper.tex: LaTeX to paste into a paper
 python scripts/tables.py --matrix                       # every loss x every detector: <dataset>.matrix.md, .tex instead
 
 Runs that cannot be read are left out, named with the reason, and end the command with status 1.
@@ -10,7 +11,6 @@ Runs that cannot be read are left out, named with the reason, and end the comman
 
 import argparse
 import sys
-from pathlib import Path
 
 from oodbench.cli.arguments import Parser
 from oodbench.shipped import PUBLISHED
@@ -20,11 +20,13 @@ from oodbench.tables import (
     DEFAULT,
     FIRST,
     Found,
+    Style,
     all_detectors,
     default_detectors,
     load_runs,
     write_by,
     write_matrix,
+    write_paper,
     write_tables,
 )
 from oodbench.tables.overview import overview
@@ -32,13 +34,22 @@ from oodbench.tables.overview import overview
 
 def main() -> None:
     parser = Parser(description="Tabulate every finished run.")
-    parser.add_argument("--results-dir", type=Path, default=Path("results"), help="has runs/ and gets the tables")
+    parser.add_results_dir("has runs/ and gets the tables")
     parser.add_argument("--fpr", choices=CONVENTIONS, default=DEFAULT, help="which FPR@95; runs.csv has both")
     parser.add_argument("--detectors", nargs="+", help=f"the scores to show; {' '.join(FIRST)}, in the matrix all")
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--by", nargs="+", metavar="KEY", help="keys of the configuration, such as loss.tau, to sort by")
     what.add_argument("--matrix", action="store_true", help="every loss with every detector, by OOD set")
+    what.add_argument("--style", choices=["paper"], help="LaTeX as papers print it: <dataset>.paper.tex")
+    of_paper = parser.add_argument_group("with --style paper")
+    of_paper.add_argument("--losses", nargs="+", default=[], help="losses, as in conf/loss")
+    of_paper.add_argument("--sets", nargs="+", default=[], help="OOD sets; near and far are their means")
+    of_paper.add_argument("--metrics", nargs="+", default=[], help="accuracy, ece, auroc, fpr95")
+    of_paper.add_argument("--digits", type=int, default=2, choices=range(5), help="after the point")
+    of_paper.add_argument("--intervals", action="store_true", help="print 95 %% intervals, too")
     args = parser.parse_args()
+    if not args.style and (args.losses or args.sets or args.metrics or args.intervals):
+        parser.error("--losses, --sets, --metrics and --intervals are for --style paper")
     try:
         found = load_runs(args.results_dir, args.detectors or (None if args.matrix else FIRST))
         write(args, found)
@@ -46,7 +57,7 @@ def main() -> None:
         raise SystemExit(f"tables: {error}") from error
     runs, unfinished, unreadable = found
     datasets = ", ".join(sorted({run.dataset for run in runs}))
-    if not (args.by or args.matrix):
+    if not (args.by or args.matrix or args.style):
         print(overview(runs), end="\n\n")
         print(
             "In percent; means over n seeds, each loss with its own score. The tables have intervals, FPR@95 and tests."
@@ -62,7 +73,11 @@ def write(args: argparse.Namespace, found: Found) -> None:
     """Raises ValueError for a detector or a key that no run has."""
     runs, _, unreadable = found
     detectors = args.detectors or (all_detectors(runs) if args.matrix else default_detectors(runs))
-    if args.by:
+    if args.style:
+        style = Style(args.losses, args.sets, args.metrics, args.digits, args.intervals)
+        for file in write_paper(args.results_dir, runs, args.fpr, detectors, style):
+            print(file)
+    elif args.by:
         write_by(args.results_dir, runs, args.fpr, detectors, args.by, unreadable)
     elif args.matrix:
         write_matrix(args.results_dir, runs, args.fpr, detectors, unreadable)

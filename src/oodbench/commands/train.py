@@ -7,9 +7,10 @@ from omegaconf import DictConfig
 
 from oodbench.cli.checks import is_finished
 from oodbench.cli.configuration import resolve
-from oodbench.cli.errors import exit_codes
+from oodbench.cli.errors import exit_codes, plain_warnings
 from oodbench.cli.late import import_late
 from oodbench.cli.main import main as run_checked
+from oodbench.cli.sweep import announce, in_search, in_sweep, timed
 from oodbench.runs.folder import RunFolder
 from oodbench.runs.record import number_named, requested
 from oodbench.shipped import CONF
@@ -18,17 +19,24 @@ from oodbench.shipped import CONF
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="train")
 def train(cfg: DictConfig) -> float | None:
     """Bring one run to its record; return `validation.objective`, which a search optimises, if images are held out."""
+    plain_warnings()
     config = resolve(cfg)
     folder = RunFolder.of(config)
+    if in_sweep():
+        announce()
     if is_finished(config) and not config["force"]:
-        print(f"finished already, force=true runs it again: {folder.path}")
+        print(import_late("terminal").finished(folder.load_record(), folder.path, config, in_sweep()), flush=True)
     else:
-        with exit_codes():
-            import_late("experiment").run(config)
+        with exit_codes(folder.error), timed():
+            import_late("experiment").run(config, in_sweep())
     record = folder.read_record()
     if record is None or not requested(config).validation:
         return None
-    return number_named(record["validation"], config["validation"]["objective"])
+    objective = config["validation"]["objective"]
+    value = number_named(record["validation"], objective)
+    if in_search():
+        print(f"{objective} on held-out images: {value:.4f}", flush=True)
+    return value
 
 
 def main() -> None:

@@ -14,6 +14,7 @@ from oodbench.data.split import UNKNOWN, Split
 
 ID_CLASSES = 8  # the classes 0..7 are in-distribution; 8 and 9 are near OOD
 TEST_SHARE = 0.3
+BLOCKS = 8  # along a side: the digits are 8x8 pixels, resized; every side is a multiple of 8
 PATCH = 40  # pixels: 160 patches of each 427x640 photograph, large enough to show structure
 
 
@@ -36,6 +37,21 @@ def unseen_digits() -> Split:
     """Read the digits 8 and 9, which no class of `digits` holds."""
     images, labels = _digits()
     return _split(images[labels >= ID_CLASSES])
+
+
+def inverted_digits() -> Split:
+    """Invert the test digits, dark on light: the shapes that were learned, in other grey values."""
+    return _split(255 - digits("test").images)
+
+
+def shuffled_digits() -> Split:
+    """Shuffle the 8x8 pixels of each test digit, all in one way: the grey values that were learned, no shape."""
+    images = digits("test").images
+    block = side() // BLOCKS
+    grid = images.reshape(len(images), BLOCKS, block, BLOCKS, block, 3).swapaxes(2, 3)
+    flat = grid.reshape(len(images), BLOCKS**2, block, block, 3)
+    mixed = flat[:, np.random.default_rng(0).permutation(BLOCKS**2)].reshape(grid.shape)
+    return _split(np.ascontiguousarray(mixed.swapaxes(2, 3).reshape(images.shape)))
 
 
 def photo_patches() -> Split:

@@ -13,12 +13,12 @@ from oodbench.evaluation.metric import MISSING, Metric
 from oodbench.evaluation.metrics import ID_METRICS, OOD_METRICS
 from oodbench.report.cite import citations
 from oodbench.report.command import command_of
-from oodbench.report.names import licence, row_name, score_name, set_name
 from oodbench.runs.folder import RunFolder, open_run
 from oodbench.storage import write_atomic
 from oodbench.tables.fields import Key
 from oodbench.tables.labels import in_brackets, protocol
 from oodbench.tables.means import FAR, NEAR, common_means, with_means
+from oodbench.tables.names import licence, row_name, score_name, set_name
 from oodbench.tables.notes import OWN
 from oodbench.tables.render import markdown_table
 from oodbench.tables.results import Result, load_run

@@ -8,11 +8,11 @@ from oodbench.evaluation.metrics import ID_METRICS, OOD_METRICS
 from oodbench.report.figures import accuracy, cliques, components, histogram, norms, reliability, roc, sweep, training
 from oodbench.report.figures.sweep import Measured
 from oodbench.report.material import Run, Section
-from oodbench.report.names import set_name
 from oodbench.report.plot import Plot, tones_of
 from oodbench.tables.cells import Cell, cells_of, interval_of
 from oodbench.tables.labels import Row, row_of
 from oodbench.tables.means import FAR, NEAR
+from oodbench.tables.names import set_name
 
 OWN = "ood_score"
 ROWS = 12  # losses with small pictures of their own

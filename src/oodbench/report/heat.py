@@ -6,10 +6,10 @@ from oodbench.evaluation.metric import MISSING
 from oodbench.evaluation.metrics import OOD_METRICS
 from oodbench.report.gallery import targets
 from oodbench.report.material import Section
-from oodbench.report.names import score_name, set_name
 from oodbench.report.table import EN_DASH
 from oodbench.tables.cells import Cell, cells_of, interval_of
 from oodbench.tables.labels import Row, row_of
+from oodbench.tables.names import score_name, set_name
 
 CHANCE = 0.5  # AUROC at and below which a cell has no tint
 METRICS = [name for name, metric in OOD_METRICS.items() if metric.in_tables]

@@ -7,10 +7,10 @@ import numpy as np
 
 from oodbench.evaluation.metrics import metric_of
 from oodbench.report.card import escaped
-from oodbench.report.names import row_name, score_name, set_name
 from oodbench.tables.cells import Cell, Column, bold, cells_of, text_of
 from oodbench.tables.labels import protocol, row_labels, row_of
 from oodbench.tables.means import FAR, NEAR, common_means, with_means
+from oodbench.tables.names import row_name, score_name, set_name
 from oodbench.tables.render import markdown_table
 from oodbench.tables.results import Result
 from oodbench.tables.sections import by_protocol, named, ood_sets

@@ -9,13 +9,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from oodbench.report.figures.training import History, history_of
-from oodbench.report.names import row_name
 from oodbench.report.summary import Summary, summarise
 from oodbench.runs.folder import open_run
 from oodbench.tables import FIRST
 from oodbench.tables.ensembles import Ensembles, load_ensembles
 from oodbench.tables.labels import Row, protocol, row_labels, row_of
 from oodbench.tables.means import FAR, NEAR, common_means, with_means
+from oodbench.tables.names import row_name
 from oodbench.tables.results import Result, load_run, load_runs
 from oodbench.tables.sections import by_protocol
 

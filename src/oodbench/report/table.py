@@ -7,10 +7,10 @@ from typing import NamedTuple
 from oodbench.evaluation.metric import MISSING
 from oodbench.evaluation.metrics import ID_METRICS, OOD_METRICS, metric_of
 from oodbench.report.material import Section
-from oodbench.report.names import score_name, set_name
 from oodbench.tables.cells import Bold, Cell, Column, bold, cells_of, fewer, interval_of
 from oodbench.tables.labels import Row, row_of
 from oodbench.tables.means import FAR, NEAR
+from oodbench.tables.names import score_name, set_name
 from oodbench.tables.notes import bold_notes, marks_by_group
 
 EN_DASH = "\u2013"

@@ -9,8 +9,8 @@ from oodbench.report.figures import histogram, roc
 from oodbench.report.figures.histogram import Histogram
 from oodbench.report.gallery import tones
 from oodbench.report.material import Section
-from oodbench.report.names import score_name, set_name
 from oodbench.report.svg import panel_svg
+from oodbench.tables.names import score_name, set_name
 
 SAID = {
     "idpos": ("ID positive", "ID accepted, OOD accepted, ID among the accepted"),

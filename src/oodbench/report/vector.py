@@ -14,9 +14,9 @@ from oodbench.evaluation.metric import MISSING
 from oodbench.report.gallery import figures_of
 from oodbench.report.heat import Heat, heat_of, tint
 from oodbench.report.material import Section
-from oodbench.report.names import score_name
 from oodbench.report.plot import Bars, Dots, Label, Line, Mark, Panel, Plot, Steps
 from oodbench.storage import write_atomic
+from oodbench.tables.names import score_name
 
 COLUMN, PAGE = 3.25, 6.75  # inches: a column, and both, of the two-column styles of CVPR, ICML and IEEE
 PIXELS = 105  # of the page per inch

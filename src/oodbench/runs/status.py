@@ -142,3 +142,10 @@ def duration(seconds: float) -> str:
     """Return seconds, minutes or hours, whichever reads best."""
     minutes = int(seconds // 60)
     return f"{int(seconds)} s" if minutes < 2 else f"{minutes} min" if minutes < 120 else f"{minutes // 60} h"
+
+
+def clock(rest: float, now: float | None = None) -> str:
+    """Return the time of day in `rest` seconds, with the day where it is another one."""
+    now = time.time() if now is None else now
+    then = time.localtime(now + rest)
+    return time.strftime("%H:%M" if then[:3] == time.localtime(now)[:3] else "%a %d %b %H:%M", then)

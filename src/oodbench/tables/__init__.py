@@ -20,6 +20,7 @@ from oodbench.tables.ensembles import load_ensembles
 from oodbench.tables.long_format import FIELDS, long_format, to_csv
 from oodbench.tables.matrix import matrix_tables
 from oodbench.tables.notes import AGAIN, OWN
+from oodbench.tables.paper import Style, check_style, paper
 from oodbench.tables.published import Published, load_published
 from oodbench.tables.ranks import rank_tables
 from oodbench.tables.render import to_latex, to_markdown
@@ -103,6 +104,27 @@ def write_matrix(
 
     options = f" --matrix{_option(detectors, all_detectors(runs))}"
     _write(results_dir, runs, unreadable, fpr, ".matrix", options, tables)
+
+
+def write_paper(
+    results_dir: Path, runs: Sequence[Result], fpr: str, detectors: Sequence[str], style: Style
+) -> list[Path]:
+    """Write <dataset>.paper.tex, with fpr="oodpos" <dataset>.oodpos.paper.tex; return the files.
+
+    Raises ValueError for a detector, loss, set or metric that no run has.
+    """
+    check_detectors(runs, detectors)
+    check_style(runs, style)
+    by_dataset = {run.dataset: [other for other in runs if other.dataset == run.dataset] for run in runs}
+    suffix = "" if fpr == DEFAULT else f".{fpr}"
+    texts = {
+        results_dir / f"{dataset}{suffix}.paper.tex": paper(some, fpr, detectors, style)
+        for dataset, some in sorted(by_dataset.items())
+        if not style.losses or any(run.loss in style.losses for run in some)
+    }
+    for file, text in texts.items():
+        write_atomic(file, text)
+    return list(texts)
 
 
 def all_detectors(runs: Iterable[Result]) -> list[str]:

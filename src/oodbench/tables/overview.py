@@ -8,10 +8,10 @@ from oodbench.evaluation.metric import MISSING
 from oodbench.evaluation.metrics import ID_METRICS, OOD_METRICS, metric_of
 from oodbench.tables.cells import Column, cells_of
 from oodbench.tables.labels import protocol, row_labels, row_of
-from oodbench.tables.means import common_means, with_means
+from oodbench.tables.means import FAR, NEAR, common_means, with_means
 from oodbench.tables.notes import OWN
 from oodbench.tables.results import Result
-from oodbench.tables.sections import by_protocol, group, ood_sets
+from oodbench.tables.sections import by_protocol, ood_sets
 
 
 def overview(runs: Iterable[Result]) -> str:
@@ -27,7 +27,11 @@ def _table(dataset: str, runs: Sequence[Result]) -> str:
     measured = with_means(runs, common_means(runs))
     columns += [Column(near, ood, n, metric.name) for near, ood, n in ood_sets(measured) for metric in ood_metrics]
     cells = cells_of(measured, row_of, [OWN], {column.metric for column in columns})
-    lines = [["", "", *map(group, columns)], ["loss", "n", *(metric_of(column.metric).title for column in columns)]]
+    lines = [
+        ["", "", *map(_kind, columns)],
+        ["", "", *("mean" if column.ood in (NEAR, FAR) else column.ood for column in columns)],
+        ["loss", "n", *(metric_of(column.metric).title for column in columns)],
+    ]
     for row, label in labels.items():
         found = [cells.get((row, OWN if column.ood else "", column)) for column in columns]
         units = [metric_of(column.metric).unit for column in columns]
@@ -35,6 +39,10 @@ def _table(dataset: str, runs: Sequence[Result]) -> str:
         lines.append([label, str(seeds[row]), *texts])
     text = "\n".join([f"{dataset}, {protocol(runs[0])}", "", *_aligned(lines)])
     return "".join(c if c.isprintable() or c == "\n" else "?" for c in text)  # names and settings are anybody's
+
+
+def _kind(column: Column) -> str:
+    return ("near" if column.near or column.ood == NEAR else "far") if column.ood else ""
 
 
 def _aligned(lines: Sequence[Sequence[str]]) -> list[str]:

@@ -10,15 +10,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from oodbench.backbones.staged import Prepared
 from oodbench.data.split import spaced_rows
-from oodbench.model import Classifier, normalise
+from oodbench.model import Classifier, compilation, normalise
 from oodbench.training.batches import batches, derive_seed, sample_augmentation, to_device_padded
 from oodbench.training.distributed import gather, rank, shard, sum_gradients
 from oodbench.training.means import Row, RunningMeans, check_weights
 from oodbench.training.optimizer import build_optimizer, set_learning_rate
+from oodbench.training.progress import progress_bar, show_speed
 from oodbench.training.recipe import Recipe, learning_rate_factor
 from oodbench.training.slowdown import Slowdown
 
@@ -83,10 +83,12 @@ def fit(
             model.train()
             for step, x, y in data.epoch(epoch, first):
                 set_learning_rate(optimizer, learning_rate_factor(epoch * data.steps + step, data.steps, recipe))
-                means.add(train_step(model, optimizer, x, y, recipe.clip_grad_norm), len(y))
+                with compilation(model, "training"):
+                    means.add(train_step(model, optimizer, x, y, recipe.clip_grad_norm), len(y))
                 bar.set_description(f"epoch {epoch + 1}/{recipe.epochs}{means.so_far()}", refresh=False)
                 bar.update(len(y))
-                slowdown.add(len(y), time.perf_counter())
+                if speed := slowdown.add(len(y), time.perf_counter()):
+                    show_speed((recipe.epochs - epoch) * data.size - means.images, speed)
                 stopping = checkpointer.receive_stop()
                 if step + 1 < data.steps and (stopping or checkpointer.due()):
                     means.check()
@@ -143,11 +145,6 @@ def restore(
     model.load_state_dict(resume.model)
     optimizer.load_state_dict(resume.optimizer)
     return resume.history, resume.step, resume.means
-
-
-def progress_bar(total: int, done: int) -> "tqdm[Any]":
-    """Return a bar over images; the first process alone shows one, and only on a terminal."""
-    return tqdm(total=total, initial=done, unit="img", smoothing=0.05, disable=rank() > 0 or None)
 
 
 def train_step(

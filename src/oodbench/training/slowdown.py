@@ -23,19 +23,25 @@ class Slowdown:
         self.since: float | None = None  # s, the start of this window
         self.images, self.first, self.slow = 0, 0.0, 0
 
-    def add(self, images: int, now: float) -> None:
-        """Count the images of a step that ended `now`, in seconds of any clock."""
+    def add(self, images: int, now: float) -> float | None:
+        """Count the images of a step that ended `now`, in seconds of any clock.
+
+        Return the speed of the first window in images/s when it ends.
+        """
         if self.since is None:
             self.since = now
-            return
+            return None
         self.images += images
         if now - self.since < WINDOW:
-            return
+            return None
         speed = self.images / (now - self.since)
         self.since, self.images = now, 0
-        self.first = self.first or speed
+        if not self.first:
+            self.first = speed
+            return speed
         if self.slow < 2:  # else it has warned
             self.slow = self.slow + 1 if speed < FRACTION * self.first else 0
             if self.slow == 2 and rank() == 0:
                 words = f"training has slowed down from {self.first:.0f} to {speed:.0f} images/s: {ADVICE}"
                 warnings.warn(words, stacklevel=3)
+        return None

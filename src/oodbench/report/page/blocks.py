@@ -6,10 +6,10 @@ from oodbench.report import heat, threshold
 from oodbench.report.gallery import figures_of
 from oodbench.report.images import sheets_of
 from oodbench.report.material import Section
-from oodbench.report.names import score_name, set_name
 from oodbench.report.page.render import as_json
 from oodbench.report.plot import Plot
 from oodbench.report.svg import panel_svg
+from oodbench.tables.names import score_name, set_name
 
 NARROW = 560  # pixels; figures below it stand side by side
 WITH_LEGEND = ("scores", "norms", "components")

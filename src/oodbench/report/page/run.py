@@ -9,12 +9,12 @@ from oodbench.report.card import COST, cost_of
 from oodbench.report.cite import citations
 from oodbench.report.command import command_of
 from oodbench.report.material import Run, Section
-from oodbench.report.names import score_name, set_name
 from oodbench.report.page.build import index_of, section_context, sets_of
 from oodbench.report.page.render import as_json, render
 from oodbench.runs.folder import open_run
 from oodbench.tables.fields import flatten
 from oodbench.tables.means import FAR, NEAR
+from oodbench.tables.names import score_name, set_name
 
 
 def run_html(section: Section, detectors: Sequence[str], command: str) -> str:

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from oodbench.report.material import Material, Run, Section, all_runs
-from oodbench.report.names import set_name
 from oodbench.tables.ensembles import ensemble_notes
 from oodbench.tables.means import common_means, mean_notes
+from oodbench.tables.names import set_name
 from oodbench.tables.notes import other_images
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from oodbench.report.names import CONF, LONGEST, paper_name, row_name, score_name, set_name
+from oodbench.tables.names import CONF, LONGEST, paper_name, row_name, score_name, set_name
 
 GROUPS = ("loss", "detector", "image_detector")
 

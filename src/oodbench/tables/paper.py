@@ -1,0 +1,264 @@
+r"""Runs -> tables as one pastes them into a paper: LaTeX with booktabs, <dataset>.paper.tex.
+
+Near and far OOD sets are grouped, each group with its mean. Where all sets need more columns than a page has, the means
+alone stand there, unless sets are named. The best mean of a column is bold, the second underlined. What explains a
+table at length stands as a comment above it; names are commands (\lossHalo), which a paper renames in one place.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby
+from typing import NamedTuple
+
+from oodbench.evaluation.metric import Metric
+from oodbench.evaluation.metrics import ID_METRICS, metric_of
+from oodbench.tables.cells import Cell, Cells, Column, cells_of, interval_of
+from oodbench.tables.labels import Row, row_labels, row_of
+from oodbench.tables.means import FAR, NEAR, common_means, with_means
+from oodbench.tables.names import paper_name, row_name, score_name, set_name
+from oodbench.tables.render import latex
+from oodbench.tables.results import Result
+from oodbench.tables.sections import by_protocol, ood_metrics, ood_sets, section
+
+MOST = 11  # columns of numbers that fit a page
+MOST_WITH_DEVIATION = 7
+MEANS = {"near": NEAR, "far": FAR}
+ROMAN = ((100, "C"), (90, "XC"), (50, "L"), (40, "XL"), (10, "X"), (9, "IX"), (5, "V"), (4, "IV"), (1, "I"))
+PACKAGES = r"\usepackage{booktabs}"
+
+
+class Style(NamedTuple):
+    """What a table shows; an empty list: all that it would show by itself."""
+
+    losses: Sequence[str] = ()
+    sets: Sequence[str] = ()  # OOD sets; near and far are the means
+    metrics: Sequence[str] = ()  # accuracy, ece, auroc, fpr95
+    digits: int = 2
+    intervals: bool = False
+
+
+def paper(runs: Sequence[Result], fpr: str, detectors: Sequence[str], style: Style) -> str:
+    """Return the tables of one data set's runs, one a protocol. Raises ValueError where nothing is left to show."""
+    some = [run for run in runs if not style.losses or run.loss in style.losses]
+    names: dict[str, str] = {}
+    tables = [_table(group, fpr, detectors, style, names) for group in by_protocol(some)]
+    commands = [rf"\providecommand{{{command}}}{{{latex(name)}}}" for command, name in sorted(names.items())]
+    return "\n".join([f"% {PACKAGES}", *commands, "", *_with_labels(tables, runs)])
+
+
+def check_style(runs: Sequence[Result], style: Style) -> None:
+    """Raise ValueError for a loss, set or metric that no run has."""
+    known = {
+        "loss": {run.loss for run in runs},
+        "set": {ood for run in runs for ood in run.ood_images} | {"near", "far"},
+        "metric": {*_id_metrics(), "auroc", "fpr95"},
+    }
+    for what, given in (("loss", style.losses), ("set", style.sets), ("metric", style.metrics)):
+        if unknown := sorted(set(given) - known[what]):
+            raise ValueError(f"no run has the {what} {', '.join(unknown)}; available: {', '.join(sorted(known[what]))}")
+
+
+def _id_metrics() -> list[str]:
+    return [name for name, metric in ID_METRICS.items() if metric.in_tables]
+
+
+def _with_labels(tables: Iterable[str], runs: Sequence[Result]) -> list[str]:
+    """Give each table a label of its own: tab:cifar10-resnet18-sgd200, then -2."""
+    labelled, times = [], Counter[str]()
+    for table in tables:
+        label = re.findall(r"\\label{(.+?)}", table)[0]
+        times[label] += 1
+        labelled.append(table.replace(f"{{{label}}}", f"{{{label}-{times[label]}}}") if times[label] > 1 else table)
+    return labelled
+
+
+def _table(runs: Sequence[Result], fpr: str, detectors: Sequence[str], style: Style, names: dict[str, str]) -> str:
+    measured = with_means(runs, common_means(runs))
+    several = len({run.seed for run in runs}) > 1
+    columns = _columns(measured, MOST_WITH_DEVIATION if several else MOST, fpr, style)
+    cells = cells_of(measured, row_of, detectors, {column.metric for column in columns})
+    rows = _rows(row_labels(runs), detectors, columns, cells)
+    marks = {
+        column: _marks([cells.get(_key(row, scores[0], column)) for row, scores in rows], column) for column in columns
+    }
+    with_score = len({scores for _, scores in rows}) > 1
+    labels, seeds = row_labels(runs), Counter(map(row_of, runs))
+    body = []
+    for row, group in groupby(rows, key=lambda each: each[0]):
+        for at, (_, scores) in enumerate(group):
+            own = [
+                _cell(cells.get(_key(row, scores[0], c)), c, marks[c], style) if c.ood or not at else ""
+                for c in columns
+            ]
+            name = _named(names, "loss", row.loss, paper_name("loss", row.loss))
+            label = name + latex(row_name(row.loss, labels[row]).removeprefix(paper_name("loss", row.loss)))
+            score = [" / ".join(score_name(each) for each in scores)] if with_score else []
+            body.append(" & ".join([label if not at else "", *map(latex, score), *own]) + r" \\")
+    words = 1 + with_score
+    heads = _heads(columns, words, names)
+    slug = re.sub(r"[^a-z0-9]+", "-", f"{runs[0].dataset} {runs[0].backbone} {runs[0].recipe}".lower()).strip("-")
+    lines = [
+        *_comments(runs, fpr, detectors),
+        r"\begin{table*}[t]",
+        r"\centering",
+        r"\small",
+        r"\setlength{\tabcolsep}{4pt}",
+        rf"\caption{{{_caption(runs, seeds, style, names)}}}",
+        rf"\label{{tab:{slug}}}",
+        rf"\begin{{tabular}}{{{'l' * words}{'c' * len(columns)}}}",
+        r"\toprule",
+        *heads,
+        r"\midrule",
+        *body,
+        r"\bottomrule",
+        r"\end{tabular}",
+        r"\end{table*}",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _columns(runs: Sequence[Result], most: int, fpr: str, style: Style) -> list[Column]:
+    """-> those of the style; where it names no sets and all need more than `most` columns, sets give way to means"""
+    metrics = [metric for metric in ood_metrics(fpr) if not style.metrics or _short(metric) in style.metrics]
+    of_id = [Column(False, "", 0, name) for name in _id_metrics() if not style.metrics or name in style.metrics]
+    sets = sorted(ood_sets(runs), key=lambda each: (not each[0] and each[1] != NEAR, each[1] in (NEAR, FAR), each[1]))
+    if style.sets:
+        wanted = [MEANS.get(name, name) for name in style.sets]
+        sets = [each for each in sets if each[1] in wanted]
+    elif len(of_id) + len(sets) * len(metrics) > most:
+        kinds = {NEAR if near else FAR for near, ood, _ in sets if ood not in (NEAR, FAR)}
+        having = kinds & {ood for _, ood, _ in sets}
+        sets = [each for each in sets if each[1] in having or (NEAR if each[0] else FAR) not in having]
+    columns = of_id + [Column(*each, metric.name) for each in sets for metric in metrics]
+    if not columns:
+        raise ValueError("nothing is left to show: no run has these sets or metrics")
+    return columns
+
+
+def _short(metric: Metric) -> str:
+    return "fpr95" if getattr(metric, "convention", "") else metric.name
+
+
+def _key(row: Row, score: str, column: Column) -> tuple[Row, str, Column]:
+    return row, score if column.ood else "", column
+
+
+def _rows(
+    labels: Mapping[Row, str], detectors: Sequence[str], columns: Sequence[Column], cells: Cells
+) -> list[tuple[Row, tuple[str, ...]]]:
+    """-> a line a row and score; scores that agree in every column share one"""
+    lines = []
+    for row in labels:
+        same: dict[str, list[str]] = {}
+        for score in detectors:
+            values = [cells[key].values if (key := _key(row, score, c)) in cells else None for c in columns if c.ood]
+            if any(values) or not any(c.ood for c in columns):
+                same.setdefault(repr(values), []).append(score)
+        lines += [(row, tuple(scores)) for scores in same.values()]
+    return lines
+
+
+def _marks(column: Sequence[Cell | None], of: Column) -> list[float]:
+    """-> the best mean and the second of a column, in the digits' full precision; fewer where there are fewer"""
+    means = {cell.mean for cell in column if cell}
+    return sorted(means, reverse=metric_of(of.metric).higher_is_better)[:2] if len(means) > 1 else []
+
+
+def _cell(cell: Cell | None, column: Column, marks: Sequence[float], style: Style) -> str:
+    """Print mean and deviation, or of one seed the value; with intervals, where asked for."""
+    if cell is None:
+        return "--"
+    unit = metric_of(column.metric).unit
+    spread, text = cell.spread(unit), unit.text(cell.mean, style.digits)
+    if cell.mean in marks:
+        text = rf"\textbf{{{text}}}" if cell.mean == marks[0] else rf"\underline{{{text}}}"
+    if spread.deviation is not None:
+        text += rf"{{\scriptsize\,$\pm$\,{unit.text(spread.deviation, style.digits)}}}"
+    interval = interval_of(cell, unit) if style.intervals else None
+    return text + (rf" {{\scriptsize {unit.ends(interval)}}}" if interval else "")
+
+
+def _heads(columns: Sequence[Column], words: int, names: dict[str, str]) -> list[str]:
+    """-> the three lines of headings: near and far, sets, metrics, with rules between them"""
+    kinds = [("Near-OOD" if c.near or c.ood == NEAR else "Far-OOD") if c.ood else "" for c in columns]
+    sets = [_set(c, names) for c in columns]
+    blank = ["Loss", "Score"][:words]
+    metrics = [
+        _named(names, "metric", _short(metric_of(c.metric)), _heading(c.metric)) + _arrow(c.metric) for c in columns
+    ]
+    return [
+        *_spanned(kinds, [(kind,) for kind in kinds], words),
+        *_spanned(sets, list(zip(kinds, sets, strict=True)), words),
+        " & ".join([*blank, *metrics]) + r" \\",
+    ]
+
+
+def _spanned(texts: Sequence[str], keys: Sequence[tuple[str, ...]], words: int) -> list[str]:
+    """-> a line of headings over several columns and the rules beneath; none where all are empty"""
+    if not any(texts):
+        return []
+    cells, rules, at = [""] * words, [], words + 1
+    for key, members in groupby(zip(keys, texts, strict=True), key=lambda pair: pair[0]):
+        width = len(list(members))
+        cells.append(rf"\multicolumn{{{width}}}{{c}}{{{key[-1]}}}" if key[-1] else " & " * (width - 1))
+        rules += [rf"\cmidrule(lr){{{at}-{at + width - 1}}}"] * bool(key[-1])
+        at += width
+    return [" & ".join(cells) + r" \\", " ".join(rules)]
+
+
+def _set(column: Column, names: dict[str, str]) -> str:
+    if column.ood in (NEAR, FAR):
+        return "Average"
+    return _named(names, "ood", column.ood, set_name(column.ood)) if column.ood else ""
+
+
+def _heading(metric: str) -> str:
+    return "FPR95" if _short(metric_of(metric)) == "fpr95" else metric_of(metric).heading.replace("Accuracy", "Acc.")
+
+
+def _arrow(metric: str) -> str:
+    return r"\,$\uparrow$" if metric_of(metric).higher_is_better else r"\,$\downarrow$"
+
+
+def _named(names: dict[str, str], kind: str, key: str, name: str) -> str:
+    """Return the command of a name, and remember what it stands for."""
+    command = "\\" + kind + "".join(part.capitalize() for part in re.findall(r"[A-Za-z]+|\d+", _with_roman(key)))
+    names[command] = name
+    return command + "{}"
+
+
+def _with_roman(key: str) -> str:
+    """Return a key with its numbers in Roman figures, as commands of LaTeX have letters only: cifar10 -> cifarX."""
+    return re.sub(r"\d+", lambda found: _roman(int(found[0])), key)
+
+
+def _roman(number: int) -> str:
+    text = ""
+    for value, letters in ROMAN:
+        text += letters * (number // value)
+        number %= value
+    return text
+
+
+def _caption(runs: Sequence[Result], seeds: Counter[Row], style: Style, names: dict[str, str]) -> str:
+    data = _named(names, "ood", runs[0].dataset, set_name(runs[0].dataset))
+    counts = sorted(set(seeds.values()))
+    over = f"{counts[0]} seeds" if len(counts) == 1 else f"{counts[0]} to {counts[-1]} seeds"
+    what = "of one training" if counts == [1] else f"mean and sample standard deviation over {over}"
+    brackets = "; in brackets 95\\,\\% intervals" * style.intervals
+    backbone = latex(paper_name("backbone", runs[0].backbone))
+    return (
+        f"OOD detection of {backbone} trained on {data} ({what}{brackets}; in percent): "
+        r"the best of a column is bold, the second \underline{underlined}."
+    )
+
+
+def _comments(runs: Sequence[Result], fpr: str, detectors: Sequence[str]) -> list[str]:
+    """-> what explains the table at length, as lines of comment"""
+    table = section(runs, fpr, detectors)
+    bold = "Bold and underlined here are the largest means alone, whatever chance may do; <dataset>.md has the tests."
+    notes = [table.title, bold, *(note for note in table.notes if not note.startswith("Bold"))]
+    ascii_notes = (note.encode("ascii", "backslashreplace").decode() for note in notes)
+    return [f"% {' '.join(note.split())}" for note in ascii_notes]

@@ -1,0 +1,127 @@
+"""What a run prints before and after its training: a header, and the result. Nothing here imports torch."""
+
+import contextlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from oodbench.cli.late import import_late
+from oodbench.evaluation.metric import MISSING, Metric
+from oodbench.evaluation.metrics import ID_METRICS, OOD_METRICS, metric_of
+from oodbench.runs.identity import Config
+from oodbench.runs.status import duration
+from oodbench.storage import read_json
+
+SHOWN = ("ood_score", "msp")  # the loss's own score, and the one that every paper compares with
+NAMES = {"ood_score": "own score", "msp": "MSP"}
+OF_ID = ("accuracy", "ece")
+OF_OOD = ("auroc", "fpr95_idpos")
+Numbers = Mapping[str, Any]
+
+
+def header(config: Config, images: Mapping[str, int], provenance: Mapping[str, Any], folder: Path) -> str:
+    """Return what is run, on what, on how many images, where, and how long other seeds took. images: of every set."""
+    name, near = config["name"], config["dataset"]["near"]
+    epochs = config["recipe"].get("epochs")
+    recipe = f"recipe {name['recipe']}" + (f", {count(epochs, 'epoch')}" if epochs else "")
+    threads = f", {count(provenance['threads'], 'thread')}" if provenance["device"] == "cpu" else ""
+    devices = f"{provenance['devices']} x " if provenance["devices"] > 1 else ""
+    ood = [f"{ood}{' (near)' * (ood in near)} {images[ood]:,}" for ood in config["ood"]]
+    data = f"{images['train']:,} training and {images['test']:,} test images"
+    data += f", {images['val']:,} held out" if "val" in images else ""
+    return "\n".join(
+        [
+            f"{name['loss']} on {name['dataset']}: {name['backbone']}, {recipe}, seed {config['seed']}",
+            f"{devices}{provenance['device']}{threads}, {provenance['precision']}",
+            f"{data}; OOD: {', '.join(ood) or 'none'}",
+            *other_seeds(folder),
+            str(folder),
+        ]
+    )
+
+
+def other_seeds(folder: Path) -> list[str]:
+    """Return a line on how long the trainings of the same configuration with other seeds took, if there are any."""
+    took = []
+    for file in folder.parent.glob("seed*/training.json"):
+        with contextlib.suppress(ValueError, KeyError, TypeError):  # it is only a hint
+            took.append(float(read_json(file)["wall_time_s"]))
+    return [f"other seeds took {duration(sum(took) / len(took))} on average"] if took else []
+
+
+def count(number: int, what: str) -> str:
+    return f"{number:,} {what}{'s' * (number != 1)}"
+
+
+def result(numbers: Numbers) -> str:
+    """Return accuracy, ECE, and a line an OOD set: AUROC and FPR@95 of the loss's own score and of MSP, in percent."""
+    scores = _scores(numbers)
+    metrics = [metric_of(name) for name in OF_OOD]
+    wide = max(map(len, ["OOD set", *numbers["ood"]]))
+    lines = [_of_id(numbers)]
+    if scores:
+        heads = [" = ".join(NAMES.get(name, name) for name in names) for names in scores]
+        each = max(9, *(len(head) // 2 + 2 for head in heads))
+        columns = [metric.heading.partition(" (")[0] for _ in scores for metric in metrics]
+        lines += ["", " " * wide + "".join(f"{head:>{2 * each}}" for head in heads)]
+        lines += [f"{'OOD set':<{wide}}" + "".join(f"{name:>{each}}" for name in columns)]
+        for ood, of_set in numbers["ood"].items():
+            cells = [_cell(of_set.get(names[0], {}), metric) for names in scores for metric in metrics]
+            lines.append(f"{ood:<{wide}}" + "".join(f"{cell:>{each}}" for cell in cells))
+        lines += ["", _explained(metrics)]
+    return "\n".join(lines)
+
+
+def finished(numbers: Numbers, folder: Path, config: Config, in_sweep: bool) -> str:
+    """Return what the command of a finished run prints."""
+    text = in_the_end(numbers, config, in_sweep)
+    if in_sweep:
+        return f"finished already; {text}"
+    return f"finished already, force=true runs it again\n\n{text}\n\n{folder}"
+
+
+def in_the_end(numbers: Numbers, config: Config, in_sweep: bool) -> str:
+    """Return every number where the configuration is verbose, else those that papers show, in a sweep in one line."""
+    if config.get("verbose"):
+        return str(import_late("evaluation.evaluate").report(numbers))
+    return brief(numbers) if in_sweep else result(numbers)
+
+
+def brief(numbers: Numbers) -> str:
+    """Return accuracy, ECE and the AUROC of every OOD set in one line."""
+    auroc = metric_of("auroc")
+    of_sets = [
+        f"{ood} {_cell(of_set.get(names[0], {}), auroc)}"
+        for names in _scores(numbers)[:1]
+        for ood, of_set in numbers["ood"].items()
+    ]
+    return _of_id(numbers) + f"; AUROC {', '.join(of_sets)}" * bool(of_sets)
+
+
+def _of_id(numbers: Numbers) -> str:
+    metrics = [ID_METRICS[name] for name in OF_ID if name in numbers]
+    return ", ".join(f"{_word(metric)} {metric.unit.text(numbers[metric.name])} %" for metric in metrics)
+
+
+def _word(metric: Metric) -> str:
+    return metric.heading if metric.heading.isupper() else metric.heading.lower()
+
+
+def _scores(numbers: Numbers) -> list[tuple[str, ...]]:
+    """-> the scores to show; two that agree on every set, as own and MSP of cross-entropy do, stand together"""
+    present = list(dict.fromkeys(name for of_set in numbers["ood"].values() for name in of_set))
+    shown = [name for name in SHOWN if name in present] or present[:2]
+    same: dict[str, list[str]] = {}
+    for name in shown:
+        values = {ood: {m: of_set.get(name, {}).get(m) for m in OF_OOD} for ood, of_set in numbers["ood"].items()}
+        same.setdefault(repr(values), []).append(name)
+    return [tuple(names) for names in same.values()]
+
+
+def _cell(values: Mapping[str, float], metric: Metric) -> str:
+    return metric.unit.text(values[metric.name]) if metric.name in values else MISSING
+
+
+def _explained(metrics: Sequence[Metric]) -> str:
+    named = [metric.heading for metric in metrics if OOD_METRICS[metric.name].convention]
+    return f"In percent. {', '.join(named)}. verbose=true prints every score and metric."
