@@ -96,7 +96,7 @@ def test_a_folder_that_is_no_finished_run_is_named(tmp_path: Path) -> None:
 
 
 def test_a_published_run_has_numbers_alone(finished: Finished, tmp_path: Path) -> None:
-    script("scripts/publish.py", finished.results, "--target", tmp_path)
+    script("scripts/publish.py", f"results_dir={finished.results}", "--target", tmp_path)
     run = oodbench.load(tmp_path / finished.folder.relative_to(finished.results))
     assert run.numbers["accuracy"] == finished.metrics["accuracy"]
     with pytest.raises(ValueError, match="published without weights and outputs"):

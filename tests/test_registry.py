@@ -22,7 +22,7 @@ from oodbench.tables.results import load_run
 @pytest.fixture
 def entry(finished: Finished, tmp_path: Path) -> Path:
     """A run as it was handed in."""
-    script("scripts/publish.py", finished.results, "--target", tmp_path / "registry")
+    script("scripts/publish.py", f"results_dir={finished.results}", "--target", tmp_path / "registry")
     return tmp_path / "registry" / finished.folder.relative_to(finished.results)
 
 
@@ -86,7 +86,7 @@ def test_stored_scores_of_image_detectors_are_read(finished: Finished, entry: Pa
     shutil.copytree(finished.results, whole)
     folder = whole / finished.folder.relative_to(finished.results)
     rescore(folder, {}, configuration("image_detector=[odin]")["image_detector"])
-    script("scripts/publish.py", whole, "--target", entry.parents[5])
+    script("scripts/publish.py", f"results_dir={whole}", "--target", entry.parents[5])
     found = check(load_run(entry), whole)
     assert (found.recomputed, found.problems) == (True, [])
     (file,) = folder.glob("outputs/odin/photo_patches.safetensors")

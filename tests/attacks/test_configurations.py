@@ -128,7 +128,7 @@ def pages_and_copies(arena: Arena, runs: Sequence[str]) -> list[tuple[str, ...]]
     """Return the commands that make pages, ensembles and published copies of the runs."""
     results = str(arena.tmp / "results")
     of_all = [("scripts/report.py", "--results-dir", results), ("scripts/ensemble.py", results)]
-    of_all += [("scripts/publish.py", results, "--target", f"{results}/copies")]
+    of_all += [("scripts/publish.py", f"results_dir={results}", "--target", f"{results}/copies")]
     return [*of_all, *(("scripts/report.py", run) for run in runs)]
 
 

@@ -34,7 +34,7 @@ def commands(arena: Arena) -> dict[str, list[tuple[str, ...]]]:
             (*page, *figures, "--format", "svg"),
         ],
         "ensembles": [("scripts/ensemble.py", results)],
-        "published copies": [("scripts/publish.py", results, "--target", f"{results}/copies")],
+        "published copies": [("scripts/publish.py", f"results_dir={results}", "--target", f"{results}/copies")],
     }
 
 

@@ -17,7 +17,7 @@ from oodbench.runs.folder import open_run
 @pytest.fixture
 def entry(finished: Finished, tmp_path: Path) -> Path:
     """A run as it was handed in."""
-    script("scripts/publish.py", finished.results, "--target", tmp_path / "registry")
+    script("scripts/publish.py", f"results_dir={finished.results}", "--target", tmp_path / "registry")
     return tmp_path / "registry" / finished.folder.relative_to(finished.results)
 
 

@@ -1,6 +1,7 @@
 """A metric is added by one record in one file; runs that were scored before show a dash for it."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -125,7 +126,7 @@ def in_a_copy(tmp_path: Path, modules: dict[str, str], *command: str) -> subproc
     for name, module in modules.items():
         (tmp_path / f"src/oodbench/evaluation/metrics/{name}.py").write_text(module)
     path = f"{tmp_path / 'src'}:{tmp_path / 'tests'}"
-    environment = {"PYTHONPATH": path, "OMP_NUM_THREADS": "1", "PATH": "/usr/bin:/bin"}
+    environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
     return subprocess.run([sys.executable, *command], cwd=tmp_path, env=environment, capture_output=True, text=True)
 
 
@@ -186,7 +187,7 @@ def test_one_metric_more_leaves_the_others_resamples(tmp_path: Path) -> None:
     )
     names, *more = in_a_copy(tmp_path, modules(resampled=True), "-c", code).stdout.rsplit(" ", 4)
     assert "label_error" in names
-    plain = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    plain = in_a_copy(tmp_path / "plain", {}, "-c", code)
     assert plain.stdout.rsplit(" ", 4)[1:] == more
 
 

@@ -82,7 +82,7 @@ def test_a_folder_in_its_place_is_named_before_anything_changes(again: Finished)
 
 
 def test_a_published_run_has_one_that_says_what_it_lacks(finished: Finished, tmp_path: Path) -> None:
-    script("scripts/publish.py", finished.results, "--target", tmp_path)
+    script("scripts/publish.py", f"results_dir={finished.results}", "--target", tmp_path)
     copy = tmp_path / finished.folder.relative_to(finished.results)
     assert "neither weights nor outputs" in text_of(copy)
     assert "neither weights nor outputs" not in text_of(finished.folder)

@@ -81,7 +81,5 @@ def test_labels_that_are_no_classes_are_refused(tmp_path: Path, labels: np.ndarr
     folder = add_run(tmp_path)
     add_outputs(folder, {})
     open_run(folder)[0].write_outputs("test", outputs(200)._replace(labels=labels), "1" * 64)
-    with pytest.raises(
-        ValueError, match="holds no outputs of a network"
-    ):
+    with pytest.raises(ValueError, match="holds no outputs of a network"):
         summarise(load_run(folder))

@@ -25,10 +25,10 @@ from oodbench.storage import UnwritableError, make_writable_folder
 NOTHING_CHOSEN = """\
 train.py trains a network and measures it. Nothing is chosen yet, and 200 epochs on a CPU take days: nothing starts.
 
-  python train.py loss=ce                                      cross-entropy, ResNet-18, CIFAR-10, 200 epochs: for a GPU
-  python train.py loss=ce recipe=short dataset.limit=10000     a quick trial
-  python train.py -m experiment=fast 'seed=range(3)'           every loss, made for CPUs
-  python train.py dataset=digits recipe=smoke loss=halo        does it run? nothing to download
+  python train.py loss=NAME                                      ResNet-18 on CIFAR-10, 200 epochs: for a GPU
+  python train.py loss=NAME recipe=short dataset.limit=10000     a quick trial
+  python train.py -m experiment=fast 'seed=range(3)'             every loss, made for CPUs
+  python train.py loss=NAME dataset=digits recipe=smoke          does it run? nothing to download
 
 make demo trains every loss on small digits; dry_run=true says what a command would do; --help lists every key."""
 

@@ -53,7 +53,7 @@ def timed() -> Iterator[None]:
 
 
 def line(number: int, values: Sequence[str], sweep: Sweep, now: float | None = None) -> str:
-    """Return "[2/6] loss=ce seed=1; 5 to do, about 20 min, until 14:31"; number: from 0 on.
+    """Return "[2/6] seed=1; 5 to do, about 20 min, until 14:31"; number: from 0 on.
 
     What is left takes as long as the runs before on average.
     """

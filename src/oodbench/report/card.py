@@ -92,7 +92,7 @@ def _of_ood_sets(run: Result) -> str:
 def _printed(run: Result, key: Key, metric: Metric) -> str:
     if key not in run.numbers:
         return MISSING
-    ends = run.intervals.get(key)
+    ends = run.interval(key)
     parts = [metric.unit.text(run.numbers[key]), metric.unit.name, metric.unit.ends(ends) if ends else ""]
     return " ".join(filter(None, parts))
 
