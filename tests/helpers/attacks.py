@@ -92,7 +92,7 @@ def left_behind(folder: Path) -> dict[str, Any]:
     assert files.pop(record["resamples"]["file"])  # its name has the seconds of the training in it
     assert not [name for name in files if name.startswith("resamples")]
     # the card is written after the record, when the run is finished: its half stays until the run is scored again
-    halves = [path.name for path in folder.glob(".*") if path.name != ".lock" and not path.name.startswith(".README.md")]
+    halves = [path.name for path in folder.glob(".*") if not path.name.startswith((".lock", ".README.md."))]
     assert not halves, "half of a file"
     assert owner(folder) is None
     assert not (folder / "error.txt").exists()
