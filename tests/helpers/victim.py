@@ -25,7 +25,7 @@ from helpers.config import CONF, configuration
 from oodbench import experiment
 from oodbench.build import build_detectors, build_model, open_data
 from oodbench.model import extract_features, predict
-from oodbench.report.card import command_of
+from oodbench.report.card import command_of, complete
 from oodbench.rescoring import rescore
 from oodbench.runs import lock
 from oodbench.runs.folder import RunFolder
@@ -68,7 +68,9 @@ class End(NamedTuple):
 def train(config: Config) -> None:
     """Do what train.py does with a resolved configuration."""
     folder = RunFolder.of(config)
-    if not is_complete(folder.read_record(), requested(config)):
+    if is_complete(folder.read_record(), requested(config)):
+        complete(folder)
+    else:
         with one_line():
             experiment.run(config)
 

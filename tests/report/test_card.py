@@ -16,6 +16,7 @@ from oodbench.report.card import card, cost_of, escaped, fenced
 from oodbench.rescoring import rescore
 from oodbench.runs.folder import open_run
 from oodbench.runs.identity import config_hash
+from oodbench.runs.lock import run_lock
 from oodbench.storage import UnwritableError
 from oodbench.tables.names import licence
 
@@ -53,6 +54,22 @@ def test_its_code_loads_the_run(finished: Finished, tmp_path: Path, monkeypatch:
     assert found["run"].numbers["accuracy"] == finished.metrics["accuracy"]
 
 
+def test_the_next_start_writes_a_card_that_is_missing(again: Finished) -> None:
+    text = text_of(again.folder)
+    (again.folder / "README.md").unlink()
+    (again.folder / ".README.md.half").write_text("what a killed process left")
+    started(*HALO, f"results_dir={again.results}")
+    assert text_of(again.folder) == text
+    assert not list(again.folder.glob(".README*"))
+
+
+def test_without_a_card_a_locked_run_says_its_numbers(again: Finished) -> None:
+    (again.folder / "README.md").unlink()
+    with run_lock(again.folder):
+        assert "finished" in started(*HALO, f"results_dir={again.results}")
+    assert not (again.folder / "README.md").exists()
+
+
 def test_scoring_again_writes_it_again(again: Finished) -> None:
     before = text_of(again.folder)
     rescore(again.folder, configuration("detector=[gen]")["detector"], {})
@@ -66,8 +83,8 @@ def test_none_stands_beside_another_record(again: Finished, monkeypatch: pytest.
     def die(path: Path) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("oodbench.report.card.write_card", die)
-    with pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as killed, pytest.raises(KeyboardInterrupt):
+        killed.setattr("oodbench.report.card.write_card", die)
         rescore(again.folder, configuration("detector=[gen]")["detector"], {})
     assert not (again.folder / "README.md").exists()
     assert started(*HALO, f"results_dir={again.results}").startswith("finished already")

@@ -3,6 +3,7 @@
 Made from config.yaml and metrics.json, without torch. What comes from them is escaped.
 """
 
+import contextlib
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -14,6 +15,7 @@ from oodbench.evaluation.metrics import ID_METRICS, OOD_METRICS
 from oodbench.report.cite import citations
 from oodbench.report.command import command_of
 from oodbench.runs.folder import RunFolder, open_run
+from oodbench.runs.lock import LockedError, run_lock
 from oodbench.storage import write_atomic
 from oodbench.tables.fields import Key
 from oodbench.tables.labels import in_brackets, protocol
@@ -32,6 +34,18 @@ def write_card(path: Path) -> None:
     """Write the card of the finished run in a folder, from its record."""
     folder, _ = open_run(path)
     write_atomic(folder.card, card(path))
+
+
+def complete(folder: RunFolder) -> None:
+    """Write the card of a finished run that has none, and remove what the process that was to write it left.
+
+    The process was killed between record and card, or of older code. Does nothing where the folder cannot be written,
+    is damaged, or another process works on it.
+    """
+    if not folder.card.exists():
+        with contextlib.suppress(LockedError, OSError, ValueError), run_lock(folder.path):
+            folder.remove_stale()
+            write_card(folder.path)
 
 
 def card(path: Path) -> str:
