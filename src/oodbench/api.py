@@ -103,7 +103,7 @@ class LogitsAlone(Outputs):
 
 
 class _WithoutTraining(Reference):
-    """What is known of a network whose training images are not."""
+    """The reference of a network whose training images are not known."""
 
     @property
     def train(self) -> Any:

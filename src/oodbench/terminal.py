@@ -1,4 +1,4 @@
-"""What a run prints before and after its training: a header, and the result. Nothing here imports torch."""
+"""The lines that a run prints before and after its training: a header, and the result. Nothing here imports torch."""
 
 import contextlib
 from collections.abc import Mapping, Sequence

@@ -83,9 +83,10 @@ def test_none_stands_beside_another_record(again: Finished, monkeypatch: pytest.
     def die(path: Path) -> None:
         raise KeyboardInterrupt
 
-    with monkeypatch.context() as killed, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as killed:
         killed.setattr("oodbench.report.card.write_card", die)
-        rescore(again.folder, configuration("detector=[gen]")["detector"], {})
+        with pytest.raises(KeyboardInterrupt):
+            rescore(again.folder, configuration("detector=[gen]")["detector"], {})
     assert not (again.folder / "README.md").exists()
     assert started(*HALO, f"results_dir={again.results}").startswith("finished already")
 

@@ -29,7 +29,7 @@ PACKAGES = r"\usepackage{booktabs}"
 
 
 class Style(NamedTuple):
-    """What a table shows; an empty list: all that it would show by itself."""
+    """The contents of a paper's table; an empty list: everything that the runs have."""
 
     losses: Sequence[str] = ()
     sets: Sequence[str] = ()  # OOD sets; near and far are the means

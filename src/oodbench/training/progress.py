@@ -1,4 +1,4 @@
-"""What a training shows of itself: a bar on a terminal, lines elsewhere, each with the time that is left."""
+"""Progress of a training: a bar on a terminal, lines elsewhere, each with the time that is left."""
 
 import sys
 import time
