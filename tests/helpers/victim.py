@@ -69,7 +69,8 @@ def train(config: Config) -> None:
     """Do what train.py does with a resolved configuration."""
     folder = RunFolder.of(config)
     if is_complete(folder.read_record(), requested(config)):
-        complete(folder)
+        if not folder.card.exists():
+            complete(folder)
     else:
         with one_line():
             experiment.run(config)

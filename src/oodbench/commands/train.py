@@ -25,7 +25,8 @@ def train(cfg: DictConfig) -> float | None:
     if in_sweep():
         announce()
     if is_finished(config) and not config["force"]:
-        import_late("report.card").complete(folder)
+        if not folder.card.exists():
+            import_late("report.card").complete(folder)
         print(import_late("terminal").finished(folder.load_record(), folder.path, config, in_sweep()), flush=True)
     else:
         with exit_codes(folder.error), timed():

@@ -42,10 +42,9 @@ def complete(folder: RunFolder) -> None:
     The process was killed between record and card, or of older code. Does nothing where the folder cannot be written,
     is damaged, or another process works on it.
     """
-    if not folder.card.exists():
-        with contextlib.suppress(LockedError, OSError, ValueError), run_lock(folder.path):
-            folder.remove_stale()
-            write_card(folder.path)
+    with contextlib.suppress(LockedError, OSError, ValueError), run_lock(folder.path):
+        folder.remove_stale()
+        write_card(folder.path)
 
 
 def card(path: Path) -> str:

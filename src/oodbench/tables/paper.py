@@ -29,7 +29,7 @@ PACKAGES = r"\usepackage{booktabs}"
 
 
 class Style(NamedTuple):
-    """The contents of a paper's table; an empty list: everything that the runs have."""
+    """The contents of a paper's table; an empty list stands for the default."""
 
     losses: Sequence[str] = ()
     sets: Sequence[str] = ()  # OOD sets; near and far are the means
