@@ -7,13 +7,15 @@ from pathlib import Path
 import oodbench
 
 
-@cache
-def ood_score_formula(loss_class: str) -> str:
-    """Return the docstring of `ood_score` in this class of oodbench.losses, or in its bases, shapes left out.
+LOSSES = Path(oodbench.__file__).parent / "losses"
+
+
+def ood_score_formula(loss_class: str, folder: Path = LOSSES) -> str:
+    """Return the docstring of `ood_score` in this class of the modules in `folder`, or in its bases, shapes left out.
 
     "" for a class that is not there, and for a method without a docstring.
     """
-    found = _classes().get(loss_class)
+    found = _classes(folder).get(loss_class)
     if not found:
         return ""
     methods = [node for node in found.body if isinstance(node, ast.FunctionDef) and node.name == "ood_score"]
@@ -21,15 +23,11 @@ def ood_score_formula(loss_class: str) -> str:
         first = (ast.get_docstring(methods[0]) or "").partition("\n")[0]
         return first.rpartition("(B,), ")[2].rstrip(".")
     bases = [base.id for base in found.bases if isinstance(base, ast.Name)]
-    return next(filter(None, map(ood_score_formula, bases)), "")
+    return next(filter(None, (ood_score_formula(base, folder) for base in bases)), "")
 
 
 @cache
-def _classes() -> dict[str, ast.ClassDef]:
-    """-> {name: definition} of the classes of oodbench.losses"""
-    trees = [ast.parse(file.read_text("utf-8")) for file in sorted(_folder().glob("*.py"))]
+def _classes(folder: Path) -> dict[str, ast.ClassDef]:
+    """-> {name: definition} of the classes in the modules of `folder`"""
+    trees = [ast.parse(file.read_text("utf-8")) for file in sorted(folder.glob("*.py"))]
     return {node.name: node for tree in trees for node in tree.body if isinstance(node, ast.ClassDef)}
-
-
-def _folder() -> Path:
-    return Path(oodbench.__file__).parent / "losses"
