@@ -6,7 +6,6 @@ from pathlib import Path
 
 import oodbench
 
-
 LOSSES = Path(oodbench.__file__).parent / "losses"
 
 
