@@ -41,7 +41,7 @@ def add_hostile_run(results: Path) -> Path:
 
 def add_odd_provenance(folder: Path) -> None:
     """Give a run a provenance of other types than a training writes."""
-    metrics = {"wall_time_s": "long", "versions": [1], "digests": {"test": 3}, "ood": "none"}
+    metrics = {"wall_time_s": "long", "versions": [1], "digests": {"test": 3}, "ood": {"svhn": "none"}}
     alter_metrics(folder, lambda content: content["provenance"].update(metrics))
 
 

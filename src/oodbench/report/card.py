@@ -92,7 +92,7 @@ def _of_test_images(run: Result) -> str:
 def _of_ood_sets(run: Result) -> str:
     """-> a row an OOD set and score, near sets first, in each kind the mean first"""
     metrics = {name: metric for name, metric in OOD_METRICS.items() if metric.in_tables}
-    sets = sorted(run.ood_images, key=lambda ood: (ood not in run.near, ood not in (NEAR, FAR), ood))
+    sets = sorted(run.ood_images, key=lambda ood: (run.kind(ood).rank, ood not in (NEAR, FAR), ood))
     rows = [
         [_set(run, ood), score_name(score), *(_printed(run, (ood, score, name), m) for name, m in metrics.items())]
         for ood in sets
@@ -111,8 +111,7 @@ def _printed(run: Result, key: Key, metric: Metric) -> str:
 
 
 def _set(run: Result, ood: str) -> str:
-    kind = "near" if ood in run.near else "far"
-    return escaped(ood if ood in (NEAR, FAR) else f"{set_name(ood)}, {kind}, {run.ood_images[ood]:,} images")
+    return escaped(ood if ood in (NEAR, FAR) else f"{set_name(ood)}, {run.kind(ood)}, {run.ood_images[ood]:,} images")
 
 
 def _others(run: Result) -> str:

@@ -10,11 +10,13 @@ from oodbench.report.figures.sweep import Measured
 from oodbench.report.material import Run, Section
 from oodbench.report.plot import Plot, tones_of
 from oodbench.tables.cells import Cell, cells_of, interval_of
+from oodbench.tables.kinds import Kind
 from oodbench.tables.labels import Row, row_of
-from oodbench.tables.means import FAR, NEAR
+from oodbench.tables.means import FAR, KIND, NEAR
 from oodbench.tables.names import set_name
 
 OWN = "ood_score"
+TONES = {Kind.NEAR: "near", Kind.FAR: "far", Kind.SHIFTED: "shifted"}
 ROWS = 12  # losses with small pictures of their own
 
 
@@ -36,8 +38,8 @@ def _said_of(plot: Plot, section: Section, shown: Sequence[Run]) -> Plot:
 
 
 def tones(section: Section) -> dict[str, str]:
-    """{OOD set: "near" or "far"}"""
-    return {ood: "near" if ood in section.near else "far" for ood in section.sets}
+    """{OOD set: name of its colour}"""
+    return {ood: TONES[kind] for ood, kind in section.kinds.items()}
 
 
 def targets(section: Section) -> list[tuple[str, str]]:
@@ -45,7 +47,7 @@ def targets(section: Section) -> list[tuple[str, str]]:
     means = [(NEAR, "near OOD"), (FAR, "far OOD")]
     found = []
     for key, printed in means:
-        kind = [ood for ood in section.sets if (ood in section.near) == (key == NEAR)]
+        kind = [ood for ood in section.sets if section.kinds[ood] == KIND[key]]
         if any((key, d, "auroc") in run.result.numbers for run in section.runs for d in run.result.detectors):
             found.append((key, f"{printed}, mean of {len(kind)}"))
         else:
@@ -204,10 +206,7 @@ def _measured(section: Section, ood: str, metric: str) -> dict[str, Measured]:
 
 def legend(section: Section) -> list[tuple[str, str]]:
     """Return (tone, text) of the colours of ID and OOD."""
-    near = ", ".join(set_name(ood) for ood in section.sets if ood in section.near)
-    far = ", ".join(set_name(ood) for ood in section.sets if ood not in section.near)
-    return (
-        [("id", f"ID: {set_name(section.dataset)}")]
-        + [("near", f"near OOD: {near}")] * bool(near)
-        + [("far", f"far OOD: {far}")] * bool(far)
-    )
+    of = {kind: ", ".join(set_name(ood) for ood in section.sets if section.kinds[ood] == kind) for kind in Kind}
+    return [("id", f"ID: {set_name(section.dataset)}")] + [
+        (TONES[kind], f"{kind}{' OOD' * (kind != Kind.SHIFTED)}: {sets}") for kind, sets in of.items() if sets
+    ]

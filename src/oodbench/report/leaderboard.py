@@ -8,6 +8,7 @@ import numpy as np
 from oodbench.evaluation.metrics import metric_of
 from oodbench.report.card import escaped
 from oodbench.tables.cells import Cell, Column, bold, cells_of, text_of
+from oodbench.tables.kinds import Kind
 from oodbench.tables.labels import protocol, row_labels, row_of
 from oodbench.tables.means import FAR, NEAR, common_means, with_means
 from oodbench.tables.names import row_name, score_name, set_name
@@ -38,7 +39,7 @@ def leaderboard(runs: Sequence[Result], recomputed: Collection[Path], detectors:
 
 def _table(runs: Sequence[Result], recomputed: Collection[Path], detectors: Sequence[str]) -> str:
     measured = with_means(runs, common_means(runs))
-    columns = [Column(False, "", 0, metric) for metric in ID]
+    columns = [Column(None, "", 0, metric) for metric in ID]
     columns += [Column(*each, metric) for each in _sets(measured) for metric in OOD]
     cells = cells_of(measured, row_of, detectors, {*ID, *OOD})
     best = {
@@ -67,14 +68,14 @@ def _table(runs: Sequence[Result], recomputed: Collection[Path], detectors: Sequ
             line = [*words, str(len(of_row)), *texts, origin]
             found.append((_order([cells.get(key) for key in keys if key[2].metric == "auroc"]), line))
     lines = [[str(i), *line] for i, (_, line) in enumerate(sorted(found, key=lambda each: each[0]), 1)]
-    heads = [f"{_set(column)}<br>{_title(column)}" if column.ood else _title(column) for column in columns]
+    heads = [_set(column) + metric_of(column.metric).title for column in columns]
     return markdown_table(["", "Loss", "Score", "n", *heads, "Numbers"], lines, 3)
 
 
-def _sets(runs: Sequence[Result]) -> list[tuple[bool, str, int]]:
+def _sets(runs: Sequence[Result]) -> list[tuple[Kind, str, int]]:
     """-> the means over near and far sets, or the sets of a kind that has no mean"""
     sets = ood_sets(runs)
-    with_mean = {near for near, ood, _ in sets if ood in (NEAR, FAR)}
+    with_mean = {kind for kind, ood, _ in sets if ood in (NEAR, FAR)}
     return [each for each in sets if each[1] in (NEAR, FAR) or each[0] not in with_mean]
 
 
@@ -85,8 +86,8 @@ def _order(cells: Sequence[Cell | None]) -> tuple[int, float]:
 
 
 def _set(column: Column) -> str:
-    return escaped(named(column.near, column.ood if column.ood in (NEAR, FAR) else set_name(column.ood)))
-
-
-def _title(column: Column) -> str:
-    return metric_of(column.metric).title
+    """-> the set and a line's end, "" for a metric that depends on none"""
+    if not column.kind:
+        return ""
+    ood = column.ood if column.ood in (NEAR, FAR) else set_name(column.ood)
+    return escaped(named(column.kind, ood)) + "<br>"

@@ -13,6 +13,7 @@ from oodbench.report.summary import Summary, summarise
 from oodbench.runs.folder import open_run
 from oodbench.tables import FIRST
 from oodbench.tables.ensembles import Ensembles, load_ensembles
+from oodbench.tables.kinds import Kind
 from oodbench.tables.labels import Row, protocol, row_labels, row_of
 from oodbench.tables.means import FAR, NEAR, common_means, with_means
 from oodbench.tables.names import row_name
@@ -45,12 +46,14 @@ class Section(NamedTuple):
     @property
     def sets(self) -> list[str]:
         """OOD sets, near ones first"""
-        names = {ood: ood in run.result.near for run in self.runs for ood in run.result.ood_images}
-        return sorted(names.keys() - {NEAR, FAR}, key=lambda name: (not names[name], name))
+        return list(self.kinds)
 
     @property
-    def near(self) -> set[str]:
-        return {ood for run in self.runs for ood in run.result.near if ood in run.result.ood_images}
+    def kinds(self) -> dict[str, Kind]:
+        """{OOD set: its kind}, near ones first"""
+        found = {ood: run.result.kind(ood) for run in self.runs for ood in run.result.ood_images}
+        names = sorted(found.keys() - {NEAR, FAR}, key=lambda name: (found[name].rank, name))
+        return {name: found[name] for name in names}
 
     def of_row(self, label: str) -> list[Run]:
         return [run for run in self.runs if run.label == label]

@@ -8,6 +8,7 @@ from oodbench.evaluation.metric import MISSING
 from oodbench.evaluation.metrics import ID_METRICS, OOD_METRICS, metric_of
 from oodbench.report.material import Section
 from oodbench.tables.cells import Bold, Cell, Column, bold, cells_of, fewer, interval_of
+from oodbench.tables.kinds import Kind
 from oodbench.tables.labels import Row, row_of
 from oodbench.tables.means import FAR, NEAR
 from oodbench.tables.names import score_name, set_name
@@ -100,13 +101,13 @@ def _joined(lines: list[Line], line: Line) -> list[Line]:
 
 def columns_of(section: Section) -> list[Column]:
     """Return accuracy and ECE, then by OOD set, means first, the metrics of the tables with both FPR@95."""
-    columns = [Column(False, "", 0, name) for name, metric in ID_METRICS.items() if metric.in_tables]
-    sizes: dict[tuple[str, bool], int] = {}
+    columns = [Column(None, "", 0, name) for name, metric in ID_METRICS.items() if metric.in_tables]
+    sizes: dict[tuple[str, Kind], int] = {}
     for run in section.runs:
-        sizes |= {(ood, ood in run.result.near): n for ood, n in run.result.ood_images.items()}
-    order = sorted(sizes, key=lambda each: (each[0] not in GROUPS, not each[1], each[0]))
+        sizes |= {(ood, run.result.kind(ood)): n for ood, n in run.result.ood_images.items()}
+    order = sorted(sizes, key=lambda each: (each[0] not in GROUPS, each[1].rank, each[0]))
     names = [name for name, metric in OOD_METRICS.items() if metric.in_tables]
-    return columns + [Column(near, ood, sizes[ood, near], name) for ood, near in order for name in names]
+    return columns + [Column(kind, ood, sizes[ood, kind], name) for ood, kind in order for name in names]
 
 
 def head(column: Column) -> Head:

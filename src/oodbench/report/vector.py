@@ -22,9 +22,9 @@ COLUMN, PAGE = 3.25, 6.75  # inches: a column, and both, of the two-column style
 PIXELS = 105  # of the page per inch
 FORMATS = ("pdf", "svg", "png")
 COLORS = {  # Okabe & Ito, 2008; yellow is left out, which white paper swallows
-    "id": "#0072b2", "near": "#d55e00", "far": "#009e73", "gap": "#d55e00", "ink": "#000000", "muted": "#666666",
-    "faint": "#bbbbbb", "c0": "#0072b2", "c1": "#d55e00", "c2": "#009e73", "c3": "#cc79a7", "c4": "#b98300",
-    "c5": "#56b4e9", "c6": "#000000", "c7": "#8a6d3b",
+    "id": "#0072b2", "near": "#d55e00", "far": "#009e73", "shifted": "#cc79a7", "gap": "#d55e00", "ink": "#000000",
+    "muted": "#666666", "faint": "#bbbbbb", "c0": "#0072b2", "c1": "#d55e00", "c2": "#009e73", "c3": "#cc79a7",
+    "c4": "#b98300", "c5": "#56b4e9", "c6": "#000000", "c7": "#8a6d3b",
 }  # fmt: skip
 STYLE: Any = {
     "font.family": "serif",

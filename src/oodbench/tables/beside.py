@@ -7,6 +7,7 @@ import numpy as np
 from oodbench.evaluation.metric import MISSING, SHARE, Unit
 from oodbench.evaluation.metrics import ID_METRICS, OOD_METRICS, metric_of
 from oodbench.tables.cells import Cell, Column, cells_of, interval_of, text_of
+from oodbench.tables.kinds import Kind
 from oodbench.tables.labels import Row, protocol, row_labels, row_of
 from oodbench.tables.means import FAR, NEAR, with_means
 from oodbench.tables.notes import shown
@@ -68,10 +69,11 @@ def _columns(rows: Sequence[Published], run: Result, fpr: str) -> dict[Column, s
     """-> {column: its key in `numbers`}, of the keys that a row has"""
     near = frozenset[str]().union(run.near, *(row.protocol.near.get(row.dataset, ()) for row in rows if row.protocol))
     names = {key.rpartition(".")[0] for row in rows for key in row.numbers} - {""}
-    columns = {Column(False, "", 0, metric): metric for metric in ID_METRICS}
+    columns = {Column(None, "", 0, metric): metric for metric in ID_METRICS}
     for ood in sorted(names, key=lambda ood: (ood not in {*near, "near"}, ood not in MEANS, ood)):
         for metric in [*(metric.name for metric in ood_metrics(fpr)), UNSTATED]:
-            columns[Column(ood in {*near, "near"}, MEANS.get(ood, ood), 0, metric)] = f"{ood}.{metric}"
+            kind = Kind.NEAR if ood in {*near, "near"} else Kind.FAR
+            columns[Column(kind, MEANS.get(ood, ood), 0, metric)] = f"{ood}.{metric}"
     return {column: key for column, key in columns.items() if any(key in row.numbers for row in rows)}
 
 

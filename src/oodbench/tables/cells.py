@@ -10,6 +10,7 @@ from oodbench.evaluation.metric import MISSING, Metric, Unit, arrays_key
 from oodbench.evaluation.significance import Spread, indistinguishable_from_best, over_seeds
 from oodbench.runs.reduced import Resampled
 from oodbench.tables.fields import Key
+from oodbench.tables.kinds import Kind
 from oodbench.tables.labels import Row
 from oodbench.tables.results import Result
 
@@ -17,9 +18,9 @@ AnyKey = TypeVar("AnyKey", bound=Hashable)
 
 
 class Column(NamedTuple):
-    """A metric on an OOD set; `ood` is "" for a metric that depends on none."""
+    """A metric on an OOD set; `ood` is "" and `kind` None for a metric that depends on none."""
 
-    near: bool
+    kind: Kind | None
     ood: str
     images: int
     metric: str
@@ -76,7 +77,7 @@ def cells_of(
         for key, value in run.numbers.items():
             ood, detector, metric = key
             if metric in metrics and (not detector or detector in detectors):
-                column = Column(ood in run.near, ood, run.ood_images.get(ood, 0), metric)
+                column = Column(run.kind(ood) if ood else None, ood, run.ood_images.get(ood, 0), metric)
                 cells.setdefault((row_of(run), detector, column), no_cell()).add(run, key, value)
     return cells
 

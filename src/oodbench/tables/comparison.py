@@ -101,7 +101,7 @@ def lines(pairs: list[Pair], detector: str, detector_b: str) -> list[Line]:
     rows: list[tuple[Keys, str]] = []
     if not same:
         rows += [((("", "", m), ("", "", m)), f"{a.test_images:,}") for m in ID_METRICS]
-    for ood in sorted(a.ood_images, key=lambda ood: (ood not in a.near, ood not in means, ood)):
+    for ood in sorted(a.ood_images, key=lambda ood: (a.kind(ood).rank, ood not in means, ood)):
         if all(_has(first, ood, detector) and _has(second, ood, detector_b) for first, second in pairs):
             images = f"{a.test_images:,} + {sum(a.ood_images[each] for each in means.get(ood, (ood,))):,}"
             rows += [(((ood, detector, m), (ood, detector_b, m)), images) for m in OOD_METRICS]

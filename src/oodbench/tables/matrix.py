@@ -42,14 +42,14 @@ def matrix_tables(runs: Sequence[Result], fpr: str, detectors: Sequence[str]) ->
     matrix = _Matrix(row_labels(runs), Counter(row_of(run) for run in runs), detectors, cells, _Dashes(runs))
     header = [("", "Score"), *((label, f"n = {matrix.seeds[row]}") for row, label in matrix.labels.items())]
     tables = []
-    for near, ood, images in ood_sets(measured):
-        columns = [Column(near, ood, images, metric.name) for metric in metrics]
+    for kind, ood, images in ood_sets(measured):
+        columns = [Column(kind, ood, images, metric.name) for metric in metrics]
         best = {(row, column): matrix.best(row, column) for row in matrix.labels for column in columns}
         values, intervals = (
             matrix.rows(columns, partial(_value, cells, best)),
             matrix.rows(columns, partial(_ends, cells)),
         )
-        title = f"{named(near, ood, f', {images:,} images')}; {protocol(runs[0])}"
+        title = f"{named(kind, ood, f', {images:,} images')}; {protocol(runs[0])}"
         name = " / ".join(metric.title for metric in metrics)
         footnotes = matrix.dashes.notes(values)
         notes = [

@@ -1,8 +1,8 @@
 """Near and far means: the unweighted mean of a number over all near sets of a run, and over all its far sets.
 
 The mean is of the sets' numbers, not of their pooled images (Yang et al., 2022). Near are the sets that the data set's
-YAML calls so (conf/dataset, `near`), far are all others. A mean is treated as one more OOD set, named NEAR or FAR: its
-resamples are the means of the sets' resamples, which are of the same ID images.
+YAML calls so (conf/dataset, `near`), far are all others but shifted ID, which is in no mean. A mean is treated as one
+more OOD set, named NEAR or FAR: its resamples are the means of the sets' resamples, which are of the same ID images.
 """
 
 from collections import Counter
@@ -16,17 +16,19 @@ import numpy as np
 from oodbench.evaluation.arrays import Array
 from oodbench.evaluation.metric import MISSING, arrays_key
 from oodbench.runs.reduced import Resampled
+from oodbench.tables.kinds import Kind
 from oodbench.tables.labels import Row, row_of
 from oodbench.tables.results import Result
 
 NEAR, FAR = "near mean", "far mean"
+KIND = {NEAR: Kind.NEAR, FAR: Kind.FAR}
 Sets = tuple[str, ...]
 Means = Mapping[str, Sets]  # {NEAR or FAR: the sets}, less those that no run has
 
 
 def sets_of(run: Result, mean: str) -> Sets:
     """Return the sets of a run that a mean is over."""
-    return tuple(sorted(ood for ood in run.ood_images if (ood in run.near) == (mean == NEAR)))
+    return tuple(sorted(ood for ood in run.ood_images if run.kind(ood) == KIND[mean]))
 
 
 def common_means(runs: Sequence[Result]) -> Means:

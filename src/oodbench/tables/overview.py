@@ -23,9 +23,9 @@ def overview(runs: Iterable[Result]) -> str:
 def _table(dataset: str, runs: Sequence[Result]) -> str:
     labels, seeds = row_labels(runs), Counter(map(row_of, runs))
     ood_metrics = [m for m in OOD_METRICS.values() if m.in_tables and not m.convention]
-    columns = [Column(False, "", 0, name) for name, metric in ID_METRICS.items() if metric.in_tables]
+    columns = [Column(None, "", 0, name) for name, metric in ID_METRICS.items() if metric.in_tables]
     measured = with_means(runs, common_means(runs))
-    columns += [Column(near, ood, n, metric.name) for near, ood, n in ood_sets(measured) for metric in ood_metrics]
+    columns += [Column(*each, metric.name) for each in ood_sets(measured) for metric in ood_metrics]
     cells = cells_of(measured, row_of, [OWN], {column.metric for column in columns})
     lines = [
         ["", "", *map(_kind, columns)],
@@ -42,7 +42,7 @@ def _table(dataset: str, runs: Sequence[Result]) -> str:
 
 
 def _kind(column: Column) -> str:
-    return ("near" if column.near or column.ood == NEAR else "far") if column.ood else ""
+    return str(column.kind or "")
 
 
 def _aligned(lines: Sequence[Sequence[str]]) -> list[str]:

@@ -14,6 +14,7 @@ from typing import NamedTuple
 from oodbench.evaluation.metric import Metric
 from oodbench.evaluation.metrics import ID_METRICS, metric_of
 from oodbench.tables.cells import Cell, Cells, Column, cells_of, interval_of
+from oodbench.tables.kinds import Kind
 from oodbench.tables.labels import Row, row_labels, row_of
 from oodbench.tables.means import FAR, NEAR, common_means, with_means
 from oodbench.tables.names import paper_name, row_name, score_name, set_name
@@ -24,6 +25,7 @@ from oodbench.tables.sections import by_protocol, ood_metrics, ood_sets, section
 MOST = 11  # columns of numbers that fit a page
 MOST_WITH_DEVIATION = 7
 MEANS = {"near": NEAR, "far": FAR}
+KINDS = {Kind.NEAR: "Near-OOD", Kind.FAR: "Far-OOD", Kind.SHIFTED: "Shifted ID"}
 ROMAN = ((100, "C"), (90, "XC"), (50, "L"), (40, "XL"), (10, "X"), (9, "IX"), (5, "V"), (4, "IV"), (1, "I"))
 PACKAGES = r"\usepackage{booktabs}"
 
@@ -122,15 +124,14 @@ def _table(runs: Sequence[Result], fpr: str, detectors: Sequence[str], style: St
 def _columns(runs: Sequence[Result], most: int, fpr: str, style: Style) -> list[Column]:
     """-> those of the style; where it names no sets and all need more than `most` columns, sets give way to means"""
     metrics = [metric for metric in ood_metrics(fpr) if not style.metrics or _short(metric) in style.metrics]
-    of_id = [Column(False, "", 0, name) for name in _id_metrics() if not style.metrics or name in style.metrics]
-    sets = sorted(ood_sets(runs), key=lambda each: (not each[0] and each[1] != NEAR, each[1] in (NEAR, FAR), each[1]))
+    of_id = [Column(None, "", 0, name) for name in _id_metrics() if not style.metrics or name in style.metrics]
+    sets = sorted(ood_sets(runs), key=lambda each: (each[0].rank, each[1] in (NEAR, FAR), each[1]))
     if style.sets:
         wanted = [MEANS.get(name, name) for name in style.sets]
         sets = [each for each in sets if each[1] in wanted]
     elif len(of_id) + len(sets) * len(metrics) > most:
-        kinds = {NEAR if near else FAR for near, ood, _ in sets if ood not in (NEAR, FAR)}
-        having = kinds & {ood for _, ood, _ in sets}
-        sets = [each for each in sets if each[1] in having or (NEAR if each[0] else FAR) not in having]
+        having = {kind for kind, ood, _ in sets if ood in (NEAR, FAR)}
+        sets = [each for each in sets if each[1] in (NEAR, FAR) or each[0] not in having]
     columns = of_id + [Column(*each, metric.name) for each in sets for metric in metrics]
     if not columns:
         raise ValueError("nothing is left to show: no run has these sets or metrics")
@@ -182,7 +183,7 @@ def _cell(cell: Cell | None, column: Column, marks: Sequence[float], style: Styl
 
 def _heads(columns: Sequence[Column], words: int, names: dict[str, str]) -> list[str]:
     """-> the three lines of headings: near and far, sets, metrics, with rules between them"""
-    kinds = [("Near-OOD" if c.near or c.ood == NEAR else "Far-OOD") if c.ood else "" for c in columns]
+    kinds = [KINDS[c.kind] if c.kind else "" for c in columns]
     sets = [_set(c, names) for c in columns]
     blank = ["Loss", "Score"][:words]
     metrics = [

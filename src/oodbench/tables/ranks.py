@@ -41,7 +41,7 @@ def _table(a: Sequence[Result], b: Sequence[Result], fpr: str, detectors: Sequen
     both = with_means(both, shared_means(both))
     sides = [[run for run in both if protocol(run) == protocol(side[0])] for side in (a, b)]
     sets = [each for each in ood_sets(sides[0]) if each in ood_sets(sides[1])]
-    columns = [Column(False, "", 0, name) for name, metric in ID_METRICS.items() if metric.in_tables]
+    columns = [Column(None, "", 0, name) for name, metric in ID_METRICS.items() if metric.in_tables]
     columns += [Column(*each, metric.name) for each in sets for metric in ood_metrics(fpr)]
     cells = [cells_of(side, row_of, detectors, {column.metric for column in columns}) for side in sides]
     rows = [_rows(side) for side in sides]

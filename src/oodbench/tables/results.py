@@ -26,6 +26,7 @@ from oodbench.tables.fields import (
     whole,
     whole_or_none,
 )
+from oodbench.tables.kinds import Kind, is_shifted
 
 Keep = Callable[[str, str], bool]  # detector, metric; the former is "" for a metric of ID_METRICS
 
@@ -55,6 +56,7 @@ class Result(NamedTuple):
     test_images: int
     ood_images: dict[str, int]
     near: frozenset[str]
+    shifted: frozenset[str]  # of known classes: no OOD, in no mean
     note: str
     numbers: dict[Key, float]
     intervals: dict[Key, Interval]  # 95 %, over the images; of older runs none
@@ -69,6 +71,12 @@ class Result(NamedTuple):
         if key not in self.intervals and (resampled := self.resampled.get(arrays_key(*key))) is not None:
             return metric_of(key[2]).interval(self.numbers[key], np.asarray(resampled))
         return self.intervals.get(key)
+
+    def kind(self, ood: str) -> Kind:
+        """Return near where the run's data set calls the OOD set so, and for the mean of near sets."""
+        if ood in self.shifted:
+            return Kind.SHIFTED
+        return Kind.NEAR if ood in self.near else Kind.FAR
 
     @property
     def detectors(self) -> set[str]:
@@ -191,6 +199,7 @@ def _measured(metrics: Mapping[str, Any]) -> dict[str, Any]:
     return near | {
         "weights": str(metrics.get("weights", "")),
         "precision": str(provenance["precision"]),
+        "shifted": frozenset(ood for ood, how in provenance.get("ood", {}).items() if is_shifted(how)),
         "train_images": whole(images["train"], "images of train"),
         "scored_by": {name: json.dumps(how, sort_keys=True) for name, how in provenance.get("detector", {}).items()},
         "test_images": whole(images["test"], "images of test"),

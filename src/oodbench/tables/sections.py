@@ -8,6 +8,7 @@ from oodbench.evaluation.metric import Metric
 from oodbench.evaluation.metrics import ID_METRICS, OOD_METRICS, metric_of
 from oodbench.tables.cells import Bold, Cells, Column, bold, cells_of, text_of
 from oodbench.tables.ensembles import NO_ENSEMBLES, Ensembles, ensemble_notes
+from oodbench.tables.kinds import Kind
 from oodbench.tables.labels import Row, protocol, row_labels, row_of
 from oodbench.tables.means import FAR, NEAR, common_means, mean_notes, with_means
 from oodbench.tables.notes import caption, marks_by_group, shown
@@ -71,7 +72,7 @@ def section(
 
 def _columns(runs: Iterable[Result], fpr: str) -> list[Column]:
     """-> the metrics of the test images, then those of each OOD set"""
-    columns = [Column(False, "", 0, name) for name, metric in ID_METRICS.items() if metric.in_tables]
+    columns = [Column(None, "", 0, name) for name, metric in ID_METRICS.items() if metric.in_tables]
     return columns + [Column(*each, metric.name) for each in ood_sets(runs) for metric in ood_metrics(fpr)]
 
 
@@ -92,10 +93,10 @@ def ood_metrics(fpr: str) -> list[Metric]:
     return [metric for metric in OOD_METRICS.values() if metric.in_tables and metric.convention in ("", fpr)]
 
 
-def ood_sets(runs: Iterable[Result]) -> list[tuple[bool, str, int]]:
-    """-> (near, name, images), near first, in each kind the mean first"""
-    sets = {(ood in run.near, ood, n) for run in runs for ood, n in run.ood_images.items()}
-    return sorted(sets, key=lambda each: (not each[0], each[1] not in (NEAR, FAR), *each[1:]))
+def ood_sets(runs: Iterable[Result]) -> list[tuple[Kind, str, int]]:
+    """-> (kind, name, images), near first, in each kind the mean first"""
+    sets = {(run.kind(ood), ood, n) for run in runs for ood, n in run.ood_images.items()}
+    return sorted(sets, key=lambda each: (each[0].rank, each[1] not in (NEAR, FAR), *each[1:]))
 
 
 def by_protocol(runs: Iterable[Result], by: Sequence[str] = ()) -> list[list[Result]]:
@@ -109,9 +110,9 @@ def by_protocol(runs: Iterable[Result], by: Sequence[str] = ()) -> list[list[Res
 
 def group(column: Column) -> str:
     """Return the heading that the columns of one OOD set share."""
-    return named(column.near, column.ood) if column.ood else ""
+    return named(column.kind, column.ood) if column.kind else ""
 
 
-def named(near: bool, ood: str, images: str = "") -> str:
+def named(kind: Kind, ood: str, images: str = "") -> str:
     """Return the name of an OOD set with its kind, and how many images it has; of a mean its name."""
-    return ood if ood in (NEAR, FAR) else f"{ood} ({'near' if near else 'far'}{images})"
+    return ood if ood in (NEAR, FAR) else f"{ood} ({kind}{images})"
