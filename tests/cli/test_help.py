@@ -1,8 +1,10 @@
 """--help shows the comments of conf/ beside the keys."""
 
+import pytest
 from helpers.cli import script
 
-from oodbench.cli.help import annotated, comments, paths
+from oodbench.cli.errors import UsageError
+from oodbench.cli.help import WIDTH, annotated, choices, comments, help_text, paths
 
 
 def test_keys_are_dotted_by_their_depth() -> None:
@@ -18,15 +20,30 @@ def test_comments_follow_the_choices() -> None:
 
 
 def test_only_keys_with_a_comment_change() -> None:
-    text = "Groups\nloss: ce, halo\n\nseed: 0\nmine: 1\nloss:\n  gamma: null\n"
-    before, seed, mine, loss, gamma = annotated(text, []).rstrip("\n").rsplit("\n", 4)
-    assert before == "Groups\nloss: ce, halo\n"
+    seed, mine, loss, gamma = annotated("seed: 0\nmine: 1\nloss:\n  gamma: null\n", []).splitlines()
     assert seed.startswith("seed: 0                        # of the weights")
     assert gamma.startswith("  gamma: null                  # the inverse temperature")
     assert (mine, loss) == ("mine: 1", "loss:")
+
+
+def test_help_follows_the_arguments() -> None:
+    text = help_text(["--help", "loss=ce", "seed=3"])
+    assert "\nseed: 3 " in text
+    assert "smoothing: 0.0" in text
+    with pytest.raises(UsageError, match="nonsense"):
+        help_text(["nonsense=1"])
+
+
+def test_choices_are_the_files_of_conf() -> None:
+    lines = choices().splitlines()
+    assert "dataset: cifar10, cifar100, digits, folder, parquet" in lines
+    assert any(line.startswith("detector: all, ash_b, ") for line in lines)
+    assert max(map(len, lines)) <= WIDTH
+    assert not any(line.startswith("hydra") for line in lines)
 
 
 def test_help_has_keys_commands_and_comments() -> None:
     printed = script("train.py", "--help")
     assert "\nthreads: null                  # of the CPU; null: one for each core" in printed
     assert "python train.py -m experiment=fast" in printed
+    assert choices() in printed

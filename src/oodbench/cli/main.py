@@ -1,7 +1,5 @@
 """The command of train.py: checked, then run by Hydra, a sweep's numbers and unfinished runs listed in the end."""
 
-import contextlib
-import io
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,7 +10,7 @@ from oodbench.cli.arguments import as_overrides
 from oodbench.cli.checks import check_buildable, is_finished
 from oodbench.cli.dry_run import dry_run
 from oodbench.cli.errors import UsageError, plain_warnings
-from oodbench.cli.help import annotated
+from oodbench.cli.help import help_text
 from oodbench.cli.late import import_late
 from oodbench.cli.overrides import quote
 from oodbench.cli.plan import plan
@@ -45,11 +43,11 @@ def main(train: Callable[[], Any], arguments: Sequence[str]) -> None:
         print(NOTHING_CHOSEN)
         return
     plain_warnings()
-    if {"--help", "-h"} & set(arguments):
-        show_help(train, arguments)
-        return
     sys.argv[1:] = arguments = [quote(argument) for argument in as_overrides(arguments)]
     try:
+        if {"--help", "-h"} & set(arguments):
+            print(help_text(arguments), end="")
+            return
         runs, is_sweep = plan(arguments)
         check_buildable(runs)
         if runs and runs[0]["dry_run"]:  # Hydra would begin by making a folder
@@ -73,13 +71,6 @@ def main(train: Callable[[], Any], arguments: Sequence[str]) -> None:
         print("\n" + best_of_search(arguments))
     if not all(finished):
         raise SystemExit(1)
-
-
-def show_help(train: Callable[[], Any], arguments: Sequence[str]) -> None:
-    """Print Hydra's help with the comments of conf/."""
-    with contextlib.redirect_stdout(io.StringIO()) as printed, contextlib.suppress(SystemExit):
-        train()
-    print(annotated(printed.getvalue(), arguments), end="")
 
 
 def in_the_end(folders: Sequence[RunFolder], finished: Sequence[bool]) -> str:
