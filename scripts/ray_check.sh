@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 python=${PYTHON:-python}
 results=${1:-results/ray_check}
 export RAY_USAGE_STATS_ENABLED=0 OMP_NUM_THREADS=1
-grid=(seed=0,1 dataset=digits recipe=smoke recipe.epochs=12 recipe.batch_size=64 recipe.optimizer.lr=0.01
+grid=('seed=0,1' dataset=digits recipe=smoke recipe.epochs=12 recipe.batch_size=64 recipe.optimizer.lr=0.01
   backbone.width=4 dataset.limit=200 dataset.limit_test=80 'ood=[noise]' device=cpu precision=fp32 threads=1
   checkpoint_share=1)
 ray=(hydra/launcher=ray_cluster hydra.launcher.ray.remote.num_gpus=0 hydra.launcher.ray.remote.num_cpus=1)

@@ -153,6 +153,42 @@ def test_a_lock_that_somebody_touches_stands(
         beating.join()
 
 
+@pytest.fixture
+def requeued(monkeypatch: pytest.MonkeyPatch) -> None:
+    """This process is of a SLURM job that was queued again once."""
+    for name, value in (("JOB_ID", "7"), ("CLUSTER_NAME", "check"), ("RESTART_COUNT", "1")):
+        monkeypatch.setenv(f"SLURM_{name}", value)
+
+
+@pytest.mark.usefixtures("requeued", "short_watch")
+@pytest.mark.parametrize(
+    ("job", "restarts", "free"),
+    [("check 7", 0, True), ("check 7", 1, False), ("check 8", 0, False), ("other 7", 0, False), (None, 0, False)],
+)
+def test_a_requeued_job_takes_over_its_own_lock(tmp_path: Path, job: str | None, restarts: int, free: bool) -> None:
+    """It was begun on another node, which died just now."""
+    write_lock(tmp_path, job=job, restarts=restarts)
+    assert (owner(tmp_path) is None) == free
+    assert is_free(tmp_path) == free
+
+
+@pytest.mark.usefixtures("requeued")
+def test_a_requeued_job_waits_for_a_start_that_lives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A node that SLURM lost sight of may work on."""
+    monkeypatch.setattr(lock, "WATCH", 5.0)
+    first = fork.Process(target=touch, args=(write_lock(tmp_path, job="check 7"), 0.0, False), daemon=True)
+    first.start()
+    assert not is_free(tmp_path)
+    first.kill()
+    first.join()
+
+
+@pytest.mark.usefixtures("requeued")
+def test_a_lock_names_its_slurm_job(tmp_path: Path) -> None:
+    with run_lock(tmp_path):
+        assert owner(tmp_path)[5:] == ("check 7", 1)  # type: ignore[index]
+
+
 @pytest.mark.usefixtures("short_watch")
 def test_watching_is_announced(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = write_lock(tmp_path, age=LONG)
@@ -163,7 +199,7 @@ def test_watching_is_announced(tmp_path: Path, capsys: pytest.CaptureFixture[str
 DEEP = b"[" * 100_000
 GARBAGE: list[bytes] = [b"[]", b"5", b"{}", b"null", b"\x80\xff", b"", b"{", b'"x"', b'{"pid": 1}', DEEP]
 WRONG = [{"pid": "1"}, {"pid": 0}, {"pid": 10**300}, {"pid": None}, {"since": "now"}, {"since": float("inf")}]
-WRONG += [{"since": float("nan")}, {"start_time": 1}, {"start_time": []}]
+WRONG += [{"since": float("nan")}, {"start_time": 1}, {"start_time": []}, {"job": 7}, {"restarts": "1"}]
 GARBAGE += [json.dumps(ELSEWHERE._asdict() | wrong).encode() for wrong in WRONG]
 GARBAGE += [json.dumps(ELSEWHERE._asdict() | {"more": 1}).encode()]
 

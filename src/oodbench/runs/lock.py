@@ -2,7 +2,8 @@
 
 lock.json names its owner. A lock of this machine stands while the owner's process lives; one of another machine while
 the owner touches the file, which it does every HEARTBEAT seconds. Clocks of two machines may differ: a lock that looks
-stale, or comes from the future, is watched, and void only if nobody touches it. What is decided is decided under a
+stale, or comes from the future, is watched, and void only if nobody touches it. So is that of an earlier start of this
+SLURM job, which SLURM queued again because its node died or was wanted elsewhere. What is decided is decided under a
 lock of its own, so that of two processes that find a dead owner's lock one takes it over.
 """
 
@@ -42,6 +43,8 @@ class Owner(NamedTuple):
     pid: int
     start_time: str | None  # so that a number that was given out again is not taken for it
     since: float  # seconds since 1970, on its own clock
+    job: str | None = None  # of SLURM: cluster and number, the same after the job was queued again
+    restarts: int = 0  # of that job
 
 
 @contextmanager
@@ -95,6 +98,7 @@ def _read(file: Path) -> Owner | None:
         who = Owner(**json.loads(regular(file).read_text("utf-8")))
         is_pid = type(who.pid) is int and 0 < who.pid < 2**31
         known = is_pid and isinstance(who.start_time, str | None) and math.isfinite(who.since)
+        known = known and isinstance(who.job, str | None) and type(who.restarts) is int
         return who if known and re.fullmatch(HOST, who.host) else None
     except (OSError, ValueError, TypeError, RecursionError):
         return None
@@ -112,13 +116,19 @@ def _is_alive(file: Path) -> bool:
         return False
     if who.machine == _machine():
         return who.start_time == _start_time(who.pid)
-    return 0 <= _age(file) < STALE_AFTER
+    return 0 <= _age(file) < STALE_AFTER and not _is_earlier_start(who)
 
 
 def _may_be_dead(file: Path) -> bool:
-    """Tell whether only watching can say if the owner lives: on another machine, and stale by this one's clock."""
+    """Tell whether only watching can say if the owner lives: on another machine, and stale or of this job before."""
     who = _read(file)
-    return who is not None and who.machine != _machine() and not 0 <= _age(file) < STALE_AFTER
+    return who is not None and who.machine != _machine() and not _is_alive(file)
+
+
+def _is_earlier_start(who: Owner) -> bool:
+    """Tell whether the owner is of this SLURM job before it was queued again."""
+    job, restarts = _slurm_job()
+    return job is not None and who.job == job and who.restarts < restarts
 
 
 def _watch_for_touch(file: Path) -> bool:
@@ -151,7 +161,14 @@ def _is_mine(file: Path) -> bool:
 
 
 def _this_process() -> Owner:
-    return Owner(socket.gethostname(), _machine(), os.getpid(), _start_time(os.getpid()), time.time())
+    return Owner(socket.gethostname(), _machine(), os.getpid(), _start_time(os.getpid()), time.time(), *_slurm_job())
+
+
+def _slurm_job() -> tuple[str | None, int]:
+    """Return this process's SLURM job, and how often it was queued again."""
+    if number := os.environ.get("SLURM_JOB_ID"):
+        return f"{os.environ.get('SLURM_CLUSTER_NAME')} {number}", int(os.environ.get("SLURM_RESTART_COUNT", 0))
+    return None, 0
 
 
 def _machine() -> str:
