@@ -1,4 +1,4 @@
-"""Images that a text file lists, `path label` a line: the format of the public benchmark's image lists."""
+"""Images that a text file lists, `path label` a line: the format of OpenOOD v1.5's image lists."""
 
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
