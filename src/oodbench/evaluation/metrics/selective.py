@@ -1,6 +1,6 @@
-"""Failure prediction: how well the confidence, the largest predictive probability, separates correct from wrong predictions.
+"""Failure prediction: how well the largest predictive probability separates correct from wrong predictions.
 
-An image is accepted if its confidence is >= t; images of equal confidence are accepted together. Of N images A(t) are
+An image is accepted if this confidence is >= t; images of equal confidence are accepted together. Of N images A(t) are
 accepted and E(t) of these are wrong. Both areas become smaller as the accuracy grows: print it beside them.
 """
 
@@ -73,7 +73,7 @@ AUGRC = IDMetric(
     higher_is_better=False,
     unit=PERMILLE,
     heading="AUGRC (‰)",
-    definition="area under the generalized risk-coverage curve: share of images accepted and wrong, over the share accepted",
+    definition="area under the generalized risk-coverage curve: share accepted and wrong, over the share accepted",
     source="Traub et al., 2024",
     in_tables=False,
 )
