@@ -4,13 +4,13 @@ import warnings
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from oodbench.cli.late import import_late
 from oodbench.detectors.reference import Reference
 from oodbench.evaluation.evaluate import Detector, evaluate, intervals
 from oodbench.losses.objective import Objective
 from oodbench.model import head_fn, linear_weights
 from oodbench.network_scores import Scores, as_detectors
 from oodbench.outputs import Outputs
+from oodbench.report.card import write_card
 from oodbench.runs.folder import RunFolder
 from oodbench.runs.record import Record, Request, merge, merge_intervals, merge_resamples
 from oodbench.storage import Arrays
@@ -67,7 +67,7 @@ def record(
     folder.remove_card()
     written = folder.write_record(merged, resamples)
     folder.remove_superseded(written)
-    import_late("report.card").write_card(folder.path)
+    write_card(folder.path)
     return written
 
 
