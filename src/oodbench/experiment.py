@@ -11,7 +11,6 @@ from oodbench.data.split import Split
 from oodbench.detectors.network.network import ImageDetector
 from oodbench.evaluation.evaluate import Detector
 from oodbench.model import Classifier, extract_features, load_weights, predict, weights_of
-from oodbench.network_scores import network_scores
 from oodbench.outputs import Outputs
 from oodbench.pretrained.weights import load_pretrained
 from oodbench.runs.config import read_config
@@ -21,7 +20,8 @@ from oodbench.runs.lock import run_lock
 from oodbench.runs.record import Record, is_complete, requested
 from oodbench.runs.signals import exit_on_signal, stop_signal
 from oodbench.runs.tracking import NO_LOG, Log, track
-from oodbench.scoring import RunOutputs, Scoring, check_not_reported, record, score, usable_outputs
+from oodbench.scoring.network_scores import network_scores
+from oodbench.scoring.score import RunOutputs, Scoring, check_not_reported, record, score, usable_outputs
 from oodbench.storage import Arrays
 from oodbench.terminal import header, in_the_end
 from oodbench.training.batch_norm import estimate_batch_norm

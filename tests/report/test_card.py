@@ -13,10 +13,10 @@ from helpers.report import HOSTILE, add_hostile_run, add_odd_provenance
 
 from oodbench.cli.configuration import compose, resolve
 from oodbench.report.card import card, cost_of, escaped, fenced
-from oodbench.rescoring import rescore
 from oodbench.runs.folder import open_run
 from oodbench.runs.identity import config_hash
 from oodbench.runs.lock import run_lock
+from oodbench.scoring.finished import rescore
 from oodbench.storage import UnwritableError
 from oodbench.tables.names import licence
 
@@ -84,7 +84,7 @@ def test_none_stands_beside_another_record(again: Finished, monkeypatch: pytest.
         raise KeyboardInterrupt
 
     with monkeypatch.context() as killed:
-        killed.setattr("oodbench.report.card.write_card", die)
+        killed.setattr("oodbench.scoring.score.write_card", die)
         with pytest.raises(KeyboardInterrupt):
             rescore(again.folder, configuration("detector=[gen]")["detector"], {})
     assert not (again.folder / "README.md").exists()

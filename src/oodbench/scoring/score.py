@@ -8,11 +8,11 @@ from oodbench.detectors.reference import Reference
 from oodbench.evaluation.evaluate import Detector, evaluate, intervals
 from oodbench.losses.objective import Objective
 from oodbench.model import head_fn, linear_weights
-from oodbench.network_scores import Scores, as_detectors
 from oodbench.outputs import Outputs
 from oodbench.report.card import write_card
 from oodbench.runs.folder import RunFolder
 from oodbench.runs.record import Record, Request, merge, merge_intervals, merge_resamples
+from oodbench.scoring.network_scores import Scores, as_detectors
 from oodbench.storage import Arrays
 
 

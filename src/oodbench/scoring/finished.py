@@ -19,7 +19,7 @@ from oodbench.runs.folder import RunFolder, open_run
 from oodbench.runs.identity import Config
 from oodbench.runs.lock import run_lock
 from oodbench.runs.record import SELECTED, Record, requested
-from oodbench.scoring import RunOutputs, Scoring, check_not_reported, record, reference_of, score
+from oodbench.scoring.score import RunOutputs, Scoring, check_not_reported, record, reference_of, score
 from oodbench.targets import trusted, trusted_detector
 from oodbench.training.device import pick_device, pick_precision, use_precision
 
