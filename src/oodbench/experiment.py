@@ -23,7 +23,7 @@ from oodbench.runs.tracking import NO_LOG, Log, track
 from oodbench.scoring.network_scores import network_scores
 from oodbench.scoring.score import RunOutputs, Scoring, check_not_reported, record, score, usable_outputs
 from oodbench.storage import Arrays
-from oodbench.terminal import header, in_the_end
+from oodbench.terminal import header, outcome
 from oodbench.training.batch_norm import estimate_batch_norm
 from oodbench.training.checkpoint import FileCheckpointer, Source, load_checkpoint
 from oodbench.training.device import THREADS, acquire_devices, pick_precision, use_precision
@@ -64,7 +64,7 @@ def run(config: Config, in_sweep: bool = False) -> None:
             sync_batch_norm(model.backbone, devices[0])  # or an error now
         with run_lock(folder.path), folder.recording_errors():
             job = Job(config, folder, model, recipe, open_data(config), provenance)
-            if not begin(job):
+            if not prepare_folder(job):
                 return
             if not in_sweep:
                 print(header(config, sizes(job.data), provenance, folder.path), end="\n\n", flush=True)
@@ -74,7 +74,7 @@ def run(config: Config, in_sweep: bool = False) -> None:
                 load_or_train(job, log)
                 numbers = measure(job, detectors, image_detectors)
                 log.result(numbers)
-            text = in_the_end(numbers, config, in_sweep)
+            text = outcome(numbers, config, in_sweep)
             print(text if in_sweep else f"{text}\n\n{folder.path}", flush=True)
 
 
@@ -88,8 +88,8 @@ def sizes(data: DataSplits) -> dict[str, int]:
     return {name: len(split.labels) for name, split in splits_of(data).items()}
 
 
-def begin(job: Job) -> bool:
-    """Make the folder ready for this start; False where another process has finished the run meanwhile."""
+def prepare_folder(job: Job) -> bool:
+    """Make the folder ready for this start; return False if another process has finished the run meanwhile."""
     config, folder, data = job.config, job.folder, job.data
     if config["force"]:
         folder.remove_all()

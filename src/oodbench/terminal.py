@@ -73,14 +73,14 @@ def result(numbers: Numbers) -> str:
 
 def finished(numbers: Numbers, folder: Path, config: Config, in_sweep: bool) -> str:
     """Return what the command of a finished run prints."""
-    text = in_the_end(numbers, config, in_sweep)
+    text = outcome(numbers, config, in_sweep)
     if in_sweep:
         return f"finished already; {text}"
     return f"finished already, force=true runs it again\n\n{text}\n\n{folder}"
 
 
-def in_the_end(numbers: Numbers, config: Config, in_sweep: bool) -> str:
-    """Return every number where the configuration is verbose, else those that papers show, in a sweep in one line."""
+def outcome(numbers: Numbers, config: Config, in_sweep: bool) -> str:
+    """Return what a run prints at its end: the numbers that papers show, in a sweep in one line; if verbose, all."""
     if config.get("verbose"):
         return every_number(numbers)
     return brief(numbers) if in_sweep else result(numbers)

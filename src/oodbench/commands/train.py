@@ -9,7 +9,7 @@ from oodbench.cli.checks import is_finished
 from oodbench.cli.configuration import resolve
 from oodbench.cli.errors import exit_codes, plain_warnings
 from oodbench.cli.late import import_late
-from oodbench.cli.main import main as run_checked
+from oodbench.cli.launch import launch
 from oodbench.cli.sweep import announce, in_search, in_sweep, timed
 from oodbench.runs.folder import RunFolder
 from oodbench.runs.record import number_named, requested
@@ -42,4 +42,4 @@ def train(cfg: DictConfig) -> float | None:
 
 
 def main() -> None:
-    run_checked(train, sys.argv[1:])
+    launch(train, sys.argv[1:])

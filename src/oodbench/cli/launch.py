@@ -1,4 +1,4 @@
-"""The command of train.py: checked, then run by Hydra, a sweep's numbers and unfinished runs listed in the end."""
+"""The launch of train.py: the command is checked, Hydra runs it, a sweep ends with its numbers and unfinished runs."""
 
 import contextlib
 import io
@@ -35,7 +35,7 @@ make demo trains every loss on small digits; dry_run=true says what a command wo
 MOST = 20  # unfinished runs that a sweep lists in the end
 
 
-def main(train: Callable[[], Any], arguments: Sequence[str]) -> None:
+def launch(train: Callable[[], Any], arguments: Sequence[str]) -> None:
     """Call train, a `hydra.main` that reads sys.argv, once the arguments are known to be right.
 
     After a sweep over a grid: the numbers of its finished runs, the others, and SystemExit with status 1 if there are
@@ -68,7 +68,7 @@ def main(train: Callable[[], Any], arguments: Sequence[str]) -> None:
     finally:
         finished = [is_finished(config) for config in grid]
         if grid:
-            print("\n" + in_the_end(folders, finished))
+            print("\n" + sweep_summary(folders, finished))
     if is_sweep and not grid:
         print("\n" + best_of_search(arguments))
     if not all(finished):
@@ -82,7 +82,7 @@ def show_help(train: Callable[[], Any], arguments: Sequence[str]) -> None:
     print(annotated(printed.getvalue(), arguments), end="")
 
 
-def in_the_end(folders: Sequence[RunFolder], finished: Sequence[bool]) -> str:
+def sweep_summary(folders: Sequence[RunFolder], finished: Sequence[bool]) -> str:
     """Return the numbers of the finished runs of a sweep, then the runs that are not finished, then how many are."""
     states = [state_of(f.path, f.results_dir, done) for f, done in zip(folders, finished, strict=True)]
     others = [state for state in states if state.state != "done"]
