@@ -46,10 +46,10 @@ class Job(NamedTuple):
 
 
 def run(config: Config, in_sweep: bool = False) -> None:
-    """Bring the run of a resolved configuration to its record; what an earlier start has done is not done again.
+    """Do what is left to do of a run, up to its record; nothing that an earlier start has done is done again.
 
-    In a sweep it prints its result in one line and no header.
-    Raises LockedError while another process works on it, SystemExit where it was stopped and saved.
+    In a sweep it prints its result in one line and no header. Raises LockedError while another process works on it,
+    SystemExit if it was stopped and saved.
     """
     folder = RunFolder.of(config)
     trains = not config["weights"] and not folder.weights.exists()
@@ -137,7 +137,7 @@ def train(job: Job, recipe: Recipe, log: Log) -> Arrays:
     features = extract_features(model, split.images)
     model.finalize(features, split.labels)
     weights = weights_of(model)
-    folder.remove_numbers()  # those of other weights, should there be any
+    folder.remove_numbers()  # of other weights, if there are any
     folder.write_training(job.provenance | time_spent(history), weights, split.digest)
     folder.write_outputs("train", predict(model.objective, features, split.labels), split.digest)
     folder.write_weights(weights)
@@ -207,7 +207,7 @@ def outputs_on(job: Job, name: str, split: Split) -> Outputs:
 
 
 def worker_main(path: str, *place: str) -> None:
-    """Be one of several processes that bring a run's checkpoint to the last epoch; config.yaml lies in its folder."""
+    """Train in one of several processes until the run's checkpoint has the last epoch; config.yaml is in its folder."""
     config = read_config(Path(path, "config.yaml"))
     with worker(*place) as device:
         config["threads"] = config["threads"] or max(1, THREADS // world_size())

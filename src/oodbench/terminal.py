@@ -53,7 +53,7 @@ def count(number: int, what: str) -> str:
 
 
 def result(numbers: Numbers) -> str:
-    """Return accuracy, ECE, and a line an OOD set: AUROC and FPR@95 of the loss's own score and of MSP, in percent."""
+    """Return accuracy, ECE, and AUROC and FPR@95 of every OOD set, of the loss's own score and MSP, in percent."""
     scores = _scores(numbers)
     metrics = [metric_of(name) for name in OF_OOD]
     wide = max(map(len, ["OOD set", *numbers["ood"]]))

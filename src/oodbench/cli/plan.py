@@ -32,9 +32,9 @@ from oodbench.shipped import CONF
 
 
 def plan(arguments: Sequence[str]) -> tuple[list[Config], bool]:
-    """Check every override; return the resolved configurations that will run, in their order, and if it is a sweep.
+    """Check every override; return the resolved configurations of the runs, in order, and whether it is a sweep.
 
-    No run for a search, which chooses as it goes, and for what Hydra answers itself (--help, --cfg). Raises UsageError
+    None for a search, which chooses as it goes, nor for what Hydra answers itself (--help, --cfg). Raises UsageError
     for a key that is not there, or a value of another type or range.
     """
     args = _parse_hydra_options(arguments)

@@ -1,4 +1,4 @@
-"""Train a classifier with a loss and measure its accuracy, calibration and OOD detection; a finished run says so."""
+"""Train a classifier with a loss and measure its accuracy, calibration and OOD detection."""
 
 import sys
 
@@ -18,7 +18,7 @@ from oodbench.shipped import CONF
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="train")
 def train(cfg: DictConfig) -> float | None:
-    """Bring one run to its record; return `validation.objective`, which a search optimises, if images are held out."""
+    """Train and score one run, or print its numbers if it is finished; return `validation.objective` for a search."""
     plain_warnings()
     config = resolve(cfg)
     folder = RunFolder.of(config)

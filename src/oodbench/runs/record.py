@@ -47,7 +47,7 @@ def requested(config: Config) -> Request:
 
 
 def is_complete(record: Record | None, request: Request) -> bool:
-    """Tell whether the record has every number asked for, of the very sets and detectors.
+    """Tell whether the record has every requested number, of exactly these sets and detectors.
 
     A detector that does not apply to this run has none, and is complete.
     """
@@ -130,7 +130,7 @@ def objective_names(request: Request, id_metrics: tuple[str, ...], ood_metrics: 
 
 
 def number_named(numbers: Mapping[str, Any], name: str) -> float:
-    """Return the number at a dotted name. Raises ValueError, with what there is, for a name that is none."""
+    """Return the number at a dotted name. Raises ValueError, with what is available, for an unknown name."""
     node: Any = numbers
     for key in name.split("."):
         if not isinstance(node, Mapping) or key not in node:

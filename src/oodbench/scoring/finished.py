@@ -1,4 +1,4 @@
-"""Finished runs scored again, by the way that every run takes from its outputs to the record."""
+"""Finished runs scored again: stored outputs and weights, then `scoring.score` as for every run."""
 
 from contextlib import suppress
 from functools import partial
@@ -60,7 +60,7 @@ def reopen(folder: RunFolder, config: Config, objective: Objective) -> Job:
     return Job(config, folder, model, None, open_data(config, partial(trusted, package="data")), {})
 
 
-@torch.inference_mode(False)  # a notebook may ask for it amid inference, and for gradients later
+@torch.inference_mode(False)  # a notebook may load it in inference mode and need gradients later
 def stored_model(folder: RunFolder, config: Config, objective: Objective, device: torch.device) -> Classifier:
     """Build the run's network with its trained weights, around its objective."""
     weights, data = folder.read_weights(), config["dataset"]
@@ -74,7 +74,7 @@ def stored_model(folder: RunFolder, config: Config, objective: Objective, device
 def score_stored(
     folder: RunFolder, config: Config, outputs: RunOutputs, objective: Objective, provenance: dict[str, Any]
 ) -> Record:
-    """Score the command line's detectors on outputs that lie in the folder, which the caller has locked."""
+    """Score the configured detectors on a folder's stored outputs; the caller holds its lock."""
     numbers, resamples = score(outputs, objective, Scoring(build_detectors(config["detector"]), {}))
     return record(folder, requested(config), numbers, resamples, provenance)
 

@@ -1,4 +1,4 @@
-"""Scoring: from outputs to the record, in one way for fresh runs, finished runs and outputs of other code."""
+"""From outputs to the record: detectors, metrics and intervals, merged with the numbers that still hold."""
 
 import warnings
 from collections.abc import Mapping
@@ -50,7 +50,7 @@ def score(outputs: RunOutputs, objective: Objective, scoring: Scoring) -> tuple[
 
 
 def reference_of(outputs: RunOutputs, objective: Objective) -> Reference:
-    """Return what a detector may know of the run besides the images it scores."""
+    """Return what a detector may use besides the images it scores."""
     head, linear = head_fn(objective), linear_weights(objective)
     return Reference(outputs.train, head, linear, outputs.validation.get("val"))
 
@@ -72,7 +72,7 @@ def record(
 
 
 def check_not_reported(before: Record | None, digest: str | None, folder: RunFolder) -> None:
-    """Raise ValueError where the validation OOD set is one that this run reports, from whichever start."""
+    """Raise ValueError if this run, in any of its starts, has reported the validation OOD set."""
     for name in before["ood"] if before else ():
         if before and before["provenance"]["digests"].get(name) == digest:
             raise ValueError(
@@ -82,7 +82,7 @@ def check_not_reported(before: Record | None, digest: str | None, folder: RunFol
 
 
 def usable_outputs(folder: RunFolder, name: str, digest: str) -> Outputs | None:
-    """Read stored outputs of these images; None, with a warning where they are damaged, if they must be computed."""
+    """Read stored outputs of these images; None if they must be computed, with a warning if they are damaged."""
     try:
         return folder.read_outputs(name, digest)
     except ValueError as error:

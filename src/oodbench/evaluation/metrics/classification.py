@@ -32,13 +32,13 @@ def ece(confidence: Array, correct: NDArray[np.bool_], bins: int = ECE_BINS) -> 
 def equal_width_bin(confidence: Array, bins: int = ECE_BINS) -> NDArray[np.intp]:
     """(N,) -> (N,), b where confidence is in (b / bins, (b + 1) / bins]; 0 is in the first.
 
-    Raises ValueError for what is no probability.
+    Raises ValueError for a value that is not a probability.
     """
     return np.searchsorted(np.arange(1, bins) / bins, checked_confidence(confidence), side="left")
 
 
 def checked_confidence(confidence: Array) -> Array:
-    """(N,) -> (N,) in float64. Raises ValueError for what is no probability."""
+    """(N,) -> (N,) in float64. Raises ValueError for a value that is not a probability."""
     confidence = checked("confidences", confidence)
     if confidence.min() < 0 or confidence.max() > 1 + 1e-9:  # a softmax's largest may be off by rounding
         raise ValueError(f"confidences are in [{confidence.min()}, {confidence.max()}]; probabilities are in [0, 1]")
