@@ -137,7 +137,7 @@ def train(job: Job, recipe: Recipe, log: Log) -> Arrays:
     features = extract_features(model, split.images)
     model.finalize(features, split.labels)
     weights = weights_of(model)
-    folder.remove_numbers()  # of other weights, if there are any
+    folder.remove_numbers()  # those of other weights, should there be any
     folder.write_training(job.provenance | time_spent(history), weights, split.digest)
     folder.write_outputs("train", predict(model.objective, features, split.labels), split.digest)
     folder.write_weights(weights)

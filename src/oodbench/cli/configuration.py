@@ -84,7 +84,7 @@ def words_referred_to(config: Config | list[str]) -> set[str]:
 
 
 def leaves_of(values: Sequence[Override], defaults: Config, words: set[str]) -> list[Override]:
-    """Return the overrides that change one value and nothing else: no other overlaps, no part of the key is in words."""
+    """Return the overrides that change one value and nothing else: no other overlaps, no part of a key in words."""
     keys = [override.key_or_group for override in values]
     return [
         override

@@ -3,7 +3,7 @@
 lock.json names its owner. A lock of this machine stands while the owner's process lives; one of another machine while
 the owner touches the file, which it does every HEARTBEAT seconds. Clocks of two machines may differ: a lock that looks
 stale, or comes from the future, is watched, and void only if nobody touches it. What is decided is decided under a
-own lock, so that of two processes that find a dead owner's lock one takes it over.
+lock of its own, so that of two processes that find a dead owner's lock one takes it over.
 """
 
 import contextlib
