@@ -63,8 +63,8 @@ def _plan_runs(overrides: Sequence[str], multirun: bool) -> tuple[list[Config], 
     given = parse(overrides)
     for override in given:
         check_choices(override)
-    plain = [o for o in given if not o.is_sweep_override()]
-    settings = compose_with_hydra([_text(o) for o in plain if is_choice(o) or o.is_hydra_override()]).hydra
+    single = [o for o in given if not o.is_sweep_override()]
+    settings = compose_with_hydra([_text(o) for o in single if is_choice(o) or o.is_hydra_override()]).hydra
     is_sweep = multirun or settings.mode == RunMode.MULTIRUN
     several = [_text(o) for o in given if o.is_sweep_override()]
     if several and not is_sweep:

@@ -26,7 +26,7 @@ def train(cfg: DictConfig) -> float | None:
         announce()
     if is_finished(config) and not config["force"]:
         if not folder.card.exists():
-            import_late("report.card").complete(folder)
+            import_late("report.card").restore_card(folder)
         print(import_late("terminal").finished(folder.load_record(), folder.path, config, in_sweep()), flush=True)
     else:
         with exit_codes(folder.error), timed():

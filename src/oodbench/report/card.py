@@ -36,11 +36,11 @@ def write_card(path: Path) -> None:
     write_atomic(folder.card, card(path))
 
 
-def complete(folder: RunFolder) -> None:
-    """Write the card of a finished run that has none, and remove what the process that was to write it left.
+def restore_card(folder: RunFolder) -> None:
+    """Write the card of a finished run that has none; remove what the process that did not write it left behind.
 
-    The process was killed between record and card, or of older code. Does nothing where the folder cannot be written,
-    is damaged, or another process works on it.
+    That process was killed between record and card, or ran older code. Does nothing if the folder cannot be written or
+    is damaged, or if another process works on it.
     """
     with contextlib.suppress(LockedError, OSError, ValueError), run_lock(folder.path):
         folder.remove_stale()
