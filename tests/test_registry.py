@@ -13,8 +13,8 @@ from helpers.config import ROOT, configuration
 from helpers.made_up import alter_metrics
 
 from oodbench.registry import check, differences
+from oodbench.rescoring import rescore
 from oodbench.runs.folder import open_run
-from oodbench.scoring.finished import rescore
 from oodbench.storage import load_arrays, save_arrays
 from oodbench.tables.results import load_run
 

@@ -35,7 +35,7 @@ from oodbench.report.vector import STYLE, drawn, prefixes, save
 from oodbench.runs.folder import RunFolder, open_run
 from oodbench.runs.identity import Config
 from oodbench.runs.record import Record
-from oodbench.scoring.finished import stored, stored_model, stored_objective
+from oodbench.scoring.stored import stored, stored_model, stored_objective
 from oodbench.shipped import CONF
 from oodbench.tables import fields
 from oodbench.tables.long_format import FIELDS, NUMBER, long_format

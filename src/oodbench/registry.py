@@ -38,7 +38,7 @@ def check(run: Result, whole_runs: Path | None = None) -> Entry:
         if record.get("weights") != training["weights"]:
             raise ValueError(f"{folder.metrics} is of other weights than {folder.training}")
         given = outputs_of(folder, whole_runs)
-        computed, missing = import_late("scoring.finished").recompute(given, record) if given else ({}, [])
+        computed, missing = import_late("rescoring").recompute(given, record) if given else ({}, [])
         problems = [*out_of_range(run), *(differences(record, computed, missing) if given else [])]
     except (ValueError, KeyError, TypeError) as error:
         return Entry(run, False, [f"{run.folder}: {type(error).__name__}: {error}"])

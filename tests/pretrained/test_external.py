@@ -16,9 +16,9 @@ from safetensors.numpy import save_file
 
 from oodbench.outputs import Outputs
 from oodbench.pretrained.external import load_external
+from oodbench.rescoring import rescore
 from oodbench.runs.folder import open_run
 from oodbench.runs.status import states, table
-from oodbench.scoring.finished import rescore
 from oodbench.storage import load_arrays
 
 SETS = ("train", "test", "unseen_digits", "noise")

@@ -66,7 +66,7 @@ def detectors(overrides: list[str]) -> tuple[dict[str, Any], dict[str, Any]]:
 
 def rescored(folder: Path, detector: dict[str, Any], image_detector: dict[str, Any], grids: Any) -> str:
     """Score one run; return a line about it."""
-    record = import_late("scoring.finished").rescore(folder, detector, image_detector, grids)
+    record = import_late("rescoring").rescore(folder, detector, image_detector, grids)
     without = [name for name in (*detector, *image_detector) if name in record["not_applicable"]]
     note = f"; not applicable: {', '.join(without)}" if without else ""
     return f"{folder}: scored by {', '.join([*detector, *image_detector])} on {', '.join(record['ood'])}{note}"

@@ -26,7 +26,7 @@ from oodbench.runs.identity import PRETRAINED, Config, check_name, identify
 from oodbench.runs.lock import run_lock
 from oodbench.runs.paths import LOCK_FILES
 from oodbench.runs.record import Record
-from oodbench.scoring.finished import score_stored, stored_objective, stored_outputs
+from oodbench.scoring.stored import score_stored, stored_objective, stored_outputs
 from oodbench.storage import Arrays, regular
 from oodbench.training.provenance import collect_provenance
 

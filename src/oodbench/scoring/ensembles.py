@@ -15,7 +15,7 @@ from oodbench.outputs import Outputs
 from oodbench.runs.folder import RunFolder, open_run
 from oodbench.runs.paths import ENSEMBLE
 from oodbench.runs.record import Record
-from oodbench.scoring.finished import stored
+from oodbench.scoring.stored import stored
 from oodbench.storage import write_json
 
 DETECTORS = {"msp": msp, "entropy": entropy}  # functions of the predictive probabilities alone

@@ -13,9 +13,9 @@ from helpers.cli import HALO, Finished, copied, finish, never, numbers_in, scrip
 from helpers.config import ROOT, composed
 from omegaconf import OmegaConf
 
+from oodbench.rescoring import rescore
 from oodbench.runs.folder import open_run
 from oodbench.runs.lock import LockedError, run_lock
-from oodbench.scoring.finished import rescore
 from oodbench.storage import load_arrays, read_json, write_json
 
 MORE = ("detector=[knn,react,vim]", "detector.knn.k=5", "image_detector=[odin,rankfeat]")
