@@ -130,7 +130,7 @@ def objective_names(request: Request, id_metrics: tuple[str, ...], ood_metrics: 
 
 
 def number_named(numbers: Mapping[str, Any], name: str) -> float:
-    """Return the number at a dotted name. Raises ValueError, with what is available, for an unknown name."""
+    """Return the number at a dotted name. Raises ValueError, with what there is, for a name that is none."""
     node: Any = numbers
     for key in name.split("."):
         if not isinstance(node, Mapping) or key not in node:

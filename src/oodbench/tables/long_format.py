@@ -1,4 +1,4 @@
-"""Runs -> one long table, one row per number: runs.csv."""
+"""Runs -> one long table, a row a number: runs.csv."""
 
 import csv
 import io
@@ -30,7 +30,7 @@ def to_csv(runs: Iterable[Result]) -> str:
 
 
 def long_format(runs: Iterable[Result]) -> Iterator[list[Any]]:
-    """Yield the values of FIELDS, one row per number of a run; None for what it lacks.
+    """Yield the values of FIELDS, a row a number of one run; None where there is none.
 
     Near and far means stand under the OOD sets "near mean" and "far mean", over the sets that the run's table names.
     low, high: its 95 % interval over images. The same in every row of a configuration: mean, sample deviation and the
