@@ -19,7 +19,7 @@ import yaml
 from hydra.utils import instantiate
 from scipy.special import log_softmax
 
-from oodbench import detectors, losses
+from oodbench import detectors, losses, targets
 from oodbench.detectors import network
 from oodbench.detectors.reference import NotApplicable, Reference
 from oodbench.evaluation import calibration
@@ -210,6 +210,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "versions of the probabilities": lambda: formula(calibration),
     "metrics of OOD detection": lambda: metric_table(OOD_METRICS),
     "formulas of metrics": metric_formulas,
+    "rule for stored configurations": lambda: formula(targets),
 }
 
 

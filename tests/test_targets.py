@@ -28,7 +28,7 @@ FOREIGN = [
     "oodbench.training.distributed.launch_workers",
     "oodbench.storage.write_atomic",
     "oodbench.storage.os.system",
-    "oodbench.cli.main.main",
+    "oodbench.cli.launch.launch",
     "oodbench.experiment.run",
     "oodbench.losses.halo.Halo",
     "oodbench.losses.halo.torch.load",

@@ -6,9 +6,13 @@ from typing import Any
 import pytest
 from helpers.cli import HALO, Finished, started
 from helpers.config import configuration
+from helpers.toy import NO_HEAD, blobs, random_outputs
 
+from oodbench.detectors.logits import msp, ood_score
+from oodbench.evaluation.evaluate import evaluate
+from oodbench.evaluation.metrics import OOD_METRICS
 from oodbench.storage import write_json
-from oodbench.terminal import brief, header, result
+from oodbench.terminal import brief, every_number, header, result
 
 IMAGES = {"train": 1010, "test": 433, "noise": 500, "mine": 7}
 MACHINE = {"device": "cpu", "threads": 1, "devices": 1, "precision": "bf16"}
@@ -82,3 +86,29 @@ def test_a_finished_run_prints_its_numbers(finished: Finished) -> None:
 def test_verbose_prints_every_number(finished: Finished, metric: str) -> None:
     assert metric in started(*HALO, f"results_dir={finished.results}", "verbose=true")
     assert metric not in finished.stdout
+
+
+def test_every_number_has_both_fpr_conventions_in_percent() -> None:
+    test, ood = random_outputs(seed=1), {"a_set_with_a_long_name": random_outputs(30, seed=2)}
+    found, _ = evaluate(test, ood, {"msp": msp}, NO_HEAD)
+    lines = every_number(found).splitlines()
+    assert f"accuracy {100 * found['accuracy']:.2f} %" in lines[0]
+    header, row = lines[2], lines[3]
+    units = [f"{name}: {metric.title}, in %" for name, metric in OOD_METRICS.items()]
+    assert lines[4:] == ["", *units]
+    columns = header.split()[-len(OOD_METRICS) :]
+    assert columns == list(OOD_METRICS)
+    values = found["ood"]["a_set_with_a_long_name"]["msp"]
+    assert row.split() == ["a_set_with_a_long_name", "msp", *(f"{100 * values[name]:.2f}" for name in columns)]
+    assert len(header) == len(row)
+
+
+def test_every_number_has_a_dash_for_what_is_missing() -> None:
+    test, ood, reference = blobs()
+    found, _ = evaluate(test, {"svhn": ood}, {"ood_score": ood_score, "msp": msp}, reference)
+    del found["ece"], found["ood"]["svhn"]["msp"]["auroc"]
+    text = every_number(found).splitlines()
+    assert text[0].startswith(f"accuracy {100 * found['accuracy']:.2f} %  nll {found['nll']:.3f} nats  brier ")
+    (row,) = (line.split() for line in text if line.startswith("svhn") and " msp " in line)
+    assert row[2] == "—"
+    assert row[3] == f"{100 * found['ood']['svhn']['msp']['fpr95_idpos']:.2f}"

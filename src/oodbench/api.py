@@ -1,4 +1,4 @@
-"""For notebooks: finished runs as a table, as networks and as figures; detectors on anybody's outputs.
+"""For notebooks: finished runs as a table, as networks and as figures; detectors on outputs of any network.
 
 What `oodbench.API` lists is an attribute of `oodbench`, which imports this module when one is asked for.
 """
@@ -32,10 +32,10 @@ from oodbench.report.gallery import figures_of
 from oodbench.report.material import read_material, read_one
 from oodbench.report.plot import Plot
 from oodbench.report.vector import STYLE, drawn, prefixes, save
-from oodbench.rescoring import stored, stored_model, stored_objective
 from oodbench.runs.folder import RunFolder, open_run
 from oodbench.runs.identity import Config
 from oodbench.runs.record import Record
+from oodbench.scoring.stored import stored, stored_model, stored_objective
 from oodbench.shipped import CONF
 from oodbench.tables import fields
 from oodbench.tables.long_format import FIELDS, NUMBER, long_format
@@ -43,7 +43,7 @@ from oodbench.tables.results import load_runs
 
 
 def results(results_dir: str | Path = "results") -> pd.DataFrame:
-    """Return every number of every finished run, a row a number; shares in [0, 1].
+    """Return every number of every finished run, one row per number; shares in [0, 1].
 
     Runs that cannot be read are named in a warning. Raises FileNotFoundError where no run is finished.
     """
@@ -160,7 +160,7 @@ def evaluate(
     head: Any = None,
     validation: Outputs | None = None,
 ) -> pd.DataFrame:
-    """Return accuracy, calibration and OOD detection, a row a number, with 95 % intervals over images.
+    """Return accuracy, calibration and OOD detection, one row per number, with 95 % intervals over images.
 
     outputs: on the ID test images; ood: {set: outputs}. detectors: names of conf/detector, with its hyperparameters
     ("all": each of them), or functions (outputs, reference) -> (N,). Some need train, outputs on the training images,

@@ -23,7 +23,7 @@ FROM_PATH = {"_target_": "oodbench.data.from_path"}  # of +ood.<name>.path=...
 
 
 def build_model(config: Config, device: torch.device) -> tuple[Classifier, dict[str, Any]]:
-    """Return the network as the seed initialises it, on its device, and where it runs, for the provenance."""
+    """Return the network, initialised by the seed, on its device, and its part of the provenance."""
     disable_malloc_trim()
     torch.set_num_threads(config["threads"] or THREADS)
     torch.backends.cudnn.benchmark = True  # looks once for the fastest convolution: nearly all batches are of one size
@@ -66,7 +66,7 @@ def open_data(config: Config, read: Callable[[Config], Split] = make) -> DataSpl
 
 
 def with_statistics(config: Config) -> Config:
-    """Return the configuration with the training images' number of classes, mean and deviation where it has null.
+    """Return the configuration with number of classes, mean and deviation measured where it has null.
 
     Raises FileNotFoundError and ValueError where the training set cannot be read or has no such numbers.
     """

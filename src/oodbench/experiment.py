@@ -11,7 +11,6 @@ from oodbench.data.split import Split
 from oodbench.detectors.network.network import ImageDetector
 from oodbench.evaluation.evaluate import Detector
 from oodbench.model import Classifier, extract_features, load_weights, predict, weights_of
-from oodbench.network_scores import network_scores
 from oodbench.outputs import Outputs
 from oodbench.pretrained.weights import load_pretrained
 from oodbench.runs.config import read_config
@@ -21,9 +20,10 @@ from oodbench.runs.lock import run_lock
 from oodbench.runs.record import Record, is_complete, requested
 from oodbench.runs.signals import exit_on_signal, stop_signal
 from oodbench.runs.tracking import NO_LOG, Log, track
-from oodbench.scoring import RunOutputs, Scoring, check_not_reported, record, score, usable_outputs
+from oodbench.scoring.network_scores import network_scores
+from oodbench.scoring.score import RunOutputs, Scoring, check_not_reported, record, score, usable_outputs
 from oodbench.storage import Arrays
-from oodbench.terminal import header, in_the_end
+from oodbench.terminal import header, outcome
 from oodbench.training.batch_norm import estimate_batch_norm
 from oodbench.training.checkpoint import FileCheckpointer, Source, load_checkpoint
 from oodbench.training.device import THREADS, acquire_devices, pick_precision, use_precision
@@ -46,10 +46,10 @@ class Job(NamedTuple):
 
 
 def run(config: Config, in_sweep: bool = False) -> None:
-    """Bring the run of a resolved configuration to its record; what an earlier start has done is not done again.
+    """Do what is left to do of a run, up to its record; nothing that an earlier start has done is done again.
 
-    In a sweep it prints its result in one line and no header.
-    Raises LockedError while another process works on it, SystemExit where it was stopped and saved.
+    In a sweep it prints its result in one line and no header. Raises LockedError while another process works on it,
+    SystemExit if it was stopped and saved.
     """
     folder = RunFolder.of(config)
     trains = not config["weights"] and not folder.weights.exists()
@@ -64,7 +64,7 @@ def run(config: Config, in_sweep: bool = False) -> None:
             sync_batch_norm(model.backbone, devices[0])  # or an error now
         with run_lock(folder.path), folder.recording_errors():
             job = Job(config, folder, model, recipe, open_data(config), provenance)
-            if not begin(job):
+            if not prepare_folder(job):
                 return
             if not in_sweep:
                 print(header(config, sizes(job.data), provenance, folder.path), end="\n\n", flush=True)
@@ -74,7 +74,7 @@ def run(config: Config, in_sweep: bool = False) -> None:
                 load_or_train(job, log)
                 numbers = measure(job, detectors, image_detectors)
                 log.result(numbers)
-            text = in_the_end(numbers, config, in_sweep)
+            text = outcome(numbers, config, in_sweep)
             print(text if in_sweep else f"{text}\n\n{folder.path}", flush=True)
 
 
@@ -88,8 +88,8 @@ def sizes(data: DataSplits) -> dict[str, int]:
     return {name: len(split.labels) for name, split in splits_of(data).items()}
 
 
-def begin(job: Job) -> bool:
-    """Make the folder ready for this start; False where another process has finished the run meanwhile."""
+def prepare_folder(job: Job) -> bool:
+    """Make the folder ready for this start; return False if another process has finished the run meanwhile."""
     config, folder, data = job.config, job.folder, job.data
     if config["force"]:
         folder.remove_all()
@@ -207,7 +207,7 @@ def outputs_on(job: Job, name: str, split: Split) -> Outputs:
 
 
 def worker_main(path: str, *place: str) -> None:
-    """Be one of several processes that bring a run's checkpoint to the last epoch; config.yaml lies in its folder."""
+    """Train in one of several processes until the run's checkpoint has the last epoch; config.yaml is in its folder."""
     config = read_config(Path(path, "config.yaml"))
     with worker(*place) as device:
         config["threads"] = config["threads"] or max(1, THREADS // world_size())

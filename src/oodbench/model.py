@@ -1,4 +1,4 @@
-"""The network with its loss, and its outputs on a set: after `Outputs`, no code asks which loss it was."""
+"""The network with its loss, and its outputs on a set. After `Outputs`, no code asks which loss it was."""
 
 import time
 from collections.abc import Callable, Iterator

@@ -1,7 +1,7 @@
-"""The registry of results: runs that anybody handed in, checked before they stand on the leaderboard.
+"""The registry of results: runs that others handed in, checked before they enter the leaderboard.
 
-An entry is a folder as scripts/publish.py makes it. Nobody who wrote it is trusted: its files may name code by the rule
-of targets.py alone. Where its outputs are given, every number and interval is computed again.
+An entry is a folder as scripts/publish.py makes it. It is not trusted: its files may name code only by the rule of
+targets.py. If its outputs are given, every number and interval is computed again.
 """
 
 from collections.abc import Iterator, Mapping
@@ -52,7 +52,7 @@ def outputs_of(folder: RunFolder, whole_runs: Path | None) -> Path | None:
 
 
 def out_of_range(run: Result) -> list[str]:
-    """Name the numbers that no images can give."""
+    """Name the numbers that are outside the range of their metric."""
     odd = []
     for key, value in run.numbers.items():
         largest = metric_of(key[-1]).unit.largest
@@ -63,7 +63,7 @@ def out_of_range(run: Result) -> list[str]:
 
 
 def differences(record: Record, computed: Mapping[str, Any], missing: list[str]) -> list[str]:
-    """Name the numbers of a record that its outputs give otherwise; missing: detectors whose scores are not given."""
+    """Name the numbers of a record that its outputs do not give; missing: detectors whose scores are not given."""
     found = []
     for path, value in _leaves({key: record[key] for key in record if key in PARTS or isinstance(record[key], float)}):
         if set(path) & set(missing):

@@ -1,11 +1,9 @@
-"""Finished runs scored again, by the way that every run takes from its outputs to the record."""
+"""Finished runs scored again: what is stored is read, and then scored as in every run."""
 
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from oodbench.build import build_detectors, open_data
 from oodbench.detectors.reference import NotApplicable
@@ -13,15 +11,14 @@ from oodbench.evaluation.evaluate import intervals
 from oodbench.evaluation.search import select
 from oodbench.experiment import Job, measure
 from oodbench.losses.objective import Objective
-from oodbench.model import Classifier, load_head, load_weights
-from oodbench.outputs import Outputs
 from oodbench.runs.folder import RunFolder, open_run
 from oodbench.runs.identity import Config
 from oodbench.runs.lock import run_lock
-from oodbench.runs.record import SELECTED, Record, requested
-from oodbench.scoring import RunOutputs, Scoring, check_not_reported, record, reference_of, score
+from oodbench.runs.record import SELECTED, Record
+from oodbench.scoring.score import RunOutputs, Scoring, check_not_reported, reference_of, score
+from oodbench.scoring.stored import score_stored, stored_model, stored_objective, stored_outputs
 from oodbench.targets import trusted, trusted_detector
-from oodbench.training.device import pick_device, pick_precision, use_precision
+from oodbench.training.device import pick_device
 
 OF_NETWORK = "oodbench.detectors.network."  # addresses of detectors that need images
 
@@ -58,25 +55,6 @@ def reopen(folder: RunFolder, config: Config, objective: Objective) -> Job:
     """Return the finished run as it was trained, network and images included."""
     model = stored_model(folder, config, objective, pick_device("auto"))
     return Job(config, folder, model, None, open_data(config, partial(trusted, package="data")), {})
-
-
-@torch.inference_mode(False)  # a notebook may ask for it amid inference, and for gradients later
-def stored_model(folder: RunFolder, config: Config, objective: Objective, device: torch.device) -> Classifier:
-    """Build the run's network with its trained weights, around its objective."""
-    weights, data = folder.read_weights(), config["dataset"]
-    backbone = trusted(config["backbone"], "backbones")
-    precision = use_precision(pick_precision(folder.read_training()["precision"], device))
-    model = Classifier(backbone, objective, data["mean"], data["std"], precision)
-    load_weights(model, weights or {})
-    return model.to(device).to(memory_format=torch.channels_last)
-
-
-def score_stored(
-    folder: RunFolder, config: Config, outputs: RunOutputs, objective: Objective, provenance: dict[str, Any]
-) -> Record:
-    """Score the command line's detectors on outputs that lie in the folder, which the caller has locked."""
-    numbers, resamples = score(outputs, objective, Scoring(build_detectors(config["detector"]), {}))
-    return record(folder, requested(config), numbers, resamples, provenance)
 
 
 def recompute(path: Path, record: Record) -> tuple[dict[str, Any], list[str]]:
@@ -117,40 +95,3 @@ def selected(outputs: RunOutputs, objective: Objective, detector: Config, grids:
             best = select(function, grids[name], reference, val, val_ood)
             chosen[name + SELECTED] = detector[name] | best.hyperparameters
     return chosen
-
-
-def stored_outputs(folder: RunFolder, config: Config) -> RunOutputs:
-    """Read the outputs of a finished run. Raises ValueError naming a file that is missing or damaged."""
-    held_out = ("val", "val_ood") if requested(config).validation else ()
-    return RunOutputs(
-        train=stored(folder, "train"),
-        test=stored(folder, "test"),
-        ood={name: stored(folder, name) for name in config["ood"]},
-        validation={name: stored(folder, name) for name in held_out},
-    )
-
-
-def stored(folder: RunFolder, name: str) -> Outputs:
-    """Read the outputs on one set. Raises ValueError where they cannot be used."""
-    way_out = f"delete {folder.metrics} and repeat the run's command"
-    try:
-        outputs = folder.read_outputs(name)
-    except ValueError as error:
-        raise ValueError(f"{error}; {way_out}") from error
-    if outputs is None:
-        published = "" if folder.weights.exists() else ", as in every run that is published without weights and outputs"
-        raise ValueError(f"{folder.outputs(name)} is missing{published}; {way_out}")
-    return outputs
-
-
-@torch.inference_mode(False)
-def stored_objective(folder: RunFolder, config: Config) -> Objective:
-    """Build the run's objective with its trained weights."""
-    weights = folder.read_weights()
-    if weights is None:
-        raise ValueError(f"{folder.weights} cannot be used; repeat the run's command")
-    outputs = stored(folder, "train")
-    sizes = {"num_features": outputs.features.shape[1], "num_classes": outputs.log_probs.shape[1]}
-    objective: Objective = trusted(config["loss"], "losses", **sizes)
-    load_head(objective, weights)
-    return objective

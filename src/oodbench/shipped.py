@@ -1,4 +1,4 @@
-"""The files beside the code: in the repository they lie at its root, in a wheel inside the package (setup.py)."""
+"""Places of conf/, CITATION.cff and results/published.yaml: the repository's root, or inside the package in a wheel."""
 
 from pathlib import Path
 

@@ -93,7 +93,7 @@ def read_json(path: Path) -> Content:
 
 
 def checksum(content: Content) -> str:
-    """Return the sha256 of the content as JSON, whatever the order of its keys."""
+    """Return the sha256 of the content as JSON, which does not depend on the order of its keys."""
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 

@@ -1,12 +1,12 @@
-"""Objects from configurations: `make` for the user's own, `trusted` for one that was stored by anybody.
+"""Objects from configurations: `make` for those of the command line, `trusted` for stored ones.
 
-The rule by which a stored configuration may name code:
+A stored configuration may name code by this rule:
 
 1. A target is `oodbench.<package>.<Name>`, its package losses, backbones, data or detectors, as the caller expects.
 2. <Name> is a class or function that a module of that package defines, without an underscore first.
 3. A loss is an Objective, a backbone a Module, a set a function of plain arguments that returns a Split, a detector a
    function whose first arguments are `test` and `reference`; nothing else.
-4. Arguments are numbers, texts, booleans, null and lists of these: no target stands inside a target.
+4. Arguments are numbers, strings, booleans, null and lists of these; a target has no target inside.
 5. Everything else raises ValueError before anything is imported or called.
 """
 

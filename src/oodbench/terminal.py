@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from oodbench.cli.late import import_late
 from oodbench.evaluation.metric import MISSING, Metric
 from oodbench.evaluation.metrics import ID_METRICS, OOD_METRICS, metric_of
 from oodbench.runs.identity import Config
@@ -54,7 +53,7 @@ def count(number: int, what: str) -> str:
 
 
 def result(numbers: Numbers) -> str:
-    """Return accuracy, ECE, and a line an OOD set: AUROC and FPR@95 of the loss's own score and of MSP, in percent."""
+    """Return accuracy, ECE, and AUROC and FPR@95 of every OOD set, of the loss's own score and MSP, in percent."""
     scores = _scores(numbers)
     metrics = [metric_of(name) for name in OF_OOD]
     wide = max(map(len, ["OOD set", *numbers["ood"]]))
@@ -74,16 +73,16 @@ def result(numbers: Numbers) -> str:
 
 def finished(numbers: Numbers, folder: Path, config: Config, in_sweep: bool) -> str:
     """Return what the command of a finished run prints."""
-    text = in_the_end(numbers, config, in_sweep)
+    text = outcome(numbers, config, in_sweep)
     if in_sweep:
         return f"finished already; {text}"
     return f"finished already, force=true runs it again\n\n{text}\n\n{folder}"
 
 
-def in_the_end(numbers: Numbers, config: Config, in_sweep: bool) -> str:
-    """Return every number where the configuration is verbose, else those that papers show, in a sweep in one line."""
+def outcome(numbers: Numbers, config: Config, in_sweep: bool) -> str:
+    """Return what a run prints at its end: the numbers that papers show, in a sweep in one line; if verbose, all."""
     if config.get("verbose"):
-        return str(import_late("evaluation.evaluate").report(numbers))
+        return every_number(numbers)
     return brief(numbers) if in_sweep else result(numbers)
 
 
@@ -96,6 +95,25 @@ def brief(numbers: Numbers) -> str:
         for ood, of_set in numbers["ood"].items()
     ]
     return _of_id(numbers) + f"; AUROC {', '.join(of_sets)}" * bool(of_sets)
+
+
+def every_number(numbers: Numbers) -> str:
+    """Return every score and metric: shares in percent, both FPR@95 conventions named, a dash for none."""
+    of_run = [_named(metric, numbers) for name, metric in ID_METRICS.items() if name in numbers]
+    wide = max(map(len, ["OOD set", *numbers["ood"]]))
+    long = max(map(len, ["score", *(detector for scores in numbers["ood"].values() for detector in scores)]))
+    head = f"{'OOD set':<{wide}}  {'score':<{long}}" + "".join(f"{name:>{_width(name)}}" for name in OOD_METRICS)
+    lines = ["  ".join(of_run), "", head]
+    for set_name, scores in numbers["ood"].items():
+        for detector, values in scores.items():
+            cells = (
+                f"{metric.unit.text(values[name]) if name in values else MISSING:>{_width(name)}}"
+                for name, metric in OOD_METRICS.items()
+            )
+            lines.append(f"{set_name:<{wide}}  {detector:<{long}}" + "".join(cells))
+    lines += ["", *(f"{metric.name}: {metric.title}, in {metric.unit.name or '1'}" for metric in OOD_METRICS.values())]
+    lines += [f"{detector} has no numbers: {reason}" for detector, reason in numbers["not_applicable"].items()]
+    return "\n".join(lines)
 
 
 def _of_id(numbers: Numbers) -> str:
@@ -125,3 +143,11 @@ def _cell(values: Mapping[str, float], metric: Metric) -> str:
 def _explained(metrics: Sequence[Metric]) -> str:
     named = [metric.heading for metric in metrics if OOD_METRICS[metric.name].convention]
     return f"In percent. {', '.join(named)}. verbose=true prints every score and metric."
+
+
+def _named(metric: Metric, numbers: Numbers) -> str:
+    return f"{metric.name} {metric.unit.text(numbers[metric.name])} {metric.unit.name}".rstrip()
+
+
+def _width(name: str) -> int:
+    return max(14, len(name) + 2)

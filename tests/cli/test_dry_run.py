@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from helpers.cli import HALO, RUN, Finished, never, started
 
-from oodbench.cli.main import main
+from oodbench.cli.launch import launch
 
 
 def test_a_dry_run_says_what_is_to_do_and_does_nothing(finished: Finished, tmp_path: Path) -> None:
@@ -36,7 +36,7 @@ def test_a_dry_run_looks_whether_the_data_are_there(
     monkeypatch.setenv("OODBENCH_OFFLINE", "")  # which a dry run sets, for its process
     gone = f"+ood.gone.path={tmp_path}/gone"
     with pytest.raises(SystemExit) as end:
-        main(never, ["-m", *RUN, "seed=0,1,2", "dry_run=true", gone, f"results_dir={tmp_path}"])
+        launch(never, ["-m", *RUN, "seed=0,1,2", "dry_run=true", gone, f"results_dir={tmp_path}"])
     assert end.value.code == 1
     printed = capsys.readouterr().out.splitlines()
     assert [line.split("  ")[0] for line in printed[:3]] == ["no data"] * 3

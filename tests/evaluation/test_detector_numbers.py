@@ -9,9 +9,10 @@ from oodbench.detectors.reference import Array, Reference
 from oodbench.evaluation import metrics
 from oodbench.evaluation.bootstrap import bootstrap_id, bootstrap_ood
 from oodbench.evaluation.calibration import calibration
-from oodbench.evaluation.evaluate import Detector, evaluate, intervals, report
+from oodbench.evaluation.evaluate import Detector, evaluate, intervals
 from oodbench.evaluation.metric import MISSING
 from oodbench.outputs import Outputs
+from oodbench.terminal import every_number
 
 
 def test_every_set_and_detector_has_every_number() -> None:
@@ -49,7 +50,7 @@ def test_a_metric_of_probabilities_is_given_of_them_alone(of_probabilities: str)
     numbers, _ = evaluate(random_outputs(seed=1), {"svhn": random_outputs(30, seed=2)}, detectors, NO_HEAD)
     given = {name for name, values in numbers["ood"]["svhn"].items() if of_probabilities in values}
     assert given == {"msp", "plain"}
-    assert f"{MISSING:>{len(of_probabilities) + 2}}" in report(numbers)
+    assert f"{MISSING:>{len(of_probabilities) + 2}}" in every_number(numbers)
 
 
 def test_a_detector_is_called_once_for_all_sets() -> None:
@@ -73,7 +74,7 @@ def test_a_detector_without_scores_leaves_its_reason() -> None:
         "vim": "needs a linear head; this loss has none",
         "flat": "gives one value for every image",
     }
-    assert report(numbers).splitlines()[-2:] == [
+    assert every_number(numbers).splitlines()[-2:] == [
         "vim has no numbers: needs a linear head; this loss has none",
         "flat has no numbers: gives one value for every image",
     ]
@@ -93,18 +94,3 @@ def test_a_nan_names_the_detector_and_the_set(spoilt: str, says: str) -> None:
     sets[spoilt].ood_score[3] = np.nan
     with pytest.raises(ValueError, match=f"ood_score on svhn.*{says}.*nan at 3"):
         evaluate(sets["test"], {"svhn": sets["svhn"]}, {"msp": msp, "ood_score": ood_score}, NO_HEAD)
-
-
-def test_the_report_has_both_fpr_conventions_in_percent() -> None:
-    test, ood = random_outputs(seed=1), {"a_set_with_a_long_name": random_outputs(30, seed=2)}
-    numbers, _ = evaluate(test, ood, {"msp": msp}, NO_HEAD)
-    lines = report(numbers).splitlines()
-    assert f"accuracy {100 * numbers['accuracy']:.2f} %" in lines[0]
-    header, row = lines[2], lines[3]
-    units = [f"{name}: {metric.title}, in %" for name, metric in metrics.OOD_METRICS.items()]
-    assert lines[4:] == ["", *units]
-    columns = header.split()[-len(metrics.OOD_METRICS) :]
-    assert columns == list(metrics.OOD_METRICS)
-    values = numbers["ood"]["a_set_with_a_long_name"]["msp"]
-    assert row.split() == ["a_set_with_a_long_name", "msp", *(f"{100 * values[name]:.2f}" for name in columns)]
-    assert len(header) == len(row)

@@ -7,7 +7,7 @@ import pytest
 from helpers.toy import blobs
 
 from oodbench import detectors
-from oodbench.evaluation.evaluate import evaluate, intervals, report
+from oodbench.evaluation.evaluate import evaluate, intervals
 from oodbench.evaluation.metrics import ID_METRICS, OOD_METRICS
 
 DETECTORS = {"ood_score": detectors.ood_score, "msp": detectors.msp}
@@ -44,13 +44,3 @@ def test_numbers_that_a_run_lacks_have_none(evaluated: tuple[dict, dict]) -> Non
     assert found.keys() == expected | {"ood"}
     assert found["ood"]["svhn"].keys() == {"msp"}
     assert "auroc" not in found["ood"]["svhn"]["msp"]
-
-
-def test_the_report_has_a_dash_for_what_is_missing(evaluated: tuple[dict, dict]) -> None:
-    numbers, _ = evaluated
-    del numbers["ece"], numbers["ood"]["svhn"]["msp"]["auroc"]
-    text = report(numbers).splitlines()
-    assert text[0].startswith(f"accuracy {100 * numbers['accuracy']:.2f} %  nll {numbers['nll']:.3f} nats  brier ")
-    (row,) = (line.split() for line in text if line.startswith("svhn") and " msp " in line)
-    assert row[2] == "—"
-    assert row[3] == f"{100 * numbers['ood']['svhn']['msp']['fpr95_idpos']:.2f}"

@@ -81,11 +81,12 @@ import numpy as np
 from helpers.made_up import NOISE, RESAMPLES, CALIBRATION, add_run, alter_metrics
 
 from oodbench import detectors, tables
-from oodbench.evaluation.evaluate import evaluate, intervals, report
+from oodbench.evaluation.evaluate import evaluate, intervals
 from oodbench.outputs import Outputs
 from oodbench.storage import read_json, save_arrays
 from oodbench.tables.comparison import lines, load_side, pairs_of
 from oodbench.tables.comparison_text import report as compared
+from oodbench.terminal import every_number
 
 results, published = map(Path, sys.argv[1:])
 random = np.random.default_rng(0)
@@ -114,7 +115,7 @@ tables.write_matrix(results, found.runs, "idpos", ["ood_score", "msp"])
 tables.write_by(results, found.runs, "idpos", ["ood_score"], ["loss.smoothing"])
 pairs = pairs_of(load_side(new), load_side(folders[0]))
 files = {path.name: path.read_text() for path in results.iterdir() if path.is_file()}
-terminal = [report(numbers), compared(pairs, "msp", "msp", lines(pairs, "msp", "msp"), [])]
+terminal = [every_number(numbers), compared(pairs, "msp", "msp", lines(pairs, "msp", "msp"), [])]
 print(json.dumps({"files": files, "terminal": terminal, "intervals": intervals(numbers, resamples)}))
 """
 

@@ -25,14 +25,14 @@ from helpers.config import CONF, configuration
 from oodbench import experiment
 from oodbench.build import build_detectors, build_model, open_data
 from oodbench.model import extract_features, predict
-from oodbench.report.card import command_of, complete
+from oodbench.report.card import command_of, restore_card
 from oodbench.rescoring import rescore
 from oodbench.runs import lock
 from oodbench.runs.folder import RunFolder
 from oodbench.runs.identity import Config
 from oodbench.runs.lock import LockedError
 from oodbench.runs.record import is_complete, requested
-from oodbench.scoring import RunOutputs, Scoring, score
+from oodbench.scoring.score import RunOutputs, Scoring, score
 from oodbench.storage import UnwritableError
 
 ROOT = CONF.parent
@@ -70,7 +70,7 @@ def train(config: Config) -> None:
     folder = RunFolder.of(config)
     if is_complete(folder.read_record(), requested(config)):
         if not folder.card.exists():
-            complete(folder)
+            restore_card(folder)
     else:
         with one_line():
             experiment.run(config)

@@ -84,7 +84,7 @@ def test_none_stands_beside_another_record(again: Finished, monkeypatch: pytest.
         raise KeyboardInterrupt
 
     with monkeypatch.context() as killed:
-        killed.setattr("oodbench.report.card.write_card", die)
+        killed.setattr("oodbench.scoring.score.write_card", die)
         with pytest.raises(KeyboardInterrupt):
             rescore(again.folder, configuration("detector=[gen]")["detector"], {})
     assert not (again.folder / "README.md").exists()

@@ -12,11 +12,11 @@ import yaml
 from helpers.config import ROOT
 from helpers.made_up import add_run, alter_metrics
 
-from oodbench.rescoring import stored
 from oodbench.runs.folder import open_run
 from oodbench.runs.identity import config_hash
 from oodbench.runs.publish import in_rows, portable_config, publish
 from oodbench.runs.status import states
+from oodbench.scoring.stored import stored
 from oodbench.storage import save_arrays, write_json
 from oodbench.tables import load_runs, write_matrix, write_tables
 from oodbench.tables.comparison import lines, load_side, pairs_of

@@ -9,8 +9,8 @@ import pytest
 from helpers.ensembles import SETS, N, add_seed, add_seeds, other_images
 from helpers.made_up import NOISE, add_run, column, notes
 
-from oodbench.ensembles import score_ensemble
 from oodbench.runs.publish import publish, publish_ensemble
+from oodbench.scoring.ensembles import score_ensemble
 from oodbench.storage import read_json, write_json
 from oodbench.tables import Table, load_runs, tables_of
 from oodbench.tables.ensembles import load_ensembles

@@ -18,7 +18,7 @@ class Parser(argparse.ArgumentParser):
     """
 
     def add_results_dir(self, what: str, required: bool = False) -> None:
-        """Add the results folder, of which `what` says what it has or gets; `results` where it need not be given."""
+        """Add the results folder; `what`: what it holds or will hold; default `results` unless it is required."""
         default = None if required else Path("results")
         words = f"{what}; or {KEY}PATH" + "; default: results" * (not required)
         self.add_argument(OPTION, type=Path, default=default, required=required, metavar="PATH", help=words)

@@ -9,7 +9,7 @@ from omegaconf import OmegaConf
 def store_all_detectors(conf: Path) -> None:
     """Store the choice `detector=all`: every file of conf/detector, in alphabetical order.
 
-    A defaults list has no glob of its own. The choice is one like any other: it stands in `--help`, in a list
+    A defaults list has no glob. The choice is one like any other: it stands in `--help`, in a list
     (`detector=[all]`), in a sweep, in an experiment file (`override /detector: all`).
     """
     names = sorted(path.stem for path in (conf / "detector").glob("*.yaml"))

@@ -28,7 +28,7 @@ name_folders()
 
 
 def compose(overrides: Sequence[str] = ()) -> DictConfig:
-    """Return the configuration that `python train.py <overrides>` sees, without Hydra's own part; amid a run, too."""
+    """Return the configuration that `python train.py <overrides>` sees, without Hydra's own part; also during a run."""
     is_running = GlobalHydra.instance().is_initialized()
     with nullcontext() if is_running else initialize_config_dir(str(CONF), version_base="1.3"):
         return without_hydra(compose_with_hydra(overrides))
@@ -47,7 +47,7 @@ def without_hydra(cfg: DictConfig) -> DictConfig:
 
 
 def with_values(defaults: DictConfig, values: Sequence[Override]) -> DictConfig:
-    """Return the defaults with plain values set as Hydra sets them, but no file read again, which takes 0.2 s a run."""
+    """Return the defaults with plain values set as Hydra sets them, without reading files again (0.2 s per run)."""
     cfg = deepcopy(defaults)
     for override in values:
         OmegaConf.update(cfg, override.key_or_group, override.value(), merge=True)
@@ -78,13 +78,13 @@ def checked(config: Config) -> Config:
 
 
 def words_referred_to(config: Config | list[str]) -> set[str]:
-    """Return the words of all interpolations `${...}`, parts of keys among them, but of those into Hydra's own part."""
+    """Return the words, such as parts of keys, of all interpolations `${...}` but those into Hydra's own part."""
     texts = (re.sub(r"\$\{hydra:[^}]*\}", "", text) for text in texts_of(config) if "${" in text)
     return set(re.findall(r"\w+", " ".join(texts)))
 
 
 def leaves_of(values: Sequence[Override], defaults: Config, words: set[str]) -> list[Override]:
-    """Return the overrides that change one value and nothing else: no other overlaps, no word is a part of its key."""
+    """Return the overrides that change one value and nothing else: no other overlaps, no part of a key in words."""
     keys = [override.key_or_group for override in values]
     return [
         override
@@ -97,7 +97,7 @@ def leaves_of(values: Sequence[Override], defaults: Config, words: set[str]) -> 
 
 
 def with_leaves(config: Config, leaves: Sequence[Override]) -> Config:
-    """Return a copy of a configuration as plain data with the values of `leaves_of` set: a thousandth of a second."""
+    """Return a copy of plain data with the values of `leaves_of` set, in a thousandth of a second."""
     config = deepcopy(config)
     for override in leaves:
         *parents, last = override.key_or_group.split(".")
@@ -106,7 +106,7 @@ def with_leaves(config: Config, leaves: Sequence[Override]) -> Config:
 
 
 def _at(node: Any, keys: Sequence[str]) -> Any:
-    """Return what stands at a key; a mapping where nothing does."""
+    """Return the value at a key; an empty mapping if there is none."""
     for key in keys:
         node = node.get(key, {}) if isinstance(node, dict) else {}
     return node

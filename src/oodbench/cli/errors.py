@@ -25,7 +25,7 @@ class UsageError(Exception):
 
 
 def plain_warnings() -> None:
-    """Let warnings of this project be one line, without the place in our source that they come from."""
+    """Print this project's warnings as one line, without the line of source that raised them."""
     warnings.formatwarning = _format
 
 
@@ -41,7 +41,8 @@ def _format(message: Any, category: type[Warning], filename: str, lineno: int, l
 def exit_codes(error_file: Path) -> Iterator[None]:
     """Turn an error of a run into one line and an exit code; in a sweep, but not in a search, the other runs go on.
 
-    error_file: has the traceback, where the run got so far. An error that no user can have made keeps its traceback.
+    error_file: has the traceback, if the run got far enough to write it. An error that no user can cause keeps its
+    traceback.
     """
     before = _written(error_file)
     try:

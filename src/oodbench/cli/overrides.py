@@ -28,13 +28,13 @@ def quote(argument: str) -> str:
 
 
 def parse(texts: Sequence[str]) -> list[Override]:
-    """Return the overrides. Raises HydraException for what is none."""
+    """Return the overrides. Raises HydraException for a text that is not one."""
     return OverridesParser.create(config_loader=GlobalHydra.instance().config_loader()).parse_overrides(list(texts))
 
 
 def is_choice(override: Override) -> bool:
     """Tell whether it picks a file of conf/, as in loss=<name>."""
-    key = override.key_or_group  # a group's has no dot, and to ask takes 10 ms
+    key = override.key_or_group  # a group's has no dot, and asking Hydra takes 10 ms
     return "." not in key and bool(choices(key))
 
 
@@ -43,7 +43,7 @@ def choices(group: str) -> list[str]:
     return _options(GlobalHydra.instance().config_loader(), group)
 
 
-@lru_cache(maxsize=100)  # Hydra reads the folders anew at each question: 30 ms
+@lru_cache(maxsize=100)  # Hydra reads the folders again at each call: 30 ms
 def _options(loader: ConfigLoader, group: str) -> list[str]:
     return list(loader.get_group_options(group, ObjectType.CONFIG))
 

@@ -32,9 +32,9 @@ from oodbench.shipped import CONF
 
 
 def plan(arguments: Sequence[str]) -> tuple[list[Config], bool]:
-    """Check every override; return the resolved configurations that will run, in their order, and if it is a sweep.
+    """Check every override; return the resolved configurations of the runs, in order, and whether it is a sweep.
 
-    No run for a search, which chooses as it goes, and for what Hydra answers itself (--help, --cfg). Raises UsageError
+    None for a search, which chooses as it goes, nor for what Hydra answers itself (--help, --cfg). Raises UsageError
     for a key that is not there, or a value of another type or range.
     """
     args = _parse_hydra_options(arguments)
@@ -63,8 +63,8 @@ def _plan_runs(overrides: Sequence[str], multirun: bool) -> tuple[list[Config], 
     given = parse(overrides)
     for override in given:
         check_choices(override)
-    plain = [o for o in given if not o.is_sweep_override()]
-    settings = compose_with_hydra([_text(o) for o in plain if is_choice(o) or o.is_hydra_override()]).hydra
+    single = [o for o in given if not o.is_sweep_override()]
+    settings = compose_with_hydra([_text(o) for o in single if is_choice(o) or o.is_hydra_override()]).hydra
     is_sweep = multirun or settings.mode == RunMode.MULTIRUN
     several = [_text(o) for o in given if o.is_sweep_override()]
     if several and not is_sweep:

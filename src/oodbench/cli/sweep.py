@@ -13,10 +13,10 @@ from oodbench.runs.status import clock, duration
 
 
 class Sweep(NamedTuple):
-    """The runs of a grid, in their order, as far as this process knows them."""
+    """The runs of a grid, in their order, as known to this process."""
 
     finished: Sequence[bool] = ()  # of each run, when the sweep began; empty in a worker, and in a search
-    seconds: list[float] = []  # that each run has taken which worked in this process  # noqa: RUF012
+    seconds: list[float] = []  # of each run that trained in this process  # noqa: RUF012
 
 
 current = Sweep()

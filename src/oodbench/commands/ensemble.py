@@ -10,8 +10,8 @@ import sys
 from pathlib import Path
 
 from oodbench.cli.arguments import Parser
-from oodbench.ensembles import score_ensemble
 from oodbench.runs.paths import ENSEMBLE
+from oodbench.scoring.ensembles import score_ensemble
 from oodbench.tables.fields import errors_name
 
 

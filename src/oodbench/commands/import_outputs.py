@@ -12,10 +12,10 @@ import yaml
 from oodbench.cli.arguments import Parser
 from oodbench.cli.errors import UsageError
 from oodbench.cli.plan import plan
-from oodbench.evaluation.evaluate import report
 from oodbench.pretrained.external import configuration, import_external, load_external
 from oodbench.runs.lock import LockedError
 from oodbench.shipped import CONF
+from oodbench.terminal import every_number
 
 
 def main() -> None:
@@ -46,7 +46,7 @@ def main() -> None:
         folder, record = import_external(external, config, args.file.name, args.force)
     except (OSError, ValueError, LockedError, UsageError) as error:
         raise SystemExit(f"import_outputs: {error}") from error
-    print(report(record), folder.path, sep="\n\n")
+    print(every_number(record), folder.path, sep="\n\n")
 
 
 def known_dataset(name: str) -> dict[str, Any]:

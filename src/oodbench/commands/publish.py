@@ -1,4 +1,4 @@
-"""Copy finished runs without weights and outputs: what a repository holds so that it makes its tables anew.
+"""Copy finished runs without weights and outputs: all that a repository needs to make its tables again.
 
 python scripts/publish.py results_dir=PATH         # -> results/runs, to commit; scripts/tables.py reads them as any run
 python scripts/publish.py results_dir=PATH --target DIR --detectors ood_score msp knn

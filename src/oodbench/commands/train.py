@@ -1,4 +1,4 @@
-"""Train a classifier with a loss and measure its accuracy, calibration and OOD detection; a finished run says so."""
+"""Train a classifier with a loss and measure its accuracy, calibration and OOD detection."""
 
 import sys
 
@@ -9,7 +9,7 @@ from oodbench.cli.checks import is_finished
 from oodbench.cli.configuration import resolve
 from oodbench.cli.errors import exit_codes, plain_warnings
 from oodbench.cli.late import import_late
-from oodbench.cli.main import main as run_checked
+from oodbench.cli.launch import launch
 from oodbench.cli.sweep import announce, in_search, in_sweep, timed
 from oodbench.runs.folder import RunFolder
 from oodbench.runs.record import number_named, requested
@@ -18,7 +18,7 @@ from oodbench.shipped import CONF
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="train")
 def train(cfg: DictConfig) -> float | None:
-    """Bring one run to its record; return `validation.objective`, which a search optimises, if images are held out."""
+    """Train and score one run, or print its numbers if it is finished; return `validation.objective` for a search."""
     plain_warnings()
     config = resolve(cfg)
     folder = RunFolder.of(config)
@@ -26,7 +26,7 @@ def train(cfg: DictConfig) -> float | None:
         announce()
     if is_finished(config) and not config["force"]:
         if not folder.card.exists():
-            import_late("report.card").complete(folder)
+            import_late("report.card").restore_card(folder)
         print(import_late("terminal").finished(folder.load_record(), folder.path, config, in_sweep()), flush=True)
     else:
         with exit_codes(folder.error), timed():
@@ -42,4 +42,4 @@ def train(cfg: DictConfig) -> float | None:
 
 
 def main() -> None:
-    run_checked(train, sys.argv[1:])
+    launch(train, sys.argv[1:])

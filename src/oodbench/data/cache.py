@@ -1,4 +1,4 @@
-"""Decoded images on disk: <cache>/<key>/{images.npy, labels.npy, meta.json, crc32.json}, one entry a source and size.
+"""Decoded images on disk: <cache>/<key>/{images.npy, labels.npy, meta.json, crc32.json}, one entry per source and size.
 
 An entry is built in a folder of another name, flushed to disk and renamed, so that an entry under its key is complete,
 no matter how many processes build it at once or when one of them is killed.

@@ -43,7 +43,7 @@ def excluded_numbers(
 
 
 def check_is_list(excluded: Sequence[str | int], where: str) -> None:
-    """Raise ValueError for what is no list of names and numbers, such as a text, whose letters would be names."""
+    """Raise ValueError unless it is a list of names and numbers; the letters of a string would pass for names."""
     if not isinstance(excluded, list | tuple) or not all(type(each) in (str, int) for each in excluded):
         raise ValueError(f"{where}: exclude_classes={excluded} is no list of names and numbers, as [cat,3] is one")
 

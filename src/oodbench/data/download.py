@@ -30,7 +30,7 @@ class Archive(NamedTuple):
 
 
 def choose(splits: Mapping[str, T], name: str, split: str, others: Iterable[str] = ()) -> T:
-    """Return what stands at the split. Raises ValueError, with those that there are, for one that does not exist."""
+    """Return the entry of a split. Raises ValueError, with the available splits, for one that does not exist."""
     if split not in splits:
         raise ValueError(f"{name} has no split {split}; available: {', '.join([*splits, *others])}")
     return splits[split]

@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 
 
 def source_path(path: str | Path, root: str | Path = "") -> Path:
-    """Return root/path, with ~ expanded in both. Raises ValueError where that is no path."""
+    """Return root/path, with ~ expanded in both. Raises ValueError if that is not a path."""
     for part in (path, root):
         if not isinstance(part, str | Path) or "\0" in str(part):
             raise ValueError(f"{part!r} is not a path to a data set")

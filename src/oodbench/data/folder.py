@@ -16,7 +16,7 @@ MAX_BYTES = 1 << 30  # of one file; a larger one is no image, and its digest alo
 
 
 def folder(path: str | Path, exclude_classes: Sequence[str | int] = ()) -> Split:
-    """Read all images below `path`, sorted by their relative path; no labels, so good as an OOD set only.
+    """Read all images below `path`, sorted by their relative path; without labels, so only for an OOD set.
 
     Regular files alone are read. Links are followed, but no folder is entered twice, nor one that `path` lies in.
     Hidden files and files without the suffix of an image are passed over. The digest is the sha256 of the listing
@@ -40,7 +40,7 @@ def class_folder(root: str | Path, split: str) -> Split:
     """Read the images below root/<split>/<class>/, the classes in alphabetical order, as torchvision's ImageFolder.
 
     Raises FileNotFoundError and ValueError as `folder`, and ValueError for a class without an image and for an image
-    that lies in no class's folder.
+    outside the folders of classes.
     """
     path = source_path(split, root)
     if not path.is_dir():
@@ -65,7 +65,7 @@ def class_folder(root: str | Path, split: str) -> Split:
 
 
 def from_path(path: str | Path, exclude_classes: Sequence[str | int] = ()) -> Split:
-    """Read a custom set by what lies at the path: a parquet file, or a folder of images."""
+    """Read a custom set: a parquet file or a folder of images, whichever is at the path."""
     if source_path(path).is_dir():
         return folder(path, exclude_classes)
     return parquet(path, exclude_classes=exclude_classes)

@@ -119,7 +119,7 @@ def _rows(file: Path, archive: Archive, numbers: Mapping[str, int]) -> Iterator[
 
 
 def _image_name(member: tarfile.TarInfo, archive: Archive) -> PurePosixPath | None:
-    """Return the image's path relative to the archive's folder; None for what is no image in it."""
+    """Return the image's path relative to the archive's folder; None for a member that is not an image."""
     path = PurePosixPath(member.name)
     is_image = path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
     if not (is_image and member.isfile() and archive.folder and path.is_relative_to(archive.folder)):

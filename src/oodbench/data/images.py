@@ -63,7 +63,7 @@ def side() -> int:
 def images_of(size: int) -> Iterator[None]:
     """Make all readers return images of `size` pixels a side: the sets of one run are of one size.
 
-    Raises ValueError for a size that is no multiple of 8 from 8 to 1,024.
+    Raises ValueError unless the size is a multiple of 8 from 8 to 1,024.
     """
     if type(size) is not int or size not in SIDES:
         raise ValueError(f"images of {size!r} pixels a side: a multiple of 8 from 8 to {SIDES[-1]} is needed")

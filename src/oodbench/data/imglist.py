@@ -1,4 +1,4 @@
-"""Images that a text file lists, `path label` a line: the format of the public benchmark's image lists."""
+"""Images that a text file lists, `path label` a line: the format of OpenOOD v1.5's image lists."""
 
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
@@ -9,7 +9,7 @@ from oodbench.data.files import printable, source_path
 from oodbench.data.listing import read_files
 from oodbench.data.split import UNKNOWN, Split
 
-LARGEST = 1 << 28  # bytes of a list; a larger file is none
+LARGEST = 1 << 28  # bytes; a larger file is not a list
 BENCHMARK = ("benchmark_imglist", "images_classic")  # OpenOOD v1.5's folders of lists and of images
 
 

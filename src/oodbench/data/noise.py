@@ -1,4 +1,4 @@
-"""Images of noise, drawn anew at each start and always the same: far OOD to everything."""
+"""Images of noise, drawn at each start and always the same: far OOD to everything."""
 
 from collections.abc import Callable
 from hashlib import sha256

@@ -49,7 +49,7 @@ def _report(too_large: bool, text: str, allow: bool) -> None:
 def shared_rows(
     images: NDArray[np.uint8], others: NDArray[np.uint8], hashes: NDArray[np.uint64], other_hashes: NDArray[np.uint64]
 ) -> list[tuple[int, int]]:
-    """Return (row of `images`, row of `others`) of every image that both hold, but for images of one colour.
+    """Return (row of `images`, row of `others`) of every image that both hold, images of a single colour left out.
 
     Equal hashes are only candidates: pixels are compared, so that no collision counts.
     """

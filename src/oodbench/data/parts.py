@@ -1,7 +1,7 @@
-"""The parts of 1,000 and 9,000 images into which the public benchmark cuts the test sets of CIFAR-10 and CIFAR-100.
+"""The parts of 1,000 and 9,000 images into which OpenOOD v1.5 cuts the test sets of CIFAR-10 and CIFAR-100.
 
-openood_1000, openood_9000   by the lists of OpenOOD v1.5, which the user must have: see `openood`
-own_1000, own_9000           by a fixed rule of this project: other images, so numbers that are near the benchmark's own
+openood_1000, openood_9000   by the lists of OpenOOD v1.5, which must be on disk: see `openood`
+own_1000, own_9000           by a fixed rule of this project: other images, so numbers that are near OpenOOD's own
                              and not equal to them
 """
 

@@ -12,7 +12,7 @@ PLAIN = re.compile(
 
 
 def is_reader(value: Any) -> bool:
-    """Tell whether it is a function that makes a Split from plain values; what takes a Split or a function is none."""
+    """Tell whether it is a function that makes a Split from plain values, not from another Split or a function."""
     if not isfunction(value) or signature(value).return_annotation not in (Split, "Split"):
         return False
     return all(PLAIN.fullmatch(_type_of(parameter)) for parameter in signature(value).parameters.values())

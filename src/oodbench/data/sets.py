@@ -68,7 +68,7 @@ def data_splits(
 
 
 def _hold_out(split: Split, n: int, num_classes: int) -> tuple[Split, Split]:
-    """Return the rest, and the last n / K images of each class, whatever part of the rest is trained on."""
+    """Return the rest, and the last n / K images of each class, which do not depend on a limit of training images."""
     backwards = np.arange(len(split.labels))[::-1]
     last = backwards[balanced_rows(split.labels[backwards], n, num_classes, "validation")]
     rest = np.setdiff1d(backwards, last)

@@ -16,7 +16,7 @@ class Split(NamedTuple):
 
 
 def balanced_subset(split: Split, n: int, num_classes: int, name: str = "set") -> Split:
-    """Keep the first n / K images of each of the K classes, the first n % K classes giving one more; in file order.
+    """Keep the first n / K images of each of the K classes, one more of the first n % K classes; in file order.
 
     Raises ValueError if n < K or a class has fewer images than its share.
     """

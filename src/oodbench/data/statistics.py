@@ -1,4 +1,4 @@
-"""The numbers of a training set that a run needs to know, where its configuration does not state them."""
+"""Number of classes, mean and deviation of a training set whose configuration does not state them."""
 
 from typing import Any
 

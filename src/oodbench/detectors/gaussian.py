@@ -1,6 +1,7 @@
-"""Detectors that fit Gaussians to the training features, in float64 with a ridge relative to the variance.
+"""Detectors that fit Gaussians to the training features, with a ridge relative to the variance.
 
-If features have collapsed onto their class means, float32 distances become negative: AUROC 0.65 instead of 0.998.
+In float64: once features have collapsed onto their class means, float32 distances become negative (AUROC 0.65 instead
+of 0.998).
 """
 
 import numpy as np

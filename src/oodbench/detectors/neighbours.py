@@ -75,15 +75,13 @@ def nnguide(test: Outputs, reference: Reference, k: int, share: float, seed: int
 
 
 def relation(test: Outputs, reference: Reference, power: float, threshold: float) -> Array:
-    """-sum_i r_i^power over r_i > threshold,   r_i = (q . Q_i) (p . P_i), q = f / |f|   (Kim, Yun & Song, 2023)
-
-    Since q . Q_i <= 1, only images with p . P_i > threshold for a training image of a block need its products. Blocks
-    hold training images of similar P, so that few products remain if the network is certain of most training images.
-    """
+    """-sum_i r_i^power over r_i > threshold,   r_i = (q . Q_i) (p . P_i), q = f / |f|   (Kim, Yun & Song, 2023)"""
     if threshold < 0:
         raise ValueError(f"threshold is {threshold}; it must be >= 0")
     train = reference.train
     p, q = probabilities(test.log_probs), unit_vectors(test.features)
+    # As q . Q_i <= 1, only images with p . P_i > threshold for a training image of a block need its products. Blocks
+    # hold training images of similar P, so that few products remain if the network is certain of most of them.
     order = np.lexsort((train.log_probs.max(1), train.log_probs.argmax(1)))
     total = np.zeros(len(q))
     for start in range(0, len(order), 1024):

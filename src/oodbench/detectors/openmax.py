@@ -1,4 +1,4 @@
-"""OpenMax: distances of logits from the class means, judged by extreme value theory."""
+"""OpenMax: extreme value theory for the distances of logits from the class means."""
 
 import numpy as np
 from scipy.optimize import brentq
@@ -13,7 +13,7 @@ SHIFT = 10_000  # of libMR, the authors' code: moves the tail before a Weibull d
 
 
 def openmax(test: Outputs, reference: Reference, alpha: int, tail: int) -> Array:
-    """log P(unknown) / (1 - P(unknown)), which ranks like P(unknown)   (Bendale & Boult, 2016, algorithms 1 and 2)
+    """log(P(unknown) / (1 - P(unknown))), which ranks like P(unknown)   (Bendale & Boult, 2016, algorithms 1 and 2)
 
     P = softmax([v, u]),   v_k = z_k (1 - a_k w_k), u = sum_k z_k a_k w_k. w_k is the Weibull probability of the
     distance |z - mean z of class k|, fitted to the `tail` largest of the correctly classified training images of

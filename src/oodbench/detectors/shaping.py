@@ -1,6 +1,6 @@
-"""Energy of the logits after the features have been changed: -log sum_k exp head(shape(f))_k, for any head.
+"""Energy of the logits of reshaped features: -log sum_k exp head(shape(f))_k, for any head.
 
-The methods are made for features after a ReLU, and raise NotApplicable if some are negative.
+Made for features after a ReLU: they raise NotApplicable if some are negative.
 """
 
 from collections.abc import Callable, Sequence

@@ -104,7 +104,7 @@ def _resampled_together(
     """-> {metric: (R,)}, all means by one matrix product.
 
     The product's last bit depends on which rows stand in it, and in which order. So the metrics of a module share one,
-    the narrow ones first, and a metric in a file of its own leaves the others' values as they are.
+    the narrow ones first, and a further metric leaves the others' values as they are.
     """
     forms = {metric.name: metric.resampled for metric in some if isinstance(metric.resampled, Means)}
     parts = {name: form.of_images(log_probs, labels) for name, form in forms.items()}

@@ -3,9 +3,9 @@
 Every number is a function of log-probabilities, (N, K), and labels, (N,). The versions:
 
 own                 the predictive probabilities of the loss. Rows need not sum to one: a (K+1)-softmax leaves out the
-                    abstain class, each of K sigmoids stands for itself.
+                    abstain class, and K sigmoids are independent.
 normalised          softmax over the K classes of log p. A (K+1)-softmax becomes the K-softmax of the same logits,
-                    sigmoids are divided by their sum; a K-softmax does not change, and is then not given twice.
+                    sigmoids are divided by their sum. Left out for a K-softmax, which does not change.
 temperature_scaled  softmax over the K classes of log p / T, each half of the images with the T fitted to the other.
                     For any softmax this is softmax(logits / T), as log p differs from the logits by a constant of the
                     row. With T = 1 it is the normalised version.

@@ -38,7 +38,7 @@ def delong_covariance(id_scores: Sequence[Array], ood_scores: Sequence[Array]) -
     """D detectors' (N,) and (M,) -> (D,) AUROCs, (D, D) covariance = S_id / N + S_ood / M
 
     S: sample covariances of what one image adds, P(ood > id_i) over the OOD images and the like for each OOD image.
-    Raises ValueError for fewer than two images of a kind.
+    Raises ValueError for fewer than two ID or two OOD images.
     """
     n, m = len(id_scores[0]), len(ood_scores[0])
     if min(n, m) < 2:

@@ -9,7 +9,7 @@ import numpy as np
 from oodbench.detectors.reference import Array, NotApplicable, Reference
 from oodbench.evaluation.bootstrap import resampled_id, resampled_ood
 from oodbench.evaluation.calibration import calibration
-from oodbench.evaluation.metric import MISSING, Metric, OODMetric, arrays_key
+from oodbench.evaluation.metric import Metric, OODMetric, arrays_key
 from oodbench.evaluation.metrics import ID_METRICS, OOD_METRICS
 from oodbench.outputs import Outputs, concatenate
 
@@ -109,30 +109,3 @@ def scores_of(detector: Detector, images: Outputs, reference: Reference) -> Arra
     if len(scores) > 1 and (scores == scores[0]).all():
         raise NotApplicable("gives one value for every image")
     return scores
-
-
-def report(numbers: Mapping[str, Any]) -> str:
-    """Return one run's numbers for the terminal: shares in percent, both FPR@95 conventions named, a dash for none."""
-    of_run = [_named(metric, numbers) for name, metric in ID_METRICS.items() if name in numbers]
-    wide = max(map(len, ["OOD set", *numbers["ood"]]))
-    long = max(map(len, ["score", *(detector for scores in numbers["ood"].values() for detector in scores)]))
-    head = f"{'OOD set':<{wide}}  {'score':<{long}}" + "".join(f"{name:>{_width(name)}}" for name in OOD_METRICS)
-    lines = ["  ".join(of_run), "", head]
-    for set_name, scores in numbers["ood"].items():
-        for detector, values in scores.items():
-            cells = (
-                f"{metric.unit.text(values[name]) if name in values else MISSING:>{_width(name)}}"
-                for name, metric in OOD_METRICS.items()
-            )
-            lines.append(f"{set_name:<{wide}}  {detector:<{long}}" + "".join(cells))
-    lines += ["", *(f"{metric.name}: {metric.title}, in {metric.unit.name or '1'}" for metric in OOD_METRICS.values())]
-    lines += [f"{detector} has no numbers: {reason}" for detector, reason in numbers["not_applicable"].items()]
-    return "\n".join(lines)
-
-
-def _named(metric: Metric, numbers: Mapping[str, Any]) -> str:
-    return f"{metric.name} {metric.unit.text(numbers[metric.name])} {metric.unit.name}".rstrip()
-
-
-def _width(name: str) -> int:
-    return max(14, len(name) + 2)

@@ -1,4 +1,4 @@
-"""Rank correlation: do two lists of numbers put the same things in the same order?"""
+"""Rank correlation: how far two lists of numbers put the same things in the same order."""
 
 import math
 from itertools import permutations

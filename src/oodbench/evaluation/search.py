@@ -28,7 +28,7 @@ def select(
     id_validation: Outputs,
     ood_validation: Outputs,
 ) -> Chosen:
-    """Every combination of the grid's values, judged by AUROC; of equals the first.
+    """Return the combination of the grid's values with the highest AUROC; of equals the first.
 
     detector(test, reference, **hyperparameters); grid: {hyperparameter: values}. A combination that does not apply, or
     is out of range, is passed over, and with a warning one whose scores are not finite; if none is left, NotApplicable

@@ -10,7 +10,7 @@ VARIANTS = ("published", "notes")
 
 
 def published_abstain_bias(gamma: float, K: int, D: int, ls: float) -> float:
-    """2/D gamma - log((1 - ls + ls/K) / (ls/K)); ls = 0: 0.99 and 0.01/K in the place of the two probabilities"""
+    """2/D gamma - log((1 - ls + ls/K) / (ls/K)); ls = 0: 0.99 and 0.01/K instead of the two probabilities"""
     max_p, min_p = (1 - ls + ls / K, ls / K) if ls > 0 else (0.99, 0.01 / K)
     return gamma * 2 / D - math.log(max_p / min_p)
 

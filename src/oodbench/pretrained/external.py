@@ -21,12 +21,12 @@ from oodbench.losses.external import ExternalLinear, ExternalLogits
 from oodbench.losses.objective import Objective
 from oodbench.model import HEAD
 from oodbench.outputs import Outputs
-from oodbench.rescoring import score_stored, stored_objective, stored_outputs
 from oodbench.runs.folder import RunFolder
 from oodbench.runs.identity import PRETRAINED, Config, check_name, identify
 from oodbench.runs.lock import run_lock
 from oodbench.runs.paths import LOCK_FILES
 from oodbench.runs.record import Record
+from oodbench.scoring.stored import score_stored, stored_objective, stored_outputs
 from oodbench.storage import Arrays, regular
 from oodbench.training.provenance import collect_provenance
 

@@ -1,4 +1,4 @@
-"""Networks of other code: what any `torch.nn.Module` puts out on a data loader, and its head as a detector needs it."""
+"""Networks of other code: the outputs of any `torch.nn.Module` on a data loader, and its head for detectors."""
 
 from collections.abc import Callable, Iterable
 from typing import Any

@@ -1,4 +1,4 @@
-"""Pretrained weights: in the layout of the public benchmark's checkpoints, or as this project stores them."""
+"""Pretrained weights: in the layout of OpenOOD v1.5's checkpoints, or as this project stores them."""
 
 import hashlib
 import io
@@ -71,7 +71,7 @@ def weights_in(path: Path, stored: Any) -> Mapping[str, Tensor]:
 
 
 def ours(key: str) -> str:
-    """Translate a name of the public benchmark's files into the model's; a run's own names stay.
+    """Translate a name of OpenOOD's files into the model's; a run's own names stay.
 
     module.layer2.0.downsample.0.weight -> backbone.layer2.0.shortcut.0.weight, fc.bias -> objective.head.bias,
     block1.layer.0.convShortcut.weight -> backbone.block1.0.shortcut.weight
@@ -86,7 +86,7 @@ def ours(key: str) -> str:
 
 
 def benchmarks(key: str) -> str:
-    """Translate a name of the model into that of the public benchmark's files: backbone.conv1.weight -> conv1.weight"""
+    """Translate a name of the model into that of OpenOOD's files: backbone.conv1.weight -> conv1.weight"""
     key = key.removeprefix("backbone.").replace("objective.head.", "fc.")
     if key.startswith("block"):
         key = re.sub(r"^(block\d)\.", r"\1.layer.", key).replace(".shortcut.", ".convShortcut.")

@@ -36,11 +36,11 @@ def write_card(path: Path) -> None:
     write_atomic(folder.card, card(path))
 
 
-def complete(folder: RunFolder) -> None:
-    """Write the card of a finished run that has none, and remove what the process that was to write it left.
+def restore_card(folder: RunFolder) -> None:
+    """Write the card of a finished run that has none; remove what the process that did not write it left behind.
 
-    The process was killed between record and card, or of older code. Does nothing where the folder cannot be written,
-    is damaged, or another process works on it.
+    That process was killed between record and card, or ran older code. Does nothing if the folder cannot be written or
+    is damaged, or if another process works on it.
     """
     with contextlib.suppress(LockedError, OSError, ValueError), run_lock(folder.path):
         folder.remove_stale()
@@ -90,7 +90,7 @@ def _of_test_images(run: Result) -> str:
 
 
 def _of_ood_sets(run: Result) -> str:
-    """-> a row an OOD set and score, near sets first, in each kind the mean first"""
+    """-> one row per OOD set and score, near sets first, in each kind the mean first"""
     metrics = {name: metric for name, metric in OOD_METRICS.items() if metric.in_tables}
     sets = sorted(run.ood_images, key=lambda ood: (run.kind(ood).rank, ood not in (NEAR, FAR), ood))
     rows = [

@@ -1,4 +1,4 @@
-"""The leaderboard: runs of a registry as Markdown, a table a protocol, a row a loss and score."""
+"""The leaderboard: runs of a registry as Markdown, one table per protocol, one row per loss and score."""
 
 from collections.abc import Collection, Sequence
 from pathlib import Path

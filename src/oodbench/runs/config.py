@@ -1,4 +1,4 @@
-"""A run's config.yaml, read as plain data: whoever wrote it is not trusted."""
+"""A run's config.yaml, read as plain data that is not trusted."""
 
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the one in C take
 
 
 def read_config(path: Path) -> Config:
-    """Read a run's config.yaml as plain data. Raises ValueError naming the file where it is no such thing.
+    """Read a run's config.yaml as plain data. Raises ValueError, naming the file, if it is not one.
 
     Nothing in it is trusted: aliases, tags and interpolations (`${...}`) are refused.
     """

@@ -1,4 +1,4 @@
-"""The folder of one run: files of its training, its record and resamples, and the removal of what no longer holds."""
+"""The folder of one run: its record and resamples, and the removal of what is out of date."""
 
 import contextlib
 import errno
@@ -69,11 +69,11 @@ class RunFolder(TrainingFiles):
         return content
 
     def remove_card(self) -> None:
-        """Remove the card, so that none is of another record than the one that stands."""
+        """Remove the card, so that it never describes another record than metrics.json."""
         _remove_file(self.card)
 
     def remove_superseded(self, record: Record) -> None:
-        """Remove resamples that the record does not name: those of a record before."""
+        """Remove resamples that the record does not name: those of an earlier record."""
         named = str((record.get("resamples") or {}).get("file"))
         for file in self.path.glob("resamples-*.safetensors"):
             if file.name not in (named, self.reduced_resamples(named).name):
@@ -116,7 +116,7 @@ class RunFolder(TrainingFiles):
             return {}
 
     def remove_numbers(self) -> None:
-        """Remove what other weights were measured by: the record first, then resamples and outputs."""
+        """Remove the numbers of other weights: the record first, then resamples and outputs."""
         _remove_file(self.metrics)
         self.remove_card()
         for file in self.path.glob("resamples*.safetensors"):
@@ -144,7 +144,7 @@ class RunFolder(TrainingFiles):
             self.remove_superseded(record)
 
     def check_places(self) -> None:
-        """Raise UnwritableError, naming it, where a directory lies in the place of one of the run's files."""
+        """Raise UnwritableError, naming it, if one of the run's files is a directory."""
         single = (self.config, self.history, self.training, self.metrics, self.card)
         for path in (*single, *self.path.glob("*.pt"), *self.path.glob("**/*.safetensors")):
             with naming_unwritable(path):

@@ -1,6 +1,5 @@
 """Paths of one run's files.
 
-
 results/runs/<dataset>/<backbone>/<loss>/<recipe>-<hash>/seed<n>/
     config.yaml          the resolved configuration
     train.csv            one line per epoch
@@ -12,9 +11,9 @@ results/runs/<dataset>/<backbone>/<loss>/<recipe>-<hash>/seed<n>/
     resamples-<checksum>.safetensors    the bootstrap resamples of every number; metrics.json names its file
     resamples-<checksum>.reduced.safetensors    in a published run, without weights and outputs: those that tables need
     metrics.json         written last: the run is finished
-    README.md            the record for a reader; of some runs there is none
+    README.md            the run's card; not every run has one
     lock.json            while a process works on it
-    error.txt            what went wrong in the last start, and its traceback
+    error.txt            what went wrong last, and the traceback
 """
 
 from pathlib import Path
@@ -67,7 +66,7 @@ class RunPaths:
         return self.path / "error.txt"
 
     def reduced_resamples(self, full: str) -> Path:
-        """Return the path of what a published run has in the place of its resamples."""
+        """Return the path of the rounded resamples that a published run has."""
         return self.path / f"{full.removesuffix('.safetensors')}.reduced.safetensors"
 
     def outputs(self, name: str) -> Path:

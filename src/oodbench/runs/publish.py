@@ -12,7 +12,7 @@ from oodbench.runs.reduced import DECIMALS
 from oodbench.runs.training_files import ForeignFileError
 from oodbench.storage import checksum, read_json, write_atomic, write_json
 
-DATA_ROOT = "data"  # conf/train.yaml's default, in the place of the machine's own
+DATA_ROOT = "data"  # conf/train.yaml's default, instead of the machine's own
 IDENTITY = ("name", "dataset", "backbone", "loss", "recipe")  # blocks that the run's hash is of
 
 
@@ -54,7 +54,7 @@ def with_decimals(node: Any) -> Any:
 
 
 def in_rows(node: Any, depth: int = 0) -> str:
-    """Return JSON with a line a dictionary of plain values, two thirds of what a line a value takes."""
+    """Return JSON with one line per dictionary of plain values: two thirds of the size of one line per value."""
     if not isinstance(node, dict) or not any(isinstance(value, dict) for value in node.values()):
         return json.dumps(node)
     inner = " " * (depth + 1)

@@ -47,7 +47,7 @@ def requested(config: Config) -> Request:
 
 
 def is_complete(record: Record | None, request: Request) -> bool:
-    """Tell whether the record has every number asked for, of the very sets and detectors.
+    """Tell whether the record has every requested number, of exactly these sets and detectors.
 
     A detector that does not apply to this run has none, and is complete.
     """

@@ -121,7 +121,7 @@ def _idle(path: Path) -> float:
 
 
 def table(rows: Sequence[State]) -> str:
-    """Return a line a run, and how many are in which state."""
+    """Return one line per run, and how many are in which state."""
     width = max((len(row.run) for row in rows), default=4)
     lines = [f"{'run':<{width}}  {'state':<9} {'epochs':>9}  {'idle':>8}"]
     for row in rows:

@@ -46,7 +46,7 @@ class TrainingFiles(RunPaths):
         write_atomic(self.history, "".join(",".join(line) + "\n" for line in lines))
 
     def read_history(self) -> bytes | None:
-        """Return train.csv; None where there is none. Raises ValueError where it is another run's, or no file."""
+        """Return train.csv; None where there is none. Raises ValueError if it is another run's or not a file."""
         if not os.path.lexists(self.history):
             return None
         with regular(self.history).open("rb") as file:

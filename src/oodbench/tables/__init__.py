@@ -1,7 +1,7 @@
 """The numbers of all finished runs as the tables of a paper: Markdown, LaTeX and one long CSV.
 
 results, fields: folders -> runs. labels, notes, formulas: words. cells: a row's numbers in a column, and what is bold.
-means, sections, by, matrix, calibration: runs -> tables. published, beside: other people's rows, and runs of their
+means, sections, by, matrix, calibration: runs -> tables. published, published_table: published rows, and runs of their
 protocol. ranks: the order of the losses under two protocols. render: tables -> text. long_format: runs -> runs.csv.
 A run is read from its config.yaml, its metrics.json and its resamples. Differences between runs are found by comparing
 their configurations, and a metric is described by its record, so that a new loss or metric needs no line here.
@@ -13,7 +13,6 @@ from pathlib import Path
 
 from oodbench.evaluation.metrics import OOD_METRICS
 from oodbench.storage import write_atomic
-from oodbench.tables.beside import published_table
 from oodbench.tables.by import check_keys, tables_by
 from oodbench.tables.calibration import calibration_table
 from oodbench.tables.ensembles import load_ensembles
@@ -22,6 +21,7 @@ from oodbench.tables.matrix import matrix_tables
 from oodbench.tables.notes import AGAIN, OWN
 from oodbench.tables.paper import Style, check_style, paper
 from oodbench.tables.published import Published, load_published
+from oodbench.tables.published_table import published_table
 from oodbench.tables.ranks import rank_tables
 from oodbench.tables.render import to_latex, to_markdown
 from oodbench.tables.results import Found, Result, Unreadable, load_runs

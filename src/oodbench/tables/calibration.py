@@ -30,7 +30,7 @@ Version = tuple[str, str]  # version of the probabilities, metric
 
 
 def calibration_table(runs: Sequence[Result], ensembles: Ensembles = NO_ENSEMBLES) -> Table | None:
-    """Return the table of runs of one protocol, a row a configuration or ensemble; None where no run has numbers."""
+    """Return the table of one protocol's runs, one row per configuration or ensemble; None where no run has numbers."""
     labels = row_labels(runs)
     seeds = Counter(row_of(run) for run in runs)
     cells = _cells([*runs, *ensembles.found.values()])

@@ -52,7 +52,7 @@ def load_side(folder: Path) -> dict[int, Result]:
 
 
 def pairs_of(a: Mapping[int, Result], b: Mapping[int, Result]) -> list[Pair]:
-    """Pair runs seed by seed; two single runs whatever their seeds.
+    """Pair runs seed by seed; two single runs are a pair even if their seeds differ.
 
     Raises ValueError for other images, and where no seed is shared.
     """

@@ -93,7 +93,7 @@ class _Matrix(NamedTuple):
         return bold({key: self.cells[key] for key in keys if key in self.cells}, OOD_METRICS[column.metric])
 
     def rows(self, columns: Sequence[Column], text: Callable[[CellKey], str]) -> list[list[str]]:
-        """Return a row a detector, in each cell the metrics of one loss."""
+        """Return one row per detector, in each cell the metrics of one loss."""
         return [
             [shown(detector), *(self._cell([(row, detector, c) for c in columns], text) for row in self.labels)]
             for detector in self.detectors

@@ -206,7 +206,7 @@ def _lacks(run: Result, metric: Metric) -> bool:
 def _dashes(
     runs: Sequence[Result], labels: Mapping[Row, str], detectors: Sequence[str], by: Sequence[str]
 ) -> list[str]:
-    """Say why a score has no numbers: a note a score and reason, with the losses it is of."""
+    """Say why a score has no numbers: one note per score and reason, with its losses."""
     reasons = {
         (d, run.not_applicable[d], labels[row_of(run, by)])
         for run in runs

@@ -1,4 +1,4 @@
-"""An overview for the terminal: a row a loss, means over its seeds, each loss with its own OOD score."""
+"""An overview for the terminal: one row per loss, means over its seeds, each loss with its own OOD score."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence

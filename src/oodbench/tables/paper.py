@@ -66,7 +66,7 @@ def _id_metrics() -> list[str]:
 
 
 def _with_labels(tables: Iterable[str], runs: Sequence[Result]) -> list[str]:
-    """Give each table a label of its own: tab:cifar10-resnet18-sgd200, then -2."""
+    """Give each table its own label: tab:cifar10-resnet18-sgd200, then -2."""
     labelled, times = [], Counter[str]()
     for table in tables:
         label = re.findall(r"\\label{(.+?)}", table)[0]
@@ -149,7 +149,7 @@ def _key(row: Row, score: str, column: Column) -> tuple[Row, str, Column]:
 def _rows(
     labels: Mapping[Row, str], detectors: Sequence[str], columns: Sequence[Column], cells: Cells
 ) -> list[tuple[Row, tuple[str, ...]]]:
-    """-> a line a row and score; scores that agree in every column share one"""
+    """-> one line per row and score; scores that agree in every column share one"""
     lines = []
     for row in labels:
         same: dict[str, list[str]] = {}

@@ -1,4 +1,4 @@
-"""Two protocols -> do they put the losses in the same order?"""
+"""Two protocols -> how far they put the losses in the same order."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations

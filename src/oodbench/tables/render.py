@@ -31,7 +31,7 @@ ESCAPED = str.maketrans(
 def to_markdown(dataset: str, tables: Iterable[Table], options: str = "", left_out: Sequence[str] = ()) -> str:
     """Print one section a table, its notes beneath.
 
-    options: those of the command that made it; left_out: a line a run that no table has.
+    options: those of the command that made it; left_out: one line for each run that no table has.
     """
     parts = [f"# {dataset}", f"Made from all finished runs by `python scripts/tables.py{options}`."]
     if left_out:

@@ -49,7 +49,7 @@ def section(
         return text_of(cells.get(key), n, key in best[column].keys, metric_of(column.metric).unit)
 
     def lines(row: Row, label: str, n: int, scores: Sequence[str]) -> list[list[str]]:
-        """Return a line a score; what does not depend on it stands in the first."""
+        """Return one line per score; what does not depend on the score stands in the first."""
         return [
             [*row.by, label, shown(score), str(n)]
             + [text(row, n, score, column) if column.ood or score == scores[0] else "" for column in columns]

@@ -32,13 +32,13 @@ def ece(confidence: Array, correct: NDArray[np.bool_], bins: int = ECE_BINS) -> 
 def equal_width_bin(confidence: Array, bins: int = ECE_BINS) -> NDArray[np.intp]:
     """(N,) -> (N,), b where confidence is in (b / bins, (b + 1) / bins]; 0 is in the first.
 
-    Raises ValueError for what is no probability.
+    Raises ValueError for a value that is not a probability.
     """
     return np.searchsorted(np.arange(1, bins) / bins, checked_confidence(confidence), side="left")
 
 
 def checked_confidence(confidence: Array) -> Array:
-    """(N,) -> (N,) in float64. Raises ValueError for what is no probability."""
+    """(N,) -> (N,) in float64. Raises ValueError for a value that is not a probability."""
     confidence = checked("confidences", confidence)
     if confidence.min() < 0 or confidence.max() > 1 + 1e-9:  # a softmax's largest may be off by rounding
         raise ValueError(f"confidences are in [{confidence.min()}, {confidence.max()}]; probabilities are in [0, 1]")
@@ -46,15 +46,15 @@ def checked_confidence(confidence: Array) -> Array:
 
 
 def confidence_ece(log_probs: Array, labels: Labels) -> float:
-    """(N, K), (N,) -> `ece` of the largest probability."""
+    """sum_b n_b / N |accuracy_b - mean confidence_b| over bins (lo, hi] of equal width (Guo et al., 2017, eq. 3)."""
     return ece(*predictions(log_probs, labels))
 
 
 def adaptive_ece(log_probs: Array, labels: Labels, bins: int = ECE_BINS) -> float:
     """sum_b n_b / N |accuracy_b - mean confidence_b| over bins of equally many images (Nguyen & O'Connor, 2015).
 
-    By ascending confidence, sizes differ by one at most. Images of one confidence share their accuracy, so that none
-    depends on the order of the images where a bin ends among them.
+    Images are sorted by confidence; the sizes of bins differ by one at most. Images of equal confidence count with
+    their mean accuracy, so the result does not depend on their order.
     """
     confidence, correct = predictions(log_probs, labels)
     _, value, count = np.unique(checked("confidences", confidence), return_inverse=True, return_counts=True)
@@ -64,17 +64,18 @@ def adaptive_ece(log_probs: Array, labels: Labels, bins: int = ECE_BINS) -> floa
 
 
 def classwise_ece(log_probs: Array, labels: Labels, bins: int = ECE_BINS) -> float:
-    """1/K sum_k sum_b n_kb / N |share of class k in bin b of p_k - mean p_k in it|: every probability is checked, not
-    the largest alone (Kull et al., 2019; "static calibration error" of Nixon et al., 2019).
+    """1/K sum_k sum_b n_kb / N |share of class k in bin b of p_k - mean p_k in it| (Kull et al., 2019)
+
+    Every probability counts, not only the largest. The "static calibration error" of Nixon et al. (2019).
     """
     p = np.exp(checked_log_probs(log_probs, labels))
     return float(np.mean([ece(p[:, k], labels == k, bins) for k in range(p.shape[1])]))
 
 
 def mce(log_probs: Array, labels: Labels, bins: int = ECE_BINS) -> float:
-    """max over the bins of ECE that are not empty, of |accuracy_b - mean confidence_b| (Guo et al., 2017, sec. 2).
+    """max_b |accuracy_b - mean confidence_b| over the bins of ECE that have images (Guo et al., 2017, sec. 2).
 
-    One image alone in a bin can make it; no number of this module is noisier.
+    A single image alone in its bin can decide it, so it is the noisiest of these metrics.
     """
     confidence, correct = predictions(log_probs, labels)
     bin_of = equal_width_bin(confidence, bins)

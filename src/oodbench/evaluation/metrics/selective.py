@@ -1,7 +1,7 @@
-"""Failure prediction: does the confidence, the largest predictive probability, tell right answers from wrong ones?
+"""Failure prediction: how well the largest predictive probability separates correct from wrong predictions.
 
-Accepted: images with a confidence >= t, for every t at once; images of one confidence are accepted together. N images,
-A(t) of them accepted, E(t) of these wrong. Both areas become smaller as the accuracy grows: print it beside them.
+An image is accepted if this confidence is >= t; images of equal confidence are accepted together. Of N images A(t) are
+accepted and E(t) of these are wrong. Both areas become smaller as the accuracy grows: print it beside them.
 """
 
 import numpy as np
@@ -14,8 +14,8 @@ from oodbench.evaluation.weighted import Counts, running_sums
 def aurc(log_probs: Array, labels: Labels) -> float:
     """(N, K), (N,) -> area of the risk E / A over the coverage A / N, in [0, 1]; lower is better.
 
-    A images are accepted, those whose largest probability is at least t, and E of them are wrong, for every t.
-    Trapezoids between the distinct confidences; below the coverage of the first, its risk (as in Traub et al., 2024).
+    For every threshold t, A of the N images have a largest probability of at least t and are accepted, E of them are
+    wrong. Trapezoids between the distinct confidences; below the first, its risk (as in Traub et al., 2024).
     """
     return float(aurc_of_counts(log_probs, labels, _once(labels))[0])
 
@@ -24,7 +24,7 @@ def augrc(log_probs: Array, labels: Labels) -> float:
     """(N, K), (N,) -> area of the generalized risk E / N over the coverage A / N, in [0, 0.5]; lower is better.
 
     A and E as in `aurc`; trapezoids between the distinct confidences, from 0 at coverage 0. Equal to
-    (1 - a) c (1 - c) + (1 - c)^2 / 2, with the accuracy c and the AUROC a of right against wrong answers by confidence
+    (1 - a) c (1 - c) + (1 - c)^2 / 2, with the accuracy c and the AUROC a of correct against wrong ones by confidence
     (Traub et al., 2024).
     """
     return float(augrc_of_counts(log_probs, labels, _once(labels))[0])
@@ -73,7 +73,7 @@ AUGRC = IDMetric(
     higher_is_better=False,
     unit=PERMILLE,
     heading="AUGRC (‰)",
-    definition="area of the share of images that are accepted and wrong over the share accepted, by confidence",
+    definition="area under the generalized risk-coverage curve: share accepted and wrong, over the share accepted",
     source="Traub et al., 2024",
     in_tables=False,
 )
@@ -84,7 +84,7 @@ AURC = IDMetric(
     higher_is_better=False,
     unit=PERMILLE,
     heading="AURC (‰)",
-    definition="area of the share of wrong ones among accepted images over the share accepted, by confidence",
+    definition="area under the risk-coverage curve: share of wrong among accepted images, over the share accepted",
     source="Geifman & El-Yaniv, 2017",
     in_tables=False,
 )

@@ -27,8 +27,8 @@ def smooth_ece(log_probs: Array, labels: Labels) -> float:
     """(N, K), (N,) -> e(s) at the width with e(s) = s, in [0, 1]; lower is better (Blasiok & Nakkiran, 2024).
 
     e(s) = integral over [0, 1] of |1/N sum_i K_s(t, f_i) (y_i - f_i)| dt, f the largest probability, y 1 where it is
-    right and 0 elsewhere, K_s the Gaussian kernel of width s, reflected at both ends. e falls as s grows. Where it is
-    below s at the width 2^-10 already, it is given at this width.
+    right and 0 elsewhere, K_s the Gaussian kernel of width s, reflected at both ends. e falls as s grows. If e(s) < s
+    already at s = 2^-10, the result is e(2^-10).
     """
     confidence, correct = predictions(log_probs, labels)
     confidence = checked_confidence(confidence)

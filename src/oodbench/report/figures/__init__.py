@@ -1,1 +1,1 @@
-"""The figures of the report, a file each: pure functions from arrays to data, and from the data to a `Plot`."""
+"""The figures of the report, one file each: pure functions from arrays to data, and from the data to a `Plot`."""

@@ -9,8 +9,8 @@ from markupsafe import Markup
 from oodbench.report import threshold
 from oodbench.report.gallery import legend
 from oodbench.report.material import Material, Section, all_runs
-from oodbench.report.page.beside import published_tables
 from oodbench.report.page.blocks import blocks
+from oodbench.report.page.published import published_tables
 from oodbench.report.page.render import as_json, render
 from oodbench.report.page.words import disagreements, facts, gaps, lead, notes, run_row
 from oodbench.report.table import Line, group_name, main_table

@@ -1,4 +1,4 @@
-"""Templates filled in; whatever is not marked as drawn by this package is escaped."""
+"""Templates, filled in: everything is escaped that is not marked as drawn by this package."""
 
 import json
 import re
@@ -12,7 +12,7 @@ from oodbench import __version__
 
 
 def render(template: str, context: dict[str, Any]) -> str:
-    """Fill a template; whatever is not marked as drawn by this package is escaped."""
+    """Fill a template; everything is escaped that is not marked as drawn by this package."""
     loader = PackageLoader("oodbench.report", "page")
     environment = Environment(
         loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True

@@ -1,18 +1,18 @@
-"""Scoring: from outputs to the record, in one way for fresh runs, finished runs and outputs of other code."""
+"""From outputs to the record: detectors, metrics and intervals, merged with the numbers that still hold."""
 
 import warnings
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from oodbench.cli.late import import_late
 from oodbench.detectors.reference import Reference
 from oodbench.evaluation.evaluate import Detector, evaluate, intervals
 from oodbench.losses.objective import Objective
 from oodbench.model import head_fn, linear_weights
-from oodbench.network_scores import Scores, as_detectors
 from oodbench.outputs import Outputs
+from oodbench.report.card import write_card
 from oodbench.runs.folder import RunFolder
 from oodbench.runs.record import Record, Request, merge, merge_intervals, merge_resamples
+from oodbench.scoring.network_scores import Scores, as_detectors
 from oodbench.storage import Arrays
 
 
@@ -50,7 +50,7 @@ def score(outputs: RunOutputs, objective: Objective, scoring: Scoring) -> tuple[
 
 
 def reference_of(outputs: RunOutputs, objective: Objective) -> Reference:
-    """Return what a detector may know of the run besides the images it scores."""
+    """Return what a detector may use besides the images it scores."""
     head, linear = head_fn(objective), linear_weights(objective)
     return Reference(outputs.train, head, linear, outputs.validation.get("val"))
 
@@ -67,12 +67,12 @@ def record(
     folder.remove_card()
     written = folder.write_record(merged, resamples)
     folder.remove_superseded(written)
-    import_late("report.card").write_card(folder.path)
+    write_card(folder.path)
     return written
 
 
 def check_not_reported(before: Record | None, digest: str | None, folder: RunFolder) -> None:
-    """Raise ValueError where the validation OOD set is one that this run reports, from whichever start."""
+    """Raise ValueError if this run, in any of its starts, has reported the validation OOD set."""
     for name in before["ood"] if before else ():
         if before and before["provenance"]["digests"].get(name) == digest:
             raise ValueError(
@@ -82,7 +82,7 @@ def check_not_reported(before: Record | None, digest: str | None, folder: RunFol
 
 
 def usable_outputs(folder: RunFolder, name: str, digest: str) -> Outputs | None:
-    """Read stored outputs of these images; None, with a warning where they are damaged, if they must be computed."""
+    """Read stored outputs of these images; None if they must be computed, with a warning if they are damaged."""
     try:
         return folder.read_outputs(name, digest)
     except ValueError as error:

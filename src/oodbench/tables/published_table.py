@@ -28,7 +28,7 @@ SECOND_HAND = "‡ second-hand: not read in the source itself."
 
 
 def published_table(runs: Sequence[Result], published: Iterable[Published], fpr: str) -> Table | None:
-    """Return published rows of the protocol that runs of one table follow, ours beneath; None where there are none.
+    """Return published rows of the protocol that the runs of a table follow, ours beneath; None if there are none.
 
     An FPR@95 stands under its own convention, or with a dagger if its source names none.
     """
@@ -94,7 +94,7 @@ def _beside(
 
 
 def _of_sets(run: Result, of: Protocol, dataset: str) -> Result:
-    """Return the run with the means over the published sets, whatever other sets it has."""
+    """Return the run with the means over the published sets alone, even if it has others."""
     near = of.near.get(dataset, ())
     if near:
         images = {ood: n for ood, n in run.ood_images.items() if ood in (*near, *of.far)}

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from helpers.cli import HALO, LIMITED, RUN, Finished, command, folders, started
 
-from oodbench.cli.main import main
+from oodbench.cli.launch import launch
 from oodbench.cli.plan import plan
 from oodbench.runs.folder import RunFolder
 from oodbench.runs.lock import run_lock
@@ -114,7 +114,7 @@ def test_a_sweep_ends_with_a_table_and_a_status(
     arguments = ["-m", *HALO, "seed=3,4", f"results_dir={finished.results}"]
     monkeypatch.setattr(sys, "argv", ["train.py", *arguments])
     with pytest.raises(SystemExit) as end:
-        main(lambda: None, arguments)
+        launch(lambda: None, arguments)
     assert end.value.code == 1
     lines = capsys.readouterr().out.splitlines()
     assert lines[1].startswith("digits, resnet18 (width=4), recipe smoke, 2 epochs")
@@ -130,7 +130,7 @@ def test_a_long_sweep_does_not_list_every_missing_run(
     arguments = ["-m", *RUN, "seed=range(23)", f"results_dir={tmp_path}"]
     monkeypatch.setattr(sys, "argv", ["train.py", *arguments])
     with pytest.raises(SystemExit):
-        main(lambda: None, arguments)
+        launch(lambda: None, arguments)
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 1 + 1 + 20 + 1 + 2
     assert lines[-3:] == ["and 3 more", "", "0 done, 0 running, 0 failed, 0 stopped, 23 missing"]

@@ -1,4 +1,4 @@
-"""Scores of detectors that need images: computed once per set, stored beside the outputs, then read as a detector's."""
+"""Scores of detectors that need images: computed once per set, stored beside the outputs."""
 
 import json
 import warnings
@@ -25,7 +25,7 @@ def network_scores(
     settings: Config,
     splits: Mapping[str, Split],
 ) -> dict[str, Scores]:
-    """Return {image detector: its scores of every set but "train"}: stored ones, or of passes over the images.
+    """Return {image detector: its scores of every set but "train"}, stored ones or computed from the images.
 
     settings: {image detector: its configuration}; stored scores of other settings or images are computed again.
     """
@@ -39,7 +39,7 @@ def network_scores(
 
 
 def as_detectors(scores: Mapping[str, Scores], sets: Sequence[str]) -> dict[str, Detector]:
-    """Return detectors for the images of these sets, one set after the other."""
+    """Return the scores as detectors of the concatenated images of these sets."""
     return {name: _as_detector(of_sets, sets) for name, of_sets in scores.items()}
 
 

@@ -15,9 +15,9 @@ from oodbench.detectors.network.network import Network
 from oodbench.detectors.reference import NotApplicable
 from oodbench.losses.ce import CrossEntropy
 from oodbench.model import Classifier
-from oodbench.network_scores import as_detectors, network_scores
 from oodbench.outputs import Outputs
 from oodbench.runs.folder import RunFolder
+from oodbench.scoring.network_scores import as_detectors, network_scores
 from oodbench.storage import load_arrays
 
 SETS = {"train": 4, "test": 3, "noise": 2}

@@ -9,7 +9,7 @@ from helpers.config import ROOT
 from helpers.made_up import HALO_BLOG, add_run, column, notes
 
 from oodbench.tables import Table, load_published, load_runs, tables_of, to_latex
-from oodbench.tables.beside import follows, published_table
+from oodbench.tables.published_table import follows, published_table
 
 PUBLISHED = ROOT / "results" / "published.yaml"
 FPR_OF = {"idpos": "FPR@95 (95 % of ID accepted) ↓", "oodpos": "FPR@95 (95 % of OOD caught) ↓"}

@@ -1,4 +1,4 @@
-"""The command of train.py: checked, then run by Hydra, a sweep's numbers and unfinished runs listed in the end."""
+"""The launch of train.py: the command is checked, Hydra runs it, a sweep ends with its numbers and unfinished runs."""
 
 import sys
 from collections.abc import Callable, Sequence
@@ -33,7 +33,7 @@ make demo trains every loss on small digits; dry_run=true says what a command wo
 MOST = 20  # unfinished runs that a sweep lists in the end
 
 
-def main(train: Callable[[], Any], arguments: Sequence[str]) -> None:
+def launch(train: Callable[[], Any], arguments: Sequence[str]) -> None:
     """Call train, a `hydra.main` that reads sys.argv, once the arguments are known to be right.
 
     After a sweep over a grid: the numbers of its finished runs, the others, and SystemExit with status 1 if there are

@@ -6,10 +6,10 @@ from helpers.config import ROOT
 from helpers.made_up import HALO_BLOG, add_run
 
 from oodbench.report.material import Section, read_material
-from oodbench.report.page.beside import published_tables
+from oodbench.report.page.published import published_tables
 from oodbench.tables import CONVENTIONS, FIRST
-from oodbench.tables.beside import published_table
 from oodbench.tables.published import load_published
+from oodbench.tables.published_table import published_table
 from oodbench.tables.results import load_runs
 
 PUBLISHED = load_published(ROOT / "results" / "published.yaml")

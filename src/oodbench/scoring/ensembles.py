@@ -1,20 +1,21 @@
-"""An ensemble over the seeds of one configuration, from their stored outputs."""
+"""An ensemble over the seeds of one configuration, from their stored outputs: the mean of their probabilities."""
 
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.special import logsumexp
 
 from oodbench.detectors.logits import entropy, msp
 from oodbench.detectors.reference import Reference
-from oodbench.evaluation.ensemble import mean_log_probs
+from oodbench.evaluation.arrays import Array
 from oodbench.evaluation.evaluate import evaluate, intervals
 from oodbench.outputs import Outputs
-from oodbench.rescoring import stored
 from oodbench.runs.folder import RunFolder, open_run
 from oodbench.runs.paths import ENSEMBLE
 from oodbench.runs.record import Record
+from oodbench.scoring.stored import stored
 from oodbench.storage import write_json
 
 DETECTORS = {"msp": msp, "entropy": entropy}  # functions of the predictive probabilities alone
@@ -67,3 +68,15 @@ def _outputs(members: Sequence[Member], name: str) -> Outputs:
     no_features = np.empty((len(log_probs), 0), np.float32)
     no_score = np.full(len(log_probs), np.nan)
     return Outputs(no_features, no_features, log_probs.astype(np.float64), no_score, outputs[0].labels)
+
+
+def mean_log_probs(members: Sequence[Array]) -> Array:
+    """S x (N, K) -> (N, K), log (1/S sum_s p_s)   (Lakshminarayanan et al., 2017)
+
+    Computed in logarithms, so that no probability is lost to underflow; rows need not sum to one. Raises ValueError for
+    members of other shapes, and for none.
+    """
+    shapes = {member.shape for member in members}
+    if len(shapes) != 1:
+        raise ValueError(f"log-probabilities of the shapes {sorted(shapes)}: members of one shape are needed")
+    return logsumexp(np.stack(members), axis=0) - np.log(len(members))

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 from oodbench.report.material import Section
 from oodbench.tables import CONVENTIONS
-from oodbench.tables.beside import published_table
 from oodbench.tables.labels import row_labels
 from oodbench.tables.names import score_name, set_name
 from oodbench.tables.published import Published
+from oodbench.tables.published_table import published_table
 from oodbench.tables.sections import Table
 
 

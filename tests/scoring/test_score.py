@@ -11,7 +11,7 @@ from oodbench.losses.ce import CrossEntropy
 from oodbench.losses.external import ExternalLogits
 from oodbench.outputs import Outputs
 from oodbench.runs.folder import open_run
-from oodbench.scoring import RunOutputs, Scoring, reference_of, score, usable_outputs
+from oodbench.scoring.score import RunOutputs, Scoring, reference_of, score, usable_outputs
 
 
 def test_detectors_are_blind_where_held_out_images_judge_them() -> None:

@@ -1,0 +1,72 @@
+"""A finished run from its files: stored outputs, the trained loss, the trained network; and its numbers from these."""
+
+from typing import Any
+
+import torch
+
+from oodbench.build import build_detectors
+from oodbench.losses.objective import Objective
+from oodbench.model import Classifier, load_head, load_weights
+from oodbench.outputs import Outputs
+from oodbench.runs.folder import RunFolder
+from oodbench.runs.identity import Config
+from oodbench.runs.record import Record, requested
+from oodbench.scoring.score import RunOutputs, Scoring, record, score
+from oodbench.targets import trusted
+from oodbench.training.device import pick_precision, use_precision
+
+
+def stored_outputs(folder: RunFolder, config: Config) -> RunOutputs:
+    """Read the outputs of a finished run. Raises ValueError naming a file that is missing or damaged."""
+    held_out = ("val", "val_ood") if requested(config).validation else ()
+    return RunOutputs(
+        train=stored(folder, "train"),
+        test=stored(folder, "test"),
+        ood={name: stored(folder, name) for name in config["ood"]},
+        validation={name: stored(folder, name) for name in held_out},
+    )
+
+
+def stored(folder: RunFolder, name: str) -> Outputs:
+    """Read the outputs on one set. Raises ValueError where they cannot be used."""
+    way_out = f"delete {folder.metrics} and repeat the run's command"
+    try:
+        outputs = folder.read_outputs(name)
+    except ValueError as error:
+        raise ValueError(f"{error}; {way_out}") from error
+    if outputs is None:
+        published = "" if folder.weights.exists() else ", as in every run that is published without weights and outputs"
+        raise ValueError(f"{folder.outputs(name)} is missing{published}; {way_out}")
+    return outputs
+
+
+@torch.inference_mode(False)
+def stored_objective(folder: RunFolder, config: Config) -> Objective:
+    """Build the run's objective with its trained weights."""
+    weights = folder.read_weights()
+    if weights is None:
+        raise ValueError(f"{folder.weights} cannot be used; repeat the run's command")
+    outputs = stored(folder, "train")
+    sizes = {"num_features": outputs.features.shape[1], "num_classes": outputs.log_probs.shape[1]}
+    objective: Objective = trusted(config["loss"], "losses", **sizes)
+    load_head(objective, weights)
+    return objective
+
+
+@torch.inference_mode(False)  # a notebook may load it in inference mode and need gradients later
+def stored_model(folder: RunFolder, config: Config, objective: Objective, device: torch.device) -> Classifier:
+    """Build the run's network with its trained weights, around its objective."""
+    weights, data = folder.read_weights(), config["dataset"]
+    backbone = trusted(config["backbone"], "backbones")
+    precision = use_precision(pick_precision(folder.read_training()["precision"], device))
+    model = Classifier(backbone, objective, data["mean"], data["std"], precision)
+    load_weights(model, weights or {})
+    return model.to(device).to(memory_format=torch.channels_last)
+
+
+def score_stored(
+    folder: RunFolder, config: Config, outputs: RunOutputs, objective: Objective, provenance: dict[str, Any]
+) -> Record:
+    """Score the configured detectors on a folder's stored outputs; the caller holds its lock."""
+    numbers, resamples = score(outputs, objective, Scoring(build_detectors(config["detector"]), {}))
+    return record(folder, requested(config), numbers, resamples, provenance)

@@ -1,0 +1,28 @@
+"""A finished run is read back as it was trained."""
+
+import numpy as np
+import torch
+from helpers.cli import Finished
+
+from oodbench.model import predict
+from oodbench.runs.folder import open_run
+from oodbench.scoring.stored import stored_model, stored_objective, stored_outputs
+
+
+def test_the_stored_loss_gives_the_stored_outputs(finished: Finished) -> None:
+    folder, config = open_run(finished.folder)
+    outputs = stored_outputs(folder, config)
+    assert outputs.ood.keys() == config["ood"].keys()
+    computed = predict(stored_objective(folder, config), torch.tensor(outputs.test.features), outputs.test.labels)
+    for part, stored in outputs.test._asdict().items():
+        np.testing.assert_array_equal(getattr(computed, part), stored)
+
+
+def test_the_stored_network_has_the_trained_weights(finished: Finished) -> None:
+    folder, config = open_run(finished.folder)
+    model = stored_model(folder, config, stored_objective(folder, config), torch.device("cpu"))
+    weights = folder.read_weights()
+    assert weights is not None
+    assert weights.keys() == model.state_dict().keys()
+    for name, tensor in model.state_dict().items():
+        np.testing.assert_array_equal(tensor.numpy(), weights[name])
