@@ -11,7 +11,7 @@ from helpers.config import ROOT
 from oodbench import __version__, commands
 from oodbench.commands.main import COMMANDS, main
 
-SCRIPTS = {"train": "train.py"}  # the others are scripts/NAME.py
+SCRIPTS = {"train": "train.py", "data": "scripts/prepare_data.py"}  # the others are scripts/NAME.py
 
 
 def said(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
@@ -57,7 +57,7 @@ def test_a_command_takes_the_arguments_after_its_name(
 def test_a_command_that_is_none_ends_in_one_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with pytest.raises(SystemExit, match=r"^oodbench: tabels is not a command; available: train, .*$"):
+    with pytest.raises(SystemExit, match=r"^oodbench: tabels is no command; available: train, .*$"):
         said(monkeypatch, capsys, "tabels")
 
 

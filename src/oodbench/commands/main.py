@@ -16,7 +16,7 @@ COMMANDS = {  # {module of this package: what it does}
     "import_outputs": "turn outputs of other code into a run",
     "publish": "copy finished runs without weights and outputs",
     "registry": "check the runs that were handed in, and write the leaderboard",
-    "prepare_data": "fetch and decode published data sets ahead of time",
+    "data": "fetch and decode published data sets ahead of time",
 }
 
 
@@ -28,7 +28,7 @@ def main() -> None:
     elif name == "--version":
         print(__version__)
     elif name not in COMMANDS:
-        raise SystemExit(f"oodbench: {name} is not a command; available: {', '.join(COMMANDS)}")
+        raise SystemExit(f"oodbench: {name} is no command; available: {', '.join(COMMANDS)}")
     else:
         sys.argv = [f"oodbench {name}", *arguments]
         import_module(f"oodbench.commands.{name}").main()
