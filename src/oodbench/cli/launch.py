@@ -66,14 +66,14 @@ def launch(train: Callable[[], Any], arguments: Sequence[str]) -> None:
     finally:
         finished = [is_finished(config) for config in grid]
         if grid:
-            print("\n" + in_the_end(folders, finished))
+            print("\n" + sweep_summary(folders, finished))
     if is_sweep and not grid:
         print("\n" + best_of_search(arguments))
     if not all(finished):
         raise SystemExit(1)
 
 
-def in_the_end(folders: Sequence[RunFolder], finished: Sequence[bool]) -> str:
+def sweep_summary(folders: Sequence[RunFolder], finished: Sequence[bool]) -> str:
     """Return the numbers of the finished runs of a sweep, then the runs that are not finished, then how many are."""
     states = [state_of(f.path, f.results_dir, done) for f, done in zip(folders, finished, strict=True)]
     others = [state for state in states if state.state != "done"]
