@@ -3,11 +3,12 @@
 from pathlib import Path
 
 import pytest
-from helpers.made_up import add_run, alter_metrics
+from helpers.made_up import NOISE, add_run, alter_metrics
 from helpers.report import add_full_run, add_odd_provenance
 
 from oodbench.report.material import Material, read_material
 from oodbench.report.page.words import (
+    best,
     counted,
     disagreements,
     facts,
@@ -19,6 +20,7 @@ from oodbench.report.page.words import (
     run_row,
     versions,
 )
+from oodbench.report.table import main_table
 from oodbench.tables import FIRST
 
 
@@ -45,6 +47,39 @@ def test_the_lead_counts_networks_losses_and_seeds(tmp_path: Path) -> None:
     add_run(tmp_path, "a", 0, config={"name": {"dataset": "cifar100"}})
     text = "4 trained networks: 2 losses on CIFAR-10 and CIFAR-100, 2 seeds, in 2 protocols."
     assert lead(made(tmp_path).sections) == text
+
+
+def test_the_best_of_a_column_and_its_equals_are_named(tmp_path: Path) -> None:
+    for loss, accuracy, auroc in (("a", 0.8, 0.7), ("b", 0.9, 0.9), ("c", 0.9, 0.8)):
+        sets = {name: {"ood_score": auroc, "msp": 0.95 if loss == "c" else auroc} for name in ("svhn", "mnist")}
+        add_run(tmp_path, loss, accuracy=accuracy, noise=NOISE, ood=sets)
+    (section,) = made(tmp_path).sections
+    found = dict(best(section, main_table(section, FIRST)))
+    assert found["Best accuracy"] == "b 90.00 (88.1–91.9) and c 90.00 (88.1–91.9)"
+    assert found["Best AUROC, far OOD, mean of 2"].startswith("c with MSP 95.00")
+    assert not any("FPR" in name for name in found)
+
+
+def test_of_many_equals_three_are_named(tmp_path: Path) -> None:
+    for loss in "abcde":
+        add_run(tmp_path, loss, noise=NOISE)
+    (section,) = made(tmp_path).sections
+    value = dict(best(section, main_table(section, FIRST)))["Best accuracy"]
+    assert value.endswith("c 90.00 (88.1–91.9) and 2 more")
+
+
+def test_one_run_has_no_best(tmp_path: Path) -> None:
+    add_run(tmp_path, noise=NOISE)
+    (section,) = made(tmp_path).sections
+    assert best(section, main_table(section, FIRST)) == []
+
+
+def test_of_one_seed_networks_are_compared(tmp_path: Path) -> None:
+    for loss in "ab":
+        add_run(tmp_path, loss)
+    assert "networks are compared, not losses" in notes(made(tmp_path).sections[0], [])[0]
+    add_run(tmp_path, "a", 1)
+    assert "networks are compared" not in notes(made(tmp_path).sections[0], [])[0]
 
 
 def test_facts_are_of_all_runs(tmp_path: Path) -> None:
