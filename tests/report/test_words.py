@@ -20,7 +20,7 @@ from oodbench.report.page.words import (
     run_row,
     versions,
 )
-from oodbench.report.table import main_table
+from oodbench.report.table import EN_DASH, main_table
 from oodbench.tables import FIRST
 
 
@@ -55,7 +55,7 @@ def test_the_best_of_a_column_and_its_equals_are_named(tmp_path: Path) -> None:
         add_run(tmp_path, loss, accuracy=accuracy, noise=NOISE, ood=sets)
     (section,) = made(tmp_path).sections
     found = dict(best(section, main_table(section, FIRST)))
-    assert found["Best accuracy"] == "b 90.00 (88.1–91.9) and c 90.00 (88.1–91.9)"
+    assert found["Best accuracy"] == f"b 90.00 (88.1{EN_DASH}91.9) and c 90.00 (88.1{EN_DASH}91.9)"
     assert found["Best AUROC, far OOD, mean of 2"].startswith("c with MSP 95.00")
     assert not any("FPR" in name for name in found)
 
@@ -65,7 +65,7 @@ def test_of_many_equals_three_are_named(tmp_path: Path) -> None:
         add_run(tmp_path, loss, noise=NOISE)
     (section,) = made(tmp_path).sections
     value = dict(best(section, main_table(section, FIRST)))["Best accuracy"]
-    assert value.endswith("c 90.00 (88.1–91.9) and 2 more")
+    assert value.endswith(f"c 90.00 (88.1{EN_DASH}91.9) and 2 more")
 
 
 def test_one_run_has_no_best(tmp_path: Path) -> None:

@@ -39,10 +39,11 @@ def tables_of(
     """Return the tables of one data set's runs: of each protocol one and its published rows, then those of the order of
     the losses under two protocols.
     """
-    runs, published, tables = list(runs), list(published), []
+    runs, published, tables = list(runs), list(published), list[Table]()
     for group in by_protocol(runs):
-        beside = published_table(group, published, fpr)
-        tables += [section(group, fpr, detectors, ensembles=load_ensembles(group)), *[beside] * bool(beside)]
+        tables.append(section(group, fpr, detectors, ensembles=load_ensembles(group)))
+        if beside := published_table(group, published, fpr):
+            tables.append(beside)
     return tables + rank_tables(runs, fpr, detectors)
 
 
