@@ -262,11 +262,11 @@ def _caption(runs: Sequence[Result], seeds: Counter[Row], style: Style, names: d
     data = _named(names, "ood", runs[0].dataset, set_name(runs[0].dataset))
     counts = sorted(set(seeds.values()))
     over = f"{counts[0]} seeds" if len(counts) == 1 else f"{counts[0]} to {counts[-1]} seeds"
-    what = "of one training" if counts == [1] else f"mean and sample standard deviation over {over}"
-    brackets = "; in brackets 95\\,\\% intervals" * style.intervals
+    what = "one training" if counts == [1] else f"mean and sample standard deviation over {over}"
+    brackets = ", in brackets 95\\,\\% intervals" * style.intervals
     backbone = latex(paper_name("backbone", runs[0].backbone))
     return (
-        f"OOD detection of {backbone} trained on {data} ({what}{brackets}; in percent): "
+        f"OOD detection with backbone {backbone} trained on {data} ({what}; in percent{brackets}): "
         r"the best of a column is bold, the second \underline{underlined}."
     )
 

@@ -8,6 +8,7 @@ from oodbench.evaluation.metric import MISSING
 from oodbench.tables.sections import Table
 
 FOOTNOTES = (MISSING, *"¹²³⁴⁵⁶⁷⁸⁹†‡[")  # a note that begins so explains a mark in the table, or what one cites
+NARROWER = "Of all columns; python scripts/tables.py --style paper writes tables that fit a page."
 NOT_READ = "Finished runs that cannot be read and are left out"
 ESCAPED = str.maketrans(
     {
@@ -62,9 +63,9 @@ def to_latex(dataset: str, tables: Iterable[Table], left_out: Sequence[str] = ()
 
     \caption has the title, the table's summary and the notes that explain a mark.
     """
-    comments = [r"\usepackage{booktabs,adjustbox}", *[f"{NOT_READ}:"] * bool(left_out), *left_out]
-    head = "".join(f"% {line}\n" for line in comments).encode("ascii", "backslashreplace").decode()
-    return head + "".join(_latex_table(dataset, table) for table in tables)
+    not_read = [f"{NOT_READ}:", *left_out] if left_out else []
+    head = comments([r"\usepackage{booktabs,adjustbox}", NARROWER, *not_read])
+    return "\n".join([*head, ""]) + "".join(_latex_table(dataset, table) for table in tables)
 
 
 def _latex_table(dataset: str, table: Table) -> str:
