@@ -130,7 +130,7 @@ def objective_names(request: Request, id_metrics: tuple[str, ...], ood_metrics: 
 
 
 def number_named(numbers: Mapping[str, Any], name: str) -> float:
-    """Return the number at a dotted name. Raises ValueError for a name that is none, with the reason or what there is."""
+    """Return the number at a dotted name. Raises ValueError, with a reason, for a name that is none."""
     node: Any = numbers
     for key in name.split("."):
         if not isinstance(node, Mapping) or key not in node:
