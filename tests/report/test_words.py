@@ -11,6 +11,7 @@ from oodbench.report.page.words import (
     best,
     counted,
     disagreements,
+    duration,
     facts,
     gaps,
     join,
@@ -94,10 +95,15 @@ def test_facts_are_of_all_runs(tmp_path: Path) -> None:
         "Seeds": "0, 1",
         "OOD sets": "CIFAR-100, SVHN",
         "Machine": "GPU A, GPU B",
-        "Training": "1.0 h in all",
+        "Training": "60 min in all",
         "Versions": "torch 9.9",
         "Not finished": "1 run",
     }
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(119, "119 s"), (120, "2 min"), (7199, "120 min"), (9000, "2.5 h")])
+def test_a_duration_has_a_unit_of_its_size(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
 
 
 def test_odd_provenance_is_passed_over(tmp_path: Path) -> None:

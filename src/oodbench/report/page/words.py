@@ -35,7 +35,7 @@ def facts(runs: Sequence[Run], material: Material) -> list[tuple[str, str]]:
         ("Seeds", ", ".join(str(seed) for seed in sorted({run.result.seed for run in runs}))),
         ("OOD sets", ", ".join(dict.fromkeys(set_name(ood) for section in material.sections for ood in section.sets))),
         ("Machine", ", ".join(filter(None, dict.fromkeys(map(machine, of))))),
-        ("Training", f"{seconds / 3600:.1f} h in all" if seconds else ""),
+        ("Training", f"{duration(seconds)} in all" if seconds else ""),
         ("Numbers written", f"{dates[0]}" + (f" to {dates[-1]}" if dates[0] != dates[-1] else "")),
         ("Versions", ", ".join(filter(None, dict.fromkeys(map(versions, of))))),
     ]
@@ -122,11 +122,7 @@ def disagreements(section: Section) -> list[str]:
 
 def run_row(run: Run, results_dir: Path) -> dict[str, str]:
     seconds = run.provenance.get("wall_time_s")
-    said = (
-        [f"{seconds / 60:.0f} min" if seconds >= 120 else f"{seconds:.0f} s"]
-        if isinstance(seconds, int | float)
-        else []
-    )
+    said = [duration(seconds)] if isinstance(seconds, int | float) else []
     folder = str(run.result.folder)
     return {
         "label": run.label,
@@ -134,6 +130,12 @@ def run_row(run: Run, results_dir: Path) -> dict[str, str]:
         "folder": folder.removeprefix(f"{results_dir}/"),
         "said": ", ".join([*said, *([run.without] if run.without else [])]),
     }
+
+
+def duration(seconds: float) -> str:
+    if seconds >= 7200:
+        return f"{seconds / 3600:.1f} h"
+    return f"{seconds / 60:.0f} min" if seconds >= 120 else f"{seconds:.0f} s"
 
 
 def counted(n: int, one: str, many: str = "") -> str:
