@@ -70,7 +70,7 @@ def test_of_many_equals_three_are_named(tmp_path: Path) -> None:
 
 
 def test_one_run_has_no_best(tmp_path: Path) -> None:
-    add_run(tmp_path, noise=NOISE)
+    add_run(tmp_path, noise=NOISE, ood={"svhn": {"ood_score": 0.9, "msp": 0.7}})
     (section,) = made(tmp_path).sections
     assert best(section, main_table(section, FIRST)) == []
 

@@ -57,8 +57,10 @@ def machine(provenance: Mapping[str, Any]) -> str:
 
 def best(section: Section, table: Main) -> list[tuple[str, str]]:
     """Return (what, the best rows of its column, those included that tests cannot tell from the best); of near and far
-    OOD the means, or the sets where there is none.
+    OOD the means, or the sets where there is none. Of one configuration nothing is the best.
     """
+    if len(section.labels) < 2:
+        return []
     shown = {"": "", **dict(targets(section))}
     found = []
     for i, head in enumerate(table.heads):
