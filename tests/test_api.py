@@ -27,7 +27,8 @@ from oodbench.evaluation.metrics import ID_METRICS, OOD_METRICS, auroc
 from oodbench.outputs import Outputs
 from oodbench.report.gallery import figures_of
 from oodbench.report.material import read_one
-from oodbench.tables.long_format import FIELDS, NUMBER
+from oodbench.tables.long_format import NUMBER, numbers_of
+from oodbench.tables.results import load_runs
 
 TEST, FAR = outputs(200), {"far": outputs(150, shift=1.0, seed=1)}
 
@@ -60,7 +61,9 @@ def test_a_name_that_is_none_is_an_attribute_error() -> None:
 
 def test_results_are_the_rows_of_runs_csv(finished: Finished) -> None:
     frame = oodbench.results(finished.results)
-    assert list(frame.columns) == FIELDS
+    assert list(frame.columns) == numbers_of(load_runs(finished.results).runs).fields
+    width = oodbench.load(finished.folder).config["backbone"]["width"]
+    assert set(frame["backbone.width"]) == {width}  # a number, and no text
     assert number(frame, "", "", "accuracy") == finished.metrics["accuracy"]
     assert number(frame, "photo_patches", "msp", "auroc") == finished.metrics["ood"]["photo_patches"]["msp"]["auroc"]
 

@@ -54,12 +54,18 @@ def commands() -> list[tuple[str, str]]:
     for file in files:
         text = file.read_text("utf-8")
         if file.suffix == ".md":
-            text = "\n".join(re.findall(r"^```\w*\n(.*?)^```", text, re.MULTILINE | re.DOTALL))
+            blocks = re.findall(r"^```\w*\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+            text = "\n".join([*blocks, *re.findall(r"^\| `([^`]+)` \|", text, re.MULTILINE)])
         elif file.suffix == ".py":
             text = (ast.get_docstring(ast.parse(text)) or "").replace("  python", "\npython")
         text = text.replace("\\\n", " ")
         found += [(file.name, line[1]) for line in map(SHELL.match, text.splitlines()) if line]
     return found
+
+
+def test_no_comment_follows_a_command_of_a_page() -> None:
+    """An interactive zsh takes # for an argument, and reads > and ' of the comment as in any command."""
+    assert [(file, line) for file, line in commands() if file.endswith(".md") and re.search(r"\s#(\s|$)", line)] == []
 
 
 def test_commands_are_quoted_for_zsh() -> None:

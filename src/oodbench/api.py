@@ -38,19 +38,23 @@ from oodbench.runs.record import Record
 from oodbench.scoring.stored import stored, stored_model, stored_objective
 from oodbench.shipped import CONF
 from oodbench.tables import fields
-from oodbench.tables.long_format import FIELDS, NUMBER, long_format
+from oodbench.tables.long_format import NUMBER, PARTS, numbers_of
 from oodbench.tables.results import load_runs
 
 
 def results(results_dir: str | Path = "results") -> pd.DataFrame:
     """Return every number of every finished run, one row per number; shares in [0, 1].
 
-    Runs that cannot be read are named in a warning. Raises FileNotFoundError where no run is finished.
+    Every hyperparameter has a column, such as loss.tau: of numbers where all its values are. Runs that cannot be read
+    are named in a warning. Raises FileNotFoundError where no run is finished.
     """
     found = load_runs(Path(results_dir))
     _warn(reason for _, reason in found.unreadable)
-    table = pd.DataFrame(list(long_format(found.runs)), columns=FIELDS)
-    return table.astype(dict.fromkeys(["epochs", "train_limit", "test_limit"], "Int64"))  # whole numbers, or none
+    long = numbers_of(found.runs)
+    table = pd.DataFrame(list(long.rows), columns=long.fields)
+    table = table.astype(dict.fromkeys(["epochs", "train_limit", "test_limit"], "Int64"))  # whole numbers, or none
+    settings = [field for field in long.fields if field.startswith(tuple(f"{part}." for part in PARTS))]
+    return table.assign(**{name: _numbers(table[name]) for name in settings})
 
 
 def load(folder: str | Path) -> "Run":
@@ -251,6 +255,14 @@ def _array(name: str, values: Any, ndim: int, dtype: Any) -> NDArray[Any]:
     if np.isnan(array).any() or (name != "log_probs" and not np.isfinite(array).all()):
         raise ValueError(f"{name} are not all finite")
     return array
+
+
+def _numbers(column: "pd.Series[Any]") -> "pd.Series[Any]":
+    """-> a column of texts as numbers, where all are"""
+    try:
+        return pd.to_numeric(column)
+    except ValueError:
+        return column
 
 
 def _labels(labels: Any, n: int) -> NDArray[np.int64]:

@@ -11,7 +11,7 @@ from helpers.report import add_garbage_run
 def test_tables_are_written_and_an_overview_is_printed(tmp_path: Path) -> None:
     add_run(tmp_path)
     printed = script("scripts/tables.py", "--results-dir", tmp_path)
-    assert {file.name for file in tmp_path.glob("*.*")} == {"cifar10.md", "cifar10.tex", "runs.csv"}
+    assert {file.name for file in tmp_path.glob("*.*")} == {"cifar10.md", "cifar10.tex", "runs.csv", "means.csv"}
     assert "Accuracy" in printed
     assert "finished: 1, unfinished: 0" in printed
 

@@ -136,8 +136,19 @@ def test_the_switch_changes_the_convention(opened: Open, with_script: bool) -> N
     assert all("oodpos" in each for each in classes)
 
 
-def test_columns_stand_under_their_groups(opened: Open) -> None:
-    page = opened()
+@pytest.mark.parametrize("with_script", [True, False])
+@pytest.mark.parametrize("hidden", [[], ["Accuracy"], ["AUROC"], ["FPR@95", "ECE"], ["AUROC", "FPR@95"]])
+def test_columns_stand_under_their_groups(opened: Open, hidden: list[str], with_script: bool) -> None:
+    page = opened(java_script_enabled=with_script)
+    page.locator("summary", has_text="Columns").click()
+    for name in hidden:
+        page.get_by_role("checkbox", name=name, exact=True).uncheck()
+    heads = page.locator("table.main thead tr:last-child th:visible").all_inner_texts()
+    assert not set(hidden) & set(heads)
+    assert len(heads) == page.locator("table.main tbody tr").first.locator("th:visible, td:visible").count()
+    if {"AUROC", "FPR@95"} <= set(hidden):
+        assert not page.locator("table.main tr.groups span:visible").count()
+        return
     edges = "cells => cells.filter(c => c.offsetParent).map(c => c.getBoundingClientRect()).map(r => [r.left, r.right])"
     for i in range(len(SETS)):
         (group,) = page.locator(f"table.main tr.groups th.s{i}").evaluate_all(edges)

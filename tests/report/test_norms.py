@@ -1,8 +1,11 @@
 """Histograms of feature norms."""
 
+from itertools import pairwise
+
 import numpy as np
 
-from oodbench.report.figures.norms import apart, norm, norms_of, panel
+from oodbench.report.figures.norms import norm, norms_of, panel
+from oodbench.report.plot import Label, Steps
 
 
 def test_norm_is_euclidean() -> None:
@@ -28,14 +31,13 @@ def test_equal_norms_can_be_drawn() -> None:
     assert panel(found, "CE", {"a": ("A", "near")}).x.high > found.low
 
 
-def test_labels_do_not_lie_over_one_another() -> None:
-    points = {str(i): (0.1 * i, 0.02 * i) for i in range(6)}
-    placed = apart(points, 0.35, 0.1)
-    assert placed["0"] == points["0"]
-    pairs = [(a, b) for a in placed.values() for b in placed.values() if a is not b]
-    assert all(abs(a[0] - b[0]) >= 0.35 or abs(a[1] - b[1]) >= 0.1 - 1e-9 for a, b in pairs)
-
-
-def test_labels_with_room_stay() -> None:
-    points = {"a": (0.0, 0.5), "b": (1.0, 0.5)}
-    assert apart(points, 0.2, 0.1) == points
+def test_every_set_has_a_row_and_no_row_meets_another() -> None:
+    random = np.random.default_rng(0)
+    found = norms_of(random.normal(size=(50, 3)), {name: random.normal(size=(20, 3)) for name in "abc"})
+    drawn = panel(found, "CE", {name: (name.upper(), "far") for name in "cba"})
+    rows = [mark for mark in drawn.marks if isinstance(mark, Steps) and not mark.filled]
+    labels = [mark for mark in drawn.marks if isinstance(mark, Label)]
+    assert [label.text for label in labels] == ["A", "B", "C"]  # from the bottom
+    for i, (low, high) in enumerate(pairwise([*(row.base for row in rows), drawn.y.high])):
+        assert low + max(rows[i].heights) < high
+        assert low < labels[i].y < high

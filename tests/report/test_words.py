@@ -3,13 +3,15 @@
 from pathlib import Path
 
 import pytest
-from helpers.made_up import add_run, alter_metrics
+from helpers.made_up import NOISE, add_run, alter_metrics
 from helpers.report import add_full_run, add_odd_provenance
 
 from oodbench.report.material import Material, read_material
 from oodbench.report.page.words import (
+    best,
     counted,
     disagreements,
+    duration,
     facts,
     gaps,
     join,
@@ -19,6 +21,7 @@ from oodbench.report.page.words import (
     run_row,
     versions,
 )
+from oodbench.report.table import EN_DASH, main_table
 from oodbench.tables import FIRST
 
 
@@ -47,6 +50,39 @@ def test_the_lead_counts_networks_losses_and_seeds(tmp_path: Path) -> None:
     assert lead(made(tmp_path).sections) == text
 
 
+def test_the_best_of_a_column_and_its_equals_are_named(tmp_path: Path) -> None:
+    for loss, accuracy, auroc in (("a", 0.8, 0.7), ("b", 0.9, 0.9), ("c", 0.9, 0.8)):
+        sets = {name: {"ood_score": auroc, "msp": 0.95 if loss == "c" else auroc} for name in ("svhn", "mnist")}
+        add_run(tmp_path, loss, accuracy=accuracy, noise=NOISE, ood=sets)
+    (section,) = made(tmp_path).sections
+    found = dict(best(section, main_table(section, FIRST)))
+    assert found["Best accuracy"] == f"b 90.00 (88.1{EN_DASH}91.9) and c 90.00 (88.1{EN_DASH}91.9)"
+    assert found["Best AUROC, far OOD, mean of 2"].startswith("c with MSP 95.00")
+    assert not any("FPR" in name for name in found)
+
+
+def test_of_many_equals_three_are_named(tmp_path: Path) -> None:
+    for loss in "abcde":
+        add_run(tmp_path, loss, noise=NOISE)
+    (section,) = made(tmp_path).sections
+    value = dict(best(section, main_table(section, FIRST)))["Best accuracy"]
+    assert value.endswith(f"c 90.00 (88.1{EN_DASH}91.9) and 2 more")
+
+
+def test_one_run_has_no_best(tmp_path: Path) -> None:
+    add_run(tmp_path, noise=NOISE, ood={"svhn": {"ood_score": 0.9, "msp": 0.7}})
+    (section,) = made(tmp_path).sections
+    assert best(section, main_table(section, FIRST)) == []
+
+
+def test_of_one_seed_networks_are_compared(tmp_path: Path) -> None:
+    for loss in "ab":
+        add_run(tmp_path, loss)
+    assert "networks are compared, not losses" in notes(made(tmp_path).sections[0], [])[0]
+    add_run(tmp_path, "a", 1)
+    assert "networks are compared" not in notes(made(tmp_path).sections[0], [])[0]
+
+
 def test_facts_are_of_all_runs(tmp_path: Path) -> None:
     for seed, gpu in enumerate(("GPU A", "GPU B")):
         about = {"device": gpu, "wall_time_s": 1800, "versions": {"torch": "9.9", "python": "3"}}
@@ -59,10 +95,15 @@ def test_facts_are_of_all_runs(tmp_path: Path) -> None:
         "Seeds": "0, 1",
         "OOD sets": "CIFAR-100, SVHN",
         "Machine": "GPU A, GPU B",
-        "Training": "1.0 h in all",
+        "Training": "60 min in all",
         "Versions": "torch 9.9",
         "Not finished": "1 run",
     }
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(119, "119 s"), (120, "2 min"), (7199, "120 min"), (9000, "2.5 h")])
+def test_a_duration_has_a_unit_of_its_size(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
 
 
 def test_odd_provenance_is_passed_over(tmp_path: Path) -> None:

@@ -276,3 +276,9 @@ def test_an_objective_is_read_by_its_name(name: str, value: float) -> None:
 def test_an_objective_that_is_not_there_is_named(name: str, says: str) -> None:
     with pytest.raises(ValueError, match=f"validation.objective={name}: .*{says}"):
         number_named({"nll": 2.0, "ood": {"msp": {"auroc": 0.75}}}, name)
+
+
+def test_a_score_that_does_not_apply_gives_its_reason() -> None:
+    numbers = {"ood": {"msp": {"auroc": 0.75}}, "not_applicable": {"ood_score": "gives one value for every image"}}
+    with pytest.raises(ValueError, match=r"ood\.ood_score\.auroc: gives one value for every image$"):
+        number_named(numbers, "ood.ood_score.auroc")

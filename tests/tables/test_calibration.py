@@ -2,9 +2,18 @@
 
 from pathlib import Path
 
+import pytest
+from helpers.cli import script
 from helpers.made_up import CALIBRATION, NOISE, add_run, column, notes
 
-from oodbench.tables import load_runs, tables_of, to_latex, to_markdown
+from oodbench.tables import Table, load_runs, to_latex, to_markdown
+from oodbench.tables.calibration import calibration_table
+
+
+def of_runs(results: Path) -> Table:
+    table = calibration_table(load_runs(results).runs)
+    assert table
+    return table
 
 
 def test_versions_of_the_probabilities_stand_side_by_side(tmp_path: Path) -> None:
@@ -12,7 +21,7 @@ def test_versions_of_the_probabilities_stand_side_by_side(tmp_path: Path) -> Non
     other = {**CALIBRATION, "normalised": {**CALIBRATION["own"], "ece": 0.03}, "temperature_scaled": None}
     add_run(tmp_path, "b", noise=NOISE, calibration=other)
     add_run(tmp_path, "old")
-    _, table = tables_of(load_runs(tmp_path).runs, [], "idpos", ["ood_score"])
+    table = of_runs(tmp_path)
     assert table.title.startswith("Calibration: resnet18 (width=64), recipe short, 10 epochs")
     names = ("ECE", "adaptive ECE", "class-wise ECE", "MCE", "NLL", "Brier", "smooth ECE")
     assert table.columns[2:9] == [("predictive", name + " ↓") for name in names]
@@ -38,7 +47,7 @@ def test_predictive_nll_is_tested_among_proper_scores(tmp_path: Path) -> None:
         calibration = {**CALIBRATION, "own": {**CALIBRATION["own"], "nll": nll}, **more}
         noise = {"": NOISE, "nll": nll - 0.3 + NOISE}  # the fixture's own NLL is .3
         add_run(tmp_path, loss, noise=noise, calibration=calibration)
-    _, table = tables_of(load_runs(tmp_path).runs, [], "idpos", ["ood_score"])
+    table = of_runs(tmp_path)
     expected = ["**0.300 [0.281, 0.319]**", "0.310 [0.291, 0.329]", "0.100 [0.081, 0.119]"]
     assert column(table, "predictive", "NLL ↓") == expected
 
@@ -47,7 +56,7 @@ def test_over_seeds_it_is_mean_and_deviation(tmp_path: Path) -> None:
     for seed, nll in enumerate((0.3, 0.5)):
         calibration = {"own": {**CALIBRATION["own"], "nll": nll}, "temperature_scaled": None}
         add_run(tmp_path, seed=seed, calibration=calibration)
-    _, table = tables_of(load_runs(tmp_path).runs, [], "idpos", ["ood_score"])
+    table = of_runs(tmp_path)
     assert column(table, "predictive", "NLL ↓") == ["0.400 ± 0.141"]
     assert "temperature-scaled" not in {group for group, _ in table.columns[:-1]}
 
@@ -56,14 +65,20 @@ def test_a_metric_that_an_old_run_lacks_is_a_dash(tmp_path: Path) -> None:
     add_run(tmp_path, "a", noise=NOISE, calibration=CALIBRATION)
     own = {name: value for name, value in CALIBRATION["own"].items() if name != "mce"}
     add_run(tmp_path, "old", noise=NOISE, calibration={"own": own, "temperature_scaled": None})
-    _, table = tables_of(load_runs(tmp_path).runs, [], "idpos", ["ood_score"])
+    table = of_runs(tmp_path)
     assert column(table, "predictive", "MCE ↓") == ["20.00", "—"]
     assert "— scored without MCE, score them again with `scripts/evaluate.py`: `old`." in table.notes
 
 
-def test_without_calibration_there_is_no_table_and_a_note(tmp_path: Path) -> None:
+def test_it_is_written_where_it_is_asked_for(tmp_path: Path) -> None:
     add_run(tmp_path)
-    (table,) = tables_of(load_runs(tmp_path).runs, [], "idpos", ["ood_score"])
-    assert table.notes[-1].startswith(
-        "No calibration table: these runs were scored without its numbers, score them again"
-    )
+    with pytest.raises(SystemExit, match="no run was scored with calibration numbers; score them again"):
+        script("scripts/tables.py", f"results_dir={tmp_path}", "--calibration")
+    add_run(tmp_path, "b", calibration=CALIBRATION)
+    script("scripts/tables.py", f"results_dir={tmp_path}", "--calibration")
+    assert {file.name for file in tmp_path.glob("*.*")} == {f"cifar10.calibration.{end}" for end in ("md", "tex")}
+    text = (tmp_path / "cifar10.calibration.md").read_text()
+    assert "`python scripts/tables.py --calibration`" in text
+    assert "temperature-scaled" in text
+    script("scripts/tables.py", f"results_dir={tmp_path}")
+    assert "temperature-scaled" not in (tmp_path / "cifar10.md").read_text()

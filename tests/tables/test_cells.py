@@ -86,7 +86,7 @@ def test_bold_are_the_best_and_what_cannot_be_told_from_it(tmp_path: Path) -> No
         add_run(tmp_path, loss, accuracy=accuracy, noise=sign * NOISE)
     table = only_section(tmp_path)
     assert [text.startswith("**") for text in column(table, "Accuracy ↑")] == [True, True, False]
-    assert "not distinguishable from it at 5 %" in notes(table)
+    assert "do not distinguish from it at 5 %" in notes(table)
     assert "not tested" not in notes(table)
 
 
@@ -104,7 +104,7 @@ def test_without_resamples_only_the_best_is_bold(tmp_path: Path) -> None:
     assert column(table, "Accuracy ↑") == ["89.00 [87.1, 90.9]", "**90.00**"]
     assert "Bold: the best mean alone, not tested against the others, because resamples are missing." in table.notes
     assert any("score them again with `scripts/evaluate.py`: `b`." in note for note in table.notes)
-    assert "not distinguishable" not in notes(table)
+    assert "do not distinguish" not in notes(table)
 
 
 def test_rows_are_compared_on_the_seeds_they_share(tmp_path: Path) -> None:

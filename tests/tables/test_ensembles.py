@@ -13,12 +13,17 @@ from oodbench.runs.publish import publish, publish_ensemble
 from oodbench.scoring.ensembles import score_ensemble
 from oodbench.storage import read_json, write_json
 from oodbench.tables import Table, load_runs, tables_of
+from oodbench.tables.calibration import calibration_table
 from oodbench.tables.ensembles import load_ensembles
 
 
 def tables(results: Path) -> tuple[Table, Table]:
-    first, second = tables_of(load_runs(results).runs, [], "idpos", ["ood_score", "msp"])
-    return first, second
+    """-> of detection, of calibration"""
+    runs = load_runs(results).runs
+    (table,) = tables_of(runs, [], "idpos", ["ood_score", "msp"])
+    calibration = calibration_table(runs, load_ensembles(runs))
+    assert calibration
+    return table, calibration
 
 
 def test_an_ensemble_has_a_row_beneath_its_members(tmp_path: Path) -> None:

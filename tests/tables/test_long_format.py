@@ -1,6 +1,5 @@
-"""runs.csv: a row a number."""
+"""runs.csv: a row a number of a run; means.csv: a row a mean."""
 
-from collections.abc import Iterable
 from pathlib import Path
 
 import pandas as pd
@@ -9,27 +8,66 @@ from helpers.made_up import NOISE, add_run, score
 from scipy import special
 
 from oodbench.evaluation.metrics import ID_METRICS, OOD_METRICS
-from oodbench.tables import FIELDS, Result, load_runs, long_format, to_csv
+from oodbench.tables import load_runs
+from oodbench.tables.long_format import Long, means_of, numbers_of, to_csv
+
+OOD = {"cifar100": {"msp": 0.8}, "svhn": {"msp": 0.9}}
 
 
-def frame_of(runs: Iterable[Result]) -> pd.DataFrame:
-    return pd.DataFrame(long_format(runs), columns=FIELDS)
+def frame_of(table: Long) -> pd.DataFrame:
+    return pd.DataFrame(table.rows, columns=table.fields)
 
 
-def test_a_row_has_the_interval_over_images_and_over_seeds(tmp_path: Path) -> None:
+def numbers(results: Path) -> pd.DataFrame:
+    return frame_of(numbers_of(load_runs(results).runs))
+
+
+def means(results: Path) -> pd.DataFrame:
+    return frame_of(means_of(load_runs(results).runs))
+
+
+def test_a_number_has_its_interval_over_images(tmp_path: Path) -> None:
+    for seed, accuracy in enumerate((0.90, 0.92)):
+        add_run(tmp_path, seed=seed, accuracy=accuracy, noise=NOISE)
+    frame = numbers(tmp_path)
+    row = frame[(frame.metric == "accuracy") & (frame.seed == 1)].iloc[0]
+    assert [row.value, row.low, row.high] == pytest.approx([0.92, 0.901, 0.939])
+
+
+def test_a_mean_has_its_interval_over_seeds(tmp_path: Path) -> None:
     for seed, accuracy in enumerate((0.90, 0.92, 0.97)):
         add_run(tmp_path, seed=seed, accuracy=accuracy, noise=NOISE)
-    frame = frame_of(load_runs(tmp_path).runs)
-    row = frame[(frame.metric == "accuracy") & (frame.seed == 1)].iloc[0]
+    frame = means(tmp_path)
+    (row,) = frame[frame.metric == "accuracy"].itertuples()
     half = 4.30265273 * 0.0360555128 / 3**0.5 / (0.93 * 0.07)  # t_{.975, 2} s / sqrt(n), on the logit scale
     low, high = (special.expit(special.logit(0.93) + end) for end in (-half, half))
-    assert [row.low, row.high, row.seeds] == pytest.approx([0.901, 0.939, 3])
-    assert [row["mean"], row.mean_low, row.mean_high] == pytest.approx([0.93, low, high])
+    expected = [3, 0.93, 0.0360555128, low, high]
+    assert [row.seeds, row.mean, row.deviation, row.low, row.high] == pytest.approx(expected)
+    assert len(frame) == len(numbers(tmp_path)) / 3
+
+
+def test_settings_kind_and_precision_are_columns(tmp_path: Path) -> None:
+    add_run(tmp_path, ood=OOD, config={"loss": {"tau": 0.04}})
+    add_run(tmp_path, "other", ood=OOD)
+    for frame in (numbers(tmp_path), means(tmp_path)):
+        settings = frame[["backbone.width", "recipe.optimizer", "recipe.optimizer.lr", "precision"]]
+        assert settings.drop_duplicates().to_numpy().tolist() == [["64", "SGD", "0.1", "bf16"]]
+        taus = frame["loss.tau"].fillna("")
+        assert dict(zip(frame.loss, taus, strict=True)) == {"plain": "0.04", "other": ""}
+        assert dict(zip(frame.ood, frame.kind, strict=True)) == {"": "", "cifar100": "near", "svhn": "far"}
+        assert frame["recipe.clip_grad_norm"].isna().all()
+
+
+def test_a_setting_is_no_formula_and_can_be_printed(tmp_path: Path) -> None:
+    add_run(tmp_path, config={"loss": {"a": "=cmd()", "b": -1.5, "c": "x\x1by", "d\x1b": "z" * 1000, "e": "-e"}})
+    frame = numbers(tmp_path)
+    row = frame[["loss.a", "loss.b", "loss.c", "loss.d?", "loss.e"]].iloc[0]
+    assert row.to_list() == ["'=cmd()", "-1.5", "x?y", "z" * 200, "'-e"]
 
 
 def test_metrics_stand_in_the_order_of_their_records(tmp_path: Path) -> None:
     add_run(tmp_path, ood={"svhn": {"msp": 0.9}})
-    found = [*frame_of(load_runs(tmp_path).runs).metric]
+    found = [*numbers(tmp_path).metric]
     assert {"accuracy", "ece", "nll", "brier", *score(0.9)} == set(found)
     assert found == [name for name in (*ID_METRICS, *OOD_METRICS) if name in found]
 
@@ -37,26 +75,26 @@ def test_metrics_stand_in_the_order_of_their_records(tmp_path: Path) -> None:
 def test_no_mean_has_an_end_that_is_no_share(tmp_path: Path) -> None:
     for seed, auroc in enumerate((0.93, 0.999)):
         add_run(tmp_path, seed=seed, accuracy=auroc, ood={"svhn": {"ood_score": auroc}})
-    frame = frame_of(load_runs(tmp_path).runs)
+    frame = means(tmp_path)
     shares = frame[~frame.metric.isin(["nll", "brier"])]
-    assert shares.mean_low.min() >= 0
-    assert shares.mean_high.max() <= 1
-    assert frame.mean_low.min() >= 0
+    assert shares.low.min() >= 0
+    assert shares.high.max() <= 1
+    assert frame.low.min() >= 0
 
 
 def test_means_are_over_the_seeds_of_one_row(tmp_path: Path) -> None:
     for names, accuracy in (({}, 0.9), ({"dataset": "cifar100"}, 0.5), ({"loss": "imported"}, 0.1)):
         add_run(tmp_path, accuracy=accuracy, config={"name": names})
-    frame = frame_of(load_runs(tmp_path).runs)
+    frame = means(tmp_path)
     assert frame.hash.nunique() == 3
     assert (frame.seeds == 1).all()
-    assert (frame["mean"] == frame.value).all()
+    assert frame["mean"].to_list() == numbers(tmp_path).value.to_list()
 
 
 def test_ood_sets_of_other_sizes_are_not_averaged(tmp_path: Path) -> None:
     for seed, images in ((0, 26_032), (1, 1_580)):
         add_run(tmp_path, seed=seed, ood={"svhn": {"ood_score": 0.9}}, images=images)
-    frame = frame_of(load_runs(tmp_path).runs)
+    frame = means(tmp_path)
     assert (frame[frame.ood == "svhn"].seeds == 1).all()
     assert (frame[frame.ood == ""].seeds == 2).all()
 
@@ -65,5 +103,6 @@ def test_the_csv_is_what_pandas_would_write(tmp_path: Path) -> None:
     for seed in (0, 1):
         add_run(tmp_path, "other" if seed else "plain", seed, accuracy=1 / 3, noise=NOISE if seed else None)
     runs = load_runs(tmp_path).runs
-    frame = frame_of(runs).astype(dict.fromkeys(("epochs", "train_limit", "test_limit"), "Int64"))
-    assert to_csv(runs) == frame.to_csv(index=False, lineterminator="\n")
+    for table in (numbers_of, means_of):
+        frame = frame_of(table(runs)).astype(dict.fromkeys(("epochs", "train_limit", "test_limit"), "Int64"))
+        assert to_csv(table(runs)) == frame.to_csv(index=False, lineterminator="\n")

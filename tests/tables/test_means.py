@@ -1,5 +1,6 @@
 """Near and far means of OOD sets."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from oodbench.evaluation.metrics import OOD_METRICS
 from oodbench.tables import load_runs
 from oodbench.tables.comparison import lines, load_side, pairs_of
 from oodbench.tables.comparison_text import report
-from oodbench.tables.long_format import FIELDS, long_format, to_csv
+from oodbench.tables.long_format import numbers_of, to_csv
 from oodbench.tables.matrix import matrix_tables
 from oodbench.tables.means import FAR, NEAR, MeanOf, common_means, with_means
 from oodbench.tables.overview import overview
@@ -32,6 +33,11 @@ def ood(**sets: float) -> dict[str, dict[str, float]]:
 def add(results: Path, loss: str = "plain", seed: int = 0, **sets: float) -> Path:
     noise = {name: np.random.default_rng(i).normal(0, 0.01, 1000) for i, name in enumerate(["", *sets])}
     return add_run(results, loss, seed, ood=ood(**sets), noise=noise, config=CIFAR)
+
+
+def frame_of(runs: Sequence[Result]) -> pd.DataFrame:
+    table = numbers_of(runs)
+    return pd.DataFrame(table.rows, columns=table.fields)
 
 
 def only(results: Path) -> Result:
@@ -168,7 +174,7 @@ def test_the_overview_and_the_csv_have_means(tmp_path: Path) -> None:
     assert set(kinds.split()) == {"far"}
     assert sets.split()[:2] == ["mean", "mnist"]
     assert [row.split()[4] for row in rows] == ["75.00", "70.00", "—"]
-    frame = pd.DataFrame(long_format(runs), columns=FIELDS)
+    frame = frame_of(runs)
     means = frame[(frame.ood == FAR) & (frame.detector == "msp") & (frame.metric == "auroc")]
     assert dict(zip(means.loss, means.value, strict=True)) == pytest.approx({"other": 0.65, "plain": 0.6})
     assert means.low.lt(means.value).all()
@@ -185,13 +191,13 @@ def test_a_mean_of_resamples_is_computed_where_it_is_needed(tmp_path: Path, monk
     overview(runs)
     assert len(made) <= 1
     made.clear()
-    to_csv(runs)
+    to_csv(numbers_of(runs))
     metrics = [metric for metric in OOD_METRICS.values() if metric.in_tables]
     assert len(made) == len(runs) * len(metrics) * len(("ood_score", "msp"))
 
 
 def test_rows_of_the_csv_stand_in_one_order(tmp_path: Path) -> None:
     add(tmp_path, mnist=0.8, svhn=0.6)
-    frame = pd.DataFrame(long_format(load_runs(tmp_path).runs), columns=FIELDS)
+    frame = frame_of(load_runs(tmp_path).runs)
     of_set, of_mean = (frame[frame.ood == name][["detector", "metric"]].to_numpy().tolist() for name in ("svhn", FAR))
     assert of_mean == of_set

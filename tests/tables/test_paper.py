@@ -105,10 +105,21 @@ def test_losses_sets_and_metrics_can_be_chosen(tmp_path: Path) -> None:
     assert body(text) == [[r"\lossB{}", "90.00", "10.00"]]
 
 
-@pytest.mark.parametrize("style", [{"losses": ["nope"]}, {"sets": ["nope"]}, {"metrics": ["nope"]}])
+def test_columns_can_be_chosen_in_their_order(tmp_path: Path) -> None:
+    add_run(tmp_path, "a", ood=ood(sets=SETS | {"mnist": 0.6, "places365": 0.5}))
+    text = lines(tmp_path, Style(columns=["far:auroc", "cifar100:fpr95", "cifar100:auroc", "accuracy"]))
+    assert body(text) == [[r"\lossA{}", "67.50", "20.00", "80.00", "90.00"]]
+    kinds = text[text.index(r"\toprule") + 1]
+    assert re.findall(r"multicolumn{(\d)}{c}{(.+?)} ", kinds + " ") == [("1", "Far-OOD"), ("2", "Near-OOD")]
+
+
+WRONG = [{part: ["nope"]} for part in ("losses", "sets", "metrics", "columns")]
+
+
+@pytest.mark.parametrize("style", WRONG)
 def test_what_no_run_has_is_named(tmp_path: Path, style: dict[str, Any]) -> None:
     add_run(tmp_path)
-    with pytest.raises(ValueError, match=r"no run has the (loss|set|metric) nope; available: "):
+    with pytest.raises(ValueError, match=r"no run has the (loss|set|metric|column) nope; available: "):
         write_paper(tmp_path, load_runs(tmp_path).runs, "idpos", BOTH, Style(**style))
 
 
@@ -134,6 +145,8 @@ def test_the_script_writes_it(tmp_path: Path) -> None:
     assert not (tmp_path / "cifar10.md").exists()
     with pytest.raises(SystemExit):
         script("scripts/tables.py", f"results_dir={tmp_path}", "--losses", "plain")
+    with pytest.raises(SystemExit):
+        script("scripts/tables.py", f"results_dir={tmp_path}", "--style", "paper", "--columns", "ece", "--sets", "svhn")
 
 
 @pytest.mark.slow

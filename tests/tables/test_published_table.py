@@ -49,7 +49,7 @@ def test_a_row_of_another_protocol_is_not_shown(tmp_path: Path) -> None:
     add_run(tmp_path)
     add_run(tmp_path, "halo", config={"name": {"backbone": "fast", "recipe": "fast"}})
     tables = tables_of(load_runs(tmp_path).runs, load_published(PUBLISHED), "idpos", ["msp"])
-    assert len(tables) == 2  # one a protocol: these runs have no calibration numbers
+    assert len(tables) == 2  # one a protocol
     assert not any("Published" in table.title for table in tables)
 
 

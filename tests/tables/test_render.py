@@ -4,9 +4,11 @@ import re
 from pathlib import Path
 
 from helpers.config import ROOT
-from helpers.made_up import HALO_BLOG, add_run
+from helpers.made_up import CALIBRATION, HALO_BLOG, add_run
 
 from oodbench.tables import Table, load_published, load_runs, tables_of, to_latex, to_markdown
+from oodbench.tables.calibration import calibration_table
+from oodbench.tables.matrix import matrix_tables
 from oodbench.tables.render import latex
 
 PUBLISHED = ROOT / "results" / "published.yaml"
@@ -38,7 +40,7 @@ def test_latex_is_balanced_ascii_with_equal_rows(tmp_path: Path) -> None:
     add_run(tmp_path, config={"loss": {"form": "plain"}} | HALO_BLOG)
     text = to_latex("cifar10", tables_of(load_runs(tmp_path).runs, load_published(PUBLISHED), "idpos", ["ood_score"]))
     assert text.isascii()
-    bare = re.sub(r"\\[{}&%$#_\\]", "", text)
+    bare = re.sub(r"\\[{}&%$#_\\]", "", re.sub("^%.*", "", text, flags=re.MULTILINE))
     depth = 0
     for brace in re.findall("[{}]", bare):
         depth += 1 if brace == "{" else -1
@@ -55,6 +57,30 @@ def test_latex_is_balanced_ascii_with_equal_rows(tmp_path: Path) -> None:
             if line.endswith(r" \\"):
                 spanned = sum(int(width) - 1 for width in re.findall(r"\\multicolumn{(\d+)}", line))
                 assert len(re.findall(r"(?<!\\)&", line)) + 1 + spanned == len(tabular[0])
+
+
+def test_a_caption_has_the_summary_and_footnotes(tmp_path: Path) -> None:
+    """Other notes are comments above the table."""
+    notes = ["Bold: 5 % ± 1.", "† of a mark.", "— `vim` no head.", "[1] A source.", "¹ a reason."]
+    text = to_latex("cifar10", [Table("t", [("", "Loss")], [["a"]], notes, 1, "In percent.")])
+    (caption,) = re.findall(r"\\caption{(.+)}\n", text)
+    assert caption == (
+        r"cifar10: t. In percent. $^\dagger$ of a mark. --- \texttt{vim} no head. [1] A source. "
+        r"\textsuperscript{1} a reason."
+    )
+    assert "\n% Bold: 5 % +- 1.\n\\begin{table*}" in text
+
+
+def test_captions_of_all_tables_are_short(tmp_path: Path) -> None:
+    for loss, seed in (("a", 0), ("b", 0), ("b", 1)):
+        add_run(tmp_path, loss, seed, config=HALO_BLOG, calibration=CALIBRATION)
+    runs = load_runs(tmp_path).runs
+    tables = [*tables_of(runs, [], "idpos", ["ood_score", "msp"]), *matrix_tables(runs, "idpos", ["ood_score", "msp"])]
+    calibration = calibration_table(runs)
+    for table in (*tables, *[calibration] * bool(calibration)):
+        (caption,) = re.findall(r"\\caption{(.+)}\n", to_latex("cifar10", [table]))
+        assert table.summary
+        assert len(caption.split()) < 75
 
 
 def test_latex_separates_losses_of_several_rows() -> None:

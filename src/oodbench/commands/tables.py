@@ -5,6 +5,7 @@ python scripts/tables.py --fpr oodpos                   # the other FPR@95: <dat
 python scripts/tables.py --by loss.tau recipe.epochs    # <dataset>.by-loss.tau+recipe.epochs.md, .tex instead
 python scripts/tables.py --style paper                  # <dataset>.paper.tex: LaTeX to paste into a paper
 python scripts/tables.py --matrix                       # every loss x every detector: <dataset>.matrix.md, .tex instead
+python scripts/tables.py --calibration                  # every metric of calibration: <dataset>.calibration.md, .tex
 
 Runs that cannot be read are left out, named with the reason, and end the command with status 1.
 """
@@ -25,6 +26,7 @@ from oodbench.tables import (
     default_detectors,
     load_runs,
     write_by,
+    write_calibration,
     write_matrix,
     write_paper,
     write_tables,
@@ -40,16 +42,20 @@ def main() -> None:
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--by", nargs="+", metavar="KEY", help="keys of the configuration, such as loss.tau, to sort by")
     what.add_argument("--matrix", action="store_true", help="every loss with every detector, by OOD set")
+    what.add_argument("--calibration", action="store_true", help="calibration before and after temperature scaling")
     what.add_argument("--style", choices=["paper"], help="LaTeX as papers print it: <dataset>.paper.tex")
     of_paper = parser.add_argument_group("with --style paper")
     of_paper.add_argument("--losses", nargs="+", default=[], help="losses, as in conf/loss")
     of_paper.add_argument("--sets", nargs="+", default=[], help="OOD sets; near and far are their means")
     of_paper.add_argument("--metrics", nargs="+", default=[], help="accuracy, ece, auroc, fpr95")
+    of_paper.add_argument("--columns", nargs="+", default=[], help="in this order: accuracy ece near:auroc svhn:fpr95")
     of_paper.add_argument("--digits", type=int, default=2, choices=range(5), help="after the point")
     of_paper.add_argument("--intervals", action="store_true", help="print 95 %% intervals, too")
     args = parser.parse_args()
-    if not args.style and (args.losses or args.sets or args.metrics or args.intervals):
-        parser.error("--losses, --sets, --metrics and --intervals are for --style paper")
+    if not args.style and (args.losses or args.sets or args.metrics or args.columns or args.intervals):
+        parser.error("--losses, --sets, --metrics, --columns and --intervals are for --style paper")
+    if args.columns and (args.sets or args.metrics):
+        parser.error("--columns stands in the place of --sets and --metrics")
     try:
         found = load_runs(args.results_dir, args.detectors or (None if args.matrix else FIRST))
         write(args, found)
@@ -57,7 +63,7 @@ def main() -> None:
         raise SystemExit(f"tables: {error}") from error
     runs, unfinished, unreadable = found
     datasets = ", ".join(sorted({run.dataset for run in runs}))
-    if not (args.by or args.matrix or args.style):
+    if not (args.by or args.matrix or args.calibration or args.style):
         print(overview(runs), end="\n\n")
         print(
             "In percent; means over n seeds, each loss with its own score. The tables have intervals, FPR@95 and tests."
@@ -74,11 +80,13 @@ def write(args: argparse.Namespace, found: Found) -> None:
     runs, _, unreadable = found
     detectors = args.detectors or (all_detectors(runs) if args.matrix else default_detectors(runs))
     if args.style:
-        style = Style(args.losses, args.sets, args.metrics, args.digits, args.intervals)
+        style = Style(args.losses, args.sets, args.metrics, args.columns, args.digits, args.intervals)
         for file in write_paper(args.results_dir, runs, args.fpr, detectors, style):
             print(file)
     elif args.by:
         write_by(args.results_dir, runs, args.fpr, detectors, args.by, unreadable)
+    elif args.calibration:
+        write_calibration(args.results_dir, runs, unreadable)
     elif args.matrix:
         write_matrix(args.results_dir, runs, args.fpr, detectors, unreadable)
     else:

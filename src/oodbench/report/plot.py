@@ -33,12 +33,13 @@ class Line(NamedTuple):
 
 
 class Steps(NamedTuple):
-    """A histogram: B heights over B + 1 edges. filled: an area, else its outline."""
+    """A histogram: B heights over B + 1 edges. filled: an area, else its outline; base: where it stands."""
 
     edges: Sequence[float] | Array
     heights: Sequence[float] | Array
     tone: str
     filled: bool = False
+    base: float = 0.0
 
 
 class Bars(NamedTuple):

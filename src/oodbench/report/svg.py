@@ -85,7 +85,7 @@ def _mark(mark: Mark, f: Frame) -> str:
             return f'<path class="line {mark.tone}{dash}"{width} d="{_through(f.px(mark.xs), f.py(mark.ys))}"/>'
         case Steps():
             kind = "area" if mark.filled else "line"
-            return f'<path class="{kind} {mark.tone}" d="{steps(f, mark.edges, mark.heights)}"/>'
+            return f'<path class="{kind} {mark.tone}" d="{steps(f, mark.edges, mark.heights, mark.base)}"/>'
         case Bars():
             ends = zip(f.px(mark.left), f.px(mark.right), f.py(mark.low), f.py(mark.high), strict=True)
             path = "".join(f"M{_n(a)} {_n(low)}V{_n(high)}H{_n(b)}V{_n(low)}z" for a, b, low, high in ends)
@@ -111,16 +111,16 @@ def _dots(mark: Dots, f: Frame) -> str:
     )
 
 
-def steps(f: Frame, edges: Sequence[float] | Array, heights: Sequence[float] | Array) -> str:
-    """Return the path of a histogram, B + 1 edges and B heights, from the axis back to it; equal neighbours are one."""
-    xs, ys = f.px(edges), f.py(heights)
-    path = f"M{_n(xs[0])} {_n(f.bottom)}"
-    last = _n(f.bottom)
+def steps(f: Frame, edges: Sequence[float] | Array, heights: Sequence[float] | Array, base: float = 0.0) -> str:
+    """Return the path of a histogram, B + 1 edges and B heights, from its base back to it; equal neighbours are one."""
+    xs, ys = f.px(edges), f.py(base + np.asarray(heights, float))
+    bottom = last = _n(f.py([base])[0])
+    path = f"M{_n(xs[0])} {bottom}"
     for i, y in enumerate(ys):
         if _n(y) != last:
             path += (f"H{_n(xs[i])}" if i else "") + f"V{_n(y)}"
             last = _n(y)
-    return path + f"H{_n(xs[-1])}V{_n(f.bottom)}"
+    return path + f"H{_n(xs[-1])}V{bottom}"
 
 
 def _through(xs: Array, ys: Array) -> str:

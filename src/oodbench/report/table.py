@@ -1,10 +1,10 @@
 """The main table of a section: rows of losses and scores, columns of metrics, what is best."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from oodbench.evaluation.metric import MISSING
+from oodbench.evaluation.metric import MISSING, Metric
 from oodbench.evaluation.metrics import ID_METRICS, OOD_METRICS, metric_of
 from oodbench.report.material import Section
 from oodbench.tables.cells import Bold, Cell, Column, bold, cells_of, fewer, interval_of
@@ -113,10 +113,17 @@ def columns_of(section: Section) -> list[Column]:
 def head(column: Column) -> Head:
     """Describe a column; the convention of FPR@95 stands in the switch above the table, and in words beneath."""
     metric = metric_of(column.metric)
-    convention = getattr(metric, "convention", "")
-    text = metric.heading.partition(" (")[0] if convention else metric.heading
     said = f"{metric.heading}: {metric.definition}"
-    return Head(text, column.ood, convention, metric.higher_is_better, said)
+    return Head(heading(metric), column.ood, getattr(metric, "convention", ""), metric.higher_is_better, said)
+
+
+def heading(metric: Metric) -> str:
+    return metric.heading.partition(" (")[0] if getattr(metric, "convention", "") else metric.heading
+
+
+def headings(metrics: Iterable[Metric]) -> list[str]:
+    """Return the headings of those metrics that the table shows, once for both FPR@95."""
+    return list(dict.fromkeys(heading(metric) for metric in metrics if metric.in_tables))
 
 
 def group_name(ood: str) -> str:

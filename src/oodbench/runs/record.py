@@ -130,11 +130,12 @@ def objective_names(request: Request, id_metrics: tuple[str, ...], ood_metrics: 
 
 
 def number_named(numbers: Mapping[str, Any], name: str) -> float:
-    """Return the number at a dotted name. Raises ValueError, with what there is, for a name that is none."""
+    """Return the number at a dotted name. Raises ValueError, with a reason, for a name that is none."""
     node: Any = numbers
     for key in name.split("."):
         if not isinstance(node, Mapping) or key not in node:
             available = ", ".join(sorted(node)) if isinstance(node, Mapping) else "nothing"
-            raise ValueError(f"validation.objective={name}: no {key}; available: {available}")
+            reason = numbers.get("not_applicable", {}).get(key)
+            raise ValueError(f"validation.objective={name}: {reason or f'no {key}; available: {available}'}")
         node = node[key]
     return float(node)

@@ -2,7 +2,8 @@
 
 results, fields: folders -> runs. labels, notes, formulas: words. cells: a row's numbers in a column, and what is bold.
 means, sections, by, matrix, calibration: runs -> tables. published, published_table: published rows, and runs of their
-protocol. ranks: the order of the losses under two protocols. render: tables -> text. long_format: runs -> runs.csv.
+protocol. ranks: the order of the losses under two protocols. render: tables -> text. long_format: runs -> runs.csv,
+means.csv.
 A run is read from its config.yaml, its metrics.json and its resamples. Differences between runs are found by comparing
 their configurations, and a metric is described by its record, so that a new loss or metric needs no line here.
 Shares in [0, 1] in files and in code; percent only where a cell is printed.
@@ -16,7 +17,7 @@ from oodbench.storage import write_atomic
 from oodbench.tables.by import check_keys, tables_by
 from oodbench.tables.calibration import calibration_table
 from oodbench.tables.ensembles import load_ensembles
-from oodbench.tables.long_format import FIELDS, long_format, to_csv
+from oodbench.tables.long_format import means_of, numbers_of, to_csv
 from oodbench.tables.matrix import matrix_tables
 from oodbench.tables.notes import AGAIN, OWN
 from oodbench.tables.paper import Style, check_style, paper
@@ -35,18 +36,14 @@ DEFAULT = "idpos"  # the convention whose tables have no suffix in their file's 
 def tables_of(
     runs: Iterable[Result], published: Iterable[Published], fpr: str, detectors: Sequence[str]
 ) -> list[Table]:
-    """Return the tables of one data set's runs: of each protocol one, one of calibration, and its published rows;
-    then those of the order of the losses under two protocols.
+    """Return the tables of one data set's runs: of each protocol one and its published rows, then those of the order of
+    the losses under two protocols.
     """
-    runs, published, tables = list(runs), list(published), []
+    runs, published, tables = list(runs), list(published), list[Table]()
     for group in by_protocol(runs):
-        ensembles = load_ensembles(group)
-        table = section(group, fpr, detectors, ensembles=ensembles)
-        calibration = calibration_table(group, ensembles)
-        missing = f"No calibration table: these runs were scored without its numbers, {AGAIN}."
-        tables += [table, calibration] if calibration else [table._replace(notes=[*table.notes, missing])]
-        beside = published_table(group, published, fpr)
-        tables += [beside] if beside else []
+        tables.append(section(group, fpr, detectors, ensembles=load_ensembles(group)))
+        if beside := published_table(group, published, fpr):
+            tables.append(beside)
     return tables + rank_tables(runs, fpr, detectors)
 
 
@@ -58,17 +55,19 @@ def write_tables(
     detectors: Sequence[str],
     unreadable: Sequence[Unreadable] = (),
 ) -> None:
-    """Write <dataset>.md, <dataset>.tex and runs.csv into `results_dir`; none before all are made.
+    """Write <dataset>.md, <dataset>.tex, runs.csv and means.csv into `results_dir`; none before all are made.
 
-    With fpr="oodpos" <dataset>.oodpos.md and .tex, as in the functions below; runs.csv has both conventions. The runs
+    With fpr="oodpos" <dataset>.oodpos.md and .tex, as in the functions below; the CSVs have both conventions. The runs
     that cannot be read are named above the tables. Raises ValueError for a detector that no run has, or published rows
     that cannot be read.
     """
     check_detectors(runs, detectors)
-    rows, csv = load_published(published), to_csv(runs)
+    rows = load_published(published)
+    csvs = {"runs.csv": to_csv(numbers_of(runs)), "means.csv": to_csv(means_of(runs))}
     options = _option(detectors, default_detectors(runs))
     _write(results_dir, runs, unreadable, fpr, "", options, lambda some: tables_of(some, rows, fpr, detectors))
-    write_atomic(results_dir / "runs.csv", csv)
+    for name, text in csvs.items():
+        write_atomic(results_dir / name, text)
 
 
 def write_by(
@@ -104,6 +103,21 @@ def write_matrix(
 
     options = f" --matrix{_option(detectors, all_detectors(runs))}"
     _write(results_dir, runs, unreadable, fpr, ".matrix", options, tables)
+
+
+def write_calibration(results_dir: Path, runs: Sequence[Result], unreadable: Sequence[Unreadable] = ()) -> None:
+    """Write <dataset>.calibration.md and .tex, the numbers of three versions of the probabilities.
+
+    Raises ValueError where no run has them.
+    """
+
+    def tables(some: Sequence[Result]) -> list[Table]:
+        found = (calibration_table(group, load_ensembles(group)) for group in by_protocol(some))
+        return [table for table in found if table]
+
+    if not any(run.calibration for run in runs):
+        raise ValueError(f"no run was scored with calibration numbers; {AGAIN}")
+    _write(results_dir, runs, unreadable, DEFAULT, ".calibration", " --calibration", tables)
 
 
 def write_paper(

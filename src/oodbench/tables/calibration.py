@@ -65,7 +65,7 @@ def calibration_table(runs: Sequence[Result], ensembles: Ensembles = NO_ENSEMBLE
     header = [("", "Loss"), ("", "n"), *header, ("temperature-scaled", "T")]
     notes = [*MEANING, definitions(CALIBRATION_METRICS.values()), SPREAD, *_bold_notes(best)]
     notes += [*shared_seeds(_named(best), runs), *_dashes(runs, labels, cells), *ensemble_notes(ensembles, labels)]
-    return Table(f"Calibration: {protocol(runs[0])}", header, rows, notes, 1)
+    return Table(f"Calibration: {protocol(runs[0])}", header, rows, notes, 1, MEANING[0])
 
 
 def _cells(runs: Sequence[Result]) -> dict[tuple[Row, str, str], Cell]:

@@ -1,53 +1,116 @@
-"""Runs -> one long table, a row a number: runs.csv."""
+"""Runs -> tidy tables: runs.csv, a row a number of a run; means.csv, a row a mean over a configuration's seeds."""
 
 import csv
 import io
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from oodbench.evaluation.metrics import metric_of
-from oodbench.evaluation.significance import Spread, over_seeds
+from oodbench.evaluation.significance import over_seeds
 from oodbench.tables.fields import Key
 from oodbench.tables.labels import Row, protocol, row_of
 from oodbench.tables.means import common_means, with_means
 from oodbench.tables.results import Result
 
-RUN = ["dataset", "backbone", "loss", "recipe", "hash", "seed", "epochs", "train_limit", "test_limit"]
+CONFIGURATION = ["dataset", "backbone", "loss", "recipe", "hash", "epochs", "train_limit", "test_limit", "precision"]
+PARTS = ("backbone", "loss", "recipe")  # whose settings have a column each: backbone.width, loss.tau
 NUMBER = ["ood", "detector", "metric", "value", "low", "high"]
-OVER_SEEDS = ["seeds", "mean", "deviation", "mean_low", "mean_high"]
-FIELDS = [*RUN, *NUMBER, *OVER_SEEDS]
+OVER_SEEDS = ["ood", "detector", "metric", "seeds", "mean", "deviation", "low", "high"]
+FORMULA = ("=", "+", "-", "@")  # what a spreadsheet would compute
+LONGEST = 200  # characters of a setting, which every row repeats
 
 
-def to_csv(runs: Iterable[Result]) -> str:
-    """Return `long_format` as CSV, an empty cell for None."""
+class Long(NamedTuple):
+    """A table; None where there is no value."""
+
+    fields: list[str]
+    rows: Iterator[list[Any]]
+
+
+def to_csv(table: Long) -> str:
+    """Return a table as CSV, an empty cell for None."""
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(chain([FIELDS], long_format(runs)))
+    csv.writer(text, lineterminator="\n").writerows(chain([table.fields], table.rows))
     return text.getvalue()
 
 
-def long_format(runs: Iterable[Result]) -> Iterator[list[Any]]:
-    """Yield the values of FIELDS, a row a number of one run; None where there is none.
+def numbers_of(runs: Iterable[Result]) -> Long:
+    """Return a row a number of one run; low, high: its 95 % interval over images.
 
-    Near and far means stand under the OOD sets "near mean" and "far mean", over the sets that the run's table names.
-    low, high: its 95 % interval over images. The same in every row of a configuration: mean, sample deviation and the
-    95 % interval of the mean over its seeds (mean_low, mean_high; `oodbench.evaluation.significance.over_seeds`).
+    Near and far means stand under the OOD sets "near mean" and "far mean", over the sets that the run's table names;
+    `kind` is that of the OOD set.
     """
     runs = _with_means(list(runs))
-    of_rows = [row_of(run) for run in runs]
-    over: dict[Any, dict[int, float]] = defaultdict(dict)  # by seed
-    for run, row in zip(runs, of_rows, strict=True):
-        for key, value in run.numbers.items():
-            over[_group(run, row, key)][run.seed] = value
-    spreads = {group: _spread(group[-1], values) for group, values in over.items()}
-    for run, row in zip(runs, of_rows, strict=True):
-        of_run = [getattr(run, field) for field in RUN]
-        for key, value in run.numbers.items():
-            interval = run.interval(key) or (None, None)
-            yield [*of_run, *key, value, *interval, *spreads[_group(run, row, key)]]
+    keys = _settings(runs)
+
+    def rows() -> Iterator[list[Any]]:
+        for run in runs:
+            of_run = [*_configuration(run, keys), run.seed]
+            for key, value in run.numbers.items():
+                yield [*of_run, _kind(run, key), *key, value, *(run.interval(key) or (None, None))]
+
+    return Long([*CONFIGURATION, *map(_printable, keys), "seed", "kind", *NUMBER], rows())
+
+
+def means_of(runs: Iterable[Result]) -> Long:
+    """Return a row a number of one configuration: mean, sample deviation and the 95 % interval of the mean over its
+    seeds (`oodbench.evaluation.significance.over_seeds`).
+    """
+    runs = _with_means(list(runs))
+    keys = _settings(runs)
+    over: dict[tuple[Any, ...], dict[int, float]] = defaultdict(dict)  # by seed
+    first: dict[Row, Result] = {}
+    for run in runs:
+        first.setdefault(row_of(run), run)
+        for key, value in run.numbers.items():  # OOD sets of one name may differ in size
+            over[row_of(run), run.ood_images.get(key[0]), key][run.seed] = value
+
+    def rows() -> Iterator[list[Any]]:
+        for (row, _, key), values in over.items():
+            run = first[row]
+            spread = over_seeds(np.array(list(values.values())), metric_of(key[-1]).unit.largest)
+            of_seeds = [spread.n, spread.mean, spread.deviation, *(spread.interval or (None, None))]
+            yield [*_configuration(run, keys), _kind(run, key), *key, *of_seeds]
+
+    return Long([*CONFIGURATION, *map(_printable, keys), "kind", *OVER_SEEDS], rows())
+
+
+def _settings(runs: Iterable[Result]) -> list[str]:
+    """-> the dotted keys that some run has"""
+    found = (f"{part}.{key}" for run in runs for part in PARTS for key in getattr(run, f"{part}_settings"))
+    return [key for key in dict.fromkeys(found) if key != "recipe.epochs"]
+
+
+def _configuration(run: Result, keys: Iterable[str]) -> list[Any]:
+    return [*(getattr(run, field) for field in CONFIGURATION), *(_cell(run.settings.get(key, "null")) for key in keys)]
+
+
+def _cell(setting: str) -> str | None:
+    """-> a value of a configuration, which is anybody's, as a cell that no spreadsheet takes for a formula"""
+    if setting == "null":
+        return None
+    text = _printable(setting)
+    return f"'{text}" if text.startswith(FORMULA) and not _is_number(text) else text
+
+
+def _printable(text: str) -> str:
+    return "".join(c if c.isprintable() else "?" for c in text[:LONGEST])
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _kind(run: Result, key: Key) -> str:
+    return str(run.kind(key[0])) if key[0] else ""
 
 
 def _with_means(runs: Sequence[Result]) -> list[Result]:
@@ -58,14 +121,3 @@ def _with_means(runs: Sequence[Result]) -> list[Result]:
     measured = (run for members in tables.values() for run in with_means(members, common_means(members)))
     by_folder = {run.folder: run for run in measured}
     return [by_folder[run.folder] for run in runs]
-
-
-def _group(run: Result, row: Row, key: Key) -> tuple[Any, ...]:
-    """-> the key that the seeds of one mean share; OOD sets of one name may differ in size"""
-    return row, run.ood_images.get(key[0]), *key
-
-
-def _spread(metric: str, values: dict[int, float]) -> list[Any]:
-    """-> the values of OVER_SEEDS"""
-    spread: Spread = over_seeds(np.array(list(values.values())), metric_of(metric).unit.largest)
-    return [spread.n, spread.mean, spread.deviation, *(spread.interval or (None, None))]

@@ -52,9 +52,12 @@ def matrix_tables(runs: Sequence[Result], fpr: str, detectors: Sequence[str]) ->
         title = f"{named(kind, ood, f', {images:,} images')}; {protocol(runs[0])}"
         name = " / ".join(metric.title for metric in metrics)
         footnotes = matrix.dashes.notes(values)
-        notes = [
+        summary = (
             f"{name} in percent, mean over n training seeds. Bold is within a column, for each of them: the best "
-            f"scores for a loss. {trained(runs[0])}",
+            "scores for a loss."
+        )
+        notes = [
+            f"{summary} {trained(runs[0])}",
             definitions(metrics),
             *_notes_on_bold(runs, matrix.labels, best),
             *without_resamples(runs, matrix.labels),
@@ -66,9 +69,10 @@ def matrix_tables(runs: Sequence[Result], fpr: str, detectors: Sequence[str]) ->
             *[f"{MISSING} without a mark: not scored in these runs."] * any(MISSING in row for row in values),
             *sorted({run.note for run in runs} - {""}),
         ]
-        tables.append(Table(f"{name}, {title}", header, values, notes, 1))
+        tables.append(Table(f"{name}, {title}", header, values, notes, 1, summary))
         if any("[" in cell for row in intervals for cell in row[1:]):
-            tables.append(Table(f"Intervals of {name}, {title}", header, intervals, [INTERVALS, *footnotes], 1))
+            about = f"Intervals of {name}, {title}"
+            tables.append(Table(about, header, intervals, [INTERVALS, *footnotes], 1, INTERVALS))
     return tables
 
 

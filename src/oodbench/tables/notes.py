@@ -18,11 +18,9 @@ SPREAD = (
     "interval over the test images, which does not include the variation between trainings."
 )
 BOLD = (
-    "Bold: the best mean of a column, and every row that is not distinguishable from it at 5 % (paired tests on the "
-    "same seeds and resampled images, Holm's correction over the rows; for n = 1, p-values below what the resamples "
-    "can resolve are those of the normal law). The best row is selected by the same numbers: an equally good row may "
-    "lack the mark, the truly best row does in less than 5 % of columns. For n = 1 the networks are compared, not the "
-    "losses; with few seeds few differences are significant, so that much is bold."
+    "Bold: the best mean of a column, and every row that paired tests do not distinguish from it at 5 % (Holm's "
+    "correction over the rows). For n = 1 the networks are compared, not the losses; with few seeds few differences "
+    "are significant, so that much is bold. More in docs/metrics.md, Intervals and bold."
 )
 AGAIN = "score them again with `scripts/evaluate.py`"
 

@@ -6,6 +6,7 @@ table at length stands as a comment above it; names are commands (\lossHalo), wh
 """
 
 import re
+import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
@@ -18,12 +19,13 @@ from oodbench.tables.kinds import Kind
 from oodbench.tables.labels import Row, row_labels, row_of
 from oodbench.tables.means import FAR, NEAR, common_means, with_means
 from oodbench.tables.names import paper_name, row_name, score_name, set_name
-from oodbench.tables.render import latex
+from oodbench.tables.render import comments, latex
 from oodbench.tables.results import Result
 from oodbench.tables.sections import by_protocol, ood_metrics, ood_sets, section
 
 MOST = 11  # columns of numbers that fit a page
 MOST_WITH_DEVIATION = 7
+OF_OOD = ("auroc", "fpr95")
 MEANS = {"near": NEAR, "far": FAR}
 KINDS = {Kind.NEAR: "Near-OOD", Kind.FAR: "Far-OOD", Kind.SHIFTED: "Shifted ID"}
 ROMAN = ((100, "C"), (90, "XC"), (50, "L"), (40, "XL"), (10, "X"), (9, "IX"), (5, "V"), (4, "IV"), (1, "I"))
@@ -36,6 +38,7 @@ class Style(NamedTuple):
     losses: Sequence[str] = ()
     sets: Sequence[str] = ()  # OOD sets; near and far are the means
     metrics: Sequence[str] = ()  # accuracy, ece, auroc, fpr95
+    columns: Sequence[str] = ()  # in this order, in the place of sets and metrics: accuracy, ece, svhn:auroc
     digits: int = 2
     intervals: bool = False
 
@@ -50,13 +53,15 @@ def paper(runs: Sequence[Result], fpr: str, detectors: Sequence[str], style: Sty
 
 
 def check_style(runs: Sequence[Result], style: Style) -> None:
-    """Raise ValueError for a loss, set or metric that no run has."""
+    """Raise ValueError for a loss, set, metric or column that no run has."""
     known = {
         "loss": {run.loss for run in runs},
-        "set": {ood for run in runs for ood in run.ood_images} | {"near", "far"},
-        "metric": {*_id_metrics(), "auroc", "fpr95"},
+        "set": {ood for run in runs for ood in run.ood_images} | MEANS.keys(),
+        "metric": {*_id_metrics(), *OF_OOD},
     }
-    for what, given in (("loss", style.losses), ("set", style.sets), ("metric", style.metrics)):
+    known["column"] = {*_id_metrics(), *(f"{ood}:{metric}" for ood in known["set"] for metric in OF_OOD)}
+    asked = {"loss": style.losses, "set": style.sets, "metric": style.metrics, "column": style.columns}
+    for what, given in asked.items():
         if unknown := sorted(set(given) - known[what]):
             raise ValueError(f"no run has the {what} {', '.join(unknown)}; available: {', '.join(sorted(known[what]))}")
 
@@ -78,7 +83,8 @@ def _with_labels(tables: Iterable[str], runs: Sequence[Result]) -> list[str]:
 def _table(runs: Sequence[Result], fpr: str, detectors: Sequence[str], style: Style, names: dict[str, str]) -> str:
     measured = with_means(runs, common_means(runs))
     several = len({run.seed for run in runs}) > 1
-    columns = _columns(measured, MOST_WITH_DEVIATION if several else MOST, fpr, style)
+    most = sys.maxsize if style.columns else MOST_WITH_DEVIATION if several else MOST
+    columns = _columns(measured, most, fpr, style)
     cells = cells_of(measured, row_of, detectors, {column.metric for column in columns})
     rows = _rows(row_labels(runs), detectors, columns, cells)
     marks = {
@@ -133,9 +139,18 @@ def _columns(runs: Sequence[Result], most: int, fpr: str, style: Style) -> list[
         having = {kind for kind, ood, _ in sets if ood in (NEAR, FAR)}
         sets = [each for each in sets if each[1] in (NEAR, FAR) or each[0] not in having]
     columns = of_id + [Column(*each, metric.name) for each in sets for metric in metrics]
+    if style.columns:
+        named = {_column_name(column): column for column in columns}
+        columns = [named[name] for name in style.columns if name in named]
     if not columns:
-        raise ValueError("nothing is left to show: no run has these sets or metrics")
+        raise ValueError("nothing is left to show: no run has these sets, metrics or columns")
     return columns
+
+
+def _column_name(column: Column) -> str:
+    short = {mean: name for name, mean in MEANS.items()}
+    metric = _short(metric_of(column.metric))
+    return f"{short.get(column.ood, column.ood)}:{metric}" if column.ood else metric
 
 
 def _short(metric: Metric) -> str:
@@ -247,11 +262,11 @@ def _caption(runs: Sequence[Result], seeds: Counter[Row], style: Style, names: d
     data = _named(names, "ood", runs[0].dataset, set_name(runs[0].dataset))
     counts = sorted(set(seeds.values()))
     over = f"{counts[0]} seeds" if len(counts) == 1 else f"{counts[0]} to {counts[-1]} seeds"
-    what = "of one training" if counts == [1] else f"mean and sample standard deviation over {over}"
-    brackets = "; in brackets 95\\,\\% intervals" * style.intervals
+    what = "one training" if counts == [1] else f"mean and sample standard deviation over {over}"
+    brackets = ", in brackets 95\\,\\% intervals" * style.intervals
     backbone = latex(paper_name("backbone", runs[0].backbone))
     return (
-        f"OOD detection of {backbone} trained on {data} ({what}{brackets}; in percent): "
+        f"OOD detection with backbone {backbone} trained on {data} ({what}; in percent{brackets}): "
         r"the best of a column is bold, the second \underline{underlined}."
     )
 
@@ -260,6 +275,4 @@ def _comments(runs: Sequence[Result], fpr: str, detectors: Sequence[str]) -> lis
     """-> what explains the table at length, as lines of comment"""
     table = section(runs, fpr, detectors)
     bold = "Bold and underlined here are the largest means alone, whatever chance may do; <dataset>.md has the tests."
-    notes = [table.title, bold, *(note for note in table.notes if not note.startswith("Bold"))]
-    ascii_notes = (note.encode("ascii", "backslashreplace").decode() for note in notes)
-    return [f"% {' '.join(note.split())}" for note in ascii_notes]
+    return comments([table.title, bold, *(note for note in table.notes if not note.startswith("Bold"))])

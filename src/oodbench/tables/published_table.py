@@ -22,6 +22,10 @@ OURS = (
     "images; ours minus the published value; and inside where that value lies in our 95 % interval, over seeds by the "
     "t-distribution, else outside. In percent where not stated otherwise, without bold."
 )
+SUMMARY = (
+    "Rows marked [n] are published; beneath them ours, ours minus theirs, and whether theirs is inside our 95 % "
+    "interval."
+)
 POPULATION = "population: the deviation with divisor n, which is what the source gives."
 DAGGER = "† FPR@95, convention not stated: the source does not say if `fpr95_idpos` or `fpr95_oodpos`; not compared."
 SECOND_HAND = "‡ second-hand: not read in the source itself."
@@ -56,7 +60,7 @@ def published_table(runs: Sequence[Result], published: Iterable[Published], fpr:
     notes += [SECOND_HAND] * (not all(row.verified for row in rows))
     notes += [f"[{i}] {source}. {about}" for i, (source, about, _) in enumerate(sources, 1)]
     title = f"Published rows of protocol {rows[0].protocol.name} beside {protocol(runs[0])}"
-    return Table(title, [*words, ("", "n"), *header], body, notes, len(words))
+    return Table(title, [*words, ("", "n"), *header], body, notes, len(words), SUMMARY)
 
 
 def follows(run: Result, wanted: Mapping[str, str]) -> bool:

@@ -23,6 +23,7 @@ NOTE = (
     "variation between trainings. p: the share of all orders of the losses whose correlation is at least as far from "
     "0; about one number in twenty has p below 0.05 by chance."
 )
+SUMMARY = "Rank correlation of the losses' means under two protocols, with its 95 % interval and p."
 Loss = tuple[str, tuple[tuple[str, str], ...]]  # its name and settings
 Pair = tuple[Cell, Cell]  # of one loss under two protocols
 
@@ -61,7 +62,7 @@ def _table(a: Sequence[Result], b: Sequence[Result], fpr: str, detectors: Sequen
     names = ", ".join(dict.fromkeys(f"`{name}`" for name, _ in shared))
     title = f"Order of {len(shared)} losses: {protocol(a[0])}; against {protocol(b[0])}"
     notes = [NOTE, f"Losses: {names}. What does not depend on a score stands under the first."]
-    return Table(title, [("", "Set"), ("", "Number"), *header], lines, notes)
+    return Table(title, [("", "Set"), ("", "Number"), *header], lines, notes, summary=SUMMARY)
 
 
 def _loss(run: Result) -> Loss:

@@ -4,8 +4,11 @@ import re
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 
+from oodbench.evaluation.metric import MISSING
 from oodbench.tables.sections import Table
 
+FOOTNOTES = (MISSING, *"¹²³⁴⁵⁶⁷⁸⁹†‡[")  # a note that begins so explains a mark in the table, or what one cites
+NARROWER = "Of all columns; python scripts/tables.py --style paper writes tables that fit a page."
 NOT_READ = "Finished runs that cannot be read and are left out"
 ESCAPED = str.maketrans(
     {
@@ -26,6 +29,7 @@ ESCAPED = str.maketrans(
         **{digit: rf"\textsuperscript{{{i}}}" for i, digit in enumerate("⁰¹²³⁴⁵⁶⁷⁸⁹")},
     }
 )
+IN_ASCII = str.maketrans({"±": "+-", "—": "--"})
 
 
 def to_markdown(dataset: str, tables: Iterable[Table], options: str = "", left_out: Sequence[str] = ()) -> str:
@@ -55,10 +59,13 @@ def _markdown_row(cells: Iterable[str]) -> str:
 
 
 def to_latex(dataset: str, tables: Iterable[Table], left_out: Sequence[str] = ()) -> str:
-    r"""Print one table* a table, its notes in \caption; needs the packages named on the first line."""
-    comments = [r"\usepackage{booktabs,adjustbox}", *[f"{NOT_READ}:"] * bool(left_out), *left_out]
-    head = "".join(f"% {line}\n" for line in comments).encode("ascii", "backslashreplace").decode()
-    return head + "".join(_latex_table(dataset, table) for table in tables)
+    r"""Print one table* a table, its notes as comments; needs the packages named on the first line.
+
+    \caption has the title, the table's summary and the notes that explain a mark.
+    """
+    not_read = [f"{NOT_READ}:", *left_out] if left_out else []
+    head = comments([r"\usepackage{booktabs,adjustbox}", NARROWER, *not_read])
+    return "\n".join([*head, ""]) + "".join(_latex_table(dataset, table) for table in tables)
 
 
 def _latex_table(dataset: str, table: Table) -> str:
@@ -73,9 +80,11 @@ def _latex_table(dataset: str, table: Table) -> str:
     space = "\n\\addlinespace\n" if len(blocks) < len(table.rows) else "\n"
     body = space.join("\n".join(_latex_row(map(latex, row)) for row in block) for block in blocks)
     slug = re.sub(r"[^a-z0-9]+", "-", f"{dataset} {table.title}".lower()).strip("-")
-    caption = " ".join([f"{dataset}: {table.title}.", *table.notes])
+    footnotes = [note for note in table.notes if note.startswith(FOOTNOTES)]
+    caption = " ".join(filter(None, [f"{dataset}: {table.title}.", table.summary, *footnotes]))
     lines = [
         "",
+        *comments(note for note in table.notes if note not in footnotes),
         r"\begin{table*}[t]",
         r"\centering",
         rf"\caption{{{latex(caption)}}}",
@@ -94,6 +103,12 @@ def _latex_table(dataset: str, table: Table) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def comments(notes: Iterable[str]) -> list[str]:
+    """Return notes as lines of comment in ASCII."""
+    lines = (f"% {' '.join(note.split())}".translate(IN_ASCII) for note in notes)
+    return [line.encode("ascii", "backslashreplace").decode() for line in lines]
 
 
 def _latex_row(cells: Iterable[str]) -> str:

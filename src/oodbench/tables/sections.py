@@ -23,6 +23,13 @@ class Table(NamedTuple):
     rows: list[list[str]]
     notes: list[str]
     words: int = 2  # this many columns hold words, the others numbers
+    summary: str = ""  # the notes in a sentence, for a caption
+
+
+SUMMARY = (
+    "In percent; mean ± standard deviation over n seeds, for n = 1 the value and its 95 % interval over the test "
+    "images; bold: the best of a column and what paired tests do not distinguish from it."
+)
 
 
 def section(
@@ -67,7 +74,7 @@ def section(
     metrics = [metric_of(name) for name in dict.fromkeys(column.metric for column in columns)]
     notes = caption(runs, labels, metrics, detectors, marks, by)
     notes += [*mean_notes(runs, labels, means, by), *ensemble_notes(ensembles, labels)]
-    return Table(protocol(runs[0], by), [*words, ("", "n"), *_header(columns)], rows, notes, len(words))
+    return Table(protocol(runs[0], by), [*words, ("", "n"), *_header(columns)], rows, notes, len(words), SUMMARY)
 
 
 def _columns(runs: Iterable[Result], fpr: str) -> list[Column]:

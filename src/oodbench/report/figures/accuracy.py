@@ -41,5 +41,5 @@ def panel(points: Sequence[Point], title: str, tones: Mapping[str, Tone], axis: 
 
 def plot(panels: Sequence[Panel]) -> Plot:
     """Put panels of OOD sets side by side."""
-    caption = "A point a run (a seed), with the loss's own score; names stand at the height of their points' mean."
+    caption = "One point per run, with the loss's own score. A name stands at the mean height of its points."
     return Plot("accuracy", "Accuracy against detection", panels, caption)

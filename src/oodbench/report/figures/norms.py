@@ -11,6 +11,8 @@ from oodbench.report.plot import Axis, Label, Mark, Panel, Plot, Steps, axis_of
 
 BINS = 48
 TAIL = 0.002
+GAP = 1.1  # height of a row, in that of the highest bin
+HIGH = 40  # pixels of a row
 
 
 class Norms(NamedTuple):
@@ -40,39 +42,24 @@ def norm(features: Array) -> Array:
 
 
 def panel(found: Norms, title: str, sets: Mapping[str, tuple[str, str]]) -> Panel:
-    """Draw the shares of ID and of every OOD set in each bin. sets: {OOD set: (printed name, tone)}."""
+    """Draw the shares of every OOD set in each bin over those of ID, a row a set.
+
+    sets: {OOD set: (printed name, tone)}, from the top.
+    """
     edges = np.linspace(found.low, found.high, len(found.ids) + 1)
-    middles = (edges[1:] + edges[:-1]) / 2
     ids = found.ids / found.ids.sum()
-    shares = {name: counts / counts.sum() for name, counts in found.oods.items() if name in sets}
-    marks: list[Mark] = [Steps(edges, ids, "id", filled=True), Steps(edges, ids, "id")]
-    marks += [Steps(edges, each, sets[name][1]) for name, each in shares.items()]
-    peaks = {name: (float(middles[each.argmax()]), float(each.max())) for name, each in shares.items()}
-    highest = max([float(ids.max()), *(y for _, y in peaks.values())])
-    placed = apart(peaks, 0.22 * (found.high - found.low), 0.1 * highest)
-    marks += [Label(x, y, *sets[name], _anchor(x, found), 4) for name, (x, y) in placed.items()]
-    top = max([1.05 * highest, *(y + 0.12 * highest for _, y in placed.values())])
+    shares = {name: found.oods[name] / found.oods[name].sum() for name in sets if name in found.oods}
+    row = GAP * max([float(ids.max()), *(float(each.max()) for each in shares.values())])
+    marks: list[Mark] = []
+    for i, name in enumerate(reversed(shares)):
+        base, tone = i * row, sets[name][1]
+        marks += [Steps(edges, ids, "id", filled=True, base=base), Steps(edges, shares[name], tone, base=base)]
+        marks.append(Label(found.high, base + 0.7 * row, *sets[name], "end"))
     x_axis = axis_of("feature norm", found.low, found.high, 4)
-    return Panel(title, x_axis, Axis("", 0, top), marks, "", 260, 170)
-
-
-def _anchor(x: float, found: Norms) -> str:
-    """Keep a label inside the panel"""
-    share = (x - found.low) / (found.high - found.low)
-    return "start" if share < 0.15 else "end" if share > 0.85 else "middle"
-
-
-def apart(points: Mapping[str, tuple[float, float]], wide: float, high: float) -> dict[str, tuple[float, float]]:
-    """Lift labels of a size, in the units of the axes, until none lies over another; the lowest stays where it is."""
-    placed: dict[str, tuple[float, float]] = {}
-    for name, (x, y) in sorted(points.items(), key=lambda point: point[1][1]):
-        while covered := [v for u, v in placed.values() if abs(u - x) < wide and abs(v - y) < high * (1 - 1e-9)]:
-            y = max(covered) + high
-        placed[name] = (x, y)
-    return placed
+    return Panel(title, x_axis, Axis("", 0, row * max(1, len(shares))), marks, "", 260, 50 + HIGH * len(shares))
 
 
 def plot(panels: Sequence[Panel]) -> Plot:
     """Put one panel per loss side by side."""
-    caption = "Euclidean norm of the penultimate features: ID test images filled, each OOD set an outline."
+    caption = "Euclidean norm of the penultimate features: ID test images filled, in each row an OOD set as an outline."
     return Plot("norms", "Feature norms", panels, caption)

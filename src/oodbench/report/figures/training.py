@@ -51,8 +51,8 @@ def plot(runs: Mapping[str, Sequence[History]], tones: Mapping[str, Tone]) -> Pl
         _panel(runs, tones, "Training accuracy", "accuracy", last, _accuracy_axis([h.accuracy for h in histories])),
     ]
     caption = (
-        "A line a run. Losses have different scales: their values are comparable within a loss only. Accuracy: of the "
-        "augmented training images, while the weights were changing."
+        "One line per run. Losses have different scales: their values are comparable within a loss only. Accuracy: of "
+        "the augmented training images, while the weights were changing."
     )
     return Plot("training", "Training", panels, caption)
 

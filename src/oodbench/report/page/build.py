@@ -1,19 +1,21 @@
 """Sections -> HTML: what the template is filled with. Everything that comes from a run is escaped by the template."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 from markupsafe import Markup
 
+from oodbench.evaluation.metrics import ID_METRICS, OOD_METRICS
 from oodbench.report import threshold
 from oodbench.report.gallery import legend
 from oodbench.report.material import Material, Section, all_runs
 from oodbench.report.page.blocks import blocks
 from oodbench.report.page.published import published_tables
 from oodbench.report.page.render import as_json, render
-from oodbench.report.page.words import disagreements, facts, gaps, lead, notes, run_row
-from oodbench.report.table import Line, group_name, main_table
+from oodbench.report.page.words import best, disagreements, facts, gaps, lead, notes, run_row
+from oodbench.report.table import Head, Line, group_name, headings, main_table
 from oodbench.tables.means import FAR, NEAR
 from oodbench.tables.names import score_name, set_name
 from oodbench.tables.published import Published
@@ -24,6 +26,12 @@ class Index:
 
     def __init__(self, losses: Sequence[str], scores: Sequence[str], sets: Sequence[str]) -> None:
         self.losses, self.scores, self.sets = losses, scores, sets
+        self.of_ood = headings(OOD_METRICS.values())
+        self.columns = [*headings(ID_METRICS.values()), *self.of_ood]
+
+    def column(self, head: Head) -> str:
+        """Return a column's classes."""
+        return " ".join(filter(None, (head.convention, f"m{self.columns.index(head.text)}", self.set(head.group))))
 
     def set(self, key: str) -> str:
         return f"s{self.sets.index(key)}" if key in self.sets else ""
@@ -35,14 +43,25 @@ class Index:
 
     def filters(self, rows: Iterable[Line]) -> Markup:
         """Return the rules that hide rows and columns, which need no script."""
-        kinds = (("l", self.losses), ("d", self.scores), ("s", self.sets))
+        kinds = (("l", self.losses), ("d", self.scores), ("s", self.sets), ("m", self.columns))
         names = [f"{kind}{i}" for kind, each in kinds for i in range(len(each))]
         rules = [f":root:has(#{name}:not(:checked)) .{name}{{display:none}}" for name in names]
         for several in dict.fromkeys(row.scores for row in rows if len(row.scores) > 1):
             numbers = [str(self.scores.index(key)) for key in several]
             unchecked = "".join(f":has(#d{i}:not(:checked))" for i in numbers)
             rules.append(f":root{unchecked} .d{'-'.join(numbers)}{{display:none}}")
-        return Markup("\n".join(rules))
+        return Markup("\n".join([*rules, *self._widths()]))
+
+    def _widths(self) -> Iterator[str]:
+        """Of the headings of an OOD set, one for each number of columns, hide those of another number than is shown."""
+        names = [f"m{self.columns.index(text)}" for text in self.of_ood]
+        for checked in product((True, False), repeat=len(names)):
+            state = "".join(
+                f":has(#{name}{'' if is_on else ':not'}{':checked' if is_on else '(:checked)'})"
+                for name, is_on in zip(names, checked, strict=True)
+            )
+            others = ",".join(f"{state} .w{n}" for n in range(1, len(names) + 1) if n != sum(checked))
+            yield f":root{others.replace(',', ',:root')}{{display:none}}"
 
 
 def report_html(material: Material, detectors: Sequence[str], published: Sequence[Published], command: str) -> str:
@@ -59,6 +78,7 @@ def report_html(material: Material, detectors: Sequence[str], published: Sequenc
         "losses": names_of_losses(sections, index),
         "scores": [score_name(d) for d in index.scores],
         "sets": sets_of(index),
+        "columns": index.columns,
         "index": index,
         "filters": index.filters(row for each in shown for row in each["table"].rows),
         "sections": shown,
@@ -94,6 +114,7 @@ def section_context(
         "id": name,
         "title": set_name(section.dataset),
         "protocol": section.protocol,
+        "best": best(section, table),
         "table": table,
         "notes": notes(section, table.notes),
         "published": published_tables(section, published),

@@ -30,6 +30,7 @@ def run_html(section: Section, detectors: Sequence[str], command: str) -> str:
         "losses": [run.label],
         "scores": [score_name(d) for d in index.scores],
         "sets": sets_of(index),
+        "columns": index.columns,
         "index": index,
         "filters": index.filters(shown["table"].rows),
         "sections": [shown | {"title": "Results", "protocol": ""}],

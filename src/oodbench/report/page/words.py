@@ -4,11 +4,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from oodbench.report.gallery import targets
 from oodbench.report.material import Material, Run, Section, all_runs
+from oodbench.report.table import Line, Main
 from oodbench.tables.ensembles import ensemble_notes
 from oodbench.tables.means import common_means, mean_notes
 from oodbench.tables.names import set_name
 from oodbench.tables.notes import other_images
+
+NAMED = 3  # of the best rows of a column
 
 
 def lead(sections: Sequence[Section]) -> str:
@@ -31,7 +35,7 @@ def facts(runs: Sequence[Run], material: Material) -> list[tuple[str, str]]:
         ("Seeds", ", ".join(str(seed) for seed in sorted({run.result.seed for run in runs}))),
         ("OOD sets", ", ".join(dict.fromkeys(set_name(ood) for section in material.sections for ood in section.sets))),
         ("Machine", ", ".join(filter(None, dict.fromkeys(map(machine, of))))),
-        ("Training", f"{seconds / 3600:.1f} h in all" if seconds else ""),
+        ("Training", f"{duration(seconds)} in all" if seconds else ""),
         ("Numbers written", f"{dates[0]}" + (f" to {dates[-1]}" if dates[0] != dates[-1] else "")),
         ("Versions", ", ".join(filter(None, dict.fromkeys(map(versions, of))))),
     ]
@@ -51,11 +55,44 @@ def machine(provenance: Mapping[str, Any]) -> str:
     return str(provenance.get("processor", device)) if device in ("cpu", "") else device
 
 
+def best(section: Section, table: Main) -> list[tuple[str, str]]:
+    """Return (what, the best rows of its column, those included that tests cannot tell from the best); of near and far
+    OOD the means, or the sets where there is none. Of one configuration nothing is the best.
+    """
+    if len(section.labels) < 2:
+        return []
+    shown = {"": "", **dict(targets(section))}
+    found = []
+    for i, head in enumerate(table.heads):
+        if head.group not in shown or head.convention:
+            continue
+        cells = {_row_name(row, head.group): row.cells[i] for row in table.rows if row.cells[i].is_best}
+        order = sorted(cells, key=lambda name: cells[name].value or 0, reverse=head.higher_is_better)
+        texts = [f"{name} {cells[name].text}{_in_brackets(cells[name].interval)}" for name in order]
+        more = [f"{len(texts) - NAMED} more"] * (len(texts) > NAMED)
+        where = f", {shown[head.group]}" if head.group else ""
+        heading = head.text.lower() if head.text[1:].islower() else head.text
+        found.append((f"Best {heading}{where}", join([*texts[:NAMED], *more])))
+    return [(name, value) for name, value in found if value]
+
+
+def _row_name(row: Line, group: str) -> str:
+    is_own = not group or "ood_score" in row.scores
+    return row.label if is_own else f"{row.label} with {row.score}"
+
+
+def _in_brackets(interval: str) -> str:
+    return f" ({interval})" if interval else ""
+
+
 def notes(section: Section, on_bold: Sequence[str]) -> list[str]:
     """Say what the table's numbers mean."""
+    is_one_seed = len({run.result.seed for run in section.runs}) == 1 < len(section.runs)
+    seed = "; of one seed, networks are compared, not losses" * is_one_seed
     return [
         "In percent. Mean over n seeds; beneath, the 95 % interval: of the mean over seeds, for n = 1 over the test "
-        "images alone. Bold: the best of a column, and what paired tests cannot tell from it at 5 %.",
+        "images alone. Higher is better for accuracy and AUROC, lower for ECE and FPR@95. Bold: the best of a column, "
+        f"and what paired tests cannot tell from it at 5 %{seed}.",
         "FPR@95 (95 % of ID accepted): the share of OOD images accepted by the threshold that accepts 95 % of ID. "
         "FPR@95 (95 % of OOD caught): the share of ID images flagged by the threshold that catches 95 % of OOD.",
         "own: the OOD score that belongs to the loss.",
@@ -87,11 +124,7 @@ def disagreements(section: Section) -> list[str]:
 
 def run_row(run: Run, results_dir: Path) -> dict[str, str]:
     seconds = run.provenance.get("wall_time_s")
-    said = (
-        [f"{seconds / 60:.0f} min" if seconds >= 120 else f"{seconds:.0f} s"]
-        if isinstance(seconds, int | float)
-        else []
-    )
+    said = [duration(seconds)] if isinstance(seconds, int | float) else []
     folder = str(run.result.folder)
     return {
         "label": run.label,
@@ -99,6 +132,12 @@ def run_row(run: Run, results_dir: Path) -> dict[str, str]:
         "folder": folder.removeprefix(f"{results_dir}/"),
         "said": ", ".join([*said, *([run.without] if run.without else [])]),
     }
+
+
+def duration(seconds: float) -> str:
+    if seconds >= 7200:
+        return f"{seconds / 3600:.1f} h"
+    return f"{seconds / 60:.0f} min" if seconds >= 120 else f"{seconds:.0f} s"
 
 
 def counted(n: int, one: str, many: str = "") -> str:
