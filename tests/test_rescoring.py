@@ -93,6 +93,17 @@ def test_sets_of_an_earlier_start_are_scored_too(again: Finished) -> None:
     assert all("gen" in numbers[name] for name in ("unseen_digits", "photo_patches"))
 
 
+def test_outputs_on_other_images_are_not_scored(again: Finished) -> None:
+    """As a start leaves them that was killed before its record was written: the columns would be of other images."""
+    folder, _ = open_run(again.folder)
+    outputs = folder.read_outputs("photo_patches")
+    assert outputs is not None
+    folder.write_outputs("photo_patches", outputs, "0" * 64)
+    with pytest.raises(ValueError, match=r"photo_patches\.safetensors is of other images than .*repeat the run's command"):
+        rescore(again.folder, *detector("detector=[gen]"))
+    assert numbers_in(again.folder) == again.metrics
+
+
 # ---- hyperparameters
 
 

@@ -1,5 +1,6 @@
 """Finished runs scored again, by the way that every run takes from its outputs to the record."""
 
+from collections.abc import Mapping
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -43,7 +44,7 @@ def rescore(path: Path, detector: Config, image_detector: Config, grids: Config 
         if before is None:
             raise ValueError(f"{folder.path} is not finished: repeat its command")
         reported = config | {"ood": before["provenance"]["ood"]}  # sets of every start, not of the last alone
-        outputs, objective = stored_outputs(folder, reported), stored_objective(folder, config)
+        outputs, objective = stored_outputs(folder, reported, before["provenance"]["digests"]), stored_objective(folder, config)
         if grids:
             check_not_reported(before, before["provenance"]["digests"].get("val_ood", "none"), folder)
             detector = detector | selected(outputs, objective, detector, grids)
@@ -89,10 +90,8 @@ def recompute(path: Path, record: Record) -> tuple[dict[str, Any], list[str]]:
     provenance = record["provenance"]
     if folder.read_training()["weights"] != record["weights"]:
         raise ValueError(f"{folder.path} has the outputs of other weights")
-    outputs = stored_outputs(folder, config | {"ood": provenance["ood"]})
+    outputs = stored_outputs(folder, config | {"ood": provenance["ood"]}, provenance["digests"])
     sets = ("test", *outputs.ood, *outputs.validation)
-    if others := [name for name in sets if folder.read_outputs(name, provenance["digests"][name]) is None]:
-        raise ValueError(f"{folder.path} has the outputs on other images of {', '.join(others)}")
     nodes = provenance["detector"]
     of_network = [name for name, node in nodes.items() if str(node.get("_target_")).startswith(OF_NETWORK)]
     scores = {name: {each: folder.read_scores(name, each) for each in sets} for name in of_network}
@@ -119,24 +118,32 @@ def selected(outputs: RunOutputs, objective: Objective, detector: Config, grids:
     return chosen
 
 
-def stored_outputs(folder: RunFolder, config: Config) -> RunOutputs:
-    """Read the outputs of a finished run. Raises ValueError naming a file that is missing or damaged."""
+def stored_outputs(folder: RunFolder, config: Config, digests: Mapping[str, str]) -> RunOutputs:
+    """Read the outputs of a finished run. Raises ValueError naming a file that `stored` refuses.
+
+    digests: {set: of its images}, as the record has them.
+    """
     held_out = ("val", "val_ood") if requested(config).validation else ()
     return RunOutputs(
-        train=stored(folder, "train"),
-        test=stored(folder, "test"),
-        ood={name: stored(folder, name) for name in config["ood"]},
-        validation={name: stored(folder, name) for name in held_out},
+        train=stored(folder, "train", digests),
+        test=stored(folder, "test", digests),
+        ood={name: stored(folder, name, digests) for name in config["ood"]},
+        validation={name: stored(folder, name, digests) for name in held_out},
     )
 
 
-def stored(folder: RunFolder, name: str) -> Outputs:
-    """Read the outputs on one set. Raises ValueError where they cannot be used."""
+def stored(folder: RunFolder, name: str, digests: Mapping[str, str]) -> Outputs:
+    """Read the outputs on one set. Raises ValueError where they are missing, damaged, or of images with other digests.
+
+    A start that was killed before its record was written may have left outputs on other images.
+    """
     way_out = f"delete {folder.metrics} and repeat the run's command"
     try:
-        outputs = folder.read_outputs(name)
+        outputs = folder.read_outputs(name, digests.get(name))
     except ValueError as error:
         raise ValueError(f"{error}; {way_out}") from error
+    if outputs is None and folder.outputs(name).exists():
+        raise ValueError(f"{folder.outputs(name)} is of other images than {folder.metrics}; {way_out}")
     if outputs is None:
         published = "" if folder.weights.exists() else ", as in every run that is published without weights and outputs"
         raise ValueError(f"{folder.outputs(name)} is missing{published}; {way_out}")
@@ -149,7 +156,7 @@ def stored_objective(folder: RunFolder, config: Config) -> Objective:
     weights = folder.read_weights()
     if weights is None:
         raise ValueError(f"{folder.weights} cannot be used; repeat the run's command")
-    outputs = stored(folder, "train")
+    outputs = stored(folder, "train", {})
     sizes = {"num_features": outputs.features.shape[1], "num_classes": outputs.log_probs.shape[1]}
     objective: Objective = trusted(config["loss"], "losses", **sizes)
     load_head(objective, weights)
