@@ -14,6 +14,7 @@ from oodbench.cli.dry_run import dry_run
 from oodbench.cli.errors import UsageError, plain_warnings
 from oodbench.cli.help import annotated
 from oodbench.cli.late import import_late
+from oodbench.cli.output import end_with_output
 from oodbench.cli.overrides import quote
 from oodbench.cli.plan import plan
 from oodbench.runs.folder import RunFolder
@@ -41,10 +42,11 @@ def main(train: Callable[[], Any], arguments: Sequence[str]) -> None:
     After a sweep over a grid: the numbers of its finished runs, the others, and SystemExit with status 1 if there are
     others. Without arguments nothing is trained: nobody starts a day's work by accident.
     """
+    plain_warnings()
+    end_with_output()
     if not arguments:
         print(NOTHING_CHOSEN)
         return
-    plain_warnings()
     if {"--help", "-h"} & set(arguments):
         show_help(train, arguments)
         return
