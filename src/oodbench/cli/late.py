@@ -1,9 +1,24 @@
-"""Modules that are imported late, so that --help and a finished run need not wait for torch or scipy."""
+"""Work that would make a command wait: modules that take long to import, and Python's garbage collector."""
 
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
 
 def import_late(module: str) -> Any:
-    """Return a module of oodbench that takes long to import."""
+    """Return a module of oodbench that takes long to import: --help and a finished run need not wait for torch or scipy."""
     return import_module(f"oodbench.{module}")
+
+
+@contextmanager
+def without_collector() -> Iterator[None]:
+    """Let nothing be collected meanwhile: of what is imported and composed nearly all stays, and to look takes a sixth."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
