@@ -125,7 +125,9 @@ def test_outputs_of_other_weights_or_images_are_named(finished: Finished, entry:
         other / entry.relative_to(entry.parents[5]),
         lambda content: content["provenance"]["digests"].update(photo_patches="1" * 64),
     )
-    assert "photo_patches.safetensors is of other images than" in problems(other / entry.relative_to(entry.parents[5]), whole)
+    assert "photo_patches.safetensors is of other images than" in problems(
+        other / entry.relative_to(entry.parents[5]), whole
+    )
     weights, about = load_arrays(run.weights)
     save_arrays(run.weights, {name: 2 * array for name, array in weights.items()}, **about)
     with pytest.warns(UserWarning, match="holds other weights"):

@@ -99,7 +99,9 @@ def test_outputs_on_other_images_are_not_scored(again: Finished) -> None:
     outputs = folder.read_outputs("photo_patches")
     assert outputs is not None
     folder.write_outputs("photo_patches", outputs, "0" * 64)
-    with pytest.raises(ValueError, match=r"photo_patches\.safetensors is of other images than .*repeat the run's command"):
+    with pytest.raises(
+        ValueError, match=r"photo_patches\.safetensors is of other images than .*repeat the run's command"
+    ):
         rescore(again.folder, *detector("detector=[gen]"))
     assert numbers_in(again.folder) == again.metrics
 

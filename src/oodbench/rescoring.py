@@ -44,7 +44,10 @@ def rescore(path: Path, detector: Config, image_detector: Config, grids: Config 
         if before is None:
             raise ValueError(f"{folder.path} is not finished: repeat its command")
         reported = config | {"ood": before["provenance"]["ood"]}  # sets of every start, not of the last alone
-        outputs, objective = stored_outputs(folder, reported, before["provenance"]["digests"]), stored_objective(folder, config)
+        outputs, objective = (
+            stored_outputs(folder, reported, before["provenance"]["digests"]),
+            stored_objective(folder, config),
+        )
         if grids:
             check_not_reported(before, before["provenance"]["digests"].get("val_ood", "none"), folder)
             detector = detector | selected(outputs, objective, detector, grids)

@@ -122,7 +122,9 @@ def test_no_number_is_without_end(place: dict[str, Any], value: float) -> None:
 
 
 def detectors() -> dict[str, Any]:
-    nodes: Any = OmegaConf.to_container(composed("detector=all", f"image_detector=[{','.join(names('image_detector'))}]"))
+    nodes: Any = OmegaConf.to_container(
+        composed("detector=all", f"image_detector=[{','.join(names('image_detector'))}]")
+    )
     return {"detector": nodes["detector"], "image_detector": nodes["image_detector"]}
 
 

@@ -26,7 +26,7 @@ class Output(io.FileIO):
 def end_with_output() -> None:
     """Let the process end where its standard output does. Not where a test or a notebook has replaced that."""
     if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout is sys.__stdout__:
-        raw = Output(sys.stdout.fileno(), "w", closefd=False)
-        how = {"encoding": sys.stdout.encoding, "errors": sys.stdout.errors, "line_buffering": True}
-        sys.stdout.flush()
-        sys.stdout = io.TextIOWrapper(io.BufferedWriter(raw), **how)
+        before = sys.stdout
+        before.flush()
+        raw = io.BufferedWriter(Output(before.fileno(), "w", closefd=False))
+        sys.stdout = io.TextIOWrapper(raw, before.encoding, before.errors, line_buffering=True)

@@ -17,7 +17,7 @@ from oodbench.tables.cells import Cell, Cells, Column, cells_of, interval_of
 from oodbench.tables.labels import Row, row_labels, row_of
 from oodbench.tables.means import FAR, NEAR, common_means, with_means
 from oodbench.tables.names import paper_name, row_name, score_name, set_name
-from oodbench.tables.render import latex
+from oodbench.tables.render import latex, printable
 from oodbench.tables.results import Result
 from oodbench.tables.sections import by_protocol, ood_metrics, ood_sets, section
 
@@ -261,4 +261,4 @@ def _comments(runs: Sequence[Result], fpr: str, detectors: Sequence[str]) -> lis
     bold = "Bold and underlined here are the largest means alone, whatever chance may do; <dataset>.md has the tests."
     notes = [table.title, bold, *(note for note in table.notes if not note.startswith("Bold"))]
     ascii_notes = (note.encode("ascii", "backslashreplace").decode() for note in notes)
-    return [f"% {' '.join(note.split())}" for note in ascii_notes]
+    return [f"% {printable(' '.join(note.split()))}" for note in ascii_notes]

@@ -35,13 +35,25 @@ def to_markdown(dataset: str, tables: Iterable[Table], options: str = "", left_o
     """
     parts = [f"# {dataset}", f"Made from all finished runs by `python scripts/tables.py{options}`."]
     if left_out:
-        parts.append("\n".join([f"{NOT_READ}:", "", *(f"- `{line.replace('`', '')}`" for line in left_out)]))
+        reasons = (f"- `{printable(line).replace('`', '')}`" for line in left_out)
+        parts.append("\n".join([f"{NOT_READ}:", "", *reasons]))
     for table in tables:
-        header = [f"{group}<br>{name}" if group else name for group, name in table.columns]
-        parts.append(f"## {table.title}")
-        parts.append(markdown_table(header, table.rows, table.words))
-        parts.append("\n".join(f"- {note}" for note in table.notes))
+        columns = ([without_html(text) for text in column if text] for column in table.columns)
+        rows = [[without_html(cell) for cell in row] for row in table.rows]
+        parts.append(f"## {without_html(table.title)}")
+        parts.append(markdown_table(["<br>".join(column) for column in columns], rows, table.words))
+        parts.append("\n".join(f"- {without_html(note)}" for note in table.notes))
     return "\n\n".join(parts) + "\n"
+
+
+def without_html(text: str) -> str:
+    """Return a text that no browser takes for HTML: names, settings and reasons of a run are anybody's."""
+    return printable(text).replace("<", "&lt;")
+
+
+def printable(text: str) -> str:
+    """Return a text whose control characters, which a terminal would follow, are question marks."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else "?" for c in text)
 
 
 def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]], words: int) -> str:
@@ -57,7 +69,7 @@ def _markdown_row(cells: Iterable[str]) -> str:
 def to_latex(dataset: str, tables: Iterable[Table], left_out: Sequence[str] = ()) -> str:
     r"""Print one table* a table, its notes in \caption; needs the packages named on the first line."""
     comments = [r"\usepackage{booktabs,adjustbox}", *[f"{NOT_READ}:"] * bool(left_out), *left_out]
-    head = "".join(f"% {line}\n" for line in comments).encode("ascii", "backslashreplace").decode()
+    head = "".join(f"% {printable(line)}\n" for line in comments).encode("ascii", "backslashreplace").decode()
     return head + "".join(_latex_table(dataset, table) for table in tables)
 
 
@@ -102,6 +114,6 @@ def _latex_row(cells: Iterable[str]) -> str:
 
 def latex(text: str) -> str:
     r"""Escape a text; **bold** becomes \textbf, `code` \texttt."""
-    text = text.translate(ESCAPED)
+    text = printable(text).translate(ESCAPED)
     text = re.sub(r"\*\*(.+?)\*\*", r"\\textbf{\1}", text)
     return re.sub(r"`(.+?)`", r"\\texttt{\1}", text)
