@@ -55,6 +55,7 @@ def rescore(path: Path, detector: Config, image_detector: Config, grids: Config 
             reported |= {"detector": detector, "image_detector": {}}
             return score_stored(folder, reported, outputs, objective, before["provenance"])
         job = reopen(folder, config | {"detector": detector, "image_detector": image_detector}, objective)
+        folder.check_train_digest(job.data.train.digest)
         return measure(job, build_detectors(detector), build_detectors(image_detector))
 
 
