@@ -16,6 +16,7 @@ from omegaconf import OmegaConf
 from oodbench.rescoring import rescore
 from oodbench.runs.folder import open_run
 from oodbench.runs.lock import LockedError, run_lock
+from oodbench.runs.training_files import DataChangedError
 from oodbench.storage import load_arrays, read_json, write_json
 
 MORE = ("detector=[knn,react,vim]", "detector.knn.k=5", "image_detector=[odin,rankfeat]")
@@ -93,6 +94,30 @@ def test_sets_of_an_earlier_start_are_scored_too(again: Finished) -> None:
     assert all("gen" in numbers[name] for name in ("unseen_digits", "photo_patches"))
 
 
+def test_outputs_on_other_images_are_not_scored(again: Finished) -> None:
+    """As a start leaves them that was killed before its record was written: the columns would be of other images."""
+    folder, _ = open_run(again.folder)
+    outputs = folder.read_outputs("photo_patches")
+    assert outputs is not None
+    folder.write_outputs("photo_patches", outputs, "0" * 64)
+    with pytest.raises(
+        ValueError, match=r"photo_patches\.safetensors is of other images than .*repeat the run's command"
+    ):
+        rescore(again.folder, *detector("detector=[gen]"))
+    assert numbers_in(again.folder) == again.metrics
+
+
+def test_no_image_detector_learns_from_other_training_images(again: Finished) -> None:
+    folder, _ = open_run(again.folder)
+    weights = folder.read_weights()
+    assert weights is not None
+    facts = {key: value for key, value in folder.read_training().items() if key != "train_digest"}
+    folder.write_training(facts, weights, "0" * 64)
+    with pytest.raises(DataChangedError, match="was made from images with digest 000000000000"):
+        rescore(again.folder, *chosen("image_detector=[odin]"))
+    assert numbers_in(again.folder) == again.metrics
+
+
 # ---- hyperparameters
 
 
@@ -130,6 +155,10 @@ def test_nothing_is_chosen_on_a_set_that_is_reported(again: Finished) -> None:
     digests = content["provenance"]["digests"]
     digests["val_ood"] = digests["unseen_digits"]
     write_json(again.folder / "metrics.json", content)
+    folder, _ = open_run(again.folder)
+    outputs = folder.read_outputs("val_ood")
+    assert outputs is not None
+    folder.write_outputs("val_ood", outputs, digests["val_ood"])
     with pytest.raises(ValueError, match="unseen_digits is reported"):
         rescore(again.folder, *detector("detector=[knn]"), {"knn": {"k": [1, 20]}})
 

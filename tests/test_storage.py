@@ -68,6 +68,14 @@ def test_a_folder_in_the_way_leaves_no_other_file(tmp_path: Path) -> None:
     assert left(tmp_path) == ["file"]
 
 
+def test_a_device_is_not_replaced(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """As `--out /dev/stdout` would, where the user is root."""
+    monkeypatch.setattr("oodbench.storage.DEVICES", tmp_path)
+    with pytest.raises(UnwritableError, match="a file would take the place of a device"):
+        write_atomic(tmp_path / "stdout", b"data")
+    assert left(tmp_path) == []
+
+
 def test_ctrl_c_while_writing_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(descriptor: int) -> None:
         raise KeyboardInterrupt

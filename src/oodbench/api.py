@@ -81,7 +81,8 @@ class Run:
     @cached_property
     def outputs(self) -> dict[str, Outputs]:
         """{"train", "test", or OOD set: outputs}. Raises ValueError where the run was published without them."""
-        return {name: stored(self.folder, name) for name in ("train", "test", *self.numbers["ood"])}
+        digests = self.numbers["provenance"]["digests"]
+        return {name: stored(self.folder, name, digests) for name in ("train", "test", *self.numbers["ood"])}
 
     @cached_property
     def head(self) -> Objective:

@@ -40,7 +40,8 @@ def rescore(path: Path, detector: Config, image_detector: Config, grids: Config 
         if before is None:
             raise ValueError(f"{folder.path} is not finished: repeat its command")
         reported = config | {"ood": before["provenance"]["ood"]}  # sets of every start, not of the last alone
-        outputs, objective = stored_outputs(folder, reported), stored_objective(folder, config)
+        outputs = stored_outputs(folder, reported, before["provenance"]["digests"])
+        objective = stored_objective(folder, config)
         if grids:
             check_not_reported(before, before["provenance"]["digests"].get("val_ood", "none"), folder)
             detector = detector | selected(outputs, objective, detector, grids)
@@ -48,6 +49,7 @@ def rescore(path: Path, detector: Config, image_detector: Config, grids: Config 
             reported |= {"detector": detector, "image_detector": {}}
             return score_stored(folder, reported, outputs, objective, before["provenance"])
         job = reopen(folder, config | {"detector": detector, "image_detector": image_detector}, objective)
+        folder.check_train_digest(job.data.train.digest)
         return measure(job, build_detectors(detector), build_detectors(image_detector))
 
 
@@ -67,10 +69,8 @@ def recompute(path: Path, record: Record) -> tuple[dict[str, Any], list[str]]:
     provenance = record["provenance"]
     if folder.read_training()["weights"] != record["weights"]:
         raise ValueError(f"{folder.path} has the outputs of other weights")
-    outputs = stored_outputs(folder, config | {"ood": provenance["ood"]})
+    outputs = stored_outputs(folder, config | {"ood": provenance["ood"]}, provenance["digests"])
     sets = ("test", *outputs.ood, *outputs.validation)
-    if others := [name for name in sets if folder.read_outputs(name, provenance["digests"][name]) is None]:
-        raise ValueError(f"{folder.path} has the outputs on other images of {', '.join(others)}")
     nodes = provenance["detector"]
     of_network = [name for name, node in nodes.items() if str(node.get("_target_")).startswith(OF_NETWORK)]
     scores = {name: {each: folder.read_scores(name, each) for each in sets} for name in of_network}

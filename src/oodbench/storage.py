@@ -19,6 +19,7 @@ from safetensors.numpy import save
 Arrays = dict[str, NDArray[Any]]
 Content = dict[str, Any]
 
+DEVICES = Path("/dev")  # where root may replace what the whole machine uses
 NO_PLACE = (errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENOTEMPTY, errno.ELOOP)
 
 
@@ -42,6 +43,8 @@ def write_atomic(path: Path, data: bytes | str) -> None:
 
     Raises UnwritableError, naming the file, where the operating system refuses.
     """
+    if path.absolute().parent == DEVICES:
+        raise UnwritableError(f"cannot write {path}: a file would take the place of a device")
     with naming_unwritable(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         _replace(path, data.encode() if isinstance(data, str) else data)

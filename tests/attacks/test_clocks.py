@@ -23,7 +23,7 @@ BAD_HOSTS = ["\x1b[2J", "a\nb", "x" * 10_000, "", "../../x", "<b>"]
 OTHER = Owner("elsewhere", "another boot", 1, "1", 1000.0)
 GARBAGE: list[Any] = [[], 5, {}, None, "x", {"pid": 1}, [OTHER._asdict()], OTHER._asdict() | {"more": 1}]
 GARBAGE += [OTHER._asdict() | {"pid": value} for value in (-1, 0, 10**400, "1", None, True, 1.5, [])]
-GARBAGE += [OTHER._asdict() | {"since": value} for value in ("now", None, 1e400, [])]
+GARBAGE += [OTHER._asdict() | {"since": value} for value in ("now", None, 1e400, -1e300, 1e308, [])]
 GARBAGE += [OTHER._asdict() | {"host": value} for value in (None, 3, [], *BAD_HOSTS)]
 
 

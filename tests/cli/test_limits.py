@@ -1,14 +1,16 @@
 """Values are checked against the type of their default and their range, whichever file or override they come from."""
 
+import json
 import math
 from typing import Any
 
 import pytest
-from helpers.config import configuration
+from helpers.config import composed, configuration, names
 from helpers.overrides import check_text
+from omegaconf import OmegaConf
 
 from oodbench.cli.errors import UsageError
-from oodbench.cli.limits import LIMITS, check_limits
+from oodbench.cli.limits import LIMITS, OF_DETECTORS, check_limits
 
 pytestmark = pytest.mark.usefixtures("hydra_initialised")
 
@@ -26,12 +28,17 @@ INSIDE: dict[str, list[Any]] = {
     "validation.images": [0, 5000],
     "dataset.size": [8, 32, 1024],
     "dataset.num_classes": [2, 1000],
+    "dataset.mean": [[0.5], [0, 0.5, 1.0]],
+    "dataset.std": [[0.25], [1, 0.5, 1e-3]],
     "dataset.limit": [1, 50_000],
     "dataset.limit_test": [1, 10_000],
     "backbone.width": [1, 64],
     "recipe.epochs": [1, 200],
     "recipe.batch_size": [1, 128],
     "recipe.optimizer.lr": [0, 0.1, 1e30],
+    "recipe.optimizer.adam_lr": [0, 6e-4],
+    "recipe.optimizer.bias_lr": [0, 0.02],
+    "recipe.optimizer.newton_schulz_steps": [1, 3],
     "recipe.optimizer.momentum": [0, 0.9, 1],
     "recipe.optimizer.weight_decay": [0, 5e-4],
     "recipe.schedule.final": [0, 1e-5, 1],
@@ -55,12 +62,17 @@ OUTSIDE: dict[str, list[Any]] = {
     "validation.images": [-1],
     "dataset.size": [0, 4, 33, 1032],
     "dataset.num_classes": [1, 0],
+    "dataset.mean": [[], [0.5, 0.5], [math.nan, 0, 0], [-1], ["a"]],
+    "dataset.std": [[], [0.5] * 4, [0, 0.1, 0.1], [math.inf], [None]],
     "dataset.limit": [0, -5],
     "dataset.limit_test": [0, -5],
     "backbone.width": [0, -4],
     "recipe.epochs": [0, -3],
     "recipe.batch_size": [0, -1],
     "recipe.optimizer.lr": [-0.1, math.nan, math.inf],
+    "recipe.optimizer.adam_lr": [-1, math.nan],
+    "recipe.optimizer.bias_lr": [-0.02, math.inf],
+    "recipe.optimizer.newton_schulz_steps": [0, -1],
     "recipe.optimizer.momentum": [-0.1, 1.5, math.nan],
     "recipe.optimizer.weight_decay": [-1e-4, math.inf],
     "recipe.schedule.final": [-0.1, 2],
@@ -101,6 +113,33 @@ def test_a_key_that_a_configuration_lacks_has_no_limit() -> None:
     check_limits(CONFIG)
 
 
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("place", [{"loss": {"gamma": 0.0}}, {"ood": {"mine": {"a": [1, [0.0]]}}}])
+def test_no_number_is_without_end(place: dict[str, Any], value: float) -> None:
+    check_limits(place)
+    with pytest.raises(UsageError, match=r"^(loss.gamma|ood.mine.a.1.0)=-?(nan|inf): a finite number is needed$"):
+        check_limits(json.loads(json.dumps(place).replace("0.0", json.dumps(value))))
+
+
+def detectors() -> dict[str, Any]:
+    nodes: Any = OmegaConf.to_container(
+        composed("detector=all", f"image_detector=[{','.join(names('image_detector'))}]")
+    )
+    return {"detector": nodes["detector"], "image_detector": nodes["image_detector"]}
+
+
+def test_every_number_of_a_detector_has_a_limit() -> None:
+    nodes = detectors()
+    check_limits(nodes)
+    each = [(group, name, key) for group in nodes for name in nodes[group] for key in nodes[group][name]]
+    numbers = {key for group, name, key in each if type(nodes[group][name][key]) in (int, float)}
+    assert numbers <= OF_DETECTORS.keys()
+    for group, name, key in each:
+        if key in OF_DETECTORS:
+            with pytest.raises(UsageError, match=rf"^{group}\.{name}\.{key}=-1: .* is needed$"):
+                check_limits(nodes | {group: {name: nodes[group][name] | {key: -1}}})
+
+
 @pytest.mark.parametrize("text", ["recipe.epochs=0", "device=gpu", "threads=0", "wandb.mode=onlin", "precision=fp16"])
 def test_an_override_outside_its_limit_names_the_default(text: str) -> None:
     with pytest.raises(UsageError, match=rf"^{text}: .* is needed; the default is "):
@@ -113,6 +152,8 @@ TYPES = [
     ("seed=true", "a whole number"),
     ("seed=null", "a whole number"),
     ("seed=[1]", "a whole number"),
+    ("recipe.optimizer.weight_decay=null", "a number from 0 on"),
+    ("loss.gamma=null", "a number is needed; the default is 2.0"),
     ("recipe.epochs=1.5", "a number from 1 on is needed; the default is 1"),
     ("recipe.optimizer=adam", "a group of keys is needed"),
     ("recipe.optimizer.lr=fast", "a number from 0 on is needed; the default is 0.1"),

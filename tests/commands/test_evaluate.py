@@ -1,6 +1,10 @@
 """scripts/evaluate.py reads detectors as train.py does."""
 
+from pathlib import Path
+
 import pytest
+from helpers.cli import script
+from helpers.config import ROOT
 
 from oodbench.commands.evaluate import detectors
 
@@ -15,3 +19,18 @@ def test_detectors_are_chosen_and_set_as_for_a_training() -> None:
 def test_another_key_is_refused() -> None:
     with pytest.raises(ValueError, match=r"seed=1: only detectors can be chosen"):
         detectors(["detector=all", "seed=1"])
+
+
+def test_a_long_list_of_detectors_is_no_path(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    every = ",".join(path.stem for path in (ROOT / "conf" / "detector").iterdir())
+    assert len(every) > 255  # characters of a file's name
+    with pytest.raises(SystemExit):
+        script("scripts/evaluate.py", f"results_dir={tmp_path}", f"detector=[{every}]")
+    assert f"no finished run below {tmp_path}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("jobs", "says"), [("0", "--jobs 0: a number from 1 on is needed"), ("1", "no finished run")])
+def test_options_may_stand_between(tmp_path: Path, capsys: pytest.CaptureFixture[str], jobs: str, says: str) -> None:
+    with pytest.raises(SystemExit):
+        script("scripts/evaluate.py", tmp_path, "-j", jobs, "detector=[gen]")
+    assert says in capsys.readouterr().err

@@ -77,6 +77,22 @@ def test_a_file_of_another_run_counts_as_none(swapped: tuple[RunFolder, Path], n
         assert WARNED[name](folder) is None
 
 
+def test_a_record_of_other_weights_counts_as_none(tmp_path: Path) -> None:
+    """The same run elsewhere, trained on other images: hash and seed agree, the weights do not."""
+    mine, theirs = trained(tmp_path / "mine"), RunFolder.of(configuration(results_dir=str(tmp_path / "theirs")))
+    theirs.write_training(
+        {"precision": "fp32"}, {name: array + 1 for name, array in WEIGHTS.items()}, "digest of other images"
+    )
+    mine.write_record(RECORD, RESAMPLES)
+    theirs.write_record(RECORD, RESAMPLES)
+    assert mine.run == theirs.run
+    shutil.copy(theirs.metrics, mine.metrics)
+    with pytest.raises(ForeignFileError, match=f"{mine.metrics} is of other weights than {mine.training}"):
+        mine.load_record()
+    with pytest.warns(UserWarning, match="numbers are computed again: .* is of other weights than"):
+        assert mine.read_record() is None
+
+
 def test_resamples_of_another_run_are_not_used(swapped: tuple[RunFolder, Path]) -> None:
     folder, other = swapped
     record = folder.read_record()

@@ -1,5 +1,6 @@
 """A run's identity: what changes its hash and what does not, which names and seeds it may have."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +102,15 @@ BAD = ["", ".", "..", "../x", "a/b", "/a", "a\\b", "=cmd()", "+1", "@x", "-x", "
 def test_a_name_that_could_leave_its_folder_is_refused(part: str, name: Any) -> None:
     with pytest.raises(ValueError, match=rf"name\.{part}="):
         identify(CONFIG | {"name": CONFIG["name"] | {part: name}})
+
+
+@pytest.mark.parametrize(
+    "name", ["README", "readme", "a.oodpos", "a.matrix", "a.b.paper", "a.by-loss.tau+recipe.epochs"]
+)
+def test_a_set_whose_tables_would_replace_a_file_is_refused(name: str) -> None:
+    assert identify(CONFIG | {"name": CONFIG["name"] | {"dataset": f"{name.replace('.', '_')}s", "loss": name}})
+    with pytest.raises(ValueError, match=re.escape(f"name.dataset={name}: {name}.md is another file")):
+        identify(CONFIG | {"name": CONFIG["name"] | {"dataset": name}})
 
 
 @pytest.fixture

@@ -199,7 +199,8 @@ def test_watching_is_announced(tmp_path: Path, capsys: pytest.CaptureFixture[str
 DEEP = b"[" * 100_000
 GARBAGE: list[bytes] = [b"[]", b"5", b"{}", b"null", b"\x80\xff", b"", b"{", b'"x"', b'{"pid": 1}', DEEP]
 WRONG = [{"pid": "1"}, {"pid": 0}, {"pid": 10**300}, {"pid": None}, {"since": "now"}, {"since": float("inf")}]
-WRONG += [{"since": float("nan")}, {"start_time": 1}, {"start_time": []}, {"job": 7}, {"restarts": "1"}]
+WRONG += [{"since": float("nan")}, {"since": -1.0}, {"since": 1e300}, {"start_time": None}, {"start_time": 1}]
+WRONG += [{"start_time": []}, {"job": 7}, {"restarts": "1"}]
 GARBAGE += [json.dumps(ELSEWHERE._asdict() | wrong).encode() for wrong in WRONG]
 GARBAGE += [json.dumps(ELSEWHERE._asdict() | {"more": 1}).encode()]
 

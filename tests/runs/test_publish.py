@@ -207,7 +207,7 @@ def test_evaluation_says_that_a_published_run_has_no_outputs(tmp_path: Path) -> 
     folder.remove_stale()
     assert list(copy.glob("resamples*"))
     with pytest.raises(ValueError, match=r"test\.safetensors is missing, as in every run that is published without"):
-        stored(folder, "test")
+        stored(folder, "test", {})
 
 
 def test_the_script_publishes_and_names_what_it_cannot(

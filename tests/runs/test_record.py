@@ -36,17 +36,26 @@ def config(
 
 
 def finish(
-    before: Record | None, asked: Config, auroc: float = 0.5, without: tuple[str, ...] = (), digest: str = "digest of"
+    before: Record | None,
+    asked: Config,
+    auroc: float = 0.5,
+    without: tuple[str, ...] = (),
+    digest: str = "digest of",
+    others: tuple[str, ...] = (),
 ) -> Record:
-    """Return the record after a start whose every number of detectors is `auroc`; those in `without` do not apply."""
+    """Return the record after a start whose every number of detectors is `auroc`; those in `without` do not apply.
+
+    digest: what the images' begin with; of the sets in `others` it is another.
+    """
     request = requested(asked)
     scores = {d: {"auroc": auroc} for d in request.detectors if d not in without}
     numbers = NUMBERS | {"ood": {name: dict(scores) for name in request.ood}}
     numbers |= {"not_applicable": dict.fromkeys(without, REASON)}
     if request.validation:
         numbers["validation"] = {"nll": 2.0, "ood": dict(scores)}
-    sets = ["train", "test", *request.ood]
+    sets = ["train", "test", *request.ood, *["val_ood"] * bool(request.validation)]
     facts = {"seed": 0, "images": dict.fromkeys(sets, 7), "digests": {name: f"{digest} {name}" for name in sets}}
+    facts["digests"] |= dict.fromkeys(others, "another")
     return merge(before, numbers, facts, request)
 
 
@@ -154,6 +163,22 @@ def test_numbers_of_a_set_with_other_images_go(digest: str, kept: bool) -> None:
     record = finish(None, config("noise", detectors=("energy",)), 0.25)
     moved = config() | {"ood": {"noise": {"_target_": "moved"}}, "detector": {"msp": {}}}
     assert ("energy" in finish(record, moved, digest=digest)["ood"]["noise"]) == kept
+
+
+@pytest.mark.parametrize(("replaced", "kept"), [("noise", {"svhn"}), ("test", set()), ("train", set())])
+def test_numbers_on_images_that_were_replaced_go(replaced: str, kept: set[str]) -> None:
+    """The configuration is the same: beside the new numbers those of earlier detectors would be of other images."""
+    record = finish(None, config("noise", "svhn", detectors=("odin",)), 0.25)
+    record = finish(record, config("noise", detectors=("msp",)), others=(replaced,))
+    assert {name for name, scores in aurocs(record).items() if "odin" in scores} == kept
+    assert not complete(record, config("noise", "svhn", detectors=("odin",)))
+
+
+def test_held_out_numbers_on_images_that_were_replaced_go() -> None:
+    first, second = (config("noise", detectors=(name,)) | {"validation": HELD_OUT} for name in ("odin", "msp"))
+    record = finish(None, first)
+    assert finish(record, second)["validation"]["ood"].keys() == {"odin", "msp"}
+    assert finish(record, second, others=("val_ood",))["validation"]["ood"].keys() == {"msp"}
 
 
 def test_a_detector_that_does_not_apply_is_complete() -> None:

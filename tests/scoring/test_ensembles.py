@@ -75,6 +75,11 @@ def other_weights(folder: Path) -> None:
     open_run(folder / "seed1")[0].write_training({}, {"weight": np.array([7])}, "digest")
 
 
+def outputs_on_other_images(folder: Path) -> None:
+    run, _ = open_run(folder / "seed1")
+    run.write_outputs("mnist", outputs(1, "mnist"), "0" * 64)
+
+
 def other_labels(folder: Path) -> None:
     run, _ = open_run(folder / "seed1")
     one = outputs(1, "mnist")
@@ -86,7 +91,8 @@ def other_labels(folder: Path) -> None:
     [
         (remove_outputs, r"mnist\.safetensors is missing"),
         (other_images, "were scored on other images of mnist"),
-        (other_weights, "was computed with other weights"),
+        (other_weights, "is of other weights than"),
+        (outputs_on_other_images, r"mnist\.safetensors is of other images than .*metrics\.json"),
         (other_labels, "have other labels of mnist"),
     ],
 )

@@ -2,7 +2,9 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
+import pytest
 from helpers.config import ROOT
 from helpers.made_up import CALIBRATION, HALO_BLOG, add_run
 
@@ -23,6 +25,21 @@ def test_markdown_has_as_many_cells_in_every_row(tmp_path: Path) -> None:
     blocks = [block.splitlines() for block in text.split("\n\n") if block.startswith("|")]
     assert [len({len(re.findall(r"(?<!\\)\|", line)) for line in block}) for block in blocks] == [1, 1]
     assert r"a\|b" in text
+
+
+HOSTILE = "<img src=x onerror=alert(1)> \x1b]0;title\x07 \\input{/etc/passwd}"
+
+
+@pytest.mark.parametrize("part", ["title", "columns", "rows", "notes"])
+def test_words_of_anybody_are_neither_html_nor_control_characters(part: str) -> None:
+    table = Table("title", [("", "Loss"), ("x", "AUROC")], [["a", "90"]], ["a note"], 1)
+    evil: dict[str, Any] = {"title": HOSTILE, "columns": [("", "Loss"), (HOSTILE, "AUROC")]}
+    evil |= {"rows": [[HOSTILE, "90"]], "notes": [HOSTILE]}
+    table = table._replace(**{part: evil[part]})
+    for text in (to_markdown("z", [table], "", [HOSTILE]), to_latex("z", [table], [HOSTILE])):
+        assert all(c.isprintable() or c == "\n" for c in text)
+        in_code = ("%", "- `")  # a comment of LaTeX, the reason for a run that is left out
+        assert not [line for line in text.splitlines() if "<img" in line and not line.startswith(in_code)]
 
 
 def test_latex_escapes() -> None:

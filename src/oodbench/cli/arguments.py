@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from oodbench.cli.errors import plain_warnings
+from oodbench.cli.output import end_with_output
 
 OPTION, KEY = "--results-dir", "results_dir="
 
@@ -25,6 +26,7 @@ class Parser(argparse.ArgumentParser):
 
     def parse_known_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]
         plain_warnings()
+        end_with_output()
         given = sys.argv[1:] if args is None else args
         if OPTION in self._option_string_actions:
             given = [f"{OPTION}={text.removeprefix(KEY)}" if text.startswith(KEY) else text for text in given]

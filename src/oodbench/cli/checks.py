@@ -7,7 +7,7 @@ from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
 from oodbench.cli.errors import UsageError
-from oodbench.cli.late import import_late
+from oodbench.cli.late import import_late, without_collector
 from oodbench.runs.folder import RunFolder
 from oodbench.runs.identity import Config
 from oodbench.runs.record import is_complete, requested
@@ -20,6 +20,7 @@ def is_finished(config: Config) -> bool:
     return is_complete(RunFolder.of(config).read_record(), requested(config))
 
 
+@without_collector()
 def check_buildable(runs: Sequence[Config]) -> None:
     """Raise UsageError, naming the run, where a loss, backbone, recipe or detector refuses its values."""
     different = {json.dumps([config[key] for key in BUILT]): config for config in runs if not is_finished(config)}

@@ -12,6 +12,7 @@ from oodbench.cli.dry_run import dry_run
 from oodbench.cli.errors import UsageError, plain_warnings
 from oodbench.cli.help import help_text
 from oodbench.cli.late import import_late
+from oodbench.cli.output import end_with_output
 from oodbench.cli.overrides import quote
 from oodbench.cli.plan import plan
 from oodbench.runs.folder import RunFolder
@@ -39,10 +40,11 @@ def launch(train: Callable[[], Any], arguments: Sequence[str]) -> None:
     After a sweep over a grid: the numbers of its finished runs, the others, and SystemExit with status 1 if there are
     others. Without arguments nothing is trained: nobody starts a day's work by accident.
     """
+    plain_warnings()
+    end_with_output()
     if not arguments:
         print(NOTHING_CHOSEN)
         return
-    plain_warnings()
     sys.argv[1:] = arguments = [quote(argument) for argument in as_overrides(arguments)]
     try:
         if {"--help", "-h"} & set(arguments):

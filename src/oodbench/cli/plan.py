@@ -26,11 +26,13 @@ from oodbench.cli.configuration import (
     words_referred_to,
 )
 from oodbench.cli.errors import UsageError
+from oodbench.cli.late import without_collector
 from oodbench.cli.overrides import check, check_choices, is_choice, parse
 from oodbench.runs.identity import Config
 from oodbench.shipped import CONF
 
 
+@without_collector()
 def plan(arguments: Sequence[str]) -> tuple[list[Config], bool]:
     """Check every override; return the resolved configurations of the runs, in order, and whether it is a sweep.
 

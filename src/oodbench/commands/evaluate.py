@@ -29,8 +29,10 @@ def main() -> None:
     parser.add_results_dir("where no RUN is named, all below it")
     parser.add_argument("-j", "--jobs", type=int, default=os.cpu_count(), help="runs at a time (default: one a core)")
     parser.add_argument("--select", action="store_true", help="choose hyperparameters on held-out images, too")
-    args = parser.parse_args()
-    overrides = [argument for argument in args.runs if "=" in argument and not Path(argument).exists()]
+    args = parser.parse_intermixed_args()  # -j 2 may stand between RUN and detector=...
+    if args.jobs < 1:
+        parser.error(f"--jobs {args.jobs}: a number from 1 on is needed")
+    overrides = [argument for argument in args.runs if "=" in argument and not os.path.exists(argument)]  # noqa: PTH110 - a list of detectors may be too long for a path
     paths = [Path(argument) for argument in args.runs if argument not in overrides] or [args.results_dir]
     folders = sorted({file.parent for path in paths for file in path.rglob("metrics.json")})
     if not folders:

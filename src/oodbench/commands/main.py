@@ -4,6 +4,7 @@ import sys
 from importlib import import_module
 
 from oodbench import __version__
+from oodbench.cli.output import end_with_output
 
 COMMANDS = {  # {module of this package: what it does}
     "train": "train a classifier with a loss and measure it; a sweep with -m",
@@ -22,6 +23,7 @@ COMMANDS = {  # {module of this package: what it does}
 
 def main() -> None:
     """Run the command that the first argument names. Raises SystemExit with a sentence where there is none."""
+    end_with_output()
     name, *arguments = sys.argv[1:] or ["--help"]
     if name in ("-h", "--help"):
         print(usage())

@@ -12,6 +12,7 @@ from pathlib import Path
 from oodbench.cli.arguments import Parser
 from oodbench.runs.status import states, table
 
+LONGEST = 86_400  # seconds
 CLEAR = "\033[H\033[2J\033[3J"  # the screen and what scrolled off it
 
 
@@ -22,8 +23,8 @@ def main() -> None:
         "--watch", type=float, nargs="?", const=10.0, metavar="SECONDS", help="show it anew, every 10 s by default"
     )
     args = parser.parse_args()
-    if args.watch is not None and args.watch <= 0:
-        parser.error("--watch: a number of seconds above 0 is needed")
+    if args.watch is not None and not 0 < args.watch <= LONGEST:
+        parser.error(f"--watch: a number of seconds above 0, at most {LONGEST}, is needed")
     try:
         while show(args.results_dir) and args.watch:
             time.sleep(args.watch)

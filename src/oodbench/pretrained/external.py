@@ -222,7 +222,7 @@ def import_external(external: External, config: Config, file: str, force: bool) 
             folder.write_weights(weights)
             images = {name: len(outputs.labels) for name, outputs in external.sets.items()}
             about = folder.read_training() | {"images": images, "digests": external.digests}
-            of_run, objective = stored_outputs(folder, config), stored_objective(folder, config)
+            of_run, objective = stored_outputs(folder, config, external.digests), stored_objective(folder, config)
             return folder, score_stored(folder, config, of_run, objective, about)
 
 

@@ -41,8 +41,16 @@ class RunFolder(TrainingFiles):
     # the record
 
     def load_record(self) -> Record:
-        """Return metrics.json. Raises ValueError naming the file where it is missing, damaged or another run's."""
-        return dict(self._belonging(self.metrics, read_json(self.metrics)))
+        """Return metrics.json. Raises ValueError naming the file where it is missing, damaged, or not of this training.
+
+        The same run has other weights where it was trained on other images; a training.json that cannot be read says
+        nothing.
+        """
+        record = dict(self._belonging(self.metrics, read_json(self.metrics)))
+        trained = self.trained_weights()
+        if trained and record.get("weights", trained) != trained:
+            raise ForeignFileError(f"{self.metrics} is of other weights than {self.training}")
+        return record
 
     def read_record(self) -> Record | None:
         """Return metrics.json; None where the run is not finished, and, with a warning, where it cannot be used."""

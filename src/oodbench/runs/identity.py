@@ -13,6 +13,7 @@ PLACES = ("root",)  # keys that say where a set lies, not what it is
 NOT_OF_DATASET = ("near", "path")  # for tables only; where a custom set lies
 PRETRAINED = "pretrained"  # the recipe's name where weights or outputs were made by other code
 NAME = r"[A-Za-z0-9_][A-Za-z0-9_.+-]*"  # one folder, one cell of a table, no formula of a spreadsheet
+TAKEN = r"(?i)readme|.*\.(oodpos|matrix|paper|by-.*)"  # a data set's tables, <name>.md, would replace another file
 LONGEST = 1000  # characters
 NAMED = ("dataset", "backbone", "loss", "recipe")
 
@@ -48,6 +49,8 @@ def identify(config: Config) -> RunId:
                 f"{text[:40]!r}... has {len(text)} characters, and a configuration's texts at most {LONGEST}"
             )
     names = {part: check_name(f"name.{part}", config["name"][part]) for part in NAMED}
+    if re.fullmatch(TAKEN, names["dataset"]):
+        raise ValueError(f"name.dataset={names['dataset']}: {names['dataset']}.md is another file; give another name")
     seed = config["seed"]
     if type(seed) is not int or not 0 <= seed < 2**63:
         raise ValueError(f"seed={seed!r}: a whole number from 0 to 2^63 - 1 is needed")

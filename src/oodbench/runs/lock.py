@@ -10,7 +10,6 @@ lock of its own, so that of two processes that find a dead owner's lock one take
 import contextlib
 import fcntl
 import json
-import math
 import multiprocessing
 import os
 import re
@@ -28,6 +27,7 @@ from oodbench.storage import naming_unwritable, regular, write_atomic
 HEARTBEAT = 30.0  # seconds between two touches
 STALE_AFTER = 10 * HEARTBEAT  # seconds without a touch after which an owner on another machine may be dead
 WATCH = 2.5 * HEARTBEAT  # seconds in which a living owner touches its file at least twice
+LATEST = 2.0**40  # seconds since 1970: a time that status can print
 HOST = r"[\w.:-]{1,255}"  # it is printed
 
 
@@ -41,7 +41,7 @@ class Owner(NamedTuple):
     host: str
     machine: str
     pid: int
-    start_time: str | None  # so that a number that was given out again is not taken for it
+    start_time: str  # so that a number that was given out again is not taken for it
     since: float  # seconds since 1970, on its own clock
     job: str | None = None  # of SLURM: cluster and number, the same after the job was queued again
     restarts: int = 0  # of that job
@@ -97,7 +97,7 @@ def _read(file: Path) -> Owner | None:
     try:
         who = Owner(**json.loads(regular(file).read_text("utf-8")))
         is_pid = type(who.pid) is int and 0 < who.pid < 2**31
-        known = is_pid and isinstance(who.start_time, str | None) and math.isfinite(who.since)
+        known = is_pid and isinstance(who.start_time, str) and 0 <= who.since < LATEST
         known = known and isinstance(who.job, str | None) and type(who.restarts) is int
         return who if known and re.fullmatch(HOST, who.host) else None
     except (OSError, ValueError, TypeError, RecursionError):
@@ -161,7 +161,8 @@ def _is_mine(file: Path) -> bool:
 
 
 def _this_process() -> Owner:
-    return Owner(socket.gethostname(), _machine(), os.getpid(), _start_time(os.getpid()), time.time(), *_slurm_job())
+    started = str(_start_time(os.getpid()))
+    return Owner(socket.gethostname(), _machine(), os.getpid(), started, time.time(), *_slurm_job())
 
 
 def _slurm_job() -> tuple[str | None, int]:

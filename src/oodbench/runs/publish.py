@@ -9,7 +9,6 @@ from oodbench.runs.folder import RunFolder, open_run
 from oodbench.runs.identity import PLACES, Config
 from oodbench.runs.paths import ENSEMBLE
 from oodbench.runs.reduced import DECIMALS
-from oodbench.runs.training_files import ForeignFileError
 from oodbench.storage import checksum, read_json, write_atomic, write_json
 
 DATA_ROOT = "data"  # conf/train.yaml's default, instead of the machine's own
@@ -26,8 +25,6 @@ def publish(path: Path, target: Path, keep: Callable[[str, str], bool]) -> Path:
     """
     run, config = open_run(path)
     record, training = run.load_record(), run.read_training()
-    if record["weights"] != training["weights"]:
-        raise ForeignFileError(f"{run.metrics} is of other weights than {run.training}")
     resamples = {name: values for name, values in run.load_resamples(record).items() if keep(*_parts(name))}
     copy = RunFolder(target, run.run)
     if copy.weights.exists():

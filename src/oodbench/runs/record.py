@@ -74,7 +74,7 @@ def merge(before: Record | None, numbers: Mapping[str, Any], provenance: Mapping
     """
     nothing: Record = {"ood": {}, "not_applicable": {}, "provenance": {key: {} for key in GROWING}}
     old = before or nothing
-    kept = _kept_detectors(old, numbers["not_applicable"], request)
+    kept = _kept_detectors(old, numbers["not_applicable"], provenance, request)
     ood = dict(numbers["ood"])
     for name, scores in old["ood"].items():
         if _same_images(name, old["provenance"], provenance, request):
@@ -85,7 +85,10 @@ def merge(before: Record | None, numbers: Mapping[str, Any], provenance: Mapping
     held_out = old.get("validation", {})
     if request.validation:
         of_validation = dict(numbers["validation"]) | {"of": request.validation}
-        if held_out.get("of") == request.validation:
+        if (
+            held_out.get("of") == request.validation
+            and _same_digest("val_ood", old["provenance"], provenance) is not False
+        ):
             earlier = {d: values for d, values in held_out["ood"].items() if d in kept}
             of_validation["ood"] = earlier | of_validation["ood"]
         merged["validation"] = of_validation
@@ -94,9 +97,16 @@ def merge(before: Record | None, numbers: Mapping[str, Any], provenance: Mapping
     return merged | {"provenance": provenance}
 
 
-def _kept_detectors(old: Record, not_applicable: Mapping[str, str], request: Request) -> set[str]:
-    """Names of the old detectors that are set as they were; chosen ones only while the held-out images are the same."""
+def _kept_detectors(
+    old: Record, not_applicable: Mapping[str, str], new: Mapping[str, Any], request: Request
+) -> set[str]:
+    """Names of the old detectors that are set as they were; chosen ones only while the held-out images are the same.
+
+    None where the training or test images are others: every number of a detector is of these, too.
+    """
     settings = old["provenance"]["detector"]
+    if False in (_same_digest(name, old["provenance"], new) for name in ("train", "test")):
+        return set()
     kept = {d for d, how in settings.items() if request.detectors.get(d, how) == how} - not_applicable.keys()
     if old.get("validation", {}).get("of", {}) != request.validation:
         kept = {d for d in kept if not d.endswith(SELECTED)}
@@ -105,8 +115,14 @@ def _kept_detectors(old: Record, not_applicable: Mapping[str, str], request: Req
 
 def _same_images(name: str, old: Config, new: Mapping[str, Any], request: Request) -> bool:
     """Tell whether an old OOD set's images are those of now: by digest, else by configuration."""
-    moved = new["digests"].get(name) == old["digests"].get(name, "none")  # the same images in another place
-    return moved or bool(request.ood.get(name, old["ood"][name]) == old["ood"][name])
+    same = _same_digest(name, old, new)
+    return bool(request.ood.get(name, old["ood"][name]) == old["ood"][name]) if same is None else same
+
+
+def _same_digest(name: str, old: Config, new: Mapping[str, Any]) -> bool | None:
+    """Tell whether two starts saw the same images of a set; None where one of them does not say."""
+    digests = [provenance["digests"].get(name) for provenance in (old, new)]
+    return None if None in digests else digests[0] == digests[1]
 
 
 def merge_resamples(old: Arrays, new: Arrays, record: Record) -> Arrays:

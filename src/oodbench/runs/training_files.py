@@ -66,6 +66,13 @@ class TrainingFiles(RunPaths):
         """Return what `write_training` recorded. Raises ValueError where it is missing, damaged or another run's."""
         return dict(self._belonging(self.training, read_json(self.training)))
 
+    def trained_weights(self) -> str | None:
+        """Return the checksum of the weights that the training ended in; None where training.json cannot be read."""
+        try:
+            return str(self.read_training()["weights"])
+        except (ValueError, KeyError):
+            return None
+
     def write_weights(self, weights: Arrays) -> None:
         """Write the weights of the last epoch; with them the training is finished."""
         save_arrays(self.weights, weights, run=str(self.run))

@@ -61,7 +61,7 @@ def _images(members: Sequence[Member], name: str) -> tuple[int, str]:
 
 def _outputs(members: Sequence[Member], name: str) -> Outputs:
     """-> the mean probabilities of a set's images; of the members' features, logits and scores there is no mean"""
-    outputs = [stored(folder, name) for folder, _ in members]
+    outputs = [stored(folder, name, record["provenance"]["digests"]) for folder, record in members]
     if any(not np.array_equal(each.labels, outputs[0].labels) for each in outputs):
         raise ValueError(f"the seeds of {members[0][0].path.parent} have other labels of {name}")
     log_probs = mean_log_probs([each.log_probs for each in outputs])

@@ -1,5 +1,6 @@
 """A finished run from its files: stored outputs, the trained loss, the trained network; and its numbers from these."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -16,24 +17,32 @@ from oodbench.targets import trusted
 from oodbench.training.device import pick_precision, use_precision
 
 
-def stored_outputs(folder: RunFolder, config: Config) -> RunOutputs:
-    """Read the outputs of a finished run. Raises ValueError naming a file that is missing or damaged."""
+def stored_outputs(folder: RunFolder, config: Config, digests: Mapping[str, str]) -> RunOutputs:
+    """Read the outputs of a finished run. Raises ValueError naming a file that `stored` refuses.
+
+    digests: {set: of its images}, as the record has them.
+    """
     held_out = ("val", "val_ood") if requested(config).validation else ()
     return RunOutputs(
-        train=stored(folder, "train"),
-        test=stored(folder, "test"),
-        ood={name: stored(folder, name) for name in config["ood"]},
-        validation={name: stored(folder, name) for name in held_out},
+        train=stored(folder, "train", digests),
+        test=stored(folder, "test", digests),
+        ood={name: stored(folder, name, digests) for name in config["ood"]},
+        validation={name: stored(folder, name, digests) for name in held_out},
     )
 
 
-def stored(folder: RunFolder, name: str) -> Outputs:
-    """Read the outputs on one set. Raises ValueError where they cannot be used."""
+def stored(folder: RunFolder, name: str, digests: Mapping[str, str]) -> Outputs:
+    """Read the outputs on one set. Raises ValueError where they are missing, damaged, or of images with other digests.
+
+    A start that was killed before its record was written may have left outputs on other images.
+    """
     way_out = f"delete {folder.metrics} and repeat the run's command"
     try:
-        outputs = folder.read_outputs(name)
+        outputs = folder.read_outputs(name, digests.get(name))
     except ValueError as error:
         raise ValueError(f"{error}; {way_out}") from error
+    if outputs is None and folder.outputs(name).exists():
+        raise ValueError(f"{folder.outputs(name)} is of other images than {folder.metrics}; {way_out}")
     if outputs is None:
         published = "" if folder.weights.exists() else ", as in every run that is published without weights and outputs"
         raise ValueError(f"{folder.outputs(name)} is missing{published}; {way_out}")
@@ -46,7 +55,7 @@ def stored_objective(folder: RunFolder, config: Config) -> Objective:
     weights = folder.read_weights()
     if weights is None:
         raise ValueError(f"{folder.weights} cannot be used; repeat the run's command")
-    outputs = stored(folder, "train")
+    outputs = stored(folder, "train", {})
     sizes = {"num_features": outputs.features.shape[1], "num_classes": outputs.log_probs.shape[1]}
     objective: Objective = trusted(config["loss"], "losses", **sizes)
     load_head(objective, weights)

@@ -39,13 +39,25 @@ def to_markdown(dataset: str, tables: Iterable[Table], options: str = "", left_o
     """
     parts = [f"# {dataset}", f"Made from all finished runs by `python scripts/tables.py{options}`."]
     if left_out:
-        parts.append("\n".join([f"{NOT_READ}:", "", *(f"- `{line.replace('`', '')}`" for line in left_out)]))
+        reasons = (f"- `{printable(line).replace('`', '')}`" for line in left_out)
+        parts.append("\n".join([f"{NOT_READ}:", "", *reasons]))
     for table in tables:
-        header = [f"{group}<br>{name}" if group else name for group, name in table.columns]
-        parts.append(f"## {table.title}")
-        parts.append(markdown_table(header, table.rows, table.words))
-        parts.append("\n".join(f"- {note}" for note in table.notes))
+        columns = ([without_html(text) for text in column if text] for column in table.columns)
+        rows = [[without_html(cell) for cell in row] for row in table.rows]
+        parts.append(f"## {without_html(table.title)}")
+        parts.append(markdown_table(["<br>".join(column) for column in columns], rows, table.words))
+        parts.append("\n".join(f"- {without_html(note)}" for note in table.notes))
     return "\n\n".join(parts) + "\n"
+
+
+def without_html(text: str) -> str:
+    """Return a text that no browser takes for HTML: names, settings and reasons of a run are anybody's."""
+    return printable(text).replace("<", "&lt;")
+
+
+def printable(text: str) -> str:
+    """Return a text whose control characters, which a terminal would follow, are question marks."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else "?" for c in text)
 
 
 def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]], words: int) -> str:
@@ -107,7 +119,7 @@ def _latex_table(dataset: str, table: Table) -> str:
 
 def comments(notes: Iterable[str]) -> list[str]:
     """Return notes as lines of comment in ASCII."""
-    lines = (f"% {' '.join(note.split())}".translate(IN_ASCII) for note in notes)
+    lines = (f"% {printable(' '.join(note.split()))}".translate(IN_ASCII) for note in notes)
     return [line.encode("ascii", "backslashreplace").decode() for line in lines]
 
 
@@ -117,6 +129,6 @@ def _latex_row(cells: Iterable[str]) -> str:
 
 def latex(text: str) -> str:
     r"""Escape a text; **bold** becomes \textbf, `code` \texttt."""
-    text = text.translate(ESCAPED)
+    text = printable(text).translate(ESCAPED)
     text = re.sub(r"\*\*(.+?)\*\*", r"\\textbf{\1}", text)
     return re.sub(r"`(.+?)`", r"\\texttt{\1}", text)
