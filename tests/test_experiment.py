@@ -106,7 +106,7 @@ def test_the_provenance_says_where_the_numbers_come_from(finished: Finished) -> 
     assert {"python", "torch", "torchvision", "numpy", "oodbench", "hydra-core"} <= set(facts["versions"])
     assert facts["git_commit"] is None or re.fullmatch(r"[0-9a-f]{40}\+?", facts["git_commit"])
     assert (facts["seed"], facts["device"], facts["precision"], facts["epochs"]) == (3, "cpu", "fp32", 2)
-    assert (facts["threads"], facts["devices"], facts["compile"]) == (1, 1, False)
+    assert (facts["threads"], facts["devices"], facts["compile"], facts["cuda_graph"]) == (1, 1, False, False)
     assert facts["wall_time_s"] > 0
     assert facts["images_per_second"] == pytest.approx(800 / facts["wall_time_s"], rel=1e-3)
     images = {"train": 400, "test": 160, "val": 40, "val_ood": 160, "unseen_digits": 160, "photo_patches": 160}
@@ -256,7 +256,7 @@ def test_a_lost_history_comes_from_the_checkpoint(again: Finished, monkeypatch: 
     """Killed after the last epoch's checkpoint was written, and before anything else was."""
     unfinished(again, "model.safetensors", "training.json", "train.csv")
     shutil.rmtree(again.folder / "outputs")
-    monkeypatch.setattr("oodbench.training.loop.train_step", never)
+    monkeypatch.setattr("oodbench.training.step.train_step", never)
     started(*HALO, f"results_dir={again.results}")
     numbers = numbers_in(again.folder)
     assert numbers["ood"] == again.metrics["ood"]
@@ -290,7 +290,7 @@ def test_a_file_with_a_flipped_bit_is_named_and_made_again(
     whole = flip(file)
     if name != "metrics.json":
         unfinished(again)
-    monkeypatch.setattr("oodbench.training.loop.train_step", never)
+    monkeypatch.setattr("oodbench.training.step.train_step", never)
     with pytest.warns(UserWarning, match=rf"{re.escape(str(file))}.*(sha256|damaged)"):
         started(*HALO, f"results_dir={again.results}")
     assert file.read_bytes() == whole or not name.endswith("safetensors")
@@ -310,7 +310,7 @@ def test_a_file_of_another_run_is_named_and_made_again(
     if name != "metrics.json":
         unfinished(again)
     shutil.copy(other.folder / name, again.folder / name)
-    monkeypatch.setattr("oodbench.training.loop.train_step", never)
+    monkeypatch.setattr("oodbench.training.step.train_step", never)
     with pytest.warns(UserWarning, match=rf"{name} belongs to run \w+/seed4, this folder to \w+/seed3"):
         started(*HALO, f"results_dir={again.results}")
     assert_same_numbers(again)
@@ -362,7 +362,7 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         epochs.append(epoch)
         return sample_augmentation(seed, epoch, *rest, **more)
 
-    monkeypatch.setattr("oodbench.training.loop.sample_augmentation", watched)
+    monkeypatch.setattr("oodbench.training.batches.sample_augmentation", watched)
     return epochs
 
 

@@ -1,7 +1,6 @@
 """The network with its loss, and its outputs on a set."""
 
 import copy
-import re
 
 import numpy as np
 import pytest
@@ -159,17 +158,3 @@ def test_linear_weights_are_those_of_the_head() -> None:
     np.testing.assert_allclose(features @ linear[0].T + linear[1], head(features), rtol=1e-5, atol=1e-6)
     assert linear_weights(ExternalLogits(6, 5)) is None
     assert head_fn(ExternalLogits(6, 5)) is None
-
-
-def test_a_compiled_network_says_how_long_it_took(capsys: pytest.CaptureFixture[str]) -> None:
-    model = classifier()
-    images = np.zeros((3, 32, 32, 3), dtype=np.uint8)
-    extract_features(model, images)
-    assert capsys.readouterr().out == ""
-    model.to_compile = {"training", "prediction"}  # as compile_backbone leaves it
-    extract_features(model, images)
-    extract_features(model, images)
-    first, second = capsys.readouterr().out.splitlines()
-    assert first.startswith("compiling the network for prediction")
-    assert re.fullmatch(r"compiled in \d+ s", second)
-    assert model.to_compile == {"training"}

@@ -5,7 +5,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from oodbench.build import build_detectors, build_model, build_recipe, open_data
+from oodbench.build import build_detectors, build_execution, build_model, build_recipe, open_data
 from oodbench.data.sets import DataSplits
 from oodbench.data.split import Split
 from oodbench.detectors.network.network import ImageDetector
@@ -32,6 +32,7 @@ from oodbench.training.loop import fit
 from oodbench.training.means import Row
 from oodbench.training.progress import EpochLines, resumed
 from oodbench.training.recipe import Recipe
+from oodbench.training.step import Execution
 
 
 class Job(NamedTuple):
@@ -132,13 +133,14 @@ def train(job: Job, recipe: Recipe, log: Log) -> Arrays:
     """Train from the run's checkpoint or from the start; return the last epoch's weights, which are the result."""
     model, folder, split = job.model, job.folder, job.data.train
     history = train_epochs(job, recipe, log)
+    provenance = job.provenance | execution_of(job, recipe)._asdict() | time_spent(history)
     folder.write_history(history)
     estimate_batch_norm(model, split.images, recipe.batch_norm_images)
     features = extract_features(model, split.images)
     model.finalize(features, split.labels)
     weights = weights_of(model)
     folder.remove_numbers()  # those of other weights, should there be any
-    folder.write_training(job.provenance | time_spent(history), weights, split.digest)
+    folder.write_training(provenance, weights, split.digest)
     folder.write_outputs("train", predict(model.objective, features, split.labels), split.digest)
     folder.write_weights(weights)
     return weights
@@ -163,11 +165,17 @@ def train_epochs(job: Job, recipe: Recipe, log: Log) -> list[Row]:
     with stop_signal() as stop:
         share = job.config["checkpoint_share"]
         checkpointer = FileCheckpointer(folder.checkpoint, source, share, recipe.epochs, stop, log_epoch)
-        history = fit(job.model, split.images, split.labels, recipe, job.config["seed"], resume, checkpointer)
+        seed, execution = job.config["seed"], execution_of(job, recipe)
+        history = fit(job.model, split.images, split.labels, recipe, seed, resume, checkpointer, execution)
         if len(history) < recipe.epochs:
             print(f"stopped and saved; the same command, without force, continues from there: {folder.path}")
             raise SystemExit(128 + checkpointer.stopped_by)  # not an error of this run: it ends a sweep, too
     return history
+
+
+def execution_of(job: Job, recipe: Recipe) -> Execution:
+    """Return how the run's steps are computed."""
+    return build_execution(job.config, job.model.mean.device, recipe.epochs * len(job.data.train.labels))
 
 
 def time_spent(history: list[Row]) -> dict[str, float]:

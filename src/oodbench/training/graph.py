@@ -1,0 +1,78 @@
+"""A function replayed as one CUDA graph: its kernels, recorded once, are then launched together."""
+
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import torch
+
+WARM_UP = 3  # calls before the recording: cuDNN chooses its convolutions, the optimizer's state comes into being
+WAITS = "called a synchronizing CUDA operation"  # torch's words in its debug mode
+
+
+class Graph:
+    """Calls a function that reads and writes the same tensors at every call; on CUDA replays it from WARM_UP on.
+
+    A replay repeats the kernels, not what Python decided between them. A function that draws random numbers or waits
+    for the GPU is noticed while it warms up, and is called for good. On a CPU every function is.
+    """
+
+    def __init__(self, function: Callable[[], None], device: torch.device) -> None:
+        self.function, self.device = function, device
+        self.calls, self.is_replayable = 0, True
+        self.graph: torch.cuda.CUDAGraph | None = None
+
+    def __call__(self) -> None:
+        if self.graph is not None:
+            self.graph.replay()
+        elif self.calls < WARM_UP:
+            self.calls += 1
+            self.warm_up()
+        elif self.device.type == "cuda" and self.is_replayable:
+            self.graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(self.graph):  # records, and runs nothing
+                self.function()
+            self.graph.replay()
+        else:
+            self.function()
+
+    def warm_up(self) -> None:
+        """Call the function on another stream than the rest of the program, as a recording does, and watch it."""
+        before = random_state(self.device)
+        with side_stream(self.device):
+            waited = waits(self.function, self.device)
+        self.is_replayable = not waited and torch.equal(before, random_state(self.device))  # the last call's word
+
+
+def random_state(device: torch.device) -> torch.Tensor:
+    """Return the state of torch's generator for the device. Nothing is read from the device: the CPU keeps it."""
+    return torch.cuda.get_rng_state(device) if device.type == "cuda" else torch.get_rng_state()
+
+
+@contextmanager
+def side_stream(device: torch.device) -> Iterator[None]:
+    """Use another stream, which waits for the current one and is waited for; on CUDA only."""
+    if device.type != "cuda":
+        yield
+        return
+    side, current = torch.cuda.Stream(device), torch.cuda.current_stream(device)
+    side.wait_stream(current)
+    with torch.cuda.stream(side):
+        yield
+    current.wait_stream(side)
+
+
+def waits(function: Callable[[], None], device: torch.device) -> bool:
+    """Call the function; tell whether it waited for the GPU, of which torch can warn."""
+    if device.type != "cuda":
+        function()
+        return False
+    mode = torch.cuda.get_sync_debug_mode()
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        torch.cuda.set_sync_debug_mode("warn")
+        try:
+            function()
+        finally:
+            torch.cuda.set_sync_debug_mode(mode)
+    return any(WAITS in str(each.message) for each in said)
