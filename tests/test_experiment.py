@@ -25,6 +25,7 @@ from omegaconf import OmegaConf
 from PIL import Image
 from sklearn.metrics import roc_auc_score
 
+import oodbench.experiment
 from oodbench.data.digits import digits
 from oodbench.data.noise import noise
 from oodbench.data.sets import Limits, data_splits
@@ -263,6 +264,28 @@ def test_a_lost_history_comes_from_the_checkpoint(again: Finished, monkeypatch: 
     assert numbers["weights"] == again.metrics["weights"]
     assert numbers["provenance"]["epochs"] == 2
     assert len((again.folder / "train.csv").read_text().splitlines()) == 3
+
+
+def test_a_gpu_is_free_while_the_run_is_scored(again: Finished, monkeypatch: pytest.MonkeyPatch) -> None:
+    unfinished(again)
+    shutil.rmtree(again.folder / "outputs")
+    events: list[str] = []
+
+    @contextmanager
+    def devices(*asked: Any) -> Iterator[list[torch.device]]:
+        events.append("taken")
+        yield [torch.device("cpu")]
+        events.append("free")
+
+    def announced(name: str) -> Any:
+        function = getattr(oodbench.experiment, name)
+        return lambda *arguments: events.append(name) or function(*arguments)
+
+    monkeypatch.setattr("oodbench.experiment.acquire_devices", devices)
+    for name in ("extract_features", "score"):
+        monkeypatch.setattr(f"oodbench.experiment.{name}", announced(name))
+    started(*HALO, f"results_dir={again.results}")
+    assert events == ["taken", *len(SETS) * ["extract_features"], "free", "score"]
 
 
 # ---- damaged and foreign files

@@ -84,7 +84,7 @@ def test_features_of_a_set_equal_a_direct_forward() -> None:
     model.train()
     with torch.no_grad():
         direct = copy.deepcopy(model).eval().features(BATCH)
-    for batch_size in (1, 7, 23, 500):
+    for batch_size in (1, 7, 23, 500, None):
         features = extract_features(model, IMAGES, batch_size)
         assert features.shape == (23, 32)
         torch.testing.assert_close(features, direct, rtol=1e-4, atol=1e-5)

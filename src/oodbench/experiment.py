@@ -1,7 +1,7 @@
 """One run from configuration to numbers, read top to bottom: build, open the data, train or load, predict, score."""
 
 import sys
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -9,9 +9,8 @@ from oodbench.build import build_detectors, build_execution, build_model, build_
 from oodbench.data.sets import DataSplits
 from oodbench.data.split import Split
 from oodbench.detectors.network.network import ImageDetector
-from oodbench.evaluation.evaluate import Detector
 from oodbench.model import Classifier, extract_features, load_weights, predict, weights_of
-from oodbench.network_scores import network_scores
+from oodbench.network_scores import Scores, network_scores
 from oodbench.outputs import Outputs
 from oodbench.pretrained.weights import load_pretrained
 from oodbench.runs.config import read_config
@@ -54,10 +53,9 @@ def run(config: Config, in_sweep: bool = False) -> None:
     """
     folder = RunFolder.of(config)
     trains = not config["weights"] and not folder.weights.exists()
-    with (
-        exit_on_signal(set),
-        acquire_devices(config["device"], config["runs_per_gpu"], config["devices"] if trains else 1) as devices,
-    ):
+    with exit_on_signal(set), ExitStack() as held:
+        count = config["devices"] if trains else 1
+        devices = held.enter_context(acquire_devices(config["device"], config["runs_per_gpu"], count))
         model, provenance = build_model(config, devices[0])
         recipe = None if config["weights"] else build_recipe(config)
         detectors, image_detectors = build_detectors(config["detector"]), build_detectors(config["image_detector"])
@@ -73,7 +71,9 @@ def run(config: Config, in_sweep: bool = False) -> None:
                 launch_workers([sys.executable, "-m", "oodbench.experiment", str(folder.path)], devices)
             with track(folder.run, folder.path, config) as log:
                 load_or_train(job, log)
-                numbers = measure(job, detectors, image_detectors)
+                outputs, scores = predict_sets(job, image_detectors)
+                held.close()  # while this run is scored, another may train
+                numbers = measure(job, outputs, Scoring(detectors, scores))
                 log.result(numbers)
             text = in_the_end(numbers, config, in_sweep)
             print(text if in_sweep else f"{text}\n\n{folder.path}", flush=True)
@@ -185,24 +185,27 @@ def time_spent(history: list[Row]) -> dict[str, float]:
     return {"epochs": len(history), "wall_time_s": seconds, "images_per_second": images / seconds}
 
 
-def measure(job: Job, detectors: dict[str, Detector], image_detectors: dict[str, ImageDetector]) -> Record:
-    """Predict every set, score it with every detector, and write the record."""
-    data, folder = job.data, job.folder
-    splits = splits_of(data)
+def predict_sets(job: Job, image_detectors: dict[str, ImageDetector]) -> tuple[dict[str, Outputs], dict[str, Scores]]:
+    """Return the outputs on every set, and the scores of detectors that need images: what the device is needed for."""
+    splits = splits_of(job.data)
     outputs = {name: outputs_on(job, name, split) for name, split in splits.items()}
+    settings = requested(job.config).detectors
+    return outputs, network_scores(job.folder, job.model, image_detectors, settings, splits)
+
+
+def measure(job: Job, outputs: dict[str, Outputs], scoring: Scoring) -> Record:
+    """Score the outputs on every set with every detector, and write the record."""
+    data, folder = job.data, job.folder
     of_run = RunOutputs(
         train=outputs["train"],
         test=outputs["test"],
         ood={name: outputs[name] for name in data.ood},
         validation={name: outputs[name] for name in data.validation},
     )
-    request = requested(job.config)
-    scores = network_scores(folder, job.model, image_detectors, request.detectors, splits)
-    numbers, resamples = score(of_run, job.model.objective, Scoring(detectors, scores))
-    images = sizes(data)
-    digests = {name: split.digest for name, split in splits.items()}
-    provenance = folder.read_training() | {"images": images, "digests": digests}
-    return record(folder, request, numbers, resamples, provenance)
+    numbers, resamples = score(of_run, job.model.objective, scoring)
+    digests = {name: split.digest for name, split in splits_of(data).items()}
+    provenance = folder.read_training() | {"images": sizes(data), "digests": digests}
+    return record(folder, requested(job.config), numbers, resamples, provenance)
 
 
 def outputs_on(job: Job, name: str, split: Split) -> Outputs:

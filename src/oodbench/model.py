@@ -50,13 +50,15 @@ def normalise(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
 
 
 @torch.inference_mode()
-def extract_features(model: Classifier, images: NDArray[np.uint8], batch_size: int = 128) -> Tensor:
+def extract_features(model: Classifier, images: NDArray[np.uint8], batch_size: int | None = None) -> Tensor:
     """(N, 32, 32, 3) uint8 -> (N, D) float32 on the CPU, in evaluation mode: one forward pass over the set.
 
-    Batches of 128 stay in a CPU's caches: 420 images/s against 280 in batches of 500, on two cores.
+    batch_size None: 1,000 on CUDA, to launch little; elsewhere 128, which stay in a CPU's caches: 420 images/s against
+    280 in batches of 500, on two cores.
     """
     model.eval()
     device = model.mean.device
+    batch_size = batch_size or (1000 if device.type == "cuda" else 128)
     batches = []
     for start in tqdm(range(0, len(images), batch_size), unit="batch", leave=False, disable=None):
         batch = torch.from_numpy(np.array(images[start : start + batch_size])).to(device)

@@ -99,6 +99,19 @@ def test_a_wait_while_cudnn_chooses_does_not_count(events: list[str]) -> None:
     assert events[-1] == "replay"
 
 
+def test_a_recording_that_fails_says_how_to_do_without(events: list[str]) -> None:
+    def fails_when_recorded() -> None:
+        if "record" in events:
+            raise RuntimeError("operation not permitted when stream is capturing")
+
+    graph = Graph(fails_when_recorded, CUDA)
+    for _ in range(WARM_UP):
+        graph()
+    with pytest.raises(RuntimeError, match="not permitted") as caught:
+        graph()
+    assert "cuda_graph=false" in caught.value.__notes__[0]
+
+
 @pytest.mark.parametrize(("function", "is_replayable"), [(called, True), (draws, False)])
 def test_on_a_cpu_every_call_is_one(function: Callable[[], None], is_replayable: bool) -> None:
     EVENTS.clear()

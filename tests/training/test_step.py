@@ -24,6 +24,7 @@ from helpers.training import (
 )
 from torch import Tensor
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from oodbench.model import Classifier, extract_features
 from oodbench.training.batches import TrainingSet
@@ -101,6 +102,27 @@ class Reading(RecordingLoss):
 def test_reading_a_number_back_would_be_seen() -> None:
     with pytest.raises(DataDependentOutputException):
         take_unseen(lambda: classifier_with(Reading()), RECIPE)
+
+
+class Dispatched(TorchDispatchMode):
+    """The names of the operations that torch carries out meanwhile."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: list[str] = []
+
+    def __torch_dispatch__(self, operation: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.names.append(operation.overloadpacket.__name__)
+        return operation(*args, **(kwargs or {}))
+
+
+def test_beside_a_replay_a_step_sets_its_rows_and_rates() -> None:
+    steps = steps_of(classifier("loss=halo"), RECIPE, RECORDED)
+    steps.whole = lambda: None
+    with Dispatched() as dispatched:
+        steps(0, 2)
+    assert sorted(dispatched.names) == ["arange", "fill_", "fill_"]  # a rate for HALO's gamma, which does not decay
+    assert steps.rows.tolist() == [*range(32, 48)]
 
 
 class Deciding(RecordingLoss):

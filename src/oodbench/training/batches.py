@@ -99,7 +99,8 @@ class TrainingSet:
         steps begin at 1, since 0 would be the seed of sample_augmentation. The next epoch is drawn when the last step
         has been taken, while a GPU still computes.
         """
-        for table, values in zip(self.choices, self.drawn.pop(epoch, None) or self.sample(epoch), strict=True):
+        choices = self.drawn.pop(epoch) if epoch in self.drawn else self.sample(epoch)
+        for table, values in zip(self.choices, choices, strict=True):
             table.copy_(values)
         for step in range(first, self.steps):
             seed_generators(derive_seed(self.seed, epoch, step + 1) + rank(), self.device)

@@ -64,6 +64,7 @@ def acquire_devices(name: str, runs_per_gpu: int, count: int) -> Iterator[list[t
         torch.cuda.empty_cache()  # of an earlier run in this process
         torch.cuda.set_device(indices[0])  # else torch.compile and whatever asks for "cuda" use GPU 0
         yield [torch.device("cuda", index) for index in indices]
+        torch.cuda.empty_cache()  # for the next run on this GPU
 
 
 def pick_precision(name: str, device: torch.device) -> str:

@@ -29,9 +29,7 @@ class Graph:
             self.calls += 1
             self.warm_up()
         elif self.device.type == "cuda" and self.is_replayable:
-            self.graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(self.graph):  # records, and runs nothing
-                self.function()
+            self.graph = self.record()
             self.graph.replay()
         else:
             self.function()
@@ -42,6 +40,17 @@ class Graph:
         with side_stream(self.device):
             waited = waits(self.function, self.device)
         self.is_replayable = not waited and torch.equal(before, random_state(self.device))  # the last call's word
+
+    def record(self) -> torch.cuda.CUDAGraph:
+        """Return the graph of one call, which is not carried out meanwhile."""
+        graph = torch.cuda.CUDAGraph()
+        try:
+            with torch.cuda.graph(graph):
+                self.function()
+        except RuntimeError as error:
+            error.add_note("cuda_graph=false launches the kernels of a training step one by one")
+            raise
+        return graph
 
 
 def random_state(device: torch.device) -> torch.Tensor:
