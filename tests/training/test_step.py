@@ -1,5 +1,7 @@
 """The step: the same to the bit whether a graph may record it or not, never read back, compiled for one size."""
 
+import gc
+import weakref
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -123,6 +125,17 @@ def test_beside_a_replay_a_step_sets_its_rows_and_rates() -> None:
         steps(0, 2)
     assert sorted(dispatched.names) == ["arange", "fill_", "fill_"]  # a rate for HALO's gamma, which does not decay
     assert steps.rows.tolist() == [*range(32, 48)]
+
+
+def test_the_memory_of_a_graph_goes_with_its_training() -> None:
+    steps = steps_of(classifier(), RECIPE, RECORDED)
+    graph = weakref.ref(steps.whole)
+    gc.disable()
+    try:
+        del steps
+        assert graph() is None
+    finally:
+        gc.enable()
 
 
 class Deciding(RecordingLoss):

@@ -44,11 +44,12 @@ class Steps:
         means: RunningMeans,
         execution: Execution,
     ) -> None:
-        self.model, self.optimizer, self.data, self.means = model, optimizer, data, means
+        self.optimizer, self.data, self.means = optimizer, data, means
         self.rows = torch.arange(data.recipe.batch_size, device=data.device)  # of the batch, in the epoch's order
         self.to_compile = bool(execution.compile)  # when the first whole batch comes
-        network = compiled(model.backbone, execution.compile)
-        self.whole: Callable[[], None] = partial(self.take, self.rows, network)
+        take = partial(take_batch, model, optimizer, data, means)  # no method: memory of a graph in a cycle stays
+        self.short: Callable[[Tensor], None] = partial(take, model.backbone)
+        self.whole: Callable[[], None] = partial(take, compiled(model.backbone, execution.compile), self.rows)
         replayable = execution.cuda_graph and not isinstance(execution.compile, str) and world_size() == 1
         if replayable and model.objective.capturable and make_capturable(optimizer, data.device):
             self.whole = Graph(self.whole, data.device)
@@ -63,15 +64,23 @@ class Steps:
             with compilation(self):
                 self.whole()
         else:
-            self.take(self.rows[:size], self.model.backbone)
+            self.short(self.rows[:size])
         self.means.count(size)
         return size
 
-    def take(self, rows: Tensor, network: nn.Module) -> None:
-        images, labels = self.data.batch(rows)
-        clip_grad_norm = self.data.recipe.clip_grad_norm
-        values = train_step(self.model, self.optimizer, images, labels, clip_grad_norm, network)
-        self.means.add(values, rows[:1] // len(self.rows), len(rows))
+
+def take_batch(
+    model: Classifier,
+    optimizer: torch.optim.Optimizer,
+    data: TrainingSet,
+    means: RunningMeans,
+    network: nn.Module,
+    rows: Tensor,
+) -> None:
+    """Take one step on the images at the places `rows`, (B,), of the epoch's order, and add to the means."""
+    images, labels = data.batch(rows)
+    values = train_step(model, optimizer, images, labels, data.recipe.clip_grad_norm, network)
+    means.add(values, rows[:1] // data.recipe.batch_size, len(rows))
 
 
 def train_step(
