@@ -14,6 +14,8 @@ CUDA = torch.device("cuda", 0)
 
 
 class Stream:
+    device = CUDA
+
     def wait_stream(self, other: "Stream") -> None:
         EVENTS.append("wait")
 
@@ -26,13 +28,15 @@ def events(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What is asked of CUDA, in order; the function under test adds its calls."""
     EVENTS.clear()
     mode: list[Any] = [0]
+    streams: list[Stream] = []
 
     class Recorded:
         def replay(self) -> None:
             EVENTS.append("replay")
 
     @contextmanager
-    def record(graph: Recorded) -> Iterator[None]:
+    def record(graph: Recorded, stream: Stream) -> Iterator[None]:
+        assert stream in streams
         EVENTS.append("record")
         yield
         EVENTS.append("recorded")
@@ -43,7 +47,7 @@ def events(monkeypatch: pytest.MonkeyPatch) -> list[str]:
             warnings.warn("a prototype which does not detect all synchronizing operations", stacklevel=1)
 
     cuda = {
-        "Stream": lambda device: Stream(),
+        "Stream": lambda device: streams.append(Stream()) or streams[-1],
         "current_stream": lambda device: Stream(),
         "stream": lambda stream: nullcontext(),
         "CUDAGraph": Recorded,
@@ -56,6 +60,7 @@ def events(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         monkeypatch.setattr(torch.cuda, name, stand_in)
     yield EVENTS
     assert mode == [0]
+    assert len(streams) == 1
 
 
 def called() -> None:

@@ -20,6 +20,7 @@ class Graph:
     def __init__(self, function: Callable[[], None], device: torch.device) -> None:
         self.function, self.device = function, device
         self.calls, self.is_replayable = 0, True
+        self.stream = torch.cuda.Stream(device) if device.type == "cuda" else None  # of warm-up and recording
         self.graph: torch.cuda.CUDAGraph | None = None
 
     def __call__(self) -> None:
@@ -35,9 +36,9 @@ class Graph:
             self.function()
 
     def warm_up(self) -> None:
-        """Call the function on another stream than the rest of the program, as a recording does, and watch it."""
+        """Call the function on the recording's stream, which autograd remembers, and watch it."""
         before = random_state(self.device)
-        with side_stream(self.device):
+        with side_stream(self.stream):
             waited = waits(self.function, self.device)
         self.is_replayable = not waited and torch.equal(before, random_state(self.device))  # the last call's word
 
@@ -45,7 +46,7 @@ class Graph:
         """Return the graph of one call, which is not carried out meanwhile."""
         graph = torch.cuda.CUDAGraph()
         try:
-            with torch.cuda.graph(graph):
+            with torch.cuda.graph(graph, stream=self.stream):
                 self.function()
         except RuntimeError as error:
             error.add_note("cuda_graph=false launches the kernels of a training step one by one")
@@ -59,12 +60,12 @@ def random_state(device: torch.device) -> torch.Tensor:
 
 
 @contextmanager
-def side_stream(device: torch.device) -> Iterator[None]:
-    """Use another stream, which waits for the current one and is waited for; on CUDA only."""
-    if device.type != "cuda":
+def side_stream(side: torch.cuda.Stream | None) -> Iterator[None]:
+    """Use another stream, which waits for the current one and is waited for; None: do nothing."""
+    if side is None:
         yield
         return
-    side, current = torch.cuda.Stream(device), torch.cuda.current_stream(device)
+    current = torch.cuda.current_stream(side.device)
     side.wait_stream(current)
     with torch.cuda.stream(side):
         yield
