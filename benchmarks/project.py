@@ -8,16 +8,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from oodbench.build import build_detectors, build_model, build_recipe
+from oodbench.build import build_detectors, build_execution, build_model, build_recipe
 from oodbench.cli.configuration import CONF, compose, resolve
 from oodbench.detectors.reference import NotApplicable, Reference
 from oodbench.evaluation.evaluate import Detector, evaluate
 from oodbench.model import Classifier, extract_features, head_fn, linear_weights, normalise, predict
 from oodbench.outputs import Outputs, concatenate
-from oodbench.training.batches import batches, sample_augmentation, to_device_padded
+from oodbench.training.batches import TrainingSet
 from oodbench.training.device import disable_malloc_trim, pick_device
 from oodbench.training.loop import TrainState, fit
 from oodbench.training.recipe import Recipe
+from oodbench.training.step import PLAIN, Execution
 from synthetic import problem
 from timing import Action
 
@@ -61,13 +62,17 @@ def build(overrides: Overrides) -> tuple[Classifier, Recipe]:
     return build_model(config, pick_device(config["device"]))[0], build_recipe(config)
 
 
-def train(model: Classifier, recipe: Recipe, images: Images, labels: Labels, seed: int) -> list[float]:
+def train(
+    model: Classifier, recipe: Recipe, images: Images, labels: Labels, seed: int, execution: Execution = PLAIN
+) -> list[float]:
     """Train in place; return the mean loss of every epoch."""
-    return [row["loss"] for row in fit(model, images, labels, recipe, seed, None, NoCheckpointer())]
+    return [row["loss"] for row in fit(model, images, labels, recipe, seed, None, NoCheckpointer(), execution)]
 
 
 def training(overrides: Overrides, n: int) -> Action:
-    return partial(train, *build(overrides), *random_images(n), seed=0)
+    model, recipe = build(overrides)
+    execution = build_execution(configuration(overrides), model.mean.device, n * recipe.epochs)
+    return partial(train, model, recipe, *random_images(n), seed=0, execution=execution)
 
 
 def inference(overrides: Overrides, n: int) -> Action:
@@ -76,14 +81,12 @@ def inference(overrides: Overrides, n: int) -> Action:
 
 def augmentation(overrides: Overrides, n: int) -> Action:
     model, recipe = build(overrides)
-    images, labels = random_images(n)
-    device = model.mean.device
-    padded, targets = to_device_padded(images, recipe.crop_padding, device), torch.from_numpy(labels).to(device)
+    data = TrainingSet(*random_images(n), recipe, 0, model.mean.device)
+    parts = torch.arange(n, device=data.device).split(recipe.batch_size)
 
     def epoch() -> None:
-        choices = sample_augmentation(0, 0, n, recipe.crop_padding, recipe.flip)
-        for x, _ in batches(padded, targets, choices, recipe.batch_size):
-            normalise(x, model.mean, model.std)
+        for step in data.epoch(0, 0):
+            normalise(data.batch(parts[step])[0], model.mean, model.std)
 
     return epoch
 

@@ -2,6 +2,7 @@
 
 python benchmarks/speed.py                        a quarter of an hour on two idle cores
 python benchmarks/speed.py --compile true         with torch.compile, too; a compiler is needed
+python benchmarks/speed.py --small                whether it works at all; a minute
 python benchmarks/speed.py backbone.width=32      overrides as for train.py, in every variant
 
 Every choice of conf/loss, conf/backbone and conf/detector appears by itself.
@@ -14,6 +15,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import product
 from typing import NamedTuple
 
 import torch
@@ -21,6 +23,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import baseline
 import project
+from launches import launches
 from oodbench.cli.configuration import CONF, compose
 from oodbench.training.device import available_precisions, pick_device, pick_precision, use_precision
 from page import Section, Target, argument_parser, number, write_page
@@ -43,7 +46,7 @@ class Sizes(NamedTuple):
 
 
 CPU = Sizes(5, 512, 2048, 2**26, {"train": 256, "test": 64, "ood": 64}, 10_000)
-GPU = Sizes(5, 25_600, 8192, 2**30, {"train": 12_800, "test": 2560, "ood": 2560}, 10_000)
+GPU = Sizes(5, 51_200, 8192, 2**30, {"train": 12_800, "test": 2560, "ood": 2560}, 10_000)
 SMALL = Sizes(1, 16, 256, 2**20, {"train": 64, "test": 4, "ood": 4}, 200)
 
 
@@ -149,6 +152,13 @@ def network(
     return Section(kind.capitalize(), text, HEADER, rows, targets)
 
 
+def launched(overrides: Overrides) -> Section:
+    counts = {name: launches([*TRAINING, *overrides, f"loss={name}"]) for name in project.names("loss")}
+    rows = [[f"loss={name}", str(count.recorded), str(count.beside)] for name, count in counts.items()]
+    text = "Counted on a CPU. With cuda_graph=true the first column's are launched together, by one replay."
+    return Section("Operations of a training step", text, ["launched", "one by one", "beside a replay"], rows)
+
+
 def evaluation(overrides: Overrides, sizes: Sizes) -> Section:
     seconds = time_interleaved(
         {
@@ -224,9 +234,10 @@ def main() -> None:
     default = compose(common)
     automatic = pick_precision(default.precision, pick_device("auto"))
     hows = [[f"precision={name}"] for name in available_precisions(pick_device("auto")) if name != automatic]
-    hows += [[f"compile={args.compile}"]] * bool(args.compile)
     hows += [[f"backbone={name}"] for name in project.names("backbone") if name != default.name.backbone]
-    losses = [[f"loss={name}"] for name in project.names("loss")]
+    ways = [[], *([["cuda_graph=false"]] if torch.cuda.is_available() else [])]  # the plain loop beside the graph
+    ways += [[f"compile={args.compile}", *way] for way in ways] if args.compile else []
+    losses = [[f"loss={name}", *way] for name, way in product(project.names("loss"), ways)]
     text = (
         "{} The limit is the backbone's operations, counted, at the rate of the matrix product in the same precision. "
         f"Unless a row says more: {default.name.backbone}, loss {default.name.loss}, precision {automatic}."
@@ -236,6 +247,7 @@ def main() -> None:
     sections = []
     for measured in (
         partial(limits, sizes),
+        partial(launched, common),
         partial(augmentation, common, sizes),
         partial(network, "training", trains, [*losses, *hows], 4.5, common, sizes),
         partial(network, "inference", passes, [[f"precision={automatic}"], *hows], 7, common, sizes),

@@ -11,8 +11,17 @@ from helpers.image_files import encoded, write_files
 from omegaconf import OmegaConf
 
 import oodbench.build
-from oodbench.build import build_detectors, build_model, build_recipe, check, open_data, with_statistics
+from oodbench.build import (
+    build_detectors,
+    build_execution,
+    build_model,
+    build_recipe,
+    check,
+    open_data,
+    with_statistics,
+)
 from oodbench.training.device import THREADS
+from oodbench.training.step import PLAIN, Execution
 
 CPU = torch.device("cpu")
 CONFIG = configuration("backbone.width=4", "loss=halo")
@@ -52,13 +61,20 @@ def test_parts_that_runs_share_are_built_once(monkeypatch: pytest.MonkeyPatch) -
 
 def test_the_provenance_names_the_settings() -> None:
     _, facts = build_model(CONFIG | {"precision": "bf16"}, CPU)
-    assert {key: facts[key] for key in ("seed", "compile", "devices", "device", "precision")} == {
+    assert {key: facts[key] for key in ("seed", "devices", "device", "precision")} == {
         "seed": 0,
-        "compile": False,
         "devices": 1,
         "device": "cpu",
         "precision": "bf16",
     }
+
+
+def test_steps_are_recorded_on_one_gpu_unless_told_otherwise() -> None:
+    gpu, few = torch.device("cuda", 0), 1000
+    assert build_execution(CONFIG, gpu, few) == Execution(compile=False, cuda_graph=True)
+    assert build_execution(CONFIG | {"compile": True}, gpu, few) == Execution(compile=True, cuda_graph=True)
+    for config, device in ((CONFIG, CPU), (CONFIG | {"cuda_graph": False}, gpu), (CONFIG | {"devices": 2}, gpu)):
+        assert build_execution(config, device, few) == PLAIN
 
 
 REFUSED: list[tuple[dict[str, Any], str]] = [

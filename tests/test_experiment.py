@@ -25,6 +25,7 @@ from omegaconf import OmegaConf
 from PIL import Image
 from sklearn.metrics import roc_auc_score
 
+import oodbench.experiment
 from oodbench.data.digits import digits
 from oodbench.data.noise import noise
 from oodbench.data.sets import Limits, data_splits
@@ -106,7 +107,7 @@ def test_the_provenance_says_where_the_numbers_come_from(finished: Finished) -> 
     assert {"python", "torch", "torchvision", "numpy", "oodbench", "hydra-core"} <= set(facts["versions"])
     assert facts["git_commit"] is None or re.fullmatch(r"[0-9a-f]{40}\+?", facts["git_commit"])
     assert (facts["seed"], facts["device"], facts["precision"], facts["epochs"]) == (3, "cpu", "fp32", 2)
-    assert (facts["threads"], facts["devices"], facts["compile"]) == (1, 1, False)
+    assert (facts["threads"], facts["devices"], facts["compile"], facts["cuda_graph"]) == (1, 1, False, False)
     assert facts["wall_time_s"] > 0
     assert facts["images_per_second"] == pytest.approx(800 / facts["wall_time_s"], rel=1e-3)
     images = {"train": 400, "test": 160, "val": 40, "val_ood": 160, "unseen_digits": 160, "photo_patches": 160}
@@ -256,13 +257,35 @@ def test_a_lost_history_comes_from_the_checkpoint(again: Finished, monkeypatch: 
     """Killed after the last epoch's checkpoint was written, and before anything else was."""
     unfinished(again, "model.safetensors", "training.json", "train.csv")
     shutil.rmtree(again.folder / "outputs")
-    monkeypatch.setattr("oodbench.training.loop.train_step", never)
+    monkeypatch.setattr("oodbench.training.step.train_step", never)
     started(*HALO, f"results_dir={again.results}")
     numbers = numbers_in(again.folder)
     assert numbers["ood"] == again.metrics["ood"]
     assert numbers["weights"] == again.metrics["weights"]
     assert numbers["provenance"]["epochs"] == 2
     assert len((again.folder / "train.csv").read_text().splitlines()) == 3
+
+
+def test_a_gpu_is_free_while_the_run_is_scored(again: Finished, monkeypatch: pytest.MonkeyPatch) -> None:
+    unfinished(again)
+    shutil.rmtree(again.folder / "outputs")
+    events: list[str] = []
+
+    @contextmanager
+    def devices(*asked: Any) -> Iterator[list[torch.device]]:
+        events.append("taken")
+        yield [torch.device("cpu")]
+        events.append("free")
+
+    def announced(name: str) -> Any:
+        function = getattr(oodbench.experiment, name)
+        return lambda *arguments: events.append(name) or function(*arguments)
+
+    monkeypatch.setattr("oodbench.experiment.acquire_devices", devices)
+    for name in ("extract_features", "score"):
+        monkeypatch.setattr(f"oodbench.experiment.{name}", announced(name))
+    started(*HALO, f"results_dir={again.results}")
+    assert events == ["taken", *len(SETS) * ["extract_features"], "free", "score"]
 
 
 # ---- damaged and foreign files
@@ -290,7 +313,7 @@ def test_a_file_with_a_flipped_bit_is_named_and_made_again(
     whole = flip(file)
     if name != "metrics.json":
         unfinished(again)
-    monkeypatch.setattr("oodbench.training.loop.train_step", never)
+    monkeypatch.setattr("oodbench.training.step.train_step", never)
     with pytest.warns(UserWarning, match=rf"{re.escape(str(file))}.*(sha256|damaged)"):
         started(*HALO, f"results_dir={again.results}")
     assert file.read_bytes() == whole or not name.endswith("safetensors")
@@ -310,7 +333,7 @@ def test_a_file_of_another_run_is_named_and_made_again(
     if name != "metrics.json":
         unfinished(again)
     shutil.copy(other.folder / name, again.folder / name)
-    monkeypatch.setattr("oodbench.training.loop.train_step", never)
+    monkeypatch.setattr("oodbench.training.step.train_step", never)
     with pytest.warns(UserWarning, match=rf"{name} belongs to run \w+/seed4, this folder to \w+/seed3"):
         started(*HALO, f"results_dir={again.results}")
     assert_same_numbers(again)
@@ -362,7 +385,7 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         epochs.append(epoch)
         return sample_augmentation(seed, epoch, *rest, **more)
 
-    monkeypatch.setattr("oodbench.training.loop.sample_augmentation", watched)
+    monkeypatch.setattr("oodbench.training.batches.sample_augmentation", watched)
     return epochs
 
 

@@ -1,7 +1,6 @@
 """The network with its loss, and its outputs on a set."""
 
 import copy
-import re
 
 import numpy as np
 import pytest
@@ -85,7 +84,7 @@ def test_features_of_a_set_equal_a_direct_forward() -> None:
     model.train()
     with torch.no_grad():
         direct = copy.deepcopy(model).eval().features(BATCH)
-    for batch_size in (1, 7, 23, 500):
+    for batch_size in (1, 7, 23, 500, None):
         features = extract_features(model, IMAGES, batch_size)
         assert features.shape == (23, 32)
         torch.testing.assert_close(features, direct, rtol=1e-4, atol=1e-5)
@@ -159,17 +158,3 @@ def test_linear_weights_are_those_of_the_head() -> None:
     np.testing.assert_allclose(features @ linear[0].T + linear[1], head(features), rtol=1e-5, atol=1e-6)
     assert linear_weights(ExternalLogits(6, 5)) is None
     assert head_fn(ExternalLogits(6, 5)) is None
-
-
-def test_a_compiled_network_says_how_long_it_took(capsys: pytest.CaptureFixture[str]) -> None:
-    model = classifier()
-    images = np.zeros((3, 32, 32, 3), dtype=np.uint8)
-    extract_features(model, images)
-    assert capsys.readouterr().out == ""
-    model.to_compile = {"training", "prediction"}  # as compile_backbone leaves it
-    extract_features(model, images)
-    extract_features(model, images)
-    first, second = capsys.readouterr().out.splitlines()
-    assert first.startswith("compiling the network for prediction")
-    assert re.fullmatch(r"compiled in \d+ s", second)
-    assert model.to_compile == {"training"}

@@ -12,12 +12,13 @@ from oodbench.data.images import SIDE, images_of
 from oodbench.data.sets import DataSplits, Limits, data_splits
 from oodbench.data.split import Split
 from oodbench.data.statistics import STATISTICS, statistics
-from oodbench.model import Classifier, compile_backbone
+from oodbench.model import Classifier
 from oodbench.runs.identity import Config
 from oodbench.targets import make
-from oodbench.training.device import THREADS, disable_malloc_trim, pick_precision, use_precision
+from oodbench.training.device import THREADS, disable_malloc_trim, pick_compile, pick_precision, use_precision
 from oodbench.training.provenance import collect_provenance
 from oodbench.training.recipe import Recipe
+from oodbench.training.step import Execution
 
 FROM_PATH = {"_target_": "oodbench.data.from_path"}  # of +ood.<name>.path=...
 
@@ -33,8 +34,7 @@ def build_model(config: Config, device: torch.device) -> tuple[Classifier, dict[
     backbone = make(config["backbone"])
     objective = make(config["loss"], num_features=backbone.num_features, num_classes=data["num_classes"])
     model = Classifier(backbone, objective, data["mean"], data["std"], use_precision(precision))
-    compile_backbone(model, config["compile"])
-    settings = {key: config[key] for key in ("seed", "compile", "devices")}
+    settings = {key: config[key] for key in ("seed", "devices")}
     return model.to(device).to(memory_format=torch.channels_last), collect_provenance(device, precision) | settings
 
 
@@ -44,6 +44,15 @@ def build_recipe(config: Config) -> Recipe:
     inspect.signature(recipe.optimizer).bind([])
     inspect.signature(recipe.schedule).bind(0.0)
     return recipe
+
+
+def build_execution(config: Config, device: torch.device, images: int) -> Execution:
+    """Return how a training on so many images, those of all its epochs together, computes its steps."""
+    alone = config["devices"] == 1
+    return Execution(
+        compile=alone and pick_compile(config["compile"], device, images),
+        cuda_graph=alone and device.type == "cuda" and config["cuda_graph"],
+    )
 
 
 def build_detectors(settings: Config) -> dict[str, Any]:

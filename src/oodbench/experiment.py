@@ -1,15 +1,14 @@
 """One run from configuration to numbers, read top to bottom: build, open the data, train or load, predict, score."""
 
 import sys
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from oodbench.build import build_detectors, build_model, build_recipe, open_data
+from oodbench.build import build_detectors, build_execution, build_model, build_recipe, open_data
 from oodbench.data.sets import DataSplits
 from oodbench.data.split import Split
 from oodbench.detectors.network.network import ImageDetector
-from oodbench.evaluation.evaluate import Detector
 from oodbench.model import Classifier, extract_features, load_weights, predict, weights_of
 from oodbench.outputs import Outputs
 from oodbench.pretrained.weights import load_pretrained
@@ -20,7 +19,7 @@ from oodbench.runs.lock import run_lock
 from oodbench.runs.record import Record, is_complete, requested
 from oodbench.runs.signals import exit_on_signal, stop_signal
 from oodbench.runs.tracking import NO_LOG, Log, track
-from oodbench.scoring.network_scores import network_scores
+from oodbench.scoring.network_scores import Scores, network_scores
 from oodbench.scoring.score import RunOutputs, Scoring, check_not_reported, record, score, usable_outputs
 from oodbench.storage import Arrays
 from oodbench.terminal import header, outcome
@@ -32,6 +31,7 @@ from oodbench.training.loop import fit
 from oodbench.training.means import Row
 from oodbench.training.progress import EpochLines, resumed
 from oodbench.training.recipe import Recipe
+from oodbench.training.step import Execution
 
 
 class Job(NamedTuple):
@@ -53,10 +53,9 @@ def run(config: Config, in_sweep: bool = False) -> None:
     """
     folder = RunFolder.of(config)
     trains = not config["weights"] and not folder.weights.exists()
-    with (
-        exit_on_signal(set),
-        acquire_devices(config["device"], config["runs_per_gpu"], config["devices"] if trains else 1) as devices,
-    ):
+    with exit_on_signal(set), ExitStack() as held:
+        count = config["devices"] if trains else 1
+        devices = held.enter_context(acquire_devices(config["device"], config["runs_per_gpu"], count))
         model, provenance = build_model(config, devices[0])
         recipe = None if config["weights"] else build_recipe(config)
         detectors, image_detectors = build_detectors(config["detector"]), build_detectors(config["image_detector"])
@@ -72,7 +71,9 @@ def run(config: Config, in_sweep: bool = False) -> None:
                 launch_workers([sys.executable, "-m", "oodbench.experiment", str(folder.path)], devices)
             with track(folder.run, folder.path, config) as log:
                 load_or_train(job, log)
-                numbers = measure(job, detectors, image_detectors)
+                outputs, scores = predict_sets(job, image_detectors)
+                held.close()  # while this run is scored, another may train
+                numbers = measure(job, outputs, Scoring(detectors, scores))
                 log.result(numbers)
             text = outcome(numbers, config, in_sweep)
             print(text if in_sweep else f"{text}\n\n{folder.path}", flush=True)
@@ -132,13 +133,14 @@ def train(job: Job, recipe: Recipe, log: Log) -> Arrays:
     """Train from the run's checkpoint or from the start; return the last epoch's weights, which are the result."""
     model, folder, split = job.model, job.folder, job.data.train
     history = train_epochs(job, recipe, log)
+    provenance = job.provenance | execution_of(job, recipe)._asdict() | time_spent(history)
     folder.write_history(history)
     estimate_batch_norm(model, split.images, recipe.batch_norm_images)
     features = extract_features(model, split.images)
     model.finalize(features, split.labels)
     weights = weights_of(model)
     folder.remove_numbers()  # those of other weights, should there be any
-    folder.write_training(job.provenance | time_spent(history), weights, split.digest)
+    folder.write_training(provenance, weights, split.digest)
     folder.write_outputs("train", predict(model.objective, features, split.labels), split.digest)
     folder.write_weights(weights)
     return weights
@@ -163,11 +165,17 @@ def train_epochs(job: Job, recipe: Recipe, log: Log) -> list[Row]:
     with stop_signal() as stop:
         share = job.config["checkpoint_share"]
         checkpointer = FileCheckpointer(folder.checkpoint, source, share, recipe.epochs, stop, log_epoch)
-        history = fit(job.model, split.images, split.labels, recipe, job.config["seed"], resume, checkpointer)
+        seed, execution = job.config["seed"], execution_of(job, recipe)
+        history = fit(job.model, split.images, split.labels, recipe, seed, resume, checkpointer, execution)
         if len(history) < recipe.epochs:
             print(f"stopped and saved; the same command, without force, continues from there: {folder.path}")
             raise SystemExit(128 + checkpointer.stopped_by)  # not an error of this run: it ends a sweep, too
     return history
+
+
+def execution_of(job: Job, recipe: Recipe) -> Execution:
+    """Return how the run's steps are computed."""
+    return build_execution(job.config, job.model.mean.device, recipe.epochs * len(job.data.train.labels))
 
 
 def time_spent(history: list[Row]) -> dict[str, float]:
@@ -177,24 +185,27 @@ def time_spent(history: list[Row]) -> dict[str, float]:
     return {"epochs": len(history), "wall_time_s": seconds, "images_per_second": images / seconds}
 
 
-def measure(job: Job, detectors: dict[str, Detector], image_detectors: dict[str, ImageDetector]) -> Record:
-    """Predict every set, score it with every detector, and write the record."""
-    data, folder = job.data, job.folder
-    splits = splits_of(data)
+def predict_sets(job: Job, image_detectors: dict[str, ImageDetector]) -> tuple[dict[str, Outputs], dict[str, Scores]]:
+    """Return the outputs on every set, and the scores of detectors that need images: what the device is needed for."""
+    splits = splits_of(job.data)
     outputs = {name: outputs_on(job, name, split) for name, split in splits.items()}
+    settings = requested(job.config).detectors
+    return outputs, network_scores(job.folder, job.model, image_detectors, settings, splits)
+
+
+def measure(job: Job, outputs: dict[str, Outputs], scoring: Scoring) -> Record:
+    """Score the outputs on every set with every detector, and write the record."""
+    data, folder = job.data, job.folder
     of_run = RunOutputs(
         train=outputs["train"],
         test=outputs["test"],
         ood={name: outputs[name] for name in data.ood},
         validation={name: outputs[name] for name in data.validation},
     )
-    request = requested(job.config)
-    scores = network_scores(folder, job.model, image_detectors, request.detectors, splits)
-    numbers, resamples = score(of_run, job.model.objective, Scoring(detectors, scores))
-    images = sizes(data)
-    digests = {name: split.digest for name, split in splits.items()}
-    provenance = folder.read_training() | {"images": images, "digests": digests}
-    return record(folder, request, numbers, resamples, provenance)
+    numbers, resamples = score(of_run, job.model.objective, scoring)
+    digests = {name: split.digest for name, split in splits_of(data).items()}
+    provenance = folder.read_training() | {"images": sizes(data), "digests": digests}
+    return record(folder, requested(job.config), numbers, resamples, provenance)
 
 
 def outputs_on(job: Job, name: str, split: Split) -> Outputs:

@@ -9,7 +9,7 @@ from oodbench.build import build_detectors, open_data
 from oodbench.detectors.reference import NotApplicable
 from oodbench.evaluation.evaluate import intervals
 from oodbench.evaluation.search import select
-from oodbench.experiment import Job, measure
+from oodbench.experiment import Job, measure, predict_sets
 from oodbench.losses.objective import Objective
 from oodbench.runs.folder import RunFolder, open_run
 from oodbench.runs.identity import Config
@@ -50,7 +50,8 @@ def rescore(path: Path, detector: Config, image_detector: Config, grids: Config 
             return score_stored(folder, reported, outputs, objective, before["provenance"])
         job = reopen(folder, config | {"detector": detector, "image_detector": image_detector}, objective)
         folder.check_train_digest(job.data.train.digest)
-        return measure(job, build_detectors(detector), build_detectors(image_detector))
+        of_sets, scores = predict_sets(job, build_detectors(image_detector))
+        return measure(job, of_sets, Scoring(build_detectors(detector), scores))
 
 
 def reopen(folder: RunFolder, config: Config, objective: Objective) -> Job:

@@ -21,7 +21,7 @@ INSIDE: dict[str, list[Any]] = {
     "devices": [1, 8],
     "runs_per_gpu": [1, 4],
     "precision": ["auto", "bf16", "fp32", "tf32"],
-    "compile": [False, True, "reduce-overhead", "max-autotune"],
+    "compile": ["auto", False, True, "reduce-overhead", "max-autotune"],
     "threads": [1, 64],
     "checkpoint_share": [0, 0.01, 1],
     "wandb.mode": ["disabled", "offline", "online"],
@@ -162,8 +162,8 @@ TYPES = [
     ("weights=a.pt", "a list is needed; the default is []"),
     ("note=3", "a text is needed"),
     ("force=1", "true or false is needed"),
-    ("compile=fast", "one of false, true, reduce-overhead, max-autotune is needed"),
-    ("compile=1", "one of false, true"),
+    ("compile=fast", "one of auto, false, true, reduce-overhead, max-autotune is needed"),
+    ("compile=1", "one of auto, false, true"),
 ]
 
 

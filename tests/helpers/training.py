@@ -17,13 +17,16 @@ from oodbench.model import Classifier
 from oodbench.training.checkpoint import Source
 from oodbench.training.loop import TrainState, fit
 from oodbench.training.means import Row
+from oodbench.training.muon import MuonAdam
 from oodbench.training.recipe import Recipe, cosine
+from oodbench.training.step import PLAIN, Execution
 
 RANDOM = np.random.default_rng(0)
 IMAGES = RANDOM.integers(256, size=(50, 32, 32, 3), dtype=np.uint8)
 LABELS = np.arange(50) % 5
 FEATURES, CLASSES = 6, 5
 SGD = partial(torch.optim.SGD, lr=0.1, momentum=0.9, nesterov=True, weight_decay=5e-4)
+MUON = partial(MuonAdam, lr=0.05, momentum=0.6, newton_schulz_steps=3, adam_lr=0.001, bias_lr=0.02, betas=(0.9, 0.99))
 RECIPE = Recipe(
     epochs=4,
     batch_size=16,
@@ -88,12 +91,17 @@ class FixedAnswers(NamedTuple):
 
 
 def train(
-    model: Classifier, recipe: Recipe = RECIPE, seed: int = 0, resume: TrainState | None = None, **answers: Any
+    model: Classifier,
+    recipe: Recipe = RECIPE,
+    seed: int = 0,
+    resume: TrainState | None = None,
+    execution: Execution = PLAIN,
+    **answers: Any,
 ) -> list[TrainState]:
     """Train on IMAGES; return the states that the checkpointer was given."""
     saved: list[TrainState] = []
     answers.setdefault("save", lambda state: saved.append(deepcopy(state)))
-    fit(model, IMAGES, LABELS, recipe, seed, resume, FixedAnswers(**answers))
+    fit(model, IMAGES, LABELS, recipe, seed, resume, FixedAnswers(**answers), execution)
     return saved
 
 

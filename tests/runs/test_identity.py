@@ -5,8 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers.config import configuration
+from helpers.committed import tracked
+from helpers.config import ROOT, composed, configuration
 
+from oodbench.cli.configuration import resolve
 from oodbench.runs.identity import Config, check_name, config_hash, identify, with_pretrained_weights
 
 CONFIG = configuration()
@@ -24,6 +26,7 @@ def test_the_place_says_what_was_run() -> None:
 
 
 PLACES = {"seed": 1, "data_root": "/other", "results_dir": "/other", "device": "cuda", "devices": 2, "threads": 3}
+PLACES |= {"compile": True, "cuda_graph": False}
 PLACES |= {"force": True, "dry_run": True, "wandb__mode": "offline", "dataset__train__root": "/other", "note": "new"}
 AFTERWARDS = {"ood": {"noise": {}}, "detector": {}, "image_detector": {}, "dataset__near": ["noise"]}
 
@@ -31,6 +34,17 @@ AFTERWARDS = {"ood": {"noise": {}}, "detector": {}, "image_detector": {}, "datas
 @pytest.mark.parametrize(("key", "value"), [*PLACES.items(), *AFTERWARDS.items()])
 def test_where_and_what_is_scored_does_not_change_the_hash(key: str, value: Any) -> None:
     assert config_hash(changed(key, value)) == config_hash(CONFIG)
+
+
+def test_committed_runs_keep_their_hash() -> None:
+    """Today's files of conf/ describe the runs that were made from earlier ones."""
+    runs = {file.parent for file in tracked(ROOT / "results/runs") if file.name == "config.yaml"}
+    assert runs
+    for run in runs:
+        *_, dataset, backbone, loss, recipe, _ = run.parts
+        recipe, expected = recipe.rsplit("-", 1)
+        parts = f"dataset={dataset}", f"backbone={backbone}", f"recipe={recipe}", f"loss={loss}"
+        assert config_hash(resolve(composed(*parts))) == expected
 
 
 def test_other_choices_of_sets_and_detectors_keep_the_hash() -> None:

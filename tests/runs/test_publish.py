@@ -66,7 +66,7 @@ def test_tables_of_published_runs_are_the_same_to_the_letter(tmp_path: Path) -> 
     for path in (tmp_path / "full").glob("runs/*/*/*/*/seed*"):
         publish(path, tmp_path / "small", keep)
     full, small = tables(tmp_path / "full"), tables(tmp_path / "small")
-    assert len(full) == 9
+    assert full.keys() >= {"runs.csv", "means.csv", "cifar10.md", "cifar10.oodpos.tex", "cifar10.matrix.md"}
     assert full == small
 
 

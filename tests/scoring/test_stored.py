@@ -11,7 +11,7 @@ from oodbench.scoring.stored import stored_model, stored_objective, stored_outpu
 
 def test_the_stored_loss_gives_the_stored_outputs(finished: Finished) -> None:
     folder, config = open_run(finished.folder)
-    outputs = stored_outputs(folder, config)
+    outputs = stored_outputs(folder, config, folder.load_record()["provenance"]["digests"])
     assert outputs.ood.keys() == config["ood"].keys()
     computed = predict(stored_objective(folder, config), torch.tensor(outputs.test.features), outputs.test.labels)
     for part, stored in outputs.test._asdict().items():

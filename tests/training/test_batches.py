@@ -1,20 +1,25 @@
 """Crop, flip and normalisation against torchvision on PIL images, bit for bit; the random choices of an epoch."""
 
+from dataclasses import replace
 from itertools import product
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from helpers.training import RECIPE
 from PIL import Image
 from torchvision.transforms import functional as tv
 
 from oodbench.model import normalise
 from oodbench.training.batches import (
     Augmentation,
-    batches,
+    TrainingSet,
+    batch,
     crop_and_flip,
     derive_seed,
     sample_augmentation,
+    seed_generators,
     to_device_padded,
 )
 
@@ -100,8 +105,9 @@ def test_crops_are_uniform_and_half_are_flipped() -> None:
 def test_without_flip_and_padding_images_are_unchanged() -> None:
     epoch = sample_augmentation(5, 1, 3, 0, False)
     assert not epoch.flip.any()
-    for x, y in batches(to_device_padded(IMAGES, 0, CPU), torch.arange(3), epoch, 2):
-        assert torch.equal(x, torch.from_numpy(IMAGES).permute(0, 3, 1, 2)[y])
+    x, y = batch(to_device_padded(IMAGES, 0, CPU), torch.arange(3), epoch, torch.tensor([2, 0]))
+    assert torch.equal(x, torch.from_numpy(IMAGES).permute(0, 3, 1, 2)[y])
+    assert torch.equal(y, epoch.order[[2, 0]])
 
 
 def test_switching_flips_off_changes_nothing_else() -> None:
@@ -115,31 +121,64 @@ def test_batches_show_every_image_once_with_its_label() -> None:
     n = 50
     images = np.zeros((n, 32, 32, 3), dtype=np.uint8) + np.arange(n, dtype=np.uint8)[:, None, None, None]
     epoch = sample_augmentation(0, 0, n, 0, True)
-    seen = list(batches(to_device_padded(images, 0, CPU), torch.arange(n) * 2, epoch, 16))
+    padded, labels = to_device_padded(images, 0, CPU), torch.arange(n) * 2
+    seen = [batch(padded, labels, epoch, rows) for rows in torch.arange(n).split(16)]
     assert [len(y) for _, y in seen] == [16, 16, 16, 2]
     shown = torch.cat([x[:, 0, 0, 0] for x, _ in seen]).long()
     assert torch.equal(shown, epoch.order)
     assert torch.equal(torch.cat([y for _, y in seen]), 2 * shown)
 
 
-def test_cifars_epoch_is_391_batches_the_last_of_80() -> None:
-    one = torch.zeros(1, 32, 32, 3, dtype=torch.uint8).expand(50_000, -1, -1, -1)
-    sizes = [len(y) for _, y in batches(one, torch.zeros(50_000), sample_augmentation(0, 0, 50_000, 0, False), 128)]
-    assert (len(sizes), sizes[-1]) == (391, 80)
+def training_set(epochs: int = 3) -> TrainingSet:
+    recipe = replace(RECIPE, epochs=epochs, batch_size=16)
+    return TrainingSet(np.repeat(IMAGES, 17, 0)[:50], np.arange(50), recipe, 5, CPU)
+
+
+def test_a_set_holds_the_choices_of_the_epoch_it_is_in() -> None:
+    """In the same tensors, since a CUDA graph knows no others."""
+    data = training_set()
+    tables = list(data.choices)
+    for epoch in range(3):
+        assert list(data.epoch(epoch, 0)) == [0, 1, 2, 3]
+        assert equal(data.choices, sample_augmentation(5, epoch, 50, 4, True))
+    assert all(a is b for a, b in zip(tables, data.choices, strict=True))
+
+
+def test_the_next_epoch_is_drawn_once_the_last_step_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[int] = []
+
+    def watched(seed: int, epoch: int, *rest: Any) -> Augmentation:
+        drawn.append(epoch)
+        return sample_augmentation(seed, epoch, *rest)
+
+    monkeypatch.setattr("oodbench.training.batches.sample_augmentation", watched)
+    data = training_set(epochs=2)
+    for _ in data.epoch(0, 0):
+        assert drawn == [0]
+    assert drawn == [0, 1]
+    list(data.epoch(1, 0))
+    assert drawn == [0, 1]  # neither again, nor a third
 
 
 @pytest.mark.parametrize("first", [0, 1, 3])
-def test_batches_may_begin_amid_an_epoch(first: int) -> None:
-    epoch = sample_augmentation(0, 0, 50, 4, True)
-    images = np.random.default_rng(1).integers(256, size=(50, 32, 32, 3), dtype=np.uint8)
-    arguments = to_device_padded(images, 4, CPU), torch.arange(50), epoch, 16
-    rest, every = list(batches(*arguments, first=first)), list(batches(*arguments))
-    assert len(rest) == len(every) - first
-    assert all(
-        torch.equal(a, b)
-        for ours, theirs in zip(rest, every[first:], strict=True)
-        for a, b in zip(ours, theirs, strict=True)
-    )
+def test_an_epoch_may_begin_at_any_step(first: int) -> None:
+    """Each step's random numbers are its own."""
+    every = [(step, float(torch.rand(()))) for step in training_set().epoch(1, 0)]
+    assert [(step, float(torch.rand(()))) for step in training_set().epoch(1, first)] == every[first:]
+    assert len({number for _, number in every}) == 4
+
+
+def test_generators_are_seeded_as_torch_does_it() -> None:
+    torch.manual_seed(2**32 - 1)
+    expected = torch.rand(3)
+    seed_generators(2**32 - 1, CPU)
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_no_step_formats_the_call_stack(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As torch.manual_seed does where CUDA has not been used yet."""
+    monkeypatch.setattr("traceback.format_stack", pytest.fail)
+    assert list(training_set().epoch(0, 0)) == [0, 1, 2, 3]
 
 
 def test_reflected_padding_mirrors_the_image() -> None:

@@ -20,9 +20,11 @@ from oodbench.cli.errors import UsageError
 from oodbench.cli.limits import check_limits
 from oodbench.training import device
 from oodbench.training.device import (
+    COMPILED_FROM,
     PRECISIONS,
     acquire_devices,
     has_tf32,
+    pick_compile,
     pick_device,
     pick_precision,
     use_precision,
@@ -233,3 +235,17 @@ def test_the_package_needs_no_installation_to_be_imported(tmp_path: Path) -> Non
     env = {"PYTHONPATH": str(ROOT / "src"), "PATH": os.environ["PATH"]}
     printed = subprocess.run(command, env=env, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
     assert printed.split() == [oodbench.__version__, str(ROOT / "src/oodbench/__init__.py")]
+
+
+def test_auto_compiles_long_trainings_on_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.which", lambda name: "/usr/bin/cc")
+    assert not pick_compile("auto", CUDA, COMPILED_FROM)
+    assert pick_compile("auto", CUDA, COMPILED_FROM + 1) is True
+    assert not pick_compile("auto", CPU, 10 * COMPILED_FROM)
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    assert not pick_compile("auto", CUDA, 10 * COMPILED_FROM)
+
+
+@pytest.mark.parametrize("setting", [True, False, "reduce-overhead"])
+def test_a_setting_for_the_compiler_is_taken(setting: bool | str) -> None:
+    assert [pick_compile(setting, where, 1) for where in (CPU, CUDA)] == [setting, setting]

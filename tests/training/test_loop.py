@@ -29,8 +29,9 @@ from oodbench.data.digits import digits
 from oodbench.losses.ce import CrossEntropy
 from oodbench.model import Classifier, extract_features, predict
 from oodbench.training.checkpoint import load_checkpoint, save_checkpoint
-from oodbench.training.loop import TrainState, fit, train_step
+from oodbench.training.loop import TrainState, fit
 from oodbench.training.recipe import learning_rate_factor
+from oodbench.training.step import train_step
 
 BATCH = torch.from_numpy(IMAGES).permute(0, 3, 1, 2)
 
@@ -157,7 +158,7 @@ def test_clipping_bounds_the_norm_of_all_gradients(bound: float | None) -> None:
         parameter.data *= 100
     before = deepcopy(model.state_dict())
     optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
-    train_step(model, optimizer, BATCH, torch.from_numpy(LABELS), bound)
+    train_step(model, optimizer, BATCH, torch.from_numpy(LABELS), bound, model.backbone)
     steps = [(p.detach() - before[name]).flatten() for name, p in model.named_parameters()]
     moved = float(torch.cat(steps).norm())
     assert moved > 5 if bound is None else moved == pytest.approx(bound, rel=1e-2)
@@ -168,7 +169,7 @@ def test_a_gradient_below_the_bound_is_not_clipped() -> None:
     for model, bound in ((clipped, 1e6), (free, None)):
         torch.manual_seed(0)  # dropout's
         optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-        train_step(model, optimizer, BATCH, torch.from_numpy(LABELS), bound)
+        train_step(model, optimizer, BATCH, torch.from_numpy(LABELS), bound, model.backbone)
     assert same(clipped.state_dict(), free.state_dict())
 
 

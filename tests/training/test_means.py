@@ -4,6 +4,7 @@ import math
 from copy import deepcopy
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import pytest
 import torch
@@ -51,21 +52,27 @@ def test_halo_records_gamma_radius_and_abstention() -> None:
 steps = st.lists(st.tuples(st.floats(-1e3, 1e3), st.integers(1, 200)), min_size=2, max_size=20)
 
 
+def add(means: RunningMeans, steps: list[tuple[float, int]], cut: int, earlier: dict[str, Any] | None = None) -> None:
+    """Begin an epoch after its first `cut` steps, and add the others."""
+    means.begin(0, cut, earlier or {})
+    for step, (value, images) in list(enumerate(steps))[cut:]:
+        means.add({"loss": torch.tensor(value)}, torch.tensor([step]), images)
+        means.count(images)
+
+
 @given(steps, st.data())
 def test_means_continue_from_their_state(steps: list[tuple[float, int]], data: st.DataObject) -> None:
     cut = data.draw(st.integers(1, len(steps) - 1))
-    whole, first = (RunningMeans(0, 0, [], {}, watch=False) for _ in range(2))
-    for value, images in steps:
-        whole.add({"loss": torch.tensor(value)}, images)
-    for value, images in steps[:cut]:
-        first.add({"loss": torch.tensor(value)}, images)
-    second = RunningMeans(0, cut, [], first.state(), watch=False)
-    for value, images in steps[cut:]:
-        second.add({"loss": torch.tensor(value)}, images)
+    whole, first, second = (RunningMeans([], len(steps), torch.device("cpu"), watch=False) for _ in range(3))
+    add(whole, steps, 0)
+    add(first, steps[:cut], 0)
+    add(second, steps, cut, first.state())
     assert second.row()["loss"] == whole.row()["loss"]  # to the bit
     n = sum(images for _, images in steps)
     expected = sum(value * images for value, images in steps) / n
     assert whole.row()["loss"] == pytest.approx(expected, rel=1e-4, abs=1e-2)
+    add(second, steps, 0)
+    assert second.row()["loss"] == whole.row()["loss"]  # nothing is left of the epoch before
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])

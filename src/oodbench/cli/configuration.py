@@ -161,7 +161,7 @@ def _check_combinations(config: Config) -> None:
     name = config["name"]["dataset"]
     if "path" in config["dataset"] and (CONF / "dataset" / f"{name}.yaml").exists():
         raise UsageError(f"name.dataset={name}: another set has this name; give this one a name of its own")
-    if config["devices"] > 1 and config["compile"]:
+    if config["devices"] > 1 and config["compile"] not in (False, "auto"):
         raise UsageError(f"devices={config['devices']} compile={config['compile']}: not tried together; take one")
 
 

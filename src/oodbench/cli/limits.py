@@ -68,7 +68,7 @@ LIMITS = {
     "devices": _at_least(1),
     "runs_per_gpu": _at_least(1),
     "precision": _one_of("auto", "bf16", "fp32", "tf32"),
-    "compile": _one_of(False, True, "reduce-overhead", "max-autotune"),
+    "compile": _one_of("auto", False, True, "reduce-overhead", "max-autotune"),
     "threads": _at_least(1),
     "checkpoint_share": _within(0, 1),
     "wandb.mode": _one_of("disabled", "offline", "online"),

@@ -25,7 +25,10 @@ from oodbench.tables.notes import OWN
 from oodbench.tables.render import markdown_table
 from oodbench.tables.results import Result, load_run
 
-COST = ("wall_time_s", "images_per_second", "device", "processor", "threads", "devices", "precision", "compile")
+COST = (
+    *("wall_time_s", "images_per_second", "device", "processor", "threads", "devices"),
+    *("precision", "compile", "cuda_graph"),
+)
 SCORES = (OWN, "msp")  # of the many that a run may have
 SPECIAL = re.compile(r"[\\`*_\[\]<>~&$]")  # what Markdown or HTML takes for more than text; tables escape their |
 

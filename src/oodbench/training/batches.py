@@ -3,6 +3,7 @@
 Images are (N, H, W, 3): their permutation to (N, 3, H, W) is channels_last without a copy.
 """
 
+import math
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -13,6 +14,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from oodbench.data.images import SIDE
+from oodbench.training.distributed import rank
+from oodbench.training.recipe import Recipe
 
 ALL_EPOCHS = 2**32 - 1  # in the place of an epoch, for what is sampled once in a run
 
@@ -66,10 +69,60 @@ def crop_and_flip(padded: Tensor, index: Tensor, top: Tensor, left: Tensor, flip
     return padded[index[:, None, None], rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
 
 
-def batches(
-    padded: Tensor, labels: Tensor, epoch: Augmentation, batch_size: int, first: int = 0, side: int = SIDE
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield the epoch's (B, 3, side, side) images and (B,) labels from batch `first` on; the last may be shorter."""
-    parts = (t[first * batch_size :].to(padded.device).split(batch_size) for t in epoch)
-    for index, top, left, flip in zip(*parts, strict=True):
-        yield crop_and_flip(padded, index, top, left, flip, side), labels[index]
+def batch(padded: Tensor, labels: Tensor, epoch: Augmentation, rows: Tensor, side: int = SIDE) -> tuple[Tensor, Tensor]:
+    """Return the (B, 3, side, side) images and (B,) labels at the places `rows`, (B,), of the epoch's order.
+
+    All tensors are on one device, the choices of the epoch included.
+    """
+    index, top, left, flip = (choices[rows] for choices in epoch)
+    return crop_and_flip(padded, index, top, left, flip, side), labels[index]
+
+
+class TrainingSet:
+    """Images, labels and the choices of the current epoch on the device, in the same tensors for all epochs."""
+
+    def __init__(
+        self, images: NDArray[np.uint8], labels: NDArray[np.int64], recipe: Recipe, seed: int, device: torch.device
+    ) -> None:
+        self.device, self.recipe, self.seed, self.size, self.side = device, recipe, seed, len(labels), images.shape[1]
+        self.padded = to_device_padded(images, recipe.crop_padding, device, recipe.crop_fill)
+        self.labels = torch.from_numpy(np.array(labels)).to(device)
+        self.steps = math.ceil(self.size / recipe.batch_size)
+        places = torch.zeros(self.size, dtype=torch.int64, device=device)
+        self.choices = Augmentation(places, places.clone(), places.clone(), places.bool())
+        self.drawn: dict[int, Augmentation] = {}  # of the next epoch
+
+    def epoch(self, epoch: int, first: int) -> Iterator[int]:
+        """Yield the epoch's steps from `first` on.
+
+        Before each step torch's generators are seeded, for dropout and the like, differently in every process. Seeds of
+        steps begin at 1, since 0 would be the seed of sample_augmentation. The next epoch is drawn when the last step
+        has been taken, while a GPU still computes.
+        """
+        choices = self.drawn.pop(epoch) if epoch in self.drawn else self.sample(epoch)
+        for table, values in zip(self.choices, choices, strict=True):
+            table.copy_(values)
+        for step in range(first, self.steps):
+            seed_generators(derive_seed(self.seed, epoch, step + 1) + rank(), self.device)
+            yield step
+        if epoch + 1 < self.recipe.epochs:
+            self.drawn[epoch + 1] = self.sample(epoch + 1)
+
+    def sample(self, epoch: int) -> Augmentation:
+        return sample_augmentation(self.seed, epoch, self.size, self.recipe.crop_padding, self.recipe.flip)
+
+    def batch(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the (B, 3, 32, 32) images and (B,) labels at the places `rows`, (B,), of the epoch's order."""
+        return batch(self.padded, self.labels, self.choices, rows, self.side)
+
+
+def seed_generators(seed: int, device: torch.device) -> None:
+    """Seed torch's generators of the CPU and the device, to the same bits as torch.manual_seed.
+
+    That function formats the call stack twice, for devices that are not there: 300 us at every step.
+    """
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        torch.cuda.default_generators[device.index].manual_seed(seed)
+    elif device.type == "mps":
+        torch.mps.manual_seed(seed)

@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from oodbench.training.gpus import acquire_gpus
 
 PRECISIONS = {"bf16": torch.bfloat16, "fp32": torch.float32, "tf32": torch.float32}  # of the backbone's autocast
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of malloc.h
+COMPILED_FROM = 5_000_000  # training images, in all epochs: fewer cost less time than compiling
 THREADS = torch.get_num_threads()  # torch's own choice, restored after a job that set another
 
 
@@ -62,6 +64,7 @@ def acquire_devices(name: str, runs_per_gpu: int, count: int) -> Iterator[list[t
         torch.cuda.empty_cache()  # of an earlier run in this process
         torch.cuda.set_device(indices[0])  # else torch.compile and whatever asks for "cuda" use GPU 0
         yield [torch.device("cuda", index) for index in indices]
+        torch.cuda.empty_cache()  # for the next run on this GPU
 
 
 def pick_precision(name: str, device: torch.device) -> str:
@@ -83,6 +86,14 @@ def pick_precision(name: str, device: torch.device) -> str:
     else:
         has_bf16 = device.type == "cpu" and (_cpu_has("amx_tile") or _cpu_has("avx512_bf16"))
     return "bf16" if has_bf16 else "fp32"
+
+
+def pick_compile(setting: bool | str, device: torch.device, images: int) -> bool | str:
+    """Return whether to compile, or a mode of torch; auto: on CUDA, for more than COMPILED_FROM images."""
+    if setting != "auto":
+        return setting
+    has_compiler = any(map(shutil.which, (os.environ.get("CC", "cc"), "gcc", "clang")))  # Triton calls one
+    return device.type == "cuda" and has_compiler and images > COMPILED_FROM
 
 
 def has_tf32(device: torch.device) -> bool:

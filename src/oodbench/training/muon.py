@@ -57,17 +57,20 @@ class MuonAdam(torch.optim.Optimizer):
         m.mul_(group["momentum"]).add_(g)
         direction = g.add(m, alpha=group["momentum"])
         w.mul_(len(w) ** 0.5 / w.norm())
-        w.add_(orthogonal(direction.flatten(1), group["newton_schulz_steps"]).view_as(w), alpha=-group["lr"])
+        update = orthogonal(direction.flatten(1), group["newton_schulz_steps"]).view_as(w)
+        w.addcmul_(update, torch.as_tensor(group["lr"], device=w.device), value=-1)
 
     def _adam(self, w: Tensor, g: Tensor, group: dict[str, Any]) -> None:
         state, (b1, b2) = self.state[w], group["betas"]
         if not state:
             state.update(step=0, m=torch.zeros_like(g), v=torch.zeros_like(g))
+        if isinstance(group["lr"], Tensor):  # of a CUDA graph, which counts on the device
+            state["step"] = torch.as_tensor(state["step"], dtype=torch.float64, device=w.device)
         state["step"] += 1
         t, m, v = state["step"], state["m"], state["v"]
         m.lerp_(g, 1 - b1)
         v.lerp_(g.square(), 1 - b2)
-        w.addcdiv_(m / (1 - b1**t), (v / (1 - b2**t)).sqrt_().add_(1e-8), value=-group["lr"])
+        w.addcdiv_(m / (1 - b1**t) * -group["lr"], (v / (1 - b2**t)).sqrt_().add_(1e-8))
 
 
 def is_bias(parameter: Tensor) -> bool:

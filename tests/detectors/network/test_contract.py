@@ -1,5 +1,6 @@
 """The interface that every image detector keeps. Each file of conf/image_detector is found."""
 
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,7 @@ import torch
 from helpers.config import ROOT, composed, names
 from helpers.network import MEAN, NOISE, STD, TEST, TRAIN, classifier, image_detector
 from omegaconf import OmegaConf
+from scipy.stats import spearmanr
 
 from oodbench.detectors.network import network
 from oodbench.detectors.network.network import Network, Scorer
@@ -106,3 +108,14 @@ def test_every_image_detector_composes(name: str) -> None:
     assert cfg.image_detector == {name: OmegaConf.load(ROOT / f"conf/image_detector/{name}.yaml")}
     assert composed().image_detector == {}
     assert name not in names("detector")
+
+
+@pytest.mark.gpu
+@every_image_detector
+def test_a_gpu_scores_as_the_cpu_does(name: str, model: Classifier) -> None:
+    """In float32 on both, and in float64 where the detector asks for it."""
+    on_gpu = deepcopy(model).cuda()
+    cpu, gpu = (scorer_or_reason(name, each) for each in (model, on_gpu))
+    assert (cpu is None) == (gpu is None)
+    if cpu is not None and gpu is not None:
+        assert spearmanr(cpu(IMAGES), gpu(IMAGES)).statistic > 0.99  # a sign of a gradient may be rounding

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from oodbench.data.split import Split
-from oodbench.detectors.network.network import Images, Network, Scorer
+from oodbench.detectors.network.network import Images, Network, Scorer, to_float64
 from oodbench.detectors.reference import NotApplicable
 
 TINY = 1e-6  # of the authors' code, added to a bound that may be 0; here also to a stage's expected deviation
@@ -61,8 +61,8 @@ def row_sums(maps: Tensor, powers: int) -> Tensor:
     for _ in range(powers):
         sums.append((F_p @ F_p.sum(1)[:, :, None])[:, :, 0])
         F_p = F_p * F
-    g = torch.stack(sums, 1).cpu().double()
-    return g.sign() * g.abs() ** (1 / torch.arange(1, powers + 1)[:, None])
+    g = to_float64(torch.stack(sums, 1))
+    return (g.sign() * g.abs() ** (1 / torch.arange(1, powers + 1, device=g.device)[:, None])).cpu()
 
 
 class Bounds(NamedTuple):

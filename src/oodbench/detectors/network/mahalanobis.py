@@ -6,7 +6,7 @@ from torch import Tensor
 
 from oodbench.data.split import Split
 from oodbench.detectors.gaussian import tied_gaussians
-from oodbench.detectors.network.network import Network, Scorer
+from oodbench.detectors.network.network import Network, Scorer, to_float64
 
 
 def mahalanobis_layers(
@@ -27,9 +27,9 @@ def mahalanobis_layers(
         raise ValueError(f"eps is {eps}; it must be >= 0, in units of pixels in [0, 1]")
 
     def pooled(x: Tensor, last: int = stages) -> list[Tensor]:
-        return [network.pool(maps).cpu() for maps in network.maps(x, last)]
+        return [network.pool(maps) for maps in network.maps(x, last)]
 
-    features = [torch.cat(f).numpy() for f in zip(*network.map_batches(train.images, pooled), strict=True)]
+    features = [torch.cat(f).cpu().numpy() for f in zip(*network.map_batches(train.images, pooled), strict=True)]
     fitted = (tied_gaussians(f, train.labels, ridge) for f in features)
     gaussians = [(torch.from_numpy(means), torch.from_numpy(factor)) for means, factor in fitted]
 
@@ -43,13 +43,14 @@ def mahalanobis_layers(
         else:
             perturbed = (network.perturb(x, partial(distance, stage=stage), eps) for stage in range(stages))
             distances = [distance(x, stage) for stage, x in enumerate(perturbed)]
-        return torch.stack(distances, 1) @ w
+        return torch.stack(distances, 1).cpu() @ w
 
     return network.scorer(score)
 
 
 def nearest(features: Tensor, means: Tensor, factor: Tensor) -> Tensor:
     """(B, C), (K, C), (C, C) -> (B,), min_k |L^-1 (f - m_k)|^2 in float64, from differences, so never negative"""
-    centre = means.mean(0)
-    f, m = (torch.linalg.solve_triangular(factor, (a - centre).T, upper=False).T for a in (features.double(), means))
+    wide = to_float64(features)
+    centre, means, factor = means.mean(0).to(wide.device), means.to(wide.device), factor.to(wide.device)
+    f, m = (torch.linalg.solve_triangular(factor, (a - centre).T, upper=False).T for a in (wide, means))
     return (f[:, None] - m).square().sum(2).min(1).values

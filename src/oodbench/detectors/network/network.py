@@ -52,7 +52,7 @@ class Network:
             yield result
 
     def scorer(self, function: Callable[[Tensor], Any]) -> Scorer:
-        """Turn function, normalised (B, 3, 32, 32) -> (B,), into a scorer of uint8 images."""
+        """Turn function, normalised (B, 3, 32, 32) -> (B,) on the CPU, into a scorer of uint8 images."""
         return lambda images: np.concatenate([np.asarray(s, np.float64) for s in self.map_batches(images, function)])
 
     def features(self, x: Tensor) -> Tensor:
@@ -88,3 +88,8 @@ class Network:
             x = x.detach().requires_grad_()
             (gradient,) = torch.autograd.grad(score(x).sum(), x)
         return x.detach() - eps * gradient.sign() / self.model.std[:, None, None]
+
+
+def to_float64(x: Tensor) -> Tensor:
+    """Convert to float64 on the tensor's device; on the CPU where the device has none, as Apple's GPUs."""
+    return (x.cpu() if x.device.type == "mps" else x).double()

@@ -2,7 +2,7 @@ import torch
 from torch import Tensor
 
 from oodbench.data.split import Split
-from oodbench.detectors.network.network import Network, Scorer
+from oodbench.detectors.network.network import Network, Scorer, to_float64
 from oodbench.detectors.reference import NotApplicable
 
 
@@ -28,5 +28,5 @@ def rankfeat(network: Network, train: Split) -> Scorer:
 def without_largest(maps: Tensor) -> Tensor:
     """(B, C, H, W) -> (B, C, H, W), X - s_1 u_1 v_1' of each image's X (C, HW), as X - X v_1 v_1', v_1 from X'X"""
     X = maps.flatten(2)
-    v = torch.linalg.eigh((X.mT @ X).cpu().double()).eigenvectors[:, :, -1:].to(X)
+    v = torch.linalg.eigh(to_float64(X.mT @ X)).eigenvectors[:, :, -1:].to(X)
     return (X - X @ v @ v.mT).view_as(maps)
