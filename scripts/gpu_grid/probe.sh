@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# On the machine: what it has, and images/s of a training on noise, alone and two at once, eager and compiled.
-#   probe.sh [override ...]      about two minutes, most of them for the compiler; oodbench is on the PATH
+# On the machine: what it has, and images/s of a training on noise, alone and two at once, step by step, as a CUDA graph, compiled.
+#   probe.sh [override ...]      about three minutes, most of them for the compiler; oodbench is on the PATH
 set -euo pipefail
 at=$(mktemp -d)
 trap 'rm -rf "$at"' EXIT
@@ -25,15 +25,17 @@ for name, seeds in (("train", range(256)), ("test", range(256, 276))):
     rows = [image(seed) for seed in seeds] * (100 if name == "train" else 1)  # speed does not depend on the pixels
     pq.write_table(pa.table({"image": rows, "label": [i % 10 for i in range(len(rows))]}), root / f"{name}.parquet")
 END
-for compile in false true; do
+for how in "cuda_graph=false compile=false" "cuda_graph=true compile=false" "cuda_graph=true compile=true"; do
   for runs in 1 2; do
+    results="$at/${how//[ =]/_}_$runs"
     for ((seed = 0; seed < runs; seed++)); do
+      # shellcheck disable=SC2086  # two overrides
       oodbench train dataset=parquet dataset.path="$at/noise" loss=halo recipe=sgd200 recipe.epochs=4 seed=$seed \
-        recipe.optimizer.lr=0.001 compile=$compile runs_per_gpu=$runs results_dir="$at/$compile$runs" "$@" \
+        recipe.optimizer.lr=0.001 $how runs_per_gpu=$runs results_dir="$results" "$@" \
         > "$at/log.$seed" 2>&1 || tail -n 3 "$at/log.$seed" &
     done
     wait
-    tail -qn 1 "$at/$compile$runs"/runs/*/*/*/*/*/train.csv | # the last epoch's, the last column but one
-      awk -F, -v how="compile=$compile, $runs at once" '{ sum += $(NF - 1) } END { printf "%s: %.0f images/s\n", how, sum }'
+    tail -qn 1 "$results"/runs/*/*/*/*/*/train.csv | # the last epoch's, the last column but one
+      awk -F, -v how="$how, $runs at once" '{ sum += $(NF - 1) } END { printf "%s: %.0f images/s\n", how, sum }'
   done
 done
