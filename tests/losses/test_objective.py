@@ -1,13 +1,16 @@
 """The base of every loss: full precision around its methods, and a linear softmax head."""
 
+import math
 from typing import Any
 
 import pytest
 import torch
 from helpers.losses import D, K, draw
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import Tensor
 
-from oodbench.losses.objective import Objective, SoftmaxObjective
+from oodbench.losses.objective import Objective, SoftmaxObjective, surprise
 
 
 class Watching(SoftmaxObjective):
@@ -49,6 +52,13 @@ def test_the_softmax_head_is_linear_with_a_softmax() -> None:
     torch.testing.assert_close(objective.logits(features), logits)
     torch.testing.assert_close(objective.log_probs(logits), p.log())
     torch.testing.assert_close(objective.ood_score(logits), -p.amax(1).log())
+
+
+@given(st.floats(-80, 0), st.floats(0.01, 1))
+def test_no_images_tie_where_p_rounds_to_1(gap: float, more: float) -> None:
+    score, smaller = surprise(torch.tensor([[0.0, gap], [gap - more, 0.0]]))
+    assert 0 < smaller < score
+    torch.testing.assert_close(float(score), math.log1p(math.exp(gap)), rtol=1e-4, atol=0)
 
 
 def test_a_loss_without_its_four_methods_cannot_be_made() -> None:

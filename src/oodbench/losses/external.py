@@ -1,6 +1,6 @@
 from torch import Tensor
 
-from oodbench.losses.objective import Objective, SoftmaxObjective
+from oodbench.losses.objective import Objective, SoftmaxObjective, surprise
 
 NO_LOSS = "external outputs come without a training loss"
 
@@ -32,4 +32,4 @@ class ExternalLogits(Objective):
 
     def ood_score(self, logits: Tensor) -> Tensor:
         """(B, C) -> (B,), -max_k log p_k"""
-        return -self.log_probs(logits).amax(1)
+        return surprise(logits)
