@@ -112,6 +112,7 @@ found = tables.load_runs(results)
 assert not found.unreadable
 tables.write_tables(results, found.runs, published, "idpos", ["ood_score", "msp"])
 tables.write_matrix(results, found.runs, "idpos", ["ood_score", "msp"])
+tables.write_calibration(results, found.runs)
 tables.write_by(results, found.runs, "idpos", ["ood_score"], ["loss.smoothing"])
 pairs = pairs_of(load_side(new), load_side(folders[0]))
 files = {path.name: path.read_text() for path in results.iterdir() if path.is_file()}
@@ -159,7 +160,7 @@ def test_a_record_in_a_new_file_is_all(tmp_path: Path, resampled: bool) -> None:
         assert heading in files["cifar10.by-loss.smoothing.md"]
         assert f",{name}," in files["runs.csv"]
         assert all(name in text for text in made["terminal"])
-    assert "predictive<br>label error ↓" in files["cifar10.md"]
+    assert "predictive<br>label error ↓" in files["cifar10.calibration.md"]
     assert ("label_error" in made["intervals"], "fpr80" in made["intervals"]["ood"]["svhn"]["msp"]) == (resampled,) * 2
     matrix = files["cifar10.matrix.md"].split("\n## ")[1]
     assert matrix.startswith("AUROC ↑ / FPR@95 (95 % of ID accepted) ↓ / FPR@80 ↓, svhn")
