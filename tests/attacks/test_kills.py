@@ -105,7 +105,7 @@ def test_tables_survive_a_kill_at_every_operation(arena: Arena, attempt: Attempt
     two = arena.results("own", "loss")
     touched = arena.read().touched
     new = written(two)
-    assert len(new) == 3
+    assert len(new) == 4
     for die_at in range(1, touched + 1):
         with attempt("SIGKILL at every file operation of the tables", f"operation {die_at}"):
             results = arena.results("own", "loss")

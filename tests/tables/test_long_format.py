@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from helpers.made_up import NOISE, add_run, score
+from helpers.made_up import NOISE, add_run, alter_metrics, score
 from scipy import special
 
 from oodbench.evaluation.metrics import ID_METRICS, OOD_METRICS
@@ -63,6 +63,12 @@ def test_a_setting_is_no_formula_and_can_be_printed(tmp_path: Path) -> None:
     frame = numbers(tmp_path)
     row = frame[["loss.a", "loss.b", "loss.c", "loss.d?", "loss.e"]].iloc[0]
     assert row.to_list() == ["'=cmd()", "-1.5", "x?y", "z" * 200, "'-e"]
+
+
+def test_a_precision_is_no_formula_and_can_be_printed(tmp_path: Path) -> None:
+    path = add_run(tmp_path, ood=OOD)
+    alter_metrics(path, lambda content: content["provenance"].update(precision="=cmd()\x1b[2J"))
+    assert set(numbers(tmp_path).precision) == {"'=cmd()?[2J"}
 
 
 def test_metrics_stand_in_the_order_of_their_records(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from oodbench.evaluation.significance import over_seeds
 from oodbench.tables.fields import Key
 from oodbench.tables.labels import Row, protocol, row_of
 from oodbench.tables.means import common_means, with_means
+from oodbench.tables.render import printable
 from oodbench.tables.results import Result
 
 CONFIGURATION = ["dataset", "backbone", "loss", "recipe", "hash", "epochs", "train_limit", "test_limit", "precision"]
@@ -53,7 +54,7 @@ def numbers_of(runs: Iterable[Result]) -> Long:
             for key, value in run.numbers.items():
                 yield [*of_run, _kind(run, key), *key, value, *(run.interval(key) or (None, None))]
 
-    return Long([*CONFIGURATION, *map(_printable, keys), "seed", "kind", *NUMBER], rows())
+    return Long([*CONFIGURATION, *map(_short, keys), "seed", "kind", *NUMBER], rows())
 
 
 def means_of(runs: Iterable[Result]) -> Long:
@@ -76,7 +77,7 @@ def means_of(runs: Iterable[Result]) -> Long:
             of_seeds = [spread.n, spread.mean, spread.deviation, *(spread.interval or (None, None))]
             yield [*_configuration(run, keys), _kind(run, key), *key, *of_seeds]
 
-    return Long([*CONFIGURATION, *map(_printable, keys), "kind", *OVER_SEEDS], rows())
+    return Long([*CONFIGURATION, *map(_short, keys), "kind", *OVER_SEEDS], rows())
 
 
 def _settings(runs: Iterable[Result]) -> list[str]:
@@ -86,19 +87,20 @@ def _settings(runs: Iterable[Result]) -> list[str]:
 
 
 def _configuration(run: Result, keys: Iterable[str]) -> list[Any]:
-    return [*(getattr(run, field) for field in CONFIGURATION), *(_cell(run.settings.get(key, "null")) for key in keys)]
+    *names, _ = (getattr(run, field) for field in CONFIGURATION)
+    return [*names, _cell(run.precision), *(_cell(run.settings.get(key, "null")) for key in keys)]
 
 
 def _cell(setting: str) -> str | None:
-    """-> a value of a configuration, which is anybody's, as a cell that no spreadsheet takes for a formula"""
+    """-> a value of a configuration or record, which is anybody's, as a cell that no spreadsheet takes for a formula"""
     if setting == "null":
         return None
-    text = _printable(setting)
+    text = _short(setting)
     return f"'{text}" if text.startswith(FORMULA) and not _is_number(text) else text
 
 
-def _printable(text: str) -> str:
-    return "".join(c if c.isprintable() else "?" for c in text[:LONGEST])
+def _short(text: str) -> str:
+    return printable(text[:LONGEST])
 
 
 def _is_number(text: str) -> bool:
