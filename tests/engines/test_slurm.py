@@ -13,10 +13,15 @@ from helpers.config import ROOT
 
 PATHS = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin"])
 MISSING = [name for name in ("munged", "slurmctld", "slurmd", "unshare") if not shutil.which(name, path=PATHS)]
+OWN_NAMES = ["unshare", "--pid", "--uts", "--fork", "--mount-proc", "true"]  # as each of the script's nodes
 
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(bool(MISSING), reason=f"no {', '.join(MISSING)}; Debian: apt-get install slurm-wlm munge"),
+    pytest.mark.skipif(
+        not MISSING and subprocess.run(OWN_NAMES, capture_output=True).returncode != 0,
+        reason="no namespaces of one's own: this is a container without the rights, or no root",
+    ),
 ]
 
 
