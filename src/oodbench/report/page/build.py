@@ -53,7 +53,7 @@ class Index:
         return Markup("\n".join([*rules, *self._widths()]))
 
     def _widths(self) -> Iterator[str]:
-        """Of the headings of an OOD set, one for each number of columns, hide those of another number than is shown."""
+        """Yield rules that hide, of an OOD set's headings, those for another number of columns than is shown."""
         names = [f"m{self.columns.index(text)}" for text in self.of_ood]
         for checked in product((True, False), repeat=len(names)):
             state = "".join(
