@@ -9,6 +9,7 @@ import torch
 from helpers.config import composed, configuration
 from helpers.image_files import encoded, write_files
 from omegaconf import OmegaConf
+from threadpoolctl import threadpool_info
 
 import oodbench.build
 from oodbench.build import (
@@ -29,9 +30,11 @@ CONFIG = configuration("backbone.width=4", "loss=halo")
 
 def test_threads_of_one_run_are_not_those_of_the_next() -> None:
     """A sweep's runs share a process."""
-    for threads, expected in ((2, 2), (None, THREADS)):
+    for threads, expected in ((2, 2), (1, 1), (None, THREADS)):
         _, facts = build_model(CONFIG | {"threads": threads}, CPU)
         assert facts["threads"] == torch.get_num_threads() == expected
+        of_numpy = {library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"}
+        assert of_numpy <= {expected}  # none is listed where the system brings its own library
 
 
 def test_the_seed_decides_the_first_weights() -> None:

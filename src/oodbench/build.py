@@ -15,7 +15,7 @@ from oodbench.data.statistics import STATISTICS, statistics
 from oodbench.model import Classifier
 from oodbench.runs.identity import Config
 from oodbench.targets import make
-from oodbench.training.device import THREADS, disable_malloc_trim, pick_compile, pick_precision, use_precision
+from oodbench.training.device import disable_malloc_trim, pick_compile, pick_precision, use_precision, use_threads
 from oodbench.training.provenance import collect_provenance
 from oodbench.training.recipe import Recipe
 from oodbench.training.step import Execution
@@ -26,7 +26,7 @@ FROM_PATH = {"_target_": "oodbench.data.from_path"}  # of +ood.<name>.path=...
 def build_model(config: Config, device: torch.device) -> tuple[Classifier, dict[str, Any]]:
     """Return the network, initialised by the seed, on its device, and its part of the provenance."""
     disable_malloc_trim()
-    torch.set_num_threads(config["threads"] or THREADS)
+    use_threads(config["threads"])
     torch.backends.cudnn.benchmark = True  # looks once for the fastest convolution: nearly all batches are of one size
     precision = pick_precision(config["precision"], device)
     torch.manual_seed(config["seed"])

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
+from threadpoolctl import threadpool_limits
 
 from oodbench.training.gpus import acquire_gpus
 
@@ -26,6 +27,12 @@ def pick_device(name: str) -> torch.device:
         there = ", ".join(kind for kind, is_there in present.items() if is_there)
         raise ValueError(f"device={name} is not available; available: {there}, and auto picks the first of them")
     return torch.device(name)
+
+
+def use_threads(count: int | None) -> None:
+    """Compute with so many threads, in torch and in NumPy's and SciPy's linear algebra; None: torch's own choice."""
+    torch.set_num_threads(count or THREADS)
+    threadpool_limits(count or THREADS, user_api="blas")
 
 
 def disable_malloc_trim() -> None:
