@@ -36,6 +36,17 @@ def test_rows_are_sorted_by_the_mean_auroc(tmp_path: Path) -> None:
     assert len({len(row) for row in found}) == 1
 
 
+def test_scores_with_the_same_numbers_share_a_row(tmp_path: Path) -> None:
+    add(tmp_path, "halo", 0, 0.9, 0.7)
+    add(tmp_path, "ce", 0, 0.8, 0.8)
+    found = rows(leaderboard(load_runs(tmp_path).runs, [], SCORES))
+    assert [row[:3] for row in found] == [
+        ["1", "HALO", "own"],
+        ["2", "CE", "own = MSP"],
+        ["3", "HALO", "MSP"],
+    ]
+
+
 def test_cells_are_means_over_seeds_and_far_sets_have_one_mean(tmp_path: Path) -> None:
     for seed, own in enumerate((0.8, 0.9)):
         add(tmp_path, "ce", seed, own, own)

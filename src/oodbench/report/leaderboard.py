@@ -1,6 +1,8 @@
 """The leaderboard: runs of a registry as Markdown, one table per protocol, one row per loss and score."""
 
+from collections import Counter
 from collections.abc import Collection, Sequence
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +11,7 @@ from oodbench.evaluation.metrics import metric_of
 from oodbench.report.card import escaped
 from oodbench.tables.cells import Cell, Column, bold, cells_of, text_of
 from oodbench.tables.kinds import Kind
-from oodbench.tables.labels import protocol, row_labels, row_of
+from oodbench.tables.labels import Row, protocol, row_labels, row_of
 from oodbench.tables.means import FAR, NEAR, common_means, with_means
 from oodbench.tables.names import row_name, score_name, set_name
 from oodbench.tables.render import markdown_table
@@ -23,6 +25,7 @@ Made by `python scripts/registry.py` from the runs below `runs/`; docs/adding.md
 - A table is of one protocol. Rows: by the mean of their AUROCs, those with fewer OOD sets last.
 - Cells, in percent: mean ± sample deviation over n seeds; of one seed the value [95 % interval over images].
 - Bold: the best of a column, and what a paired test (5 %, Holm's correction) does not distinguish from it.
+- Score: two scores whose printed numbers are the same share a row.
 - Numbers: recomputed by this project from the outputs, or as handed in."""
 ID, OOD = ("accuracy", "ece"), ("auroc", "fpr95_idpos")
 
@@ -46,28 +49,21 @@ def _table(runs: Sequence[Result], recomputed: Collection[Path], detectors: Sequ
         column: bold({key: cell for key, cell in cells.items() if key[2] == column}, metric_of(column.metric)).keys
         for column in columns
     }
-    found = []
-    for row, label in row_labels(runs).items():
-        of_row = [run for run in runs if row_of(run) == row]
-        for score in detectors:
-            keys = [(row, score if column.ood else "", column) for column in columns]
-            if not any(key in cells for key in keys if key[1]):
-                continue
-            texts = [
-                text_of(cells.get(key), len(of_row), key in best[key[2]], metric_of(key[2].metric).unit) for key in keys
-            ]
-            words = [escaped(row_name(row.loss, label)), escaped(score_name(score))]
-            again = sum(run.folder in recomputed for run in of_row)
-            origin = (
-                "recomputed"
-                if again == len(of_row)
-                else f"{again} of {len(of_row)} recomputed"
-                if again
-                else "as handed in"
-            )
-            line = [*words, str(len(of_row)), *texts, origin]
-            found.append((_order([cells.get(key) for key in keys if key[2].metric == "auroc"]), line))
-    lines = [[str(i), *line] for i, (_, line) in enumerate(sorted(found, key=lambda each: each[0]), 1)]
+    names = {row: escaped(row_name(row.loss, label)) for row, label in row_labels(runs).items()}
+    seeds, again = Counter(map(row_of, runs)), Counter(row_of(run) for run in runs if run.folder in recomputed)
+    found: dict[tuple[Row, tuple[str, ...]], tuple[list[str], tuple[int, float]]] = {}
+    for row, score in product(names, detectors):
+        keys = [(row, score if column.ood else "", column) for column in columns]
+        if any(key in cells for key in keys if key[1]):
+            n = seeds[row]
+            texts = (text_of(cells.get(key), n, key in best[key[2]], metric_of(key[2].metric).unit) for key in keys)
+            order = _order([cells.get(key) for key in keys if key[2].metric == "auroc"])
+            found.setdefault((row, tuple(texts)), ([], order))[0].append(score_name(score))
+    ranked = sorted(found.items(), key=lambda each: each[1][1])
+    lines = [
+        [str(i), names[row], escaped(" = ".join(scores)), str(seeds[row]), *texts, _origin(again[row], seeds[row])]
+        for i, ((row, texts), (scores, _)) in enumerate(ranked, 1)
+    ]
     heads = [_set(column) + metric_of(column.metric).title for column in columns]
     return markdown_table(["", "Loss", "Score", "n", *heads, "Numbers"], lines, 3)
 
@@ -77,6 +73,13 @@ def _sets(runs: Sequence[Result]) -> list[tuple[Kind, str, int]]:
     sets = ood_sets(runs)
     with_mean = {kind for kind, ood, _ in sets if ood in (NEAR, FAR)}
     return [each for each in sets if each[1] in (NEAR, FAR) or each[0] not in with_mean]
+
+
+def _origin(recomputed: int, seeds: int) -> str:
+    """-> where the numbers of a row come from"""
+    if not recomputed:
+        return "as handed in"
+    return "recomputed" if recomputed == seeds else f"{recomputed} of {seeds} recomputed"
 
 
 def _order(cells: Sequence[Cell | None]) -> tuple[int, float]:
