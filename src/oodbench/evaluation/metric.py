@@ -65,6 +65,7 @@ class Metric:
     source: str
     interval: Callable[[float, Array], Interval] = percentile  # value, (R,) resampled values -> 95 %
     in_tables: bool = True  # a column of the main tables; runs.csv has every metric
+    convention: str = ""  # "idpos" or "oodpos" where the tables show one of the two
 
     def __call__(self, first: NDArray[Any], second: NDArray[Any]) -> float:
         return self.function(first, second)
@@ -91,7 +92,6 @@ class OODMetric(Metric):
 
     resampled: Callable[[Counted], Array] | None  # R resamples -> (R,)
     of_probabilities: bool = False  # given of detectors alone that are marked as `negated_probability`
-    convention: str = ""  # "idpos" or "oodpos" where the tables show one of the two
 
 
 def arrays_key(ood: str, detector: str, metric: str) -> str:

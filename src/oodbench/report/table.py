@@ -114,11 +114,11 @@ def head(column: Column) -> Head:
     """Describe a column; the convention of FPR@95 stands in the switch above the table, and in words beneath."""
     metric = metric_of(column.metric)
     said = f"{metric.heading}: {metric.definition}"
-    return Head(heading(metric), column.ood, getattr(metric, "convention", ""), metric.higher_is_better, said)
+    return Head(heading(metric), column.ood, metric.convention, metric.higher_is_better, said)
 
 
 def heading(metric: Metric) -> str:
-    return metric.heading.partition(" (")[0] if getattr(metric, "convention", "") else metric.heading
+    return metric.heading.partition(" (")[0] if metric.convention else metric.heading
 
 
 def headings(metrics: Iterable[Metric]) -> list[str]:

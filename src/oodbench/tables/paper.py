@@ -154,7 +154,7 @@ def _column_name(column: Column) -> str:
 
 
 def _short(metric: Metric) -> str:
-    return "fpr95" if getattr(metric, "convention", "") else metric.name
+    return "fpr95" if metric.convention else metric.name
 
 
 def _key(row: Row, score: str, column: Column) -> tuple[Row, str, Column]:
