@@ -4,7 +4,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from oodbench.evaluation.metric import MISSING, Metric
+from oodbench.evaluation.intervals import Interval
+from oodbench.evaluation.metric import MISSING, Metric, Unit
 from oodbench.evaluation.metrics import ID_METRICS, OOD_METRICS, metric_of
 from oodbench.report.material import Section
 from oodbench.tables.cells import Bold, Cell, Column, bold, cells_of, fewer, interval_of
@@ -136,6 +137,11 @@ def groups_of(columns: Sequence[Column]) -> list[tuple[str, str, int]]:
     return [(ood, group_name(ood), n) for ood, n in counts.items()]
 
 
+def dashed(interval: Interval | None, unit: Unit) -> str:
+    """Print an interval with a dash between its ends; "" for None."""
+    return unit.ends(interval)[1:-1].replace(", ", EN_DASH) if interval else ""
+
+
 def _shown(
     cells: dict[tuple[Row, str, Column], Cell], best: dict[Column, Bold], key: tuple[Row, str, Column], n: int
 ) -> Shown:
@@ -146,5 +152,5 @@ def _shown(
     unit = metric_of(key[2].metric).unit
     spread, interval = cell.spread(unit), interval_of(cell, unit)
     said = f"n = {spread.n}" + (f", ± {unit.text(spread.deviation)} over seeds" if spread.deviation is not None else "")
-    ends = unit.ends(interval)[1:-1].replace(", ", EN_DASH) if interval else ""
-    return Shown(unit.text(spread.mean) + fewer(cell, n), ends, key in best[key[2]].keys, spread.mean, said)
+    text = unit.text(spread.mean) + fewer(cell, n)
+    return Shown(text, dashed(interval, unit), key in best[key[2]].keys, spread.mean, said)
