@@ -100,9 +100,9 @@ def merge(before: Record | None, numbers: Mapping[str, Any], provenance: Mapping
 def _kept_detectors(
     old: Record, not_applicable: Mapping[str, str], new: Mapping[str, Any], request: Request
 ) -> set[str]:
-    """Names of the old detectors that are set as they were; chosen ones only while the held-out images are the same.
+    """Return the old detectors whose hyperparameters are the same; selected ones need the same held-out images, too.
 
-    None where the training or test images are others: every number of a detector is of these, too.
+    Empty where training or test images are others, since every number of a detector depends on them.
     """
     settings = old["provenance"]["detector"]
     if False in (_same_digest(name, old["provenance"], new) for name in ("train", "test")):
