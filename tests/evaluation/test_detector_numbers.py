@@ -12,7 +12,7 @@ from oodbench.evaluation.calibration import calibration
 from oodbench.evaluation.evaluate import Detector, evaluate, intervals
 from oodbench.evaluation.metric import MISSING
 from oodbench.outputs import Outputs
-from oodbench.terminal import every_number
+from oodbench.runs.terminal import every_number
 
 
 def test_every_set_and_detector_has_every_number() -> None:

@@ -12,10 +12,10 @@ import sys
 from pathlib import Path
 
 from oodbench.cli.arguments import Parser
-from oodbench.registry import check
 from oodbench.report.leaderboard import leaderboard
 from oodbench.report.material import read_material
 from oodbench.report.page.build import report_html
+from oodbench.scoring.registry import check
 from oodbench.shipped import PUBLISHED
 from oodbench.storage import write_atomic
 from oodbench.tables import FIRST, all_detectors, check_detectors, load_runs

@@ -37,7 +37,7 @@ def check(run: Result, whole_runs: Path | None = None) -> Entry:
         record = folder.load_record()
         folder.read_training()  # or it says what is wrong with the file
         given = outputs_of(folder, whole_runs)
-        computed, missing = import_late("rescoring").recompute(given, record) if given else ({}, [])
+        computed, missing = import_late("scoring.stored").recompute(given, record) if given else ({}, [])
         problems = [*out_of_range(run), *(differences(record, computed, missing) if given else [])]
     except (ValueError, KeyError, TypeError) as error:
         return Entry(run, False, [f"{run.folder}: {type(error).__name__}: {error}"])
