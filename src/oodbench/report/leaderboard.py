@@ -7,7 +7,7 @@ import numpy as np
 
 from oodbench.evaluation.metrics import metric_of
 from oodbench.report.card import escaped
-from oodbench.tables.cells import Cell, Column, bold, cells_of, text_of
+from oodbench.tables.cells import Cell, Column, bold, cell_key, cells_of, text_of
 from oodbench.tables.kinds import Kind
 from oodbench.tables.labels import protocol, row_labels, row_of
 from oodbench.tables.means import FAR, NEAR, common_means, with_means
@@ -50,7 +50,7 @@ def _table(runs: Sequence[Result], recomputed: Collection[Path], detectors: Sequ
     for row, label in row_labels(runs).items():
         of_row = [run for run in runs if row_of(run) == row]
         for score in detectors:
-            keys = [(row, score if column.ood else "", column) for column in columns]
+            keys = [cell_key(row, score, column) for column in columns]
             if not any(key in cells for key in keys if key[1]):
                 continue
             texts = [

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from oodbench.evaluation.metric import MISSING
 from oodbench.evaluation.metrics import OOD_METRICS
-from oodbench.tables.cells import Bold, Cells, Column, bold, cells_of, fewer, interval_of
+from oodbench.tables.cells import Bold, CellKey, Cells, Column, best_of, cells_of, fewer, interval_of
 from oodbench.tables.labels import Row, protocol, row_labels, row_of
 from oodbench.tables.means import common_means, mean_notes, with_means
 from oodbench.tables.notes import (
@@ -30,7 +30,6 @@ INTERVALS = (
     "95 % intervals, in percent; n = 1: bootstrap over the test images, of this one network; n > 1: of the mean over "
     "training seeds, a t-interval on the logit scale."
 )
-CellKey = tuple[Row, str, Column]
 
 
 def matrix_tables(runs: Sequence[Result], fpr: str, detectors: Sequence[str]) -> list[Table]:
@@ -44,7 +43,7 @@ def matrix_tables(runs: Sequence[Result], fpr: str, detectors: Sequence[str]) ->
     tables = []
     for kind, ood, images in ood_sets(measured):
         columns = [Column(kind, ood, images, metric.name) for metric in metrics]
-        best = {(row, column): matrix.best(row, column) for row in matrix.labels for column in columns}
+        best = {(row, column): best_of(cells, [row], detectors, column) for row in matrix.labels for column in columns}
         values, intervals = (
             matrix.rows(columns, partial(_value, cells, best)),
             matrix.rows(columns, partial(_ends, cells)),
@@ -91,10 +90,6 @@ class _Matrix(NamedTuple):
     detectors: Sequence[str]
     cells: Cells
     dashes: "_Dashes"
-
-    def best(self, row: Row, column: Column) -> Bold:
-        keys = [(row, detector, column) for detector in self.detectors]
-        return bold({key: self.cells[key] for key in keys if key in self.cells}, OOD_METRICS[column.metric])
 
     def rows(self, columns: Sequence[Column], text: Callable[[CellKey], str]) -> list[list[str]]:
         """Return one row per detector, in each cell the metrics of one loss."""

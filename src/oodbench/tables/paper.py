@@ -13,8 +13,8 @@ from itertools import groupby
 from typing import NamedTuple
 
 from oodbench.evaluation.metric import Metric
-from oodbench.evaluation.metrics import ID_METRICS, metric_of
-from oodbench.tables.cells import Cell, Cells, Column, cells_of, interval_of
+from oodbench.evaluation.metrics import metric_of
+from oodbench.tables.cells import Cell, Cells, Column, cell_key, cells_of, id_columns, interval_of
 from oodbench.tables.kinds import Kind
 from oodbench.tables.labels import Row, row_labels, row_of
 from oodbench.tables.means import FAR, NEAR, common_means, with_means
@@ -54,20 +54,17 @@ def paper(runs: Sequence[Result], fpr: str, detectors: Sequence[str], style: Sty
 
 def check_style(runs: Sequence[Result], style: Style) -> None:
     """Raise ValueError for a loss, set, metric or column that no run has."""
+    of_id = [column.metric for column in id_columns()]
     known = {
         "loss": {run.loss for run in runs},
         "set": {ood for run in runs for ood in run.ood_images} | MEANS.keys(),
-        "metric": {*_id_metrics(), *OF_OOD},
+        "metric": {*of_id, *OF_OOD},
     }
-    known["column"] = {*_id_metrics(), *(f"{ood}:{metric}" for ood in known["set"] for metric in OF_OOD)}
+    known["column"] = {*of_id, *(f"{ood}:{metric}" for ood in known["set"] for metric in OF_OOD)}
     asked = {"loss": style.losses, "set": style.sets, "metric": style.metrics, "column": style.columns}
     for what, given in asked.items():
         if unknown := sorted(set(given) - known[what]):
             raise ValueError(f"no run has the {what} {', '.join(unknown)}; available: {', '.join(sorted(known[what]))}")
-
-
-def _id_metrics() -> list[str]:
-    return [name for name, metric in ID_METRICS.items() if metric.in_tables]
 
 
 def _with_labels(tables: Iterable[str], runs: Sequence[Result]) -> list[str]:
@@ -87,16 +84,14 @@ def _table(runs: Sequence[Result], fpr: str, detectors: Sequence[str], style: St
     columns = _columns(measured, most, fpr, style)
     cells = cells_of(measured, row_of, detectors, {column.metric for column in columns})
     rows = _rows(row_labels(runs), detectors, columns, cells)
-    marks = {
-        column: _marks([cells.get(_key(row, scores[0], column)) for row, scores in rows], column) for column in columns
-    }
+    marks = {c: _marks([cells.get(cell_key(row, scores[0], c)) for row, scores in rows], c) for c in columns}
     with_score = len({scores for _, scores in rows}) > 1
     labels, seeds = row_labels(runs), Counter(map(row_of, runs))
     body = []
     for row, group in groupby(rows, key=lambda each: each[0]):
         for at, (_, scores) in enumerate(group):
             own = [
-                _cell(cells.get(_key(row, scores[0], c)), c, marks[c], style) if c.ood or not at else ""
+                _cell(cells.get(cell_key(row, scores[0], c)), c, marks[c], style) if c.ood or not at else ""
                 for c in columns
             ]
             name = _named(names, "loss", row.loss, paper_name("loss", row.loss))
@@ -130,7 +125,7 @@ def _table(runs: Sequence[Result], fpr: str, detectors: Sequence[str], style: St
 def _columns(runs: Sequence[Result], most: int, fpr: str, style: Style) -> list[Column]:
     """-> those of the style; where it names no sets and all need more than `most` columns, sets give way to means"""
     metrics = [metric for metric in ood_metrics(fpr) if not style.metrics or _short(metric) in style.metrics]
-    of_id = [Column(None, "", 0, name) for name in _id_metrics() if not style.metrics or name in style.metrics]
+    of_id = [column for column in id_columns() if not style.metrics or column.metric in style.metrics]
     sets = sorted(ood_sets(runs), key=lambda each: (each[0].rank, each[1] in (NEAR, FAR), each[1]))
     if style.sets:
         wanted = [MEANS.get(name, name) for name in style.sets]
@@ -157,10 +152,6 @@ def _short(metric: Metric) -> str:
     return "fpr95" if metric.convention else metric.name
 
 
-def _key(row: Row, score: str, column: Column) -> tuple[Row, str, Column]:
-    return row, score if column.ood else "", column
-
-
 def _rows(
     labels: Mapping[Row, str], detectors: Sequence[str], columns: Sequence[Column], cells: Cells
 ) -> list[tuple[Row, tuple[str, ...]]]:
@@ -169,8 +160,9 @@ def _rows(
     for row in labels:
         same: dict[str, list[str]] = {}
         for score in detectors:
-            values = [cells[key].values if (key := _key(row, score, c)) in cells else None for c in columns if c.ood]
-            if any(values) or not any(c.ood for c in columns):
+            keys = [cell_key(row, score, column) for column in columns if column.ood]
+            values = [cells[key].values if key in cells else None for key in keys]
+            if any(values) or not keys:
                 same.setdefault(repr(values), []).append(score)
         lines += [(row, tuple(scores)) for scores in same.values()]
     return lines
