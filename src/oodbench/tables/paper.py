@@ -17,9 +17,10 @@ from oodbench.evaluation.metrics import metric_of
 from oodbench.tables.cells import Cell, Cells, Column, cell_key, cells_of, id_columns, interval_of
 from oodbench.tables.kinds import Kind
 from oodbench.tables.labels import Row, row_labels, row_of
+from oodbench.tables.latex_commands import Commands
 from oodbench.tables.means import FAR, NEAR, common_means, with_means
 from oodbench.tables.names import paper_name, row_name, score_name, set_name
-from oodbench.tables.render import comments, latex
+from oodbench.tables.render import comments, latex, latex_row
 from oodbench.tables.results import Result
 from oodbench.tables.sections import by_protocol, ood_metrics, ood_sets, section
 
@@ -28,8 +29,8 @@ MOST_WITH_DEVIATION = 7
 OF_OOD = ("auroc", "fpr95")
 MEANS = {"near": NEAR, "far": FAR}
 KINDS = {Kind.NEAR: "Near-OOD", Kind.FAR: "Far-OOD", Kind.SHIFTED: "Shifted ID"}
-ROMAN = ((100, "C"), (90, "XC"), (50, "L"), (40, "XL"), (10, "X"), (9, "IX"), (5, "V"), (4, "IV"), (1, "I"))
 PACKAGES = r"\usepackage{booktabs}"
+RowScores = tuple[Row, tuple[str, ...]]  # a line's row, and the scores whose numbers it has
 
 
 class Style(NamedTuple):
@@ -46,10 +47,9 @@ class Style(NamedTuple):
 def paper(runs: Sequence[Result], fpr: str, detectors: Sequence[str], style: Style) -> str:
     """Return the tables of one data set's runs, one a protocol. Raises ValueError where nothing is left to show."""
     some = [run for run in runs if not style.losses or run.loss in style.losses]
-    names: dict[str, str] = {}
-    tables = [_table(group, fpr, detectors, style, names) for group in by_protocol(some)]
-    commands = [rf"\providecommand{{{command}}}{{{latex(name)}}}" for command, name in sorted(names.items())]
-    return "\n".join([f"% {PACKAGES}", *commands, "", *_with_labels(tables, runs)])
+    commands = Commands()
+    tables = _with_labels(_table(group, fpr, detectors, style, commands) for group in by_protocol(some))
+    return "\n".join([f"% {PACKAGES}", *commands.definitions(), "", *tables])
 
 
 def check_style(runs: Sequence[Result], style: Style) -> None:
@@ -67,7 +67,7 @@ def check_style(runs: Sequence[Result], style: Style) -> None:
             raise ValueError(f"no run has the {what} {', '.join(unknown)}; available: {', '.join(sorted(known[what]))}")
 
 
-def _with_labels(tables: Iterable[str], runs: Sequence[Result]) -> list[str]:
+def _with_labels(tables: Iterable[str]) -> list[str]:
     """Give each table its own label: tab:cifar10-resnet18-sgd200, then -2."""
     labelled, times = [], Counter[str]()
     for table in tables:
@@ -77,49 +77,64 @@ def _with_labels(tables: Iterable[str], runs: Sequence[Result]) -> list[str]:
     return labelled
 
 
-def _table(runs: Sequence[Result], fpr: str, detectors: Sequence[str], style: Style, names: dict[str, str]) -> str:
+def _table(runs: Sequence[Result], fpr: str, detectors: Sequence[str], style: Style, commands: Commands) -> str:
     measured = with_means(runs, common_means(runs))
     several = len({run.seed for run in runs}) > 1
     most = sys.maxsize if style.columns else MOST_WITH_DEVIATION if several else MOST
-    columns = _columns(measured, most, fpr, style)
+    columns, labels = _columns(measured, most, fpr, style), row_labels(runs)
     cells = cells_of(measured, row_of, detectors, {column.metric for column in columns})
-    rows = _rows(row_labels(runs), detectors, columns, cells)
+    rows = _rows(labels, detectors, columns, cells)
+    words = ["Loss", "Score"] if len({scores for _, scores in rows}) > 1 else ["Loss"]
+    body = [[*line[: len(words)], *line[2:]] for line in _body(rows, labels, columns, cells, style, commands)]
+    slug = re.sub(r"[^a-z0-9]+", "-", f"{runs[0].dataset} {runs[0].backbone} {runs[0].recipe}".lower()).strip("-")
+    return "\n".join(
+        [
+            *_comments(runs, fpr, detectors),
+            r"\begin{table*}[t]",
+            r"\centering",
+            r"\small",
+            r"\setlength{\tabcolsep}{4pt}",
+            rf"\caption{{{_caption(runs, style, commands)}}}",
+            rf"\label{{tab:{slug}}}",
+            rf"\begin{{tabular}}{{{'l' * len(words)}{'c' * len(columns)}}}",
+            r"\toprule",
+            *_heads(columns, words, commands),
+            r"\midrule",
+            *map(latex_row, body),
+            r"\bottomrule",
+            r"\end{tabular}",
+            r"\end{table*}",
+            "",
+        ]
+    )
+
+
+def _body(
+    rows: Sequence[RowScores],
+    labels: Mapping[Row, str],
+    columns: Sequence[Column],
+    cells: Cells,
+    style: Style,
+    commands: Commands,
+) -> list[list[str]]:
+    """-> label, score and numbers of each line; from the second line of a loss on, what depends on the score alone"""
     marks = {c: _marks([cells.get(cell_key(row, scores[0], c)) for row, scores in rows], c) for c in columns}
-    with_score = len({scores for _, scores in rows}) > 1
-    labels, seeds = row_labels(runs), Counter(map(row_of, runs))
-    body = []
+    lines = []
     for row, group in groupby(rows, key=lambda each: each[0]):
+        label = _label(row, labels[row], commands)
         for at, (_, scores) in enumerate(group):
-            own = [
+            numbers = [
                 _cell(cells.get(cell_key(row, scores[0], c)), c, marks[c], style) if c.ood or not at else ""
                 for c in columns
             ]
-            name = _named(names, "loss", row.loss, paper_name("loss", row.loss))
-            label = name + latex(row_name(row.loss, labels[row]).removeprefix(paper_name("loss", row.loss)))
-            score = [" / ".join(score_name(each) for each in scores)] if with_score else []
-            body.append(" & ".join([label if not at else "", *map(latex, score), *own]) + r" \\")
-    words = 1 + with_score
-    heads = _heads(columns, words, names)
-    slug = re.sub(r"[^a-z0-9]+", "-", f"{runs[0].dataset} {runs[0].backbone} {runs[0].recipe}".lower()).strip("-")
-    lines = [
-        *_comments(runs, fpr, detectors),
-        r"\begin{table*}[t]",
-        r"\centering",
-        r"\small",
-        r"\setlength{\tabcolsep}{4pt}",
-        rf"\caption{{{_caption(runs, seeds, style, names)}}}",
-        rf"\label{{tab:{slug}}}",
-        rf"\begin{{tabular}}{{{'l' * words}{'c' * len(columns)}}}",
-        r"\toprule",
-        *heads,
-        r"\midrule",
-        *body,
-        r"\bottomrule",
-        r"\end{tabular}",
-        r"\end{table*}",
-        "",
-    ]
-    return "\n".join(lines)
+            lines.append([label if not at else "", latex(" / ".join(map(score_name, scores))), *numbers])
+    return lines
+
+
+def _label(row: Row, label: str, commands: Commands) -> str:
+    """-> the command of a loss, and what sets it apart from its namesakes"""
+    name = paper_name("loss", row.loss)
+    return commands.use("loss", row.loss, name) + latex(row_name(row.loss, label).removeprefix(name))
 
 
 def _columns(runs: Sequence[Result], most: int, fpr: str, style: Style) -> list[Column]:
@@ -154,7 +169,7 @@ def _short(metric: Metric) -> str:
 
 def _rows(
     labels: Mapping[Row, str], detectors: Sequence[str], columns: Sequence[Column], cells: Cells
-) -> list[tuple[Row, tuple[str, ...]]]:
+) -> list[RowScores]:
     """-> one line per row and score; scores that agree in every column share one"""
     lines = []
     for row in labels:
@@ -188,18 +203,17 @@ def _cell(cell: Cell | None, column: Column, marks: Sequence[float], style: Styl
     return text + (rf" {{\scriptsize {unit.ends(interval)}}}" if interval else "")
 
 
-def _heads(columns: Sequence[Column], words: int, names: dict[str, str]) -> list[str]:
+def _heads(columns: Sequence[Column], words: Sequence[str], commands: Commands) -> list[str]:
     """-> the three lines of headings: near and far, sets, metrics, with rules between them"""
     kinds = [KINDS[c.kind] if c.kind else "" for c in columns]
-    sets = [_set(c, names) for c in columns]
-    blank = ["Loss", "Score"][:words]
+    sets = [_set(c, commands) for c in columns]
     metrics = [
-        _named(names, "metric", _short(metric_of(c.metric)), _heading(c.metric)) + _arrow(c.metric) for c in columns
+        commands.use("metric", _short(metric_of(c.metric)), _heading(c.metric)) + _arrow(c.metric) for c in columns
     ]
     return [
-        *_spanned(kinds, [(kind,) for kind in kinds], words),
-        *_spanned(sets, list(zip(kinds, sets, strict=True)), words),
-        " & ".join([*blank, *metrics]) + r" \\",
+        *_spanned(kinds, [(kind,) for kind in kinds], len(words)),
+        *_spanned(sets, list(zip(kinds, sets, strict=True)), len(words)),
+        latex_row([*words, *metrics]),
     ]
 
 
@@ -213,13 +227,13 @@ def _spanned(texts: Sequence[str], keys: Sequence[tuple[str, ...]], words: int) 
         cells.append(rf"\multicolumn{{{width}}}{{c}}{{{key[-1]}}}" if key[-1] else " & " * (width - 1))
         rules += [rf"\cmidrule(lr){{{at}-{at + width - 1}}}"] * bool(key[-1])
         at += width
-    return [" & ".join(cells) + r" \\", " ".join(rules)]
+    return [latex_row(cells), " ".join(rules)]
 
 
-def _set(column: Column, names: dict[str, str]) -> str:
+def _set(column: Column, commands: Commands) -> str:
     if column.ood in (NEAR, FAR):
         return "Average"
-    return _named(names, "ood", column.ood, set_name(column.ood)) if column.ood else ""
+    return commands.use("ood", column.ood, set_name(column.ood)) if column.ood else ""
 
 
 def _heading(metric: str) -> str:
@@ -230,29 +244,9 @@ def _arrow(metric: str) -> str:
     return r"\,$\uparrow$" if metric_of(metric).higher_is_better else r"\,$\downarrow$"
 
 
-def _named(names: dict[str, str], kind: str, key: str, name: str) -> str:
-    """Return the command of a name, and remember what it stands for."""
-    command = "\\" + kind + "".join(part.capitalize() for part in re.findall(r"[A-Za-z]+|\d+", _with_roman(key)))
-    names[command] = name
-    return command + "{}"
-
-
-def _with_roman(key: str) -> str:
-    """Return a key with its numbers in Roman figures, as commands of LaTeX have letters only: cifar10 -> cifarX."""
-    return re.sub(r"\d+", lambda found: _roman(int(found[0])), key)
-
-
-def _roman(number: int) -> str:
-    text = ""
-    for value, letters in ROMAN:
-        text += letters * (number // value)
-        number %= value
-    return text
-
-
-def _caption(runs: Sequence[Result], seeds: Counter[Row], style: Style, names: dict[str, str]) -> str:
-    data = _named(names, "ood", runs[0].dataset, set_name(runs[0].dataset))
-    counts = sorted(set(seeds.values()))
+def _caption(runs: Sequence[Result], style: Style, commands: Commands) -> str:
+    data = commands.use("ood", runs[0].dataset, set_name(runs[0].dataset))
+    counts = sorted(set(Counter(map(row_of, runs)).values()))
     over = f"{counts[0]} seeds" if len(counts) == 1 else f"{counts[0]} to {counts[-1]} seeds"
     what = "one training" if counts == [1] else f"mean and sample standard deviation over {over}"
     brackets = ", in brackets 95\\,\\% intervals" * style.intervals
