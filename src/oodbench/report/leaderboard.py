@@ -49,27 +49,25 @@ def _table(runs: Sequence[Result], recomputed: Collection[Path], detectors: Sequ
     found = []
     for row, label in row_labels(runs).items():
         of_row = [run for run in runs if row_of(run) == row]
+        n = len(of_row)
         for score in detectors:
             keys = [cell_key(row, score, column) for column in columns]
             if not any(key in cells for key in keys if key[1]):
                 continue
-            texts = [
-                text_of(cells.get(key), len(of_row), key in best[key[2]], metric_of(key[2].metric).unit) for key in keys
-            ]
+            units = [metric_of(column.metric).unit for column in columns]
+            texts = [text_of(cells.get(k), n, k in best[k[2]], unit) for k, unit in zip(keys, units, strict=True)]
             words = [escaped(row_name(row.loss, label)), escaped(score_name(score))]
-            again = sum(run.folder in recomputed for run in of_row)
-            origin = (
-                "recomputed"
-                if again == len(of_row)
-                else f"{again} of {len(of_row)} recomputed"
-                if again
-                else "as handed in"
-            )
-            line = [*words, str(len(of_row)), *texts, origin]
+            line = [*words, str(n), *texts, _origin(n, sum(run.folder in recomputed for run in of_row))]
             found.append((_order([cells.get(key) for key in keys if key[2].metric == "auroc"]), line))
     lines = [[str(i), *line] for i, (_, line) in enumerate(sorted(found, key=lambda each: each[0]), 1)]
     heads = [_set(column) + metric_of(column.metric).title for column in columns]
     return markdown_table(["", "Loss", "Score", "n", *heads, "Numbers"], lines, 3)
+
+
+def _origin(n: int, recomputed: int) -> str:
+    if recomputed == n:
+        return "recomputed"
+    return f"{recomputed} of {n} recomputed" if recomputed else "as handed in"
 
 
 def _sets(runs: Sequence[Result]) -> list[tuple[Kind, str, int]]:
