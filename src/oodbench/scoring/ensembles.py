@@ -38,7 +38,7 @@ def score_ensemble(path: Path) -> dict[str, Any]:
         images[name], digests[name] = _images(members, name)
     test = _outputs(members, "test")
     ood = {name: _outputs(members, name) for name in sorted(shared)}
-    nothing = Outputs(*(array[:0] for array in test))
+    nothing = Outputs._make(array[:0] for array in test)
     numbers, resamples = evaluate(test, ood, DETECTORS, Reference(nothing, None, None, None))
     content = {
         "run": folders[0].run.hash,
