@@ -1,7 +1,6 @@
 """The page of one run: its numbers and figures, and all that is needed to repeat and to cite it."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from oodbench.report import threshold
@@ -79,8 +78,3 @@ def details(run: Run) -> list[dict[str, Any]]:
 def _digests(run: Run) -> list[tuple[str, str]]:
     digests = run.provenance.get("digests", {})
     return [(f"digest of {name}", str(digest)) for name, digest in digests.items()] if isinstance(digests, dict) else []
-
-
-def run_file(folder: Path) -> Path:
-    """Return where a run's page is written where no place is given."""
-    return folder / "report.html"
