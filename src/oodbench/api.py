@@ -34,7 +34,7 @@ from oodbench.report.vector import STYLE, drawn, prefixes, save
 from oodbench.runs.folder import RunFolder, open_run
 from oodbench.runs.identity import Config
 from oodbench.runs.record import Record
-from oodbench.scoring.stored import stored, stored_model, stored_objective
+from oodbench.scoring.stored import stored_model, stored_objective, stored_on
 from oodbench.shipped import CONF
 from oodbench.tables import fields
 from oodbench.tables.long_format import NUMBER, PARTS, numbers_of
@@ -81,7 +81,7 @@ class Run:
     def outputs(self) -> dict[str, Outputs]:
         """{"train", "test", or OOD set: outputs}. Raises ValueError where the run was published without them."""
         digests = self.numbers["provenance"]["digests"]
-        return {name: stored(self.folder, name, digests) for name in ("train", "test", *self.numbers["ood"])}
+        return {name: stored_on(self.folder, name, digests) for name in ("train", "test", *self.numbers["ood"])}
 
     @cached_property
     def head(self) -> Objective:

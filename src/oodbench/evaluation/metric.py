@@ -53,7 +53,7 @@ Counting = Callable[[Array, Labels, Counts], Array]  # (N, K), (N,), (N, R) how 
 
 @dataclass(frozen=True, kw_only=True)
 class Metric:
-    """`resampled` None: the metric has no interval and takes part in no test."""
+    """The record of a metric. `resampled` None: it has no interval and takes part in no test."""
 
     name: str  # its key in metrics.json and runs.csv
     function: Callable[..., float]
@@ -95,5 +95,5 @@ class OODMetric(Metric):
 
 
 def arrays_key(ood: str, detector: str, metric: str) -> str:
-    """The name of a number's resamples in their file: "accuracy" or "svhn/msp/auroc"."""
+    """Return the name of a number's resamples in their file: "accuracy" or "svhn/msp/auroc"."""
     return "/".join(filter(None, (ood, detector, metric)))

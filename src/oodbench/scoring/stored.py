@@ -22,20 +22,20 @@ OF_NETWORK = "oodbench.detectors.network."  # addresses of detectors that need i
 
 
 def stored_outputs(folder: RunFolder, config: Config, digests: Mapping[str, str]) -> RunOutputs:
-    """Read the outputs of a finished run. Raises ValueError naming a file that `stored` refuses.
+    """Read the outputs of a finished run. Raises ValueError naming a file that `stored_on` refuses.
 
     digests: {set: of its images}, as the record has them.
     """
     held_out = ("val", "val_ood") if requested(config).validation else ()
     return RunOutputs(
-        train=stored(folder, "train", digests),
-        test=stored(folder, "test", digests),
-        ood={name: stored(folder, name, digests) for name in config["ood"]},
-        validation={name: stored(folder, name, digests) for name in held_out},
+        train=stored_on(folder, "train", digests),
+        test=stored_on(folder, "test", digests),
+        ood={name: stored_on(folder, name, digests) for name in config["ood"]},
+        validation={name: stored_on(folder, name, digests) for name in held_out},
     )
 
 
-def stored(folder: RunFolder, name: str, digests: Mapping[str, str]) -> Outputs:
+def stored_on(folder: RunFolder, name: str, digests: Mapping[str, str]) -> Outputs:
     """Read the outputs on one set. Raises ValueError where they are missing, damaged, or of images with other digests.
 
     A start that was killed before its record was written may have left outputs on other images.
@@ -59,7 +59,7 @@ def stored_objective(folder: RunFolder, config: Config) -> Objective:
     weights = folder.read_weights()
     if weights is None:
         raise ValueError(f"{folder.weights} cannot be used; repeat the run's command")
-    outputs = stored(folder, "train", {})
+    outputs = stored_on(folder, "train", {})
     sizes = {"num_features": outputs.features.shape[1], "num_classes": outputs.log_probs.shape[1]}
     objective: Objective = trusted(config["loss"], "losses", **sizes)
     load_head(objective, weights)
