@@ -9,9 +9,9 @@ from oodbench.tables.latex_commands import Commands
     ("kind", "key", "command"),
     [
         ("loss", "ce_smooth", r"\lossCeSmooth{}"),
-        ("ood", "cifar10", r"\oodCifarX{}"),
-        ("ood", "places365", r"\oodPlacesCCCLXV{}"),
-        ("metric", "fpr95", r"\metricFprXCV{}"),
+        ("ood", "cifar10", r"\oodCifarx{}"),
+        ("ood", "places365", r"\oodPlacesccclxv{}"),
+        ("metric", "fpr95", r"\metricFprxcv{}"),
     ],
 )
 def test_a_command_has_letters_alone(kind: str, key: str, command: str) -> None:

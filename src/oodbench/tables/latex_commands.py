@@ -1,4 +1,4 @@
-r"""Names as LaTeX commands, \lossHalo or \oodCifarX, which a paper renames in one place."""
+r"""Names as LaTeX commands, \lossHalo or \oodCifarx, which a paper renames in one place."""
 
 import re
 
