@@ -197,7 +197,7 @@ def figures(folder: str | Path = "results") -> dict[str, Figure]:
     if (folder / "config.yaml").exists():
         sections = [read_one(folder)]
     else:
-        material = read_material(folder, progress=lambda line: None)
+        material = read_material(folder)
         _warn(material.left_out)
         sections = material.sections
     named = prefixes(sections).items()

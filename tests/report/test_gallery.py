@@ -17,7 +17,7 @@ OF_OUTPUTS = {"scores", "roc", "reliability", "norms", "components"}
 
 
 def made(results: Path) -> Section:
-    (section,) = read_material(results, FIRST, lambda line: None).sections
+    (section,) = read_material(results, FIRST).sections
     return section
 
 

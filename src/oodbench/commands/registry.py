@@ -45,7 +45,7 @@ def write_registry(results_dir: Path, outputs: Path | None, chosen: list[str] | 
     if problems := [*(reason for _, reason in found.unreadable), *(each for e in entries for each in e.problems)]:
         print(*problems, sep="\n", file=sys.stderr)
         raise SystemExit(1)
-    material = read_material(results_dir, detectors, lambda line: None)
+    material = read_material(results_dir, detectors)
     recomputed = {entry.run.folder for entry in entries if entry.recomputed}
     page = report_html(material, detectors, load_published(PUBLISHED), "python scripts/registry.py")
     pages = {"README.md": leaderboard(found.runs, recomputed, detectors), "report.html": page}
