@@ -248,8 +248,7 @@ def main() -> None:
     os.environ["TQDM_DISABLE"] = "1"  # in the processes that are timed
     sizes = SMALL if args.small else GPU if torch.cuda.is_available() else CPU
     common = [*args.overrides, "recipe.batch_size=16"] if args.small else args.overrides
-    sections = []
-    for measured in (
+    measurements: list[Callable[[], Section]] = [
         partial(limits, sizes),
         partial(launched, common),
         partial(augmentation, common, sizes),
@@ -257,8 +256,10 @@ def main() -> None:
         partial(evaluation, common, sizes),
         partial(run_numbers, sizes),
         partial(starting_up, sizes),
-    ):
-        sections.append(measured())
+    ]
+    sections = []
+    for measure in measurements:
+        sections.append(measure())
         print(sections[-1], flush=True)
     introduction = (
         f"Variants are interleaved, {sizes.repeats} times after a first round that is not counted, each in its own "
