@@ -8,13 +8,12 @@ import numpy as np
 from oodbench.evaluation.metrics import metric_of
 from oodbench.report.card import escaped
 from oodbench.tables.cells import Cell, Column, bold, cell_key, cells_of, text_of
-from oodbench.tables.kinds import Kind
 from oodbench.tables.labels import protocol, row_labels, row_of
 from oodbench.tables.means import FAR, NEAR, common_means, with_means
 from oodbench.tables.names import row_name, score_name, set_name
 from oodbench.tables.render import markdown_table
 from oodbench.tables.results import Result
-from oodbench.tables.sections import by_protocol, named, ood_sets
+from oodbench.tables.sections import by_protocol, means_alone, named, ood_sets
 
 INTRODUCTION = """# Leaderboard
 
@@ -40,7 +39,7 @@ def leaderboard(runs: Sequence[Result], recomputed: Collection[Path], detectors:
 def _table(runs: Sequence[Result], recomputed: Collection[Path], detectors: Sequence[str]) -> str:
     measured = with_means(runs, common_means(runs))
     columns = [Column(None, "", 0, metric) for metric in ID]
-    columns += [Column(*each, metric) for each in _sets(measured) for metric in OOD]
+    columns += [Column(*each, metric) for each in means_alone(ood_sets(measured)) for metric in OOD]
     cells = cells_of(measured, row_of, detectors, {*ID, *OOD})
     best = {
         column: bold({key: cell for key, cell in cells.items() if key[2] == column}, metric_of(column.metric)).keys
@@ -68,13 +67,6 @@ def _origin(n: int, recomputed: int) -> str:
     if recomputed == n:
         return "recomputed"
     return f"{recomputed} of {n} recomputed" if recomputed else "as handed in"
-
-
-def _sets(runs: Sequence[Result]) -> list[tuple[Kind, str, int]]:
-    """-> the means over near and far sets, or the sets of a kind that has no mean"""
-    sets = ood_sets(runs)
-    with_mean = {kind for kind, ood, _ in sets if ood in (NEAR, FAR)}
-    return [each for each in sets if each[1] in (NEAR, FAR) or each[0] not in with_mean]
 
 
 def _order(cells: Sequence[Cell | None]) -> tuple[int, float]:

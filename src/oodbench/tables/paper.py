@@ -18,16 +18,15 @@ from oodbench.tables.cells import Cell, Cells, Column, cell_key, cells_of, id_co
 from oodbench.tables.kinds import Kind
 from oodbench.tables.labels import Row, row_labels, row_of
 from oodbench.tables.latex_commands import Commands
-from oodbench.tables.means import FAR, NEAR, common_means, with_means
+from oodbench.tables.means import FAR, NEAR, SHORT, common_means, with_means
 from oodbench.tables.names import paper_name, row_name, score_name, set_name
 from oodbench.tables.render import comments, latex, latex_row
 from oodbench.tables.results import Result
-from oodbench.tables.sections import by_protocol, ood_metrics, ood_sets, section
+from oodbench.tables.sections import by_protocol, means_alone, ood_metrics, ood_sets, section
 
 MOST = 11  # columns of numbers that fit a page
 MOST_WITH_DEVIATION = 7
 OF_OOD = ("auroc", "fpr95")
-MEANS = {"near": NEAR, "far": FAR}
 KINDS = {Kind.NEAR: "Near-OOD", Kind.FAR: "Far-OOD", Kind.SHIFTED: "Shifted ID"}
 PACKAGES = r"\usepackage{booktabs}"
 RowScores = tuple[Row, tuple[str, ...]]  # a line's row, and the scores whose numbers it has
@@ -57,7 +56,7 @@ def check_style(runs: Sequence[Result], style: Style) -> None:
     of_id = [column.metric for column in id_columns()]
     known = {
         "loss": {run.loss for run in runs},
-        "set": {ood for run in runs for ood in run.ood_images} | MEANS.keys(),
+        "set": {ood for run in runs for ood in run.ood_images} | SHORT.keys(),
         "metric": {*of_id, *OF_OOD},
     }
     known["column"] = {*of_id, *(f"{ood}:{metric}" for ood in known["set"] for metric in OF_OOD)}
@@ -143,11 +142,10 @@ def _columns(runs: Sequence[Result], most: int, fpr: str, style: Style) -> list[
     of_id = [column for column in id_columns() if not style.metrics or column.metric in style.metrics]
     sets = sorted(ood_sets(runs), key=lambda each: (each[0].rank, each[1] in (NEAR, FAR), each[1]))
     if style.sets:
-        wanted = [MEANS.get(name, name) for name in style.sets]
+        wanted = [SHORT.get(name, name) for name in style.sets]
         sets = [each for each in sets if each[1] in wanted]
     elif len(of_id) + len(sets) * len(metrics) > most:
-        having = {kind for kind, ood, _ in sets if ood in (NEAR, FAR)}
-        sets = [each for each in sets if each[1] in (NEAR, FAR) or each[0] not in having]
+        sets = means_alone(sets)
     columns = of_id + [Column(*each, metric.name) for each in sets for metric in metrics]
     if style.columns:
         named = {_column_name(column): column for column in columns}
@@ -158,7 +156,7 @@ def _columns(runs: Sequence[Result], most: int, fpr: str, style: Style) -> list[
 
 
 def _column_name(column: Column) -> str:
-    short = {mean: name for name, mean in MEANS.items()}
+    short = {mean: name for name, mean in SHORT.items()}
     metric = _short(metric_of(column.metric))
     return f"{short.get(column.ood, column.ood)}:{metric}" if column.ood else metric
 

@@ -100,6 +100,12 @@ def ood_sets(runs: Iterable[Result]) -> list[tuple[Kind, str, int]]:
     return sorted(sets, key=lambda each: (each[0].rank, each[1] not in (NEAR, FAR), *each[1:]))
 
 
+def means_alone(sets: Sequence[tuple[Kind, str, int]]) -> list[tuple[Kind, str, int]]:
+    """Return of a kind that has a mean the mean, of the others all sets."""
+    with_mean = {kind for kind, ood, _ in sets if ood in (NEAR, FAR)}
+    return [each for each in sets if each[1] in (NEAR, FAR) or each[0] not in with_mean]
+
+
 def by_protocol(runs: Iterable[Result], by: Sequence[str] = ()) -> list[list[Result]]:
     """Return one data set's runs in groups that may stand in one table, the largest training first."""
     runs = sorted(runs, key=lambda run: (-run.train_images, -(run.epochs or 0), protocol(run, by)))
