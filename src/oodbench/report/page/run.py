@@ -15,6 +15,8 @@ from oodbench.tables.fields import flatten
 from oodbench.tables.means import FAR, NEAR
 from oodbench.tables.names import score_name, set_name
 
+Pairs = Sequence[tuple[str, str]]  # name, value
+
 
 def run_html(section: Section, detectors: Sequence[str], command: str) -> str:
     """Return the page of the one run of a section."""
@@ -57,22 +59,20 @@ def details(run: Run) -> list[dict[str, Any]]:
     """Return the parts beneath the figures: command, cost, provenance, configuration, citation."""
     _, config = open_run(run.result.folder)
     command = command_of(config)
-    repeated = [("", command)] if command else []
-    said = (
-        ""
-        if command
-        else "No command of this version of conf/ gives this run's hash; config.yaml has all of its values."
-    )
-    about = {
-        k: v for k, v in run.provenance.items() if k not in (*COST, "detector", "ood", "digests", "images", "near")
-    }
+    unrepeatable = "No command of this version of conf/ gives this run's hash; config.yaml has all of its values."
+    shown = (*COST, "detector", "ood", "digests", "images", "near")  # in other parts of the page
+    about = flatten({key: value for key, value in run.provenance.items() if key not in shown})
     return [
-        {"title": "Repeat it", "code": repeated, "pairs": [], "said": said},
-        {"title": "Cost", "code": [], "pairs": cost_of(run.provenance), "said": ""},
-        {"title": "Cite", "code": [], "pairs": [("", line) for line in citations(run.result)], "said": ""},
-        {"title": "Provenance", "code": [], "pairs": [*flatten(about).items(), *_digests(run)], "said": ""},
-        {"title": "Configuration", "code": [], "pairs": list(run.result.settings.items()), "said": ""},
+        _part("Repeat it", code=[("", command)] if command else [], said="" if command else unrepeatable),
+        _part("Cost", cost_of(run.provenance)),
+        _part("Cite", [("", line) for line in citations(run.result)]),
+        _part("Provenance", [*about.items(), *_digests(run)]),
+        _part("Configuration", list(run.result.settings.items())),
     ]
+
+
+def _part(title: str, pairs: Pairs = (), code: Pairs = (), said: str = "") -> dict[str, Any]:
+    return {"title": title, "code": code, "pairs": pairs, "said": said}
 
 
 def _digests(run: Run) -> list[tuple[str, str]]:
