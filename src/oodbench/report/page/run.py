@@ -3,17 +3,15 @@
 from collections.abc import Sequence
 from typing import Any
 
-from oodbench.report import threshold
 from oodbench.report.card import COST, cost_of
 from oodbench.report.cite import citations
 from oodbench.report.command import command_of
 from oodbench.report.material import Run, Section
-from oodbench.report.page.build import index_of, section_context, sets_of
-from oodbench.report.page.render import as_json, render
+from oodbench.report.page.build import index_of, page_html, section_context
 from oodbench.runs.folder import open_run
 from oodbench.tables.fields import flatten
 from oodbench.tables.means import FAR, NEAR
-from oodbench.tables.names import score_name, set_name
+from oodbench.tables.names import set_name
 
 Pairs = Sequence[tuple[str, str]]  # name, value
 
@@ -22,24 +20,17 @@ def run_html(section: Section, detectors: Sequence[str], command: str) -> str:
     """Return the page of the one run of a section."""
     (run,) = section.runs
     index = index_of([section], detectors)
-    shown = section_context("p0", section, detectors, [], run.result.folder.parents[5]) | {"runs": []}
-    context = {
+    shown = section_context("p0", section, detectors, [], run.result.folder.parents[5])
+    own = {
         "title": f"{run.label} on {set_name(section.dataset)}, seed {run.result.seed}",
         "lead": section.protocol,
         "facts": facts(run),
         "left_out": [],
         "losses": [run.label],
-        "scores": [score_name(d) for d in index.scores],
-        "sets": sets_of(index),
-        "columns": index.columns,
-        "index": index,
-        "filters": index.filters(shown["table"].rows),
-        "sections": [shown | {"title": "Results", "protocol": ""}],
-        "data": as_json({"p0": threshold.packed(section)}),
         "command": command,
         "details": details(run),
     }
-    return render("report.html.j2", context)
+    return page_html([section], [shown | {"title": "Results", "protocol": "", "runs": []}], index, own)
 
 
 def facts(run: Run) -> list[tuple[str, str]]:
