@@ -7,13 +7,14 @@ import numpy as np
 
 from oodbench.evaluation.metrics import metric_of
 from oodbench.report.card import escaped
-from oodbench.tables.cells import Cell, Column, bold, cell_key, cells_of, text_of
+from oodbench.tables.cells import Cell, Column, bold, cells_of, text_of
+from oodbench.tables.kinds import Kind
 from oodbench.tables.labels import protocol, row_labels, row_of
 from oodbench.tables.means import FAR, NEAR, common_means, with_means
 from oodbench.tables.names import row_name, score_name, set_name
 from oodbench.tables.render import markdown_table
 from oodbench.tables.results import Result
-from oodbench.tables.sections import by_protocol, means_alone, named, ood_sets
+from oodbench.tables.sections import by_protocol, named, ood_sets
 
 INTRODUCTION = """# Leaderboard
 
@@ -39,7 +40,7 @@ def leaderboard(runs: Sequence[Result], recomputed: Collection[Path], detectors:
 def _table(runs: Sequence[Result], recomputed: Collection[Path], detectors: Sequence[str]) -> str:
     measured = with_means(runs, common_means(runs))
     columns = [Column(None, "", 0, metric) for metric in ID]
-    columns += [Column(*each, metric) for each in means_alone(ood_sets(measured)) for metric in OOD]
+    columns += [Column(*each, metric) for each in _sets(measured) for metric in OOD]
     cells = cells_of(measured, row_of, detectors, {*ID, *OOD})
     best = {
         column: bold({key: cell for key, cell in cells.items() if key[2] == column}, metric_of(column.metric)).keys
@@ -48,25 +49,34 @@ def _table(runs: Sequence[Result], recomputed: Collection[Path], detectors: Sequ
     found = []
     for row, label in row_labels(runs).items():
         of_row = [run for run in runs if row_of(run) == row]
-        n = len(of_row)
         for score in detectors:
-            keys = [cell_key(row, score, column) for column in columns]
+            keys = [(row, score if column.ood else "", column) for column in columns]
             if not any(key in cells for key in keys if key[1]):
                 continue
-            units = [metric_of(column.metric).unit for column in columns]
-            texts = [text_of(cells.get(k), n, k in best[k[2]], unit) for k, unit in zip(keys, units, strict=True)]
+            texts = [
+                text_of(cells.get(key), len(of_row), key in best[key[2]], metric_of(key[2].metric).unit) for key in keys
+            ]
             words = [escaped(row_name(row.loss, label)), escaped(score_name(score))]
-            line = [*words, str(n), *texts, _origin(n, sum(run.folder in recomputed for run in of_row))]
+            again = sum(run.folder in recomputed for run in of_row)
+            origin = (
+                "recomputed"
+                if again == len(of_row)
+                else f"{again} of {len(of_row)} recomputed"
+                if again
+                else "as handed in"
+            )
+            line = [*words, str(len(of_row)), *texts, origin]
             found.append((_order([cells.get(key) for key in keys if key[2].metric == "auroc"]), line))
     lines = [[str(i), *line] for i, (_, line) in enumerate(sorted(found, key=lambda each: each[0]), 1)]
     heads = [_set(column) + metric_of(column.metric).title for column in columns]
     return markdown_table(["", "Loss", "Score", "n", *heads, "Numbers"], lines, 3)
 
 
-def _origin(n: int, recomputed: int) -> str:
-    if recomputed == n:
-        return "recomputed"
-    return f"{recomputed} of {n} recomputed" if recomputed else "as handed in"
+def _sets(runs: Sequence[Result]) -> list[tuple[Kind, str, int]]:
+    """-> the means over near and far sets, or the sets of a kind that has no mean"""
+    sets = ood_sets(runs)
+    with_mean = {kind for kind, ood, _ in sets if ood in (NEAR, FAR)}
+    return [each for each in sets if each[1] in (NEAR, FAR) or each[0] not in with_mean]
 
 
 def _order(cells: Sequence[Cell | None]) -> tuple[int, float]:
