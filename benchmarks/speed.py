@@ -33,6 +33,8 @@ from timing import Action, Ratio, ratio, time_interleaved
 ROOT = CONF.parent
 TRAINING = ["recipe=smoke", "recipe.optimizer.lr=0.001"]  # one epoch; the labels are noise
 PRODUCTS, COPIES = 20, 20  # in one action
+FIGURES: tuple[Callable[[Sequence[float]], float], ...] = (statistics.median, min, max)
+HEADER = ["images/s", "baseline", "this project", "ratio (range)", "limit", "share of it"]
 DETECTORS, SAMPLES, RESAMPLES = 4, 10, 1000  # of the bootstrap: that the baseline draws, and that are reported
 
 
@@ -79,10 +81,10 @@ def limits(sizes: Sizes) -> Section:
     variants = {p: partial(matrix_products, p, sizes.side) for p in available_precisions(pick_device("auto"))}
     seconds = time_interleaved({**variants, "copy": partial(copies, sizes.copied)}, sizes.repeats)
     work = dict.fromkeys(variants, PRODUCTS * 2 * sizes.side**3) | {"copy": COPIES * sizes.copied}
-    rates = {name: [work[name] / s for s in each] for name, each in seconds.items()}
+    per_second = {name: [work[name] / s for s in each] for name, each in seconds.items()}
     rows = [
         [f"product, {name}, TFLOP/s" if name in variants else "copy, GB/s", *(number(f(rate)) for f in FIGURES)]
-        for name, each in rates.items()
+        for name, each in per_second.items()
         for rate in [[r / (1e12 if name in variants else 1e9) for r in each]]
     ]
     return Section(
@@ -91,9 +93,6 @@ def limits(sizes: Sizes) -> Section:
         ["", "median", "least", "most"],
         rows,
     )
-
-
-FIGURES: tuple[Callable[[Sequence[float]], float], ...] = (statistics.median, min, max)
 
 
 def rates(name: str, n: int, *seconds: Sequence[float]) -> list[str]:
@@ -106,9 +105,6 @@ def rates(name: str, n: int, *seconds: Sequence[float]) -> list[str]:
 
 def shown(r: Ratio) -> str:
     return f"{number(r.median)} ({number(r.low)} to {number(r.high)})"
-
-
-HEADER = ["images/s", "baseline", "this project", "ratio (range)", "limit", "share of it"]
 
 
 def augmentation(overrides: Overrides, sizes: Sizes) -> Section:
@@ -150,6 +146,27 @@ def network(
         print(kind, *rows[-1], flush=True)
     targets = {f"{kind}, {rows[0][0]}: times the baseline": Target(ratios[0], target)}
     return Section(kind.capitalize(), text, HEADER, rows, targets)
+
+
+def networks(common: Overrides, compiled: str | None, sizes: Sizes) -> list[Callable[[], Section]]:
+    """Return what measures training, by every loss, and inference; both by every precision and backbone, too."""
+    default, device = compose(common), pick_device("auto")
+    automatic = pick_precision(default.precision, device)
+    others = [[f"precision={name}"] for name in available_precisions(device) if name != automatic]
+    others += [[f"backbone={name}"] for name in project.names("backbone") if name != default.name.backbone]
+    loops = [[], *([["cuda_graph=false"]] if torch.cuda.is_available() else [])]  # the plain loop beside the graph
+    loops += [[f"compile={compiled}", *loop] for loop in loops] if compiled else []
+    losses = [[f"loss={name}", *loop] for name, loop in product(project.names("loss"), loops)]
+    text = (
+        "{} The limit is the backbone's operations, counted, at the rate of the matrix product in the same precision. "
+        f"Unless a row says more: {default.name.backbone}, loss {default.name.loss}, precision {automatic}."
+    )
+    trains = text.format(f"`fit` over {sizes.images:,} images in batches of {default.recipe.batch_size}.")
+    passes = text.format(f"Features of {sizes.images:,} images, from uint8 to float32.")
+    return [
+        partial(network, "training", trains, [*losses, *others], 4.5, common, sizes),
+        partial(network, "inference", passes, [[f"precision={automatic}"], *others], 7, common, sizes),
+    ]
 
 
 def launched(overrides: Overrides) -> Section:
@@ -231,31 +248,18 @@ def main() -> None:
     os.environ["TQDM_DISABLE"] = "1"  # in the processes that are timed
     sizes = SMALL if args.small else GPU if torch.cuda.is_available() else CPU
     common = [*args.overrides, "recipe.batch_size=16"] if args.small else args.overrides
-    default = compose(common)
-    automatic = pick_precision(default.precision, pick_device("auto"))
-    hows = [[f"precision={name}"] for name in available_precisions(pick_device("auto")) if name != automatic]
-    hows += [[f"backbone={name}"] for name in project.names("backbone") if name != default.name.backbone]
-    ways = [[], *([["cuda_graph=false"]] if torch.cuda.is_available() else [])]  # the plain loop beside the graph
-    ways += [[f"compile={args.compile}", *way] for way in ways] if args.compile else []
-    losses = [[f"loss={name}", *way] for name, way in product(project.names("loss"), ways)]
-    text = (
-        "{} The limit is the backbone's operations, counted, at the rate of the matrix product in the same precision. "
-        f"Unless a row says more: {default.name.backbone}, loss {default.name.loss}, precision {automatic}."
-    )
-    trains = text.format(f"`fit` over {sizes.images:,} images in batches of {default.recipe.batch_size}.")
-    passes = text.format(f"Features of {sizes.images:,} images, from uint8 to float32.")
-    sections = []
-    for measured in (
+    measurements: list[Callable[[], Section]] = [
         partial(limits, sizes),
         partial(launched, common),
         partial(augmentation, common, sizes),
-        partial(network, "training", trains, [*losses, *hows], 4.5, common, sizes),
-        partial(network, "inference", passes, [[f"precision={automatic}"], *hows], 7, common, sizes),
+        *networks(common, args.compile, sizes),
         partial(evaluation, common, sizes),
         partial(run_numbers, sizes),
         partial(starting_up, sizes),
-    ):
-        sections.append(measured())
+    ]
+    sections = []
+    for measure in measurements:
+        sections.append(measure())
         print(sections[-1], flush=True)
     introduction = (
         f"Variants are interleaved, {sizes.repeats} times after a first round that is not counted, each in its own "

@@ -172,21 +172,6 @@ def test_functions_are_detectors_too() -> None:
     assert set(named.detector) == {"", "hot"}
 
 
-@pytest.mark.parametrize(
-    ("arguments", "complaint"),
-    [
-        ({"logits": np.zeros(3)}, r"logits have shape \(3,\); a row an image is needed"),
-        ({"logits": np.full((3, 2), np.nan)}, "logits are not all finite"),
-        ({"logits": np.zeros((3, 2)), "labels": [0, 1]}, "logits are of 3 images, and labels of 2"),
-        ({"logits": np.zeros((3, 2)), "features": np.zeros((4, 2))}, "features of 4"),
-        ({"logits": np.zeros((3, 2)), "ood_score": [0, np.inf, 0]}, "ood_score are not all finite"),
-    ],
-)
-def test_arrays_that_do_not_fit_are_named(arguments: dict[str, NDArray[np.floating]], complaint: str) -> None:
-    with pytest.raises(ValueError, match=complaint):
-        oodbench.from_arrays(**arguments)
-
-
 def test_what_cannot_be_evaluated_is_named() -> None:
     with pytest.raises(ValueError, match=r"labels of ID test images are 0 to 3"):
         oodbench.evaluate(oodbench.from_arrays(TEST.logits), FAR)

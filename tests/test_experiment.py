@@ -37,9 +37,9 @@ from oodbench.model import Classifier, extract_features, load_weights, predict
 from oodbench.outputs import Outputs
 from oodbench.runs.folder import RunFolder, open_run
 from oodbench.runs.status import states, table
+from oodbench.runs.terminal import header, result
 from oodbench.runs.training_files import DataChangedError
 from oodbench.storage import load_arrays
-from oodbench.terminal import header, result
 from oodbench.training import checkpoint
 from oodbench.training.batches import sample_augmentation
 

@@ -6,11 +6,11 @@ from typing import Any
 
 # Set before torch is imported, which brings OpenMP: its threads then sleep while they wait for one another, and do not
 # spin. Two threads on two cores, images/s of training, spinning -> asleep, in brackets with one thread; medians of 1 to
-# 11 neighbouring turns:
+# 11 interleaved timings:
 #                               alone                   beside one busy process   beside three to five
 #   ResNet-18, width 8, fp32    1,540 -> 1,240 (1,010)     420 -> 660 (1,000)     7 times as fast
 #   ResNet-18, width 64, bf16     108 -> 106 (59)           39 -> 42 (59)         as fast; below half of one thread
-# Of the first, "alone" spinning is GOMP_SPINCOUNT=10000. In the second oneDNN is left, whose own barrier spins.
+# In the first row, alone, spinning was measured with GOMP_SPINCOUNT=10000. In the second, oneDNN's barrier still spins.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 __version__ = "0.2.0"

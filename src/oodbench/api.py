@@ -16,17 +16,16 @@ import pandas as pd
 import torch
 import yaml
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import log_softmax
 from torch import nn
 
 from oodbench import detectors as of_outputs
-from oodbench.data.split import UNKNOWN
 from oodbench.detectors.reference import NotApplicable, Reference
 from oodbench.evaluation.evaluate import Detector, intervals
 from oodbench.evaluation.evaluate import evaluate as evaluate_outputs
 from oodbench.losses.objective import Objective
 from oodbench.model import Classifier, extract_features, predict
 from oodbench.outputs import Outputs
+from oodbench.pretrained.arrays import LogitsAlone, from_arrays, labels_of
 from oodbench.pretrained.module import head_of, last_linear, run_module
 from oodbench.report.gallery import figures_of
 from oodbench.report.material import read_material, read_one
@@ -35,7 +34,7 @@ from oodbench.report.vector import STYLE, drawn, prefixes, save
 from oodbench.runs.folder import RunFolder, open_run
 from oodbench.runs.identity import Config
 from oodbench.runs.record import Record
-from oodbench.scoring.stored import stored, stored_model, stored_objective
+from oodbench.scoring.stored import stored_model, stored_objective, stored_on
 from oodbench.shipped import CONF
 from oodbench.tables import fields
 from oodbench.tables.long_format import NUMBER, PARTS, numbers_of
@@ -82,7 +81,7 @@ class Run:
     def outputs(self) -> dict[str, Outputs]:
         """{"train", "test", or OOD set: outputs}. Raises ValueError where the run was published without them."""
         digests = self.numbers["provenance"]["digests"]
-        return {name: stored(self.folder, name, digests) for name in ("train", "test", *self.numbers["ood"])}
+        return {name: stored_on(self.folder, name, digests) for name in ("train", "test", *self.numbers["ood"])}
 
     @cached_property
     def head(self) -> Objective:
@@ -96,15 +95,7 @@ class Run:
 
     def predict(self, images: NDArray[np.uint8], labels: ArrayLike | None = None) -> Outputs:
         """Return the outputs on (N, S, S, 3) uint8 images; labels, (N,), are not needed of OOD images."""
-        return predict(self.head, extract_features(self.network, images), _labels(labels, len(images)))
-
-
-class LogitsAlone(Outputs):
-    """Outputs without features: a detector that reads them does not apply."""
-
-    @property
-    def features(self) -> Any:
-        raise NotApplicable("reads features, and these outputs have none")
+        return predict(self.head, extract_features(self.network, images), labels_of(labels, len(images)))
 
 
 class _WithoutTraining(Reference):
@@ -113,40 +104,6 @@ class _WithoutTraining(Reference):
     @property
     def train(self) -> Any:
         raise NotApplicable("reads outputs of training images: train=...")
-
-
-def from_arrays(
-    logits: ArrayLike,
-    labels: ArrayLike | None = None,
-    features: ArrayLike | None = None,
-    log_probs: ArrayLike | None = None,
-    ood_score: ArrayLike | None = None,
-) -> Outputs:
-    """Return a network's outputs on N images from arrays or tensors of any origin.
-
-    logits, (N, C), the K classes first; labels, (N,), are not needed of OOD images; features, (N, D), for detectors
-    that read them. Without log_probs, (N, K), the softmax of the logits; without ood_score, (N,), -max_k log p_k.
-    Raises ValueError for shapes that do not agree and for what is not finite.
-    """
-    z = _array("logits", logits, 2, np.float32)
-    p = (
-        log_softmax(z.astype(np.float64), axis=1)
-        if log_probs is None
-        else _array("log_probs", log_probs, 2, np.float64)
-    )
-    score = -p.max(1) if ood_score is None else _array("ood_score", ood_score, 1, np.float64)
-    f = np.empty((len(z), 0), np.float32) if features is None else _array("features", features, 2, np.float32)
-    kind = LogitsAlone if features is None else Outputs
-    arrays: dict[str, Any] = {
-        "features": f,
-        "logits": z,
-        "log_probs": p,
-        "ood_score": score,
-        "labels": _labels(labels, len(z)),
-    }
-    if odd := {name: array.shape for name, array in arrays.items() if len(array) != len(z)}:
-        raise ValueError(f"logits are of {len(z)} images, and {', '.join(f'{n} of {s[0]}' for n, s in odd.items())}")
-    return kind(**arrays)
 
 
 def from_model(model: nn.Module, loader: Iterable[Any], head: nn.Module | None = None) -> Outputs:
@@ -240,22 +197,11 @@ def figures(folder: str | Path = "results") -> dict[str, Figure]:
     if (folder / "config.yaml").exists():
         sections = [read_one(folder)]
     else:
-        material = read_material(folder, progress=lambda line: None)
+        material = read_material(folder)
         _warn(material.left_out)
         sections = material.sections
     named = prefixes(sections).items()
     return {prefix + plot.name: Figure(*plot) for prefix, section in named for plot in figures_of(section)}
-
-
-def _array(name: str, values: Any, ndim: int, dtype: Any) -> NDArray[Any]:
-    """Return values, or a tensor, as an array. Raises ValueError where it has another shape or is not finite."""
-    values = values.detach().cpu() if hasattr(values, "detach") else values
-    array = np.ascontiguousarray(values, dtype)
-    if array.ndim != ndim or 0 in array.shape:
-        raise ValueError(f"{name} have shape {array.shape}; {('a number', 'a row')[ndim - 1]} an image is needed")
-    if np.isnan(array).any() or (name != "log_probs" and not np.isfinite(array).all()):
-        raise ValueError(f"{name} are not all finite")
-    return array
 
 
 def _numbers(column: "pd.Series[Any]") -> "pd.Series[Any]":
@@ -264,10 +210,6 @@ def _numbers(column: "pd.Series[Any]") -> "pd.Series[Any]":
         return pd.to_numeric(column)
     except ValueError:
         return column
-
-
-def _labels(labels: Any, n: int) -> NDArray[np.int64]:
-    return np.full(n, UNKNOWN) if labels is None else _array("labels", labels, 1, np.int64)
 
 
 def _warn(lines: Iterable[str]) -> None:

@@ -18,11 +18,11 @@ from oodbench.runs.identity import Config
 from oodbench.runs.lock import run_lock
 from oodbench.runs.record import Record, is_complete, requested
 from oodbench.runs.signals import exit_on_signal, stop_signal
+from oodbench.runs.terminal import header, outcome
 from oodbench.runs.tracking import NO_LOG, Log, track
 from oodbench.scoring.network_scores import Scores, network_scores
 from oodbench.scoring.score import RunOutputs, Scoring, check_not_reported, record, score, usable_outputs
 from oodbench.storage import Arrays
-from oodbench.terminal import header, outcome
 from oodbench.training.batch_norm import estimate_batch_norm
 from oodbench.training.checkpoint import FileCheckpointer, Source, load_checkpoint
 from oodbench.training.device import THREADS, acquire_devices, pick_precision, use_precision
@@ -53,7 +53,7 @@ def run(config: Config, in_sweep: bool = False) -> None:
     """
     folder = RunFolder.of(config)
     trains = not config["weights"] and not folder.weights.exists()
-    with exit_on_signal(set), ExitStack() as held:
+    with exit_on_signal(set), ExitStack() as held:  # set(): no workers to wait for
         count = config["devices"] if trains else 1
         devices = held.enter_context(acquire_devices(config["device"], config["runs_per_gpu"], count))
         model, provenance = build_model(config, devices[0])

@@ -3,11 +3,9 @@
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from oodbench.build import build_detectors, open_data
 from oodbench.detectors.reference import NotApplicable
-from oodbench.evaluation.evaluate import intervals
 from oodbench.evaluation.search import select
 from oodbench.experiment import Job, measure, predict_sets
 from oodbench.losses.objective import Objective
@@ -15,12 +13,10 @@ from oodbench.runs.folder import RunFolder, open_run
 from oodbench.runs.identity import Config
 from oodbench.runs.lock import run_lock
 from oodbench.runs.record import SELECTED, Record
-from oodbench.scoring.score import RunOutputs, Scoring, check_not_reported, reference_of, score
+from oodbench.scoring.score import RunOutputs, Scoring, check_not_reported, reference_of
 from oodbench.scoring.stored import score_stored, stored_model, stored_objective, stored_outputs
-from oodbench.targets import trusted, trusted_detector
+from oodbench.targets import trusted
 from oodbench.training.device import pick_device
-
-OF_NETWORK = "oodbench.detectors.network."  # addresses of detectors that need images
 
 
 def rescore(path: Path, detector: Config, image_detector: Config, grids: Config | None = None) -> Record:
@@ -58,28 +54,6 @@ def reopen(folder: RunFolder, config: Config, objective: Objective) -> Job:
     """Return the finished run as it was trained, network and images included."""
     model = stored_model(folder, config, objective, pick_device("auto"))
     return Job(config, folder, model, None, open_data(config, partial(trusted, package="data")), {})
-
-
-def recompute(path: Path, record: Record) -> tuple[dict[str, Any], list[str]]:
-    """Compute the numbers of a record again, with their intervals, from the outputs in a run's folder; write nothing.
-
-    Scores of image detectors are read; detectors without stored scores are named in the second place. Raises ValueError
-    for outputs that are missing, damaged, or of other weights or images, and for a target that is not trusted.
-    """
-    folder, config = open_run(path)
-    provenance = record["provenance"]
-    if folder.read_training()["weights"] != record["weights"]:
-        raise ValueError(f"{folder.path} has the outputs of other weights")
-    outputs = stored_outputs(folder, config | {"ood": provenance["ood"]}, provenance["digests"])
-    sets = ("test", *outputs.ood, *outputs.validation)
-    nodes = provenance["detector"]
-    of_network = [name for name, node in nodes.items() if str(node.get("_target_")).startswith(OF_NETWORK)]
-    scores = {name: {each: folder.read_scores(name, each) for each in sets} for name in of_network}
-    missing = [name for name, of_sets in scores.items() if any(each is None for each in of_sets.values())]
-    known: dict[str, Any] = {name: of_sets for name, of_sets in scores.items() if name not in missing}
-    detectors = {name: trusted_detector(node) for name, node in nodes.items() if name not in of_network}
-    numbers, resamples = score(outputs, stored_objective(folder, config), Scoring(detectors, known))
-    return numbers | {"intervals": intervals(numbers, resamples)}, missing
 
 
 def selected(outputs: RunOutputs, objective: Objective, detector: Config, grids: Config) -> Config:

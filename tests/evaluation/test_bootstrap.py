@@ -8,8 +8,10 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from oodbench.evaluation import bootstrap
-from oodbench.evaluation.bootstrap import bootstrap_id, bootstrap_ood, resampled_id, resampled_ood
+from oodbench.evaluation.bootstrap import resampled_id, resampled_ood
+from oodbench.evaluation.evaluate import intervals
 from oodbench.evaluation.intervals import basic_share, percentile_interval
+from oodbench.evaluation.metric import arrays_key
 from oodbench.evaluation.metrics import ID_METRICS, OOD_METRICS
 
 Scores = NDArray[np.float64]
@@ -18,6 +20,20 @@ RESAMPLED = {name: metric for name, metric in OOD_METRICS.items() if metric.resa
 
 def drawn(images: int, resamples: int, seed: int = 0, kind: int = 0) -> NDArray:
     return np.concatenate(list(bootstrap._draws(images, resamples, [seed, kind])), axis=1)
+
+
+def intervals_ood(ids: Scores, oods: Scores, resamples: int, seed: int) -> dict[str, list[float]]:
+    """Return {metric: 95 % interval} of one detector on one OOD set, as a record has them."""
+    values = resampled_ood({"d": ids}, {"d": oods}, resamples, seed)["d"]
+    numbers = {name: metric(ids, oods) for name, metric in RESAMPLED.items()}
+    resamples_of = {arrays_key("set", "d", name): each for name, each in values.items()}
+    return intervals({"ood": {"set": {"d": numbers}}}, resamples_of)["ood"]["set"]["d"]
+
+
+def intervals_id(log_probs: Scores, labels: NDArray, resamples: int, seed: int) -> dict[str, list[float]]:
+    """Return {metric: 95 % interval} of the ID images, as a record has them."""
+    numbers = {name: metric(log_probs, labels) for name, metric in ID_METRICS.items()}
+    return intervals(numbers | {"ood": {}}, resampled_id(log_probs, labels, resamples, seed))
 
 
 def test_every_image_of_a_resample_is_equally_likely() -> None:
@@ -67,35 +83,32 @@ def test_every_interval_is_that_of_its_record() -> None:
     random = np.random.default_rng(1)
     z = random.normal(size=(200, 4))
     log_probs, labels = z - np.logaddexp.reduce(z, axis=1, keepdims=True), random.integers(4, size=200)
-    intervals, values = bootstrap_id(log_probs, labels, 100, 3), resampled_id(log_probs, labels, 100, 3)
-    assert intervals["ece"] == basic_share(ID_METRICS["ece"](log_probs, labels), values["ece"])
-    assert intervals["nll"] == percentile_interval(values["nll"])
+    found, values = intervals_id(log_probs, labels, 100, 3), resampled_id(log_probs, labels, 100, 3)
+    assert found["ece"] == list(basic_share(ID_METRICS["ece"](log_probs, labels), values["ece"]))
+    assert found["nll"] == list(percentile_interval(values["nll"]))
 
 
 def test_every_metric_has_an_interval_around_its_value() -> None:
     random = np.random.default_rng(0)
-    ids = {name: random.normal(size=300) for name in "ab"}
-    oods = {name: random.normal(1, size=200) for name in "ab"}
-    intervals = bootstrap_ood(ids, oods, 200, 0)
-    assert intervals.keys() == ids.keys()
-    for name, row in intervals.items():
-        assert row.keys() == RESAMPLED.keys()
-        for metric, (low, high) in row.items():
-            assert low < OOD_METRICS[metric](ids[name], oods[name]) < high
+    ids, oods = random.normal(size=300), random.normal(1, size=200)
+    found = intervals_ood(ids, oods, 200, 0)
+    assert found.keys() == RESAMPLED.keys()
+    for metric, (low, high) in found.items():
+        assert low < OOD_METRICS[metric](ids, oods) < high
 
 
 def test_an_interval_of_perfect_scores_is_a_point() -> None:
-    intervals = bootstrap_ood({"a": np.arange(5.0)}, {"a": np.arange(10.0, 14)}, 50, 0)["a"]
+    found = intervals_ood(np.arange(5.0), np.arange(10.0, 14), 50, 0)
     names = ("auroc", "fpr95_idpos", "fpr95_oodpos", "aupr_in", "aupr_out")
-    assert [intervals[name] for name in names] == [(1, 1), (0, 0), (0, 0), (1, 1), (1, 1)]
+    assert [found[name] for name in names] == [[1, 1], [0, 0], [0, 0], [1, 1], [1, 1]]
 
 
 def test_mistakes_name_the_detector() -> None:
     good, spoilt = np.arange(3.0), np.array([0, np.nan, 1])
     with pytest.raises(ValueError, match=r"detector b: OOD scores: 1 of 3 are not finite"):
-        bootstrap_ood({"a": good, "b": good}, {"a": good, "b": spoilt}, 10, 0)
+        resampled_ood({"a": good, "b": good}, {"a": good, "b": spoilt}, 10, 0)
     with pytest.raises(ValueError, match=r"\{'a': 3, 'b': 2\}"):
-        bootstrap_ood({"a": good, "b": good[:2]}, {"a": good, "b": good}, 10, 0)
+        resampled_ood({"a": good, "b": good[:2]}, {"a": good, "b": good}, 10, 0)
 
 
 # ---- intervals on data whose truth is known: 95 % of them hold it
@@ -121,9 +134,9 @@ def test_intervals_of_auroc_and_fpr_hold_the_truth() -> None:
     }
     hits: dict[str, list[bool]] = {name: [] for name in truth}
     for seed, (ids, oods) in enumerate(binormal(400)):
-        intervals = bootstrap_ood({"a": ids}, {"a": oods}, 400, seed)["a"]
+        found = intervals_ood(ids, oods, 400, seed)
         for name, value in truth.items():
-            hits[name].append(intervals[name][0] <= value <= intervals[name][1])
+            hits[name].append(found[name][0] <= value <= found[name][1])
     assert all(holds_95_percent(hit) for hit in hits.values()), {name: np.mean(hit) for name, hit in hits.items()}
 
 
@@ -133,7 +146,7 @@ def test_intervals_of_accuracy_and_nll_hold_the_truth() -> None:
     hits: dict[str, list[bool]] = {"accuracy": [], "nll": []}
     for seed in range(400):
         labels = (random.random(400) > 0.7).astype(np.int64)
-        intervals = bootstrap_id(np.tile(right, (400, 1)), labels, 400, seed)
+        found = intervals_id(np.tile(right, (400, 1)), labels, 400, seed)
         for name, value in {"accuracy": 0.7, "nll": -0.7 * right[0] - 0.3 * right[1]}.items():
-            hits[name].append(intervals[name][0] <= value <= intervals[name][1])
+            hits[name].append(found[name][0] <= value <= found[name][1])
     assert all(holds_95_percent(hit) for hit in hits.values()), {name: np.mean(hit) for name, hit in hits.items()}

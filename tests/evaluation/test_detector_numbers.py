@@ -7,12 +7,12 @@ from helpers.toy import NO_HEAD, detector, random_outputs, random_problem
 from oodbench.detectors.logits import msp, ood_score
 from oodbench.detectors.reference import Array, Reference
 from oodbench.evaluation import metrics
-from oodbench.evaluation.bootstrap import bootstrap_id, bootstrap_ood
+from oodbench.evaluation.bootstrap import resampled_id, resampled_ood
 from oodbench.evaluation.calibration import calibration
 from oodbench.evaluation.evaluate import Detector, evaluate, intervals
 from oodbench.evaluation.metric import MISSING
 from oodbench.outputs import Outputs
-from oodbench.terminal import every_number
+from oodbench.runs.terminal import every_number
 
 
 def test_every_set_and_detector_has_every_number() -> None:
@@ -33,12 +33,13 @@ def test_every_set_and_detector_has_every_number() -> None:
     assert set(numbers["ood"]["a"]["ood_score"]) == {"auroc", "fpr95_idpos", "fpr95_oodpos", "aupr_in", "aupr_out"}
     assert set(numbers["ood"]["a"]["msp"]) == set(metrics.OOD_METRICS)
     found = intervals(numbers, resamples)
-    assert found["ood"]["b"]["msp"] == {
-        metric: list(bounds)
-        for metric, bounds in bootstrap_ood({"msp": msp(test, NO_HEAD)}, {"msp": msp(ood["b"], NO_HEAD)})["msp"].items()
-    }
-    of_run = {name: tuple(ends) for name, ends in found.items() if name != "ood"}
-    assert of_run == bootstrap_id(test.log_probs, test.labels)
+    scores = msp(test, NO_HEAD), msp(ood["b"], NO_HEAD)
+    of_msp = resampled_ood({"msp": scores[0]}, {"msp": scores[1]})["msp"]
+    of_msp_metrics = {name: metrics.OOD_METRICS[name] for name in of_msp}
+    assert found["ood"]["b"]["msp"] == {n: list(m.interval(m(*scores), of_msp[n])) for n, m in of_msp_metrics.items()}
+    of_run = {name: ends for name, ends in found.items() if name != "ood"}
+    of_id = resampled_id(test.log_probs, test.labels)
+    assert of_run == {n: list(metrics.ID_METRICS[n].interval(numbers[n], values)) for n, values in of_id.items()}
     assert all(values.shape == (1000,) for values in resamples.values())
     assert len(resamples) == len(of_run) + 2 * 2 * 5
 

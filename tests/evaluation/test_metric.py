@@ -86,7 +86,7 @@ from oodbench.outputs import Outputs
 from oodbench.storage import read_json, save_arrays
 from oodbench.tables.comparison import lines, load_side, pairs_of
 from oodbench.tables.comparison_text import report as compared
-from oodbench.terminal import every_number
+from oodbench.runs.terminal import every_number
 
 results, published = map(Path, sys.argv[1:])
 random = np.random.default_rng(0)

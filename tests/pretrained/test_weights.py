@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from oodbench.outputs import Outputs
-from oodbench.pretrained.weights import benchmarks, ours
+from oodbench.pretrained.weights import openood_name, our_name
 from oodbench.rescoring import rescore
 from oodbench.runs.folder import open_run
 from oodbench.runs.status import states
@@ -234,5 +234,5 @@ def test_a_pickle_is_not_run(tmp_path: Path, collected: Any) -> None:
     ],
 )
 def test_names_are_translated(theirs: str, mine: str, shown: str) -> None:
-    assert ours(theirs) == mine
-    assert benchmarks(mine) == shown
+    assert our_name(theirs) == mine
+    assert openood_name(mine) == shown

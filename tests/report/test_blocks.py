@@ -15,7 +15,7 @@ ORDER = ["cliques", "accuracy", "heat", "scores", "threshold", "roc", "reliabili
 
 
 def made(results: Path) -> Section:
-    (section,) = read_material(results, FIRST, lambda line: None).sections
+    (section,) = read_material(results, FIRST).sections
     return section
 
 

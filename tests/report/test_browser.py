@@ -36,12 +36,12 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def section(results: Path) -> Section:
-    return read_material(results, FIRST, lambda line: None).sections[0]
+    return read_material(results, FIRST).sections[0]
 
 
 @pytest.fixture(scope="module")
 def file(results: Path) -> Path:
-    material = read_material(results, FIRST, lambda line: None)
+    material = read_material(results, FIRST)
     file = results / "report.html"
     file.write_text(report_html(material, FIRST, [], "python scripts/report.py"), "utf-8")
     return file

@@ -23,7 +23,7 @@ LARGEST = 2_000_000  # bytes, of a page of 60 runs
 
 
 def page_of(results: Path, published: Sequence[Published] = ()) -> str:
-    return report_html(read_material(results, FIRST, lambda line: None), FIRST, published, "python scripts/report.py")
+    return report_html(read_material(results, FIRST), FIRST, published, "python scripts/report.py")
 
 
 class Elements(HTMLParser):

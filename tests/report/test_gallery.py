@@ -6,7 +6,7 @@ import pytest
 from helpers.made_up import add_run, add_taus
 from helpers.report import add_full_run
 
-from oodbench.report.gallery import figures_of, legend, targets, tones
+from oodbench.report.gallery import figures_of, legend, near_and_far, tones
 from oodbench.report.material import Section, read_material
 from oodbench.report.plot import Plot
 from oodbench.tables import FIRST
@@ -17,7 +17,7 @@ OF_OUTPUTS = {"scores", "roc", "reliability", "norms", "components"}
 
 
 def made(results: Path) -> Section:
-    (section,) = read_material(results, FIRST, lambda line: None).sections
+    (section,) = read_material(results, FIRST).sections
     return section
 
 
@@ -60,10 +60,10 @@ def test_every_swept_key_is_a_figure(tmp_path: Path) -> None:
     assert sweeps == ["LogitNorm: loss.tau"]
 
 
-def test_targets_are_the_means_where_there_are_some(tmp_path: Path) -> None:
+def test_near_and_far_are_means_where_there_are_some(tmp_path: Path) -> None:
     ood = {name: {"ood_score": 0.9} for name in ("cifar100", "svhn", "mnist")}
     add_run(tmp_path, ood=ood)
     section = made(tmp_path)
-    assert targets(section) == [("cifar100", "CIFAR-100, near OOD"), (FAR, "far OOD, mean of 2")]
+    assert near_and_far(section) == [("cifar100", "CIFAR-100, near OOD"), (FAR, "far OOD, mean of 2")]
     assert tones(section) == {"cifar100": "near", "mnist": "far", "svhn": "far"}
     assert legend(section) == [("id", "ID: CIFAR-10"), ("near", "near OOD: CIFAR-100"), ("far", "far OOD: MNIST, SVHN")]

@@ -16,7 +16,7 @@ B = {"svhn": {"ood_score": 0.6, "msp": 0.5}}
 def test_detectors_stand_by_falling_mean(tmp_path: Path) -> None:
     add_run(tmp_path, "a", ood=A)
     add_run(tmp_path, "b", ood=B)
-    (section,) = read_material(tmp_path, FIRST, lambda line: None).sections
+    (section,) = read_material(tmp_path, FIRST).sections
     heat = heat_of(section)
     assert heat.detectors == ["knn", "ood_score", "msp"]
     assert heat.columns == ["a", "b"]
@@ -28,14 +28,14 @@ def test_detectors_stand_by_falling_mean(tmp_path: Path) -> None:
 def test_lower_is_better_for_fpr(tmp_path: Path) -> None:
     add_run(tmp_path, "a", ood=A)
     add_run(tmp_path, "b", ood=B)
-    (section,) = read_material(tmp_path, FIRST, lambda line: None).sections
+    (section,) = read_material(tmp_path, FIRST).sections
     best = [bool(row[0] and row[0].is_best) for row in heat_of(section).numbers["svhn", "fpr95_idpos"]]
     assert best == [True, False, False]
 
 
 def test_of_one_row_the_columns_are_sets(tmp_path: Path) -> None:
     add_run(tmp_path, "a")
-    (section,) = read_material(tmp_path, FIRST, lambda line: None).sections
+    (section,) = read_material(tmp_path, FIRST).sections
     heat = heat_of(section)
     assert heat.choices == [(ALL, "all sets")]
     assert heat.columns == ["CIFAR-100, near OOD", "SVHN, far OOD"]
@@ -50,7 +50,7 @@ def test_a_tint_is_nothing_at_chance() -> None:
 def test_packed_numbers_are_the_printed_ones(tmp_path: Path) -> None:
     add_run(tmp_path, "a", ood={"svhn": {"ood_score": 0.87654, "msp": 0.5}})
     add_run(tmp_path, "b", ood=B)
-    (section,) = read_material(tmp_path, FIRST, lambda line: None).sections
+    (section,) = read_material(tmp_path, FIRST).sections
     heat = heat_of(section)
     for key, rows in packed(heat).items():
         choice, metric = key.split("|")

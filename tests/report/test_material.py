@@ -13,7 +13,7 @@ from oodbench.tables import FIRST
 
 
 def sections(results: Path) -> list[Section]:
-    return read_material(results, FIRST, lambda line: None).sections
+    return read_material(results, FIRST).sections
 
 
 def test_protocols_and_data_sets_are_apart(tmp_path: Path) -> None:
@@ -48,7 +48,7 @@ def test_a_number_that_is_not_finite_leaves_its_run_out(tmp_path: Path) -> None:
     add_run(tmp_path)
     folder = add_run(tmp_path, "other")
     alter_metrics(folder, lambda metrics: metrics["ood"]["svhn"]["msp"].update(auroc=float("inf")))
-    material = read_material(tmp_path, FIRST, lambda line: None)
+    material = read_material(tmp_path, FIRST)
     assert [run.result.loss for run in material.sections[0].runs] == ["plain"]
     (line,) = material.left_out
     assert line.endswith("metrics.json: svhn msp auroc is not finite")
@@ -60,14 +60,14 @@ def test_a_number_that_is_not_finite_leaves_its_run_out(tmp_path: Path) -> None:
 def test_resamples_that_are_not_finite_leave_their_run_out(tmp_path: Path) -> None:
     add_run(tmp_path)
     add_run(tmp_path, "other", noise=NOISE * float("inf"))
-    assert len(read_material(tmp_path, FIRST, lambda line: None).left_out) == 1
+    assert len(read_material(tmp_path, FIRST).left_out) == 1
 
 
 def test_without_any_run_to_draw_the_reason_is_told(tmp_path: Path) -> None:
     folder = add_run(tmp_path)
     alter_metrics(folder, lambda metrics: metrics.update(accuracy=float("inf")))
     with pytest.raises(ValueError, match=r"none of 1 runs can be drawn: .*accuracy is not finite"):
-        read_material(tmp_path, FIRST, lambda line: None)
+        read_material(tmp_path, FIRST)
 
 
 def test_no_page_waits_for_torch() -> None:

@@ -16,7 +16,7 @@ PUBLISHED = load_published(ROOT / "results" / "published.yaml")
 
 
 def made(results: Path) -> Section:
-    (section,) = read_material(results, FIRST, lambda line: None).sections
+    (section,) = read_material(results, FIRST).sections
     return section
 
 

@@ -83,3 +83,12 @@ def test_labels_that_are_no_classes_are_refused(tmp_path: Path, labels: np.ndarr
     open_run(folder)[0].write_outputs("test", outputs(200)._replace(labels=labels), "1" * 64)
     with pytest.raises(ValueError, match="holds no outputs of a network"):
         summarise(load_run(folder))
+
+
+def test_outputs_of_a_network_of_other_width_are_refused(tmp_path: Path) -> None:
+    folder = add_run(tmp_path, ood={"svhn": {}})
+    add_outputs(folder, {"svhn": 50})
+    ood = outputs(50)
+    open_run(folder)[0].write_outputs("svhn", ood._replace(features=ood.features[:, 1:]), "1" * 64)
+    with pytest.raises(ValueError, match=r"the outputs on svhn have shapes \[\(50, "):
+        summarise(load_run(folder))

@@ -17,7 +17,7 @@ RANDOM = np.random.default_rng(0).normal(size=1000) / 100
 
 
 def made(results: Path) -> Section:
-    (found,) = read_material(results, FIRST, lambda line: None).sections
+    (found,) = read_material(results, FIRST).sections
     return found
 
 

@@ -26,7 +26,7 @@ from oodbench.tables import FIRST
 
 
 def made(results: Path) -> Material:
-    return read_material(results, FIRST, lambda line: None)
+    return read_material(results, FIRST)
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from oodbench.runs.folder import open_run
 from oodbench.runs.identity import config_hash
 from oodbench.runs.publish import in_rows, portable_config, publish
 from oodbench.runs.status import states
-from oodbench.scoring.stored import stored
+from oodbench.scoring.stored import stored_on
 from oodbench.storage import save_arrays, write_json
 from oodbench.tables import load_runs, write_matrix, write_tables
 from oodbench.tables.comparison import lines, load_side, pairs_of
@@ -207,7 +207,7 @@ def test_evaluation_says_that_a_published_run_has_no_outputs(tmp_path: Path) -> 
     folder.remove_stale()
     assert list(copy.glob("resamples*"))
     with pytest.raises(ValueError, match=r"test\.safetensors is missing, as in every run that is published without"):
-        stored(folder, "test", {})
+        stored_on(folder, "test", {})
 
 
 def test_the_script_publishes_and_names_what_it_cannot(

@@ -50,7 +50,7 @@ def test_the_first_speed_counts_what_is_left(
 ) -> None:
     told: list[tuple[int, float]] = []
     monkeypatch.setattr("oodbench.training.slowdown.WINDOW", 0.0)
-    monkeypatch.setattr("oodbench.training.loop.show_speed", lambda images, speed: told.append((images, speed)))
+    monkeypatch.setattr("oodbench.training.progress.show_speed", lambda images, speed: told.append((images, speed)))
     train(classifier())  # four epochs of 16 + 16 + 16 + 2 images
     ((images, speed),) = told
     assert images == 200 - 2 * 16

@@ -13,7 +13,7 @@ from helpers.training import classifier, train
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oodbench.training import loop, slowdown
+from oodbench.training import slowdown
 from oodbench.training.slowdown import FRACTION, WINDOW, Slowdown
 
 FAST = [0.2] * 100  # s a step
@@ -76,7 +76,7 @@ def test_only_the_first_process_warns(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_loop_tells_the_time_of_every_step(monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[tuple[int, float]] = []
-    monkeypatch.setattr(loop.Slowdown, "add", lambda self, images, now: told.append((images, now)))
+    monkeypatch.setattr(Slowdown, "add", lambda self, images, now: told.append((images, now)))
     train(classifier())
     assert [images for images, _ in told] == [16, 16, 16, 2] * 4
     assert all(before < after for (_, before), (_, after) in pairwise(told))

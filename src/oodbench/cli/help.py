@@ -9,8 +9,9 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from oodbench.cli.configuration import CONF, compose
+from oodbench.cli.configuration import compose
 from oodbench.cli.errors import UsageError
+from oodbench.shipped import CONF
 
 WIDTH = 120  # characters
 KEY = re.compile(r"^(\s*)([\w.-]+):")

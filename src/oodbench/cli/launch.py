@@ -16,6 +16,7 @@ from oodbench.cli.output import end_with_output
 from oodbench.cli.overrides import quote
 from oodbench.cli.plan import plan
 from oodbench.runs.folder import RunFolder
+from oodbench.runs.identity import Config
 from oodbench.runs.lock import run_by_workers
 from oodbench.runs.signals import exit_on_signal
 from oodbench.runs.status import state_of, summary, table
@@ -37,8 +38,7 @@ MOST = 20  # unfinished runs that a sweep lists in the end
 def launch(train: Callable[[], Any], arguments: Sequence[str]) -> None:
     """Call train, a `hydra.main` that reads sys.argv, once the arguments are known to be right.
 
-    After a sweep over a grid: the numbers of its finished runs, the others, and SystemExit with status 1 if there are
-    others. Without arguments nothing is trained: nobody starts a day's work by accident.
+    Without arguments nothing is trained: nobody starts a day's work by accident.
     """
     plain_warnings()
     end_with_output()
@@ -60,6 +60,17 @@ def launch(train: Callable[[], Any], arguments: Sequence[str]) -> None:
             make_writable_folder(Path(results_dir, "runs"))
     except (UsageError, UnwritableError) as error:
         raise SystemExit(f"{Path(sys.argv[0]).name}: {' '.join(str(error).split())}") from None
+    run(train, grid)
+    if is_sweep and not grid:
+        print("\n" + best_of_search(arguments))
+
+
+def run(train: Callable[[], Any], grid: Sequence[Config]) -> None:
+    """Call train, which does the runs of a grid, or one run or a search, where the grid is empty.
+
+    After a grid it prints the numbers of the finished runs and then the others. Raises SystemExit with status 1 if
+    there are others.
+    """
     folders = [RunFolder.of(config) for config in grid]
     sweep.begin([is_finished(config) and not config["force"] for config in grid])
     try:
@@ -69,8 +80,6 @@ def launch(train: Callable[[], Any], arguments: Sequence[str]) -> None:
         finished = [is_finished(config) for config in grid]
         if grid:
             print("\n" + sweep_summary(folders, finished))
-    if is_sweep and not grid:
-        print("\n" + best_of_search(arguments))
     if not all(finished):
         raise SystemExit(1)
 

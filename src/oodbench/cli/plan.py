@@ -105,8 +105,8 @@ def _configurations(lines: Sequence[Sequence[Override]]) -> Iterator[Config]:
     own_part = cache(lambda *picked: without_hydra(defaults(*picked)))
     known = cache(lambda *picked: _unresolved(own_part(*picked)))
     referred_to = cache(lambda *picked: words_referred_to(known(*picked)))
-    resolved: dict[tuple[str, ...], Config] = {}
-    described: DictConfig | None = None
+    resolved: dict[tuple[tuple[str, ...], tuple[str, ...]], Config] = {}
+    described: DictConfig | None = None  # the configuration that HydraConfig tells of, from which `name` is resolved
     for line in lines:
         picked = [_text(override) for override in line if is_choice(override)]
         values = [override for override in line if not is_choice(override) and not override.is_sweep_override()]
@@ -119,11 +119,11 @@ def _configurations(lines: Sequence[Sequence[Override]]) -> Iterator[Config]:
             continue
         if described is not defaults(*picked):
             described = defaults(*picked)
-            HydraConfig.instance().set_config(described)  # `name` reads the choices from it
+            HydraConfig.instance().set_config(described)
         words = referred_to(*picked) | words_referred_to([_text(override) for override in values])
         leaves = leaves_of(values, known(*picked), words)
         others = tuple(override for override in values if override not in leaves)
-        same = (*picked, "", *map(_text, others))
+        same = tuple(picked), tuple(map(_text, others))
         if same not in resolved:
             resolved[same] = plain(with_values(own_part(*picked), others))
         yield with_leaves(resolved[same], leaves)

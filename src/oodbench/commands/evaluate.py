@@ -9,6 +9,7 @@ through the network; nothing is trained.
 
 import argparse
 import os
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 from pathlib import Path
@@ -42,11 +43,16 @@ def main() -> None:
     except (ValueError, UsageError) as error:
         parser.error(str(error))
     grids = {file.stem: yaml.safe_load(file.read_text()) for file in (CONF / "select").glob("*.yaml")}
-    jobs = min(args.jobs, len(folders))
+    failed = rescore_all(folders, args.jobs, detector, image_detector, grids if args.select else None)
+    if failed:
+        raise SystemExit(f"{failed} of {len(folders)} runs could not be scored")
+
+
+def rescore_all(folders: Sequence[Path], jobs: int, *work: Any) -> int:
+    """Score runs in so many processes and print a line about each; return how many could not be scored."""
+    jobs, failed = min(jobs, len(folders)), 0
     os.environ["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // jobs))
-    failed = 0
     with ProcessPoolExecutor(jobs, get_context("spawn")) as pool:
-        work = (detector, image_detector, grids if args.select else None)
         waiting = {pool.submit(rescored, folder, *work): folder for folder in folders}
         for future in as_completed(waiting):
             try:
@@ -54,8 +60,7 @@ def main() -> None:
             except Exception as error:  # told, counted, and no reason to leave the other runs unscored
                 failed += 1
                 print(f"{waiting[future]}: {type(error).__name__}: {error}", flush=True)
-    if failed:
-        raise SystemExit(f"{failed} of {len(folders)} runs could not be scored")
+    return failed
 
 
 def detectors(overrides: list[str]) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -14,8 +14,8 @@ from oodbench.cli.errors import UsageError
 from oodbench.cli.plan import plan
 from oodbench.pretrained.external import configuration, import_external, load_external
 from oodbench.runs.lock import LockedError
+from oodbench.runs.terminal import every_number
 from oodbench.shipped import CONF
-from oodbench.terminal import every_number
 
 
 def main() -> None:

@@ -12,13 +12,13 @@ import sys
 from pathlib import Path
 
 from oodbench.cli.arguments import Parser
-from oodbench.registry import check
 from oodbench.report.leaderboard import leaderboard
 from oodbench.report.material import read_material
 from oodbench.report.page.build import report_html
+from oodbench.scoring.registry import check
 from oodbench.shipped import PUBLISHED
 from oodbench.storage import write_atomic
-from oodbench.tables import FIRST, all_detectors, check_detectors, load_runs
+from oodbench.tables import FIRST, chosen_detectors, load_runs
 from oodbench.tables.published import load_published
 
 
@@ -37,8 +37,7 @@ def main() -> None:
 def write_registry(results_dir: Path, outputs: Path | None, chosen: list[str] | None) -> None:
     """Check every run, then write both pages. Raises SystemExit with status 1 where a run has a problem."""
     found = load_runs(results_dir, chosen or FIRST)
-    detectors = chosen or [name for name in FIRST if name in all_detectors(found.runs)]
-    check_detectors(found.runs, detectors)
+    detectors = chosen_detectors(found.runs, chosen)
     entries = [check(run, outputs) for run in found.runs]
     for entry in entries:
         said = "has problems" if entry.problems else "recomputed" if entry.recomputed else "as handed in"
@@ -46,7 +45,7 @@ def write_registry(results_dir: Path, outputs: Path | None, chosen: list[str] | 
     if problems := [*(reason for _, reason in found.unreadable), *(each for e in entries for each in e.problems)]:
         print(*problems, sep="\n", file=sys.stderr)
         raise SystemExit(1)
-    material = read_material(results_dir, detectors, lambda line: None)
+    material = read_material(results_dir, detectors)
     recomputed = {entry.run.folder for entry in entries if entry.recomputed}
     page = report_html(material, detectors, load_published(PUBLISHED), "python scripts/registry.py")
     pages = {"README.md": leaderboard(found.runs, recomputed, detectors), "report.html": page}

@@ -12,13 +12,13 @@ import webbrowser
 from pathlib import Path
 
 from oodbench.cli.arguments import Parser
-from oodbench.report.material import Material, read_material, read_one
+from oodbench.report.material import Material, all_runs, read_material, read_one
 from oodbench.report.page.build import report_html
-from oodbench.report.page.run import run_file, run_html
+from oodbench.report.page.run import run_html
 from oodbench.report.vector import FORMATS, write_figures
 from oodbench.shipped import PUBLISHED
 from oodbench.storage import write_atomic
-from oodbench.tables import FIRST, all_detectors, check_detectors
+from oodbench.tables import FIRST, chosen_detectors
 from oodbench.tables.published import load_published
 
 
@@ -43,10 +43,8 @@ def write_run(args: argparse.Namespace) -> None:
     section = read_one(args.run.absolute())
     if args.figures:
         return done(write_figures([section], args.figures, args.format.split(",")))
-    out = args.out or run_file(args.run)
-    results = [run.result for run in section.runs]
-    detectors = args.detectors or [name for name in FIRST if name in all_detectors(results)]
-    check_detectors(results, detectors)
+    out = args.out or args.run / "report.html"
+    detectors = chosen_detectors([run.result for run in section.runs], args.detectors)
     write_atomic(out, run_html(section, detectors, f"python scripts/report.py {args.run}"))
     done([out], args.open)
 
@@ -67,9 +65,7 @@ def write_report(args: argparse.Namespace) -> None:
 
 
 def page(material: Material, args: argparse.Namespace) -> str:
-    results = [run.result for section in material.sections for run in section.runs]
-    detectors = args.detectors or [name for name in FIRST if name in all_detectors(results)]
-    check_detectors(results, detectors)
+    detectors = chosen_detectors([run.result for run in all_runs(material.sections)], args.detectors)
     options = f" results_dir={args.results_dir}" if args.results_dir != Path("results") else ""
     return report_html(material, detectors, load_published(PUBLISHED), f"python scripts/report.py{options}")
 

@@ -33,8 +33,29 @@ from oodbench.tables import (
 )
 from oodbench.tables.overview import overview
 
+ABOUT = "In percent; means over n seeds, each loss with its own score. The tables have intervals, FPR@95 and tests."
+
 
 def main() -> None:
+    args = arguments()
+    try:
+        found = load_runs(args.results_dir, args.detectors or (None if args.matrix else FIRST))
+        write(args, found)
+    except (FileNotFoundError, UnwritableError, ValueError) as error:
+        raise SystemExit(f"tables: {error}") from error
+    runs, unfinished, unreadable = found
+    datasets = ", ".join(sorted({run.dataset for run in runs}))
+    if not (args.by or args.matrix or args.calibration or args.style):
+        print(overview(runs), ABOUT, sep="\n\n")
+    print(f"finished: {len(runs)}, unfinished: {unfinished}; tables of {datasets} in {args.results_dir}")
+    for _, reason in unreadable:
+        print(f"left out: {reason}", file=sys.stderr)
+    if unreadable:
+        raise SystemExit(1)
+
+
+def arguments() -> argparse.Namespace:
+    """Return what the command line says. Options that exclude one another end the command."""
     parser = Parser(description="Tabulate every finished run.")
     parser.add_results_dir("has runs/ and gets the tables")
     parser.add_argument("--fpr", choices=CONVENTIONS, default=DEFAULT, help="which FPR@95; runs.csv has both")
@@ -56,27 +77,11 @@ def main() -> None:
         parser.error("--losses, --sets, --metrics, --columns and --intervals are for --style paper")
     if args.columns and (args.sets or args.metrics):
         parser.error("--columns stands in the place of --sets and --metrics")
-    try:
-        found = load_runs(args.results_dir, args.detectors or (None if args.matrix else FIRST))
-        write(args, found)
-    except (FileNotFoundError, UnwritableError, ValueError) as error:
-        raise SystemExit(f"tables: {error}") from error
-    runs, unfinished, unreadable = found
-    datasets = ", ".join(sorted({run.dataset for run in runs}))
-    if not (args.by or args.matrix or args.calibration or args.style):
-        print(overview(runs), end="\n\n")
-        print(
-            "In percent; means over n seeds, each loss with its own score. The tables have intervals, FPR@95 and tests."
-        )
-    print(f"finished: {len(runs)}, unfinished: {unfinished}; tables of {datasets} in {args.results_dir}")
-    for _, reason in unreadable:
-        print(f"left out: {reason}", file=sys.stderr)
-    if unreadable:
-        raise SystemExit(1)
+    return args
 
 
 def write(args: argparse.Namespace, found: Found) -> None:
-    """Raises ValueError for a detector or a key that no run has."""
+    """Write the tables that are asked for. Raises ValueError for a detector or a key that no run has."""
     runs, _, unreadable = found
     detectors = args.detectors or (all_detectors(runs) if args.matrix else default_detectors(runs))
     if args.style:

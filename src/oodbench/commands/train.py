@@ -27,7 +27,7 @@ def train(cfg: DictConfig) -> float | None:
     if is_finished(config) and not config["force"]:
         if not folder.card.exists():
             import_late("report.card").restore_card(folder)
-        print(import_late("terminal").finished(folder.load_record(), folder.path, config, in_sweep()), flush=True)
+        print(import_late("runs.terminal").finished(folder.load_record(), folder.path, config, in_sweep()), flush=True)
     else:
         with exit_codes(folder.error), timed():
             import_late("experiment").run(config, in_sweep())

@@ -15,29 +15,12 @@ from itertools import groupby
 import numpy as np
 
 from oodbench.evaluation.arrays import Array, Labels
-from oodbench.evaluation.intervals import Interval
 from oodbench.evaluation.metric import IDMetric, Means
 from oodbench.evaluation.metrics import ID_METRICS, OOD_METRICS
 from oodbench.evaluation.weighted import Counts, Merged, counted, merge, narrowed
 
 RESAMPLES = 1000
 BLOCK = 250  # resamples at once: their counts of 26,032 images are 13 MB
-
-
-def bootstrap_ood(
-    id_scores: Mapping[str, Array], ood_scores: Mapping[str, Array], resamples: int = RESAMPLES, seed: int = 0
-) -> dict[str, dict[str, Interval]]:
-    """{detector: (N,)}, {detector: (M,)} of one OOD set -> {detector: {metric: 95 % interval}}."""
-
-    def interval(detector: str, name: str, values: Array) -> Interval:
-        metric = OOD_METRICS[name]
-        return metric.interval(metric(id_scores[detector], ood_scores[detector]), values)
-
-    resampled = resampled_ood(id_scores, ood_scores, resamples, seed)
-    return {
-        detector: {name: interval(detector, name, values) for name, values in row.items()}
-        for detector, row in resampled.items()
-    }
 
 
 def resampled_ood(
@@ -73,15 +56,6 @@ def metrics_of_counts(
         of = counted(order, *counts)
         values[detector] = {name: form(of) for name, form in forms.items()}
     return values
-
-
-def bootstrap_id(log_probs: Array, labels: Labels, resamples: int = RESAMPLES, seed: int = 0) -> dict[str, Interval]:
-    """(N, K), (N,) -> {metric of ID_METRICS that can be resampled: 95 % interval}"""
-    resampled = resampled_id(log_probs, labels, resamples, seed)
-    return {
-        name: ID_METRICS[name].interval(ID_METRICS[name](log_probs, labels), values)
-        for name, values in resampled.items()
-    }
 
 
 def resampled_id(log_probs: Array, labels: Labels, resamples: int = RESAMPLES, seed: int = 0) -> dict[str, Array]:

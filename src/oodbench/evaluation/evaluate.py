@@ -19,28 +19,27 @@ Detector = Callable[[Outputs, Reference], Array]
 def evaluate(
     test: Outputs, ood: Mapping[str, Outputs], detectors: Mapping[str, Detector], reference: Reference
 ) -> tuple[dict[str, Any], dict[str, Array]]:
-    """-> the numbers and their bootstrap resamples.
+    """Return the numbers of a run and their bootstrap resamples.
 
-    {metric of ID_METRICS: value, "calibration": see `oodbench.evaluation.calibration`,
-    "ood": {set: {detector: {metric of OOD_METRICS: value}}}, "not_applicable": {detector: why it has none}}, plain
-    numbers; and {"accuracy", ... or "<set>/<detector>/<metric>": (R,) values on resampled images}.
+    numbers: {metric of ID_METRICS: value,
+              "calibration": see `oodbench.evaluation.calibration`,
+              "ood": {set: {detector: {metric of OOD_METRICS: value}}},
+              "not_applicable": {detector: why it has no numbers}}
+    resamples: {"accuracy", ... or "<set>/<detector>/<metric>": (R,) values on resampled images}
 
-    Units and directions: the metrics' records. Raises ValueError naming the detector whose score is not finite.
+    The metrics' records have units and directions. Raises ValueError naming the detector whose score is not finite.
     """
     scores, not_applicable = all_scores(test, ood, detectors, reference)
     numbers: dict[str, Any] = {name: metric(test.log_probs, test.labels) for name, metric in ID_METRICS.items()}
-    numbers |= {"calibration": calibration(test, seed=0), "ood": {name: {} for name in ood}}
-    numbers["not_applicable"] = not_applicable
+    numbers |= {"calibration": calibration(test, seed=0), "ood": {}, "not_applicable": not_applicable}
     resamples = resampled_id(test.log_probs, test.labels)
-    defined = {name: metrics_for(detectors[name]) for name in scores}
-    for set_name in ood:
-        id_scores = {detector: of["test"] for detector, of in scores.items()}
-        ood_scores = {detector: of[set_name] for detector, of in scores.items()}
-        for detector in scores:
-            of_both = id_scores[detector], ood_scores[detector]
-            numbers["ood"][set_name][detector] = _numbers(detector, set_name, defined[detector], *of_both)
-        for detector, values in (resampled_ood(id_scores, ood_scores) if scores else {}).items():
-            resamples |= {arrays_key(set_name, detector, metric): of_it for metric, of_it in values.items()}
+    metrics = {detector: metrics_for(detectors[detector]) for detector in scores}
+    ids = {detector: of_sets["test"] for detector, of_sets in scores.items()}
+    for name in ood:
+        oods = {detector: of_sets[name] for detector, of_sets in scores.items()}
+        numbers["ood"][name] = {d: _numbers(f"detector {d} on {name}", metrics[d], ids[d], oods[d]) for d in scores}
+        for detector, resampled in (resampled_ood(ids, oods) if scores else {}).items():
+            resamples |= {arrays_key(name, detector, metric): values for metric, values in resampled.items()}
     return numbers, resamples
 
 
@@ -51,13 +50,11 @@ def metrics_for(detector: Detector) -> dict[str, OODMetric]:
     return {name: metric for name, metric in OOD_METRICS.items() if is_probability or not metric.of_probabilities}
 
 
-def _numbers(
-    detector: str, set_name: str, metrics: Mapping[str, OODMetric], id_scores: Array, ood_scores: Array
-) -> dict[str, float]:
+def _numbers(what: str, metrics: Mapping[str, OODMetric], id_scores: Array, ood_scores: Array) -> dict[str, float]:
     try:
         return {name: metric(id_scores, ood_scores) for name, metric in metrics.items()}
     except ValueError as error:
-        raise ValueError(f"detector {detector} on {set_name}: {error}") from error
+        raise ValueError(f"{what}: {error}") from error
 
 
 def intervals(numbers: Mapping[str, Any], resamples: Mapping[str, Array]) -> dict[str, Any]:

@@ -13,9 +13,9 @@ def percentile_interval(values: Array, level: float = 0.95) -> Interval:
     return float(low), float(high)
 
 
-def basic_interval(value: float, values: Array, level: float = 0.95) -> Interval:
+def basic_interval(value: float, values: Array) -> Interval:
     """(R,) -> 2 value - the percentile interval's ends: what resampling added to the value is subtracted from it."""
-    low, high = percentile_interval(values, level)
+    low, high = percentile_interval(values)
     return 2 * value - high, 2 * value - low
 
 

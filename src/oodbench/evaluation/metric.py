@@ -53,7 +53,7 @@ Counting = Callable[[Array, Labels, Counts], Array]  # (N, K), (N,), (N, R) how 
 
 @dataclass(frozen=True, kw_only=True)
 class Metric:
-    """`resampled` None: the metric has no interval and takes part in no test."""
+    """The record of a metric. `resampled` None: it has no interval and takes part in no test."""
 
     name: str  # its key in metrics.json and runs.csv
     function: Callable[..., float]
@@ -65,6 +65,7 @@ class Metric:
     source: str
     interval: Callable[[float, Array], Interval] = percentile  # value, (R,) resampled values -> 95 %
     in_tables: bool = True  # a column of the main tables; runs.csv has every metric
+    convention: str = ""  # "idpos" or "oodpos" where the tables show one of the two
 
     def __call__(self, first: NDArray[Any], second: NDArray[Any]) -> float:
         return self.function(first, second)
@@ -91,9 +92,8 @@ class OODMetric(Metric):
 
     resampled: Callable[[Counted], Array] | None  # R resamples -> (R,)
     of_probabilities: bool = False  # given of detectors alone that are marked as `negated_probability`
-    convention: str = ""  # "idpos" or "oodpos" where the tables show one of the two
 
 
 def arrays_key(ood: str, detector: str, metric: str) -> str:
-    """The name of a number's resamples in their file: "accuracy" or "svhn/msp/auroc"."""
+    """Return the name of a number's resamples in their file: "accuracy" or "svhn/msp/auroc"."""
     return "/".join(filter(None, (ood, detector, metric)))

@@ -27,9 +27,9 @@ def load_pretrained(path: Path, model: Classifier) -> str:
     has every weight of the model and no other.
     """
     data = path.read_bytes()
-    theirs = {ours(key): (key, tensor) for key, tensor in stored_weights(path, data).items()}
+    theirs = {our_name(key): (key, tensor) for key, tensor in stored_weights(path, data).items()}
     wanted = model.state_dict()
-    wrong = [f"has no {benchmarks(key)}" for key in wanted.keys() - theirs.keys()]
+    wrong = [f"has no {openood_name(key)}" for key in wanted.keys() - theirs.keys()]
     wrong += [f"has {theirs[key][0]}, which the network does not" for key in theirs.keys() - wanted.keys()]
     for key in theirs.keys() & wanted.keys():
         name, tensor = theirs[key]
@@ -70,7 +70,7 @@ def weights_in(path: Path, stored: Any) -> Mapping[str, Tensor]:
     return stored
 
 
-def ours(key: str) -> str:
+def our_name(key: str) -> str:
     """Translate a name of OpenOOD's files into the model's; a run's own names stay.
 
     module.layer2.0.downsample.0.weight -> backbone.layer2.0.shortcut.0.weight, fc.bias -> objective.head.bias,
@@ -85,7 +85,7 @@ def ours(key: str) -> str:
     return "backbone." + re.sub(r"^(block\d)\.layer\.", r"\1.", key).replace(".convShortcut.", ".shortcut.")
 
 
-def benchmarks(key: str) -> str:
+def openood_name(key: str) -> str:
     """Translate a name of the model into that of OpenOOD's files: backbone.conv1.weight -> conv1.weight"""
     key = key.removeprefix("backbone.").replace("objective.head.", "fc.")
     if key.startswith("block"):

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from oodbench.evaluation.metrics import ID_METRICS, OOD_METRICS
+from oodbench.evaluation.metrics import OOD_METRICS, metric_of
 from oodbench.report.figures import accuracy, cliques, components, histogram, norms, reliability, roc, sweep, training
 from oodbench.report.figures.sweep import Measured
 from oodbench.report.material import Run, Section
@@ -14,8 +14,8 @@ from oodbench.tables.kinds import Kind
 from oodbench.tables.labels import Row, row_of
 from oodbench.tables.means import FAR, KIND, NEAR
 from oodbench.tables.names import set_name
+from oodbench.tables.notes import OWN
 
-OWN = "ood_score"
 TONES = {Kind.NEAR: "near", Kind.FAR: "far", Kind.SHIFTED: "shifted"}
 ROWS = 12  # losses with small pictures of their own
 
@@ -42,11 +42,10 @@ def tones(section: Section) -> dict[str, str]:
     return {ood: TONES[kind] for ood, kind in section.kinds.items()}
 
 
-def targets(section: Section) -> list[tuple[str, str]]:
+def near_and_far(section: Section) -> list[tuple[str, str]]:
     """Return (key, printed name) of the means over near and far sets, or of the sets where there is no mean."""
-    means = [(NEAR, "near OOD"), (FAR, "far OOD")]
     found = []
-    for key, printed in means:
+    for key, printed in ((NEAR, "near OOD"), (FAR, "far OOD")):
         kind = [ood for ood in section.sets if section.kinds[ood] == KIND[key]]
         if any((key, d, "auroc") in run.result.numbers for run in section.runs for d in run.result.detectors):
             found.append((key, f"{printed}, mean of {len(kind)}"))
@@ -74,7 +73,7 @@ def _scores(section: Section, shown: Sequence[Run]) -> Plot | None:
 def _ends(run: Run, ood: str, detector: str, metric: str) -> str:
     """Print the 95 % interval over the images; "" where there is none"""
     interval = run.result.interval((ood, detector, metric))
-    return f" {(ID_METRICS | OOD_METRICS)[metric].unit.ends(interval)}" if interval else ""
+    return f" {metric_of(metric).unit.ends(interval)}" if interval else ""
 
 
 def _roc(section: Section, shown: Sequence[Run]) -> Plot | None:
@@ -125,7 +124,7 @@ def _training(section: Section) -> Plot | None:
 
 def _accuracy(section: Section) -> Plot | None:
     panels = []
-    for ood, printed in targets(section):
+    for ood, printed in near_and_far(section):
         points = [
             accuracy.Point(
                 run.label,
@@ -149,7 +148,7 @@ def _cells(section: Section, ood: str, metric: str) -> dict[Row, Cell]:
 
 def _cliques(section: Section) -> Plot | None:
     panels = []
-    for ood, printed in targets(section):
+    for ood, printed in near_and_far(section):
         cells = _cells(section, ood, "auroc")
         seeds = sorted(set[int].intersection(*(set(cell.resampled) for cell in cells.values()))) if cells else []
         sizes = {len(cell.resampled[seed]) for cell in cells.values() for seed in seeds}
@@ -180,13 +179,13 @@ def _sweeps(section: Section) -> list[Plot]:
     }
     plots = []
     for i, found in enumerate(sweep.sweeps_of(settings, {label: r.loss for label, r in rows.items()})):
-        wanted = [("", "accuracy", "accuracy", "%"), ("", "ece", "ECE", "%")]
-        wanted += [(ood, "auroc", f"AUROC, {printed}", "%") for ood, printed in targets(section)]
+        wanted = [("", "accuracy", "accuracy"), ("", "ece", "ECE")]
+        wanted += [(ood, "auroc", f"AUROC, {printed}") for ood, printed in near_and_far(section)]
         panels = []
-        for ood, metric, title, unit in wanted:
+        for ood, metric, title in wanted:
             measured = _measured(section, ood, metric)
             if len(measured.keys() & {row for _, row in found.rows}) >= sweep.FEWEST:
-                panels.append(sweep.panel(found, measured, title, unit))
+                panels.append(sweep.panel(found, measured, title, "%"))
         name = next(label for _, label in found.rows).partition(" (")[0]
         plots.append(sweep.plot(f"sweep{i}", f"{name}: {found.key}", panels))
     return plots
@@ -194,7 +193,7 @@ def _sweeps(section: Section) -> list[Plot]:
 
 def _measured(section: Section, ood: str, metric: str) -> dict[str, Measured]:
     """{label: number} of the loss's own score, or of ID"""
-    unit = (ID_METRICS | OOD_METRICS)[metric].unit
+    unit = metric_of(metric).unit
     results = [run.result for run in section.runs]
     cells = cells_of(results, row_of, [OWN], [metric])
     return {

@@ -4,11 +4,11 @@ from typing import NamedTuple
 
 from oodbench.evaluation.metric import MISSING
 from oodbench.evaluation.metrics import OOD_METRICS
-from oodbench.report.gallery import targets
+from oodbench.report.gallery import near_and_far
 from oodbench.report.material import Section
-from oodbench.report.table import EN_DASH
+from oodbench.report.table import dashed
 from oodbench.tables.cells import Cell, cells_of, interval_of
-from oodbench.tables.labels import Row, row_of
+from oodbench.tables.labels import row_of
 from oodbench.tables.names import score_name, set_name
 
 CHANCE = 0.5  # AUROC at and below which a cell has no tint
@@ -44,7 +44,7 @@ def heat_of(section: Section) -> Heat:
     detectors = sorted({d for run in results for d in run.detectors})
     cells = cells_of(results, row_of, detectors, METRICS)
     found = {(column.ood, column.metric, row, d): cell for (row, d, column), cell in cells.items()}
-    named = dict(targets(section))
+    named = dict(near_and_far(section))
     sets = list((named | {ood: set_name(ood) for ood in section.sets if ood not in named}).items())
     if len(section.labels) == 1:
         columns, choices = [printed for _, printed in sets], [(ALL, "all sets")]
@@ -54,17 +54,13 @@ def heat_of(section: Section) -> Heat:
         seeds = [len(section.of_row(label)) for label in columns]
 
     def row(detector: str, choice: str, metric: str) -> list[Cell | None]:
-        places = [(ood, r) for ood, _ in sets for r in section.labels] if choice == ALL else _at(choice, section.labels)
-        return [found.get((ood, metric, r, detector)) for ood, r in places]
+        oods = [ood for ood, _ in sets] if choice == ALL else [choice]
+        return [found.get((ood, metric, r, detector)) for ood in oods for r in section.labels]
 
     means = {d: _mean(row(d, choices[0][0], "auroc")) for d in detectors} if choices else {}
     order = sorted(means, key=lambda d: (-means[d], score_name(d)))
     numbers = {(c, m): _numbers([row(d, c, m) for d in order], m) for c, _ in choices for m in METRICS}
     return Heat(columns, seeds, order, choices, numbers)
-
-
-def _at(ood: str, rows: dict[Row, str]) -> list[tuple[str, Row]]:
-    return [(ood, row) for row in rows]
 
 
 def _mean(cells: list[Cell | None]) -> float:
@@ -99,9 +95,13 @@ def printed(number: Number | None, metric: str) -> dict[str, object]:
     if number is None:
         return {"text": MISSING, "interval": "", "said": "", "shade": "0", "top": False}
     unit = OOD_METRICS[metric].unit
-    interval = unit.ends(number.interval)[1:-1].replace(", ", EN_DASH) if number.interval else ""
-    shade, said = f"{tint(number.mean, metric):.3f}", f"n = {number.n}"
-    return {"text": unit.text(number.mean), "interval": interval, "said": said, "shade": shade, "top": number.is_best}
+    return {
+        "text": unit.text(number.mean),
+        "interval": dashed(number.interval, unit),
+        "said": f"n = {number.n}",
+        "shade": f"{tint(number.mean, metric):.3f}",
+        "top": number.is_best,
+    }
 
 
 def packed(heat: Heat) -> dict[str, list[list[list[int | None] | None]]]:

@@ -17,7 +17,7 @@ from PIL import Image
 from oodbench.data.cache import cached, directory
 from oodbench.data.digits import photo_patches, unseen_digits
 from oodbench.data.noise import noise
-from oodbench.data.split import Split
+from oodbench.data.split import Split, spaced_rows
 from oodbench.report.material import Run
 from oodbench.report.summary import Wrong
 
@@ -78,7 +78,7 @@ def sheet_of(ood: str, wrong: Sequence[Wrong], split: Split, scored: int, classe
     """
     if not wrong or scored > len(split.images):
         return None
-    rows = np.arange(scored) * len(split.images) // scored
+    rows = spaced_rows(len(split.images), scored)
     strip = np.concatenate([split.images[rows[each.row]] for each in wrong], axis=1)
     names = dict(enumerate(classes))
     texts = [

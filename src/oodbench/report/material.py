@@ -82,9 +82,12 @@ class Material(NamedTuple):
 
 
 def read_material(
-    results_dir: Path, detectors: Sequence[str] = FIRST, progress: Callable[[str], None] = print
+    results_dir: Path, detectors: Sequence[str] = FIRST, progress: Callable[[str], None] = lambda line: None
 ) -> Material:
-    """Read all finished runs. Raises FileNotFoundError where there is none, ValueError where none can be read."""
+    """Read all finished runs; progress is told of each.
+
+    Raises FileNotFoundError where there is none, ValueError where none can be read.
+    """
     found = load_runs(results_dir, detectors)
     odd = {run.folder: what for run in found.runs if (what := not_finite(run))}
     usable = [run for run in found.runs if run.folder not in odd]

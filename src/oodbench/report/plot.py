@@ -1,6 +1,7 @@
 """Figures as data: panels of marks between two axes. `svg` draws them for the page, `vector` for papers.
 
-A tone is a colour by its role: "id", "ood", "ink", "muted", "faint", or "c0", "c1", ... of a series.
+A tone is a colour by its role: "id", "near", "far", "shifted", "gap", "ink", "muted", "faint", or "c0", "c1", ... of a
+series.
 """
 
 from collections.abc import Iterable, Sequence
@@ -78,7 +79,7 @@ Mark = Line | Steps | Bars | Dots | Label
 
 
 class Panel(NamedTuple):
-    """Marks between two axes. width, height: of the whole panel, in pixels of the page; mark: a name for scripts."""
+    """Marks between two axes. width, height: of the whole panel, in pixels of the page."""
 
     title: str
     x: Axis

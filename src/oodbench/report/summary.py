@@ -57,28 +57,13 @@ def summarise(run: Result) -> Summary:
 
 
 def _check(name: str, outputs: Outputs, test: Outputs) -> None:
-    """Raise ValueError where the arrays are not the outputs of one network on N >= 1 images, all of them finite."""
-    n = len(outputs.labels) if outputs.labels.ndim == 1 else 0
-    shapes = [each.shape for each in outputs]
-    good = n and shapes == [
-        (n, test.features.shape[-1]),
-        (n, test.logits.shape[-1]),
-        (n, test.log_probs.shape[-1]),
-        (n,),
-        (n,),
-    ]
-    if not good or test.features.ndim != 2 or 0 in test.log_probs.shape:
-        raise ValueError(f"the outputs on {name} have shapes {shapes}")
+    """Raise ValueError where outputs, whole as `read_outputs` returns them, are of another network or not finite."""
+    if [each.shape[1:] for each in outputs] != [each.shape[1:] for each in test]:
+        raise ValueError(f"the outputs on {name} have shapes {[each.shape for each in outputs]}")
     if not all(np.isfinite(each).all() for each in (outputs.features, outputs.logits, outputs.ood_score)):
         raise ValueError(f"the outputs on {name} are not all finite")
-    if outputs.labels.dtype.kind not in "iu" or (outputs is test and not _are_classes(test)):
-        raise ValueError(f"the labels of {name} are not those of {test.log_probs.shape[1]} classes")
     if np.isnan(outputs.log_probs).any() or (outputs.log_probs > 1e-6).any():
         raise ValueError(f"log_probs on {name} are no logarithms of probabilities")
-
-
-def _are_classes(outputs: Outputs) -> bool:
-    return bool((outputs.labels >= 0).all() and (outputs.labels < outputs.log_probs.shape[1]).all())
 
 
 def summary_of(test: Outputs, oods: Mapping[str, Outputs], run: Result) -> Summary:

@@ -4,10 +4,22 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from oodbench.evaluation.metric import MISSING, Metric
-from oodbench.evaluation.metrics import ID_METRICS, OOD_METRICS, metric_of
+from oodbench.evaluation.intervals import Interval
+from oodbench.evaluation.metric import MISSING, Metric, Unit
+from oodbench.evaluation.metrics import OOD_METRICS, metric_of
 from oodbench.report.material import Section
-from oodbench.tables.cells import Bold, Cell, Column, bold, cells_of, fewer, interval_of
+from oodbench.tables.cells import (
+    Bold,
+    CellKey,
+    Cells,
+    Column,
+    best_of,
+    cell_key,
+    cells_of,
+    fewer,
+    id_columns,
+    interval_of,
+)
 from oodbench.tables.kinds import Kind
 from oodbench.tables.labels import Row, row_of
 from oodbench.tables.means import FAR, NEAR
@@ -65,16 +77,13 @@ def main_table(section: Section, detectors: Sequence[str]) -> Main:
     ensembles = section.ensembles.found
     cells = cells_of([*results, *ensembles.values()], row_of, detectors, {column.metric for column in columns})
     seeds = Counter(row_of(run) for run in results)
-    best = {}
-    for column in columns:
-        keys = dict.fromkeys((row, d if column.ood else "", column) for row in section.labels for d in detectors)
-        best[column] = bold({key: cells[key] for key in keys if key in cells}, metric_of(column.metric))
+    best = {column: best_of(cells, section.labels, detectors, column) for column in columns}
 
     def lines(row: Row, label: str, loss: str, n: int) -> list[Line]:
         found: list[Line] = []
         for detector in detectors:
             if any((row, detector, column) in cells for column in columns):
-                shown = [_shown(cells, best, (row, detector if c.ood else "", c), n) for c in columns]
+                shown = [_shown(cells, best, cell_key(row, detector, c), n) for c in columns]
                 found = _joined(found, Line(label, loss, (detector,), score_name(detector), str(n), shown))
         return found
 
@@ -101,24 +110,23 @@ def _joined(lines: list[Line], line: Line) -> list[Line]:
 
 def columns_of(section: Section) -> list[Column]:
     """Return accuracy and ECE, then by OOD set, means first, the metrics of the tables with both FPR@95."""
-    columns = [Column(None, "", 0, name) for name, metric in ID_METRICS.items() if metric.in_tables]
     sizes: dict[tuple[str, Kind], int] = {}
     for run in section.runs:
         sizes |= {(ood, run.result.kind(ood)): n for ood, n in run.result.ood_images.items()}
     order = sorted(sizes, key=lambda each: (each[0] not in GROUPS, each[1].rank, each[0]))
     names = [name for name, metric in OOD_METRICS.items() if metric.in_tables]
-    return columns + [Column(kind, ood, sizes[ood, kind], name) for ood, kind in order for name in names]
+    return id_columns() + [Column(kind, ood, sizes[ood, kind], name) for ood, kind in order for name in names]
 
 
 def head(column: Column) -> Head:
     """Describe a column; the convention of FPR@95 stands in the switch above the table, and in words beneath."""
     metric = metric_of(column.metric)
     said = f"{metric.heading}: {metric.definition}"
-    return Head(heading(metric), column.ood, getattr(metric, "convention", ""), metric.higher_is_better, said)
+    return Head(heading(metric), column.ood, metric.convention, metric.higher_is_better, said)
 
 
 def heading(metric: Metric) -> str:
-    return metric.heading.partition(" (")[0] if getattr(metric, "convention", "") else metric.heading
+    return metric.heading.partition(" (")[0] if metric.convention else metric.heading
 
 
 def headings(metrics: Iterable[Metric]) -> list[str]:
@@ -136,9 +144,12 @@ def groups_of(columns: Sequence[Column]) -> list[tuple[str, str, int]]:
     return [(ood, group_name(ood), n) for ood, n in counts.items()]
 
 
-def _shown(
-    cells: dict[tuple[Row, str, Column], Cell], best: dict[Column, Bold], key: tuple[Row, str, Column], n: int
-) -> Shown:
+def dashed(interval: Interval | None, unit: Unit) -> str:
+    """Print an interval with a dash between its ends; "" for None."""
+    return unit.ends(interval)[1:-1].replace(", ", EN_DASH) if interval else ""
+
+
+def _shown(cells: Cells, best: dict[Column, Bold], key: CellKey, n: int) -> Shown:
     """Print a cell as the tables do: mean, 95 % interval, and for a pointer n and the deviation"""
     cell = cells.get(key)
     if cell is None:
@@ -146,5 +157,5 @@ def _shown(
     unit = metric_of(key[2].metric).unit
     spread, interval = cell.spread(unit), interval_of(cell, unit)
     said = f"n = {spread.n}" + (f", ± {unit.text(spread.deviation)} over seeds" if spread.deviation is not None else "")
-    ends = unit.ends(interval)[1:-1].replace(", ", EN_DASH) if interval else ""
-    return Shown(unit.text(spread.mean) + fewer(cell, n), ends, key in best[key[2]].keys, spread.mean, said)
+    text = unit.text(spread.mean) + fewer(cell, n)
+    return Shown(text, dashed(interval, unit), key in best[key[2]].keys, spread.mean, said)

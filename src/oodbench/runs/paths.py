@@ -32,38 +32,14 @@ class RunPaths:
     def __init__(self, results_dir: Path, run: RunId) -> None:
         self.results_dir, self.run = results_dir, run
         self.path = results_dir / "runs" / run.place
-
-    @property
-    def config(self) -> Path:
-        return self.path / "config.yaml"
-
-    @property
-    def history(self) -> Path:
-        return self.path / "train.csv"
-
-    @property
-    def checkpoint(self) -> Path:
-        return self.path / "checkpoint.pt"
-
-    @property
-    def training(self) -> Path:
-        return self.path / "training.json"
-
-    @property
-    def weights(self) -> Path:
-        return self.path / "model.safetensors"
-
-    @property
-    def metrics(self) -> Path:
-        return self.path / "metrics.json"
-
-    @property
-    def card(self) -> Path:
-        return self.path / "README.md"
-
-    @property
-    def error(self) -> Path:
-        return self.path / "error.txt"
+        self.config = self.path / "config.yaml"
+        self.history = self.path / "train.csv"
+        self.checkpoint = self.path / "checkpoint.pt"
+        self.training = self.path / "training.json"
+        self.weights = self.path / "model.safetensors"
+        self.metrics = self.path / "metrics.json"
+        self.card = self.path / "README.md"
+        self.error = self.path / "error.txt"
 
     def reduced_resamples(self, full: str) -> Path:
         """Return the path of the rounded resamples that a published run has."""

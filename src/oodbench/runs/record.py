@@ -82,27 +82,30 @@ def merge(before: Record | None, numbers: Mapping[str, Any], provenance: Mapping
     not_requested = kept - request.detectors.keys()
     reasons = {d: reason for d, reason in old["not_applicable"].items() if d in not_requested}
     merged = dict(numbers) | {"ood": ood, "not_applicable": numbers["not_applicable"] | reasons}
-    held_out = old.get("validation", {})
     if request.validation:
-        of_validation = dict(numbers["validation"]) | {"of": request.validation}
-        if (
-            held_out.get("of") == request.validation
-            and _same_digest("val_ood", old["provenance"], provenance) is not False
-        ):
-            earlier = {d: values for d, values in held_out["ood"].items() if d in kept}
-            of_validation["ood"] = earlier | of_validation["ood"]
-        merged["validation"] = of_validation
+        merged["validation"] = _merged_validation(old, kept, numbers, provenance, request)
     provenance = dict(provenance) | {"near": request.near, "ood": request.ood, "detector": request.detectors}
     provenance |= {key: old["provenance"][key] | provenance[key] for key in GROWING}
     return merged | {"provenance": provenance}
 
 
+def _merged_validation(
+    old: Record, kept: set[str], numbers: Mapping[str, Any], new: Mapping[str, Any], request: Request
+) -> dict[str, Any]:
+    """Return the new numbers of the held-out images, with old ones where the validation set is still the same."""
+    merged = dict(numbers["validation"]) | {"of": request.validation}
+    before = old.get("validation", {})
+    if before.get("of") == request.validation and _same_digest("val_ood", old["provenance"], new) is not False:
+        merged["ood"] = {d: values for d, values in before["ood"].items() if d in kept} | merged["ood"]
+    return merged
+
+
 def _kept_detectors(
     old: Record, not_applicable: Mapping[str, str], new: Mapping[str, Any], request: Request
 ) -> set[str]:
-    """Names of the old detectors that are set as they were; chosen ones only while the held-out images are the same.
+    """Return the old detectors whose hyperparameters are the same; selected ones need the same held-out images, too.
 
-    None where the training or test images are others: every number of a detector is of these, too.
+    Empty where training or test images are others, since every number of a detector depends on them.
     """
     settings = old["provenance"]["detector"]
     if False in (_same_digest(name, old["provenance"], new) for name in ("train", "test")):

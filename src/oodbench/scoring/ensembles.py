@@ -15,7 +15,7 @@ from oodbench.outputs import Outputs
 from oodbench.runs.folder import RunFolder, open_run
 from oodbench.runs.paths import ENSEMBLE
 from oodbench.runs.record import Record
-from oodbench.scoring.stored import stored
+from oodbench.scoring.stored import stored_on
 from oodbench.storage import write_json
 
 DETECTORS = {"msp": msp, "entropy": entropy}  # functions of the predictive probabilities alone
@@ -38,7 +38,7 @@ def score_ensemble(path: Path) -> dict[str, Any]:
         images[name], digests[name] = _images(members, name)
     test = _outputs(members, "test")
     ood = {name: _outputs(members, name) for name in sorted(shared)}
-    nothing = Outputs(test.features[:0], test.logits[:0], test.log_probs[:0], test.ood_score[:0], test.labels[:0])
+    nothing = Outputs._make(array[:0] for array in test)
     numbers, resamples = evaluate(test, ood, DETECTORS, Reference(nothing, None, None, None))
     content = {
         "run": folders[0].run.hash,
@@ -61,7 +61,7 @@ def _images(members: Sequence[Member], name: str) -> tuple[int, str]:
 
 def _outputs(members: Sequence[Member], name: str) -> Outputs:
     """-> the mean probabilities of a set's images; of the members' features, logits and scores there is no mean"""
-    outputs = [stored(folder, name, record["provenance"]["digests"]) for folder, record in members]
+    outputs = [stored_on(folder, name, record["provenance"]["digests"]) for folder, record in members]
     if any(not np.array_equal(each.labels, outputs[0].labels) for each in outputs):
         raise ValueError(f"the seeds of {members[0][0].path.parent} have other labels of {name}")
     log_probs = mean_log_probs([each.log_probs for each in outputs])

@@ -1,37 +1,41 @@
 """A finished run from its files: stored outputs, the trained loss, the trained network; and its numbers from these."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from oodbench.build import build_detectors
+from oodbench.evaluation.evaluate import intervals
 from oodbench.losses.objective import Objective
 from oodbench.model import Classifier, load_head, load_weights
 from oodbench.outputs import Outputs
-from oodbench.runs.folder import RunFolder
+from oodbench.runs.folder import RunFolder, open_run
 from oodbench.runs.identity import Config
 from oodbench.runs.record import Record, requested
 from oodbench.scoring.score import RunOutputs, Scoring, record, score
-from oodbench.targets import trusted
+from oodbench.targets import trusted, trusted_detector
 from oodbench.training.device import pick_precision, use_precision
+
+OF_NETWORK = "oodbench.detectors.network."  # addresses of detectors that need images
 
 
 def stored_outputs(folder: RunFolder, config: Config, digests: Mapping[str, str]) -> RunOutputs:
-    """Read the outputs of a finished run. Raises ValueError naming a file that `stored` refuses.
+    """Read the outputs of a finished run. Raises ValueError naming a file that `stored_on` refuses.
 
     digests: {set: of its images}, as the record has them.
     """
     held_out = ("val", "val_ood") if requested(config).validation else ()
     return RunOutputs(
-        train=stored(folder, "train", digests),
-        test=stored(folder, "test", digests),
-        ood={name: stored(folder, name, digests) for name in config["ood"]},
-        validation={name: stored(folder, name, digests) for name in held_out},
+        train=stored_on(folder, "train", digests),
+        test=stored_on(folder, "test", digests),
+        ood={name: stored_on(folder, name, digests) for name in config["ood"]},
+        validation={name: stored_on(folder, name, digests) for name in held_out},
     )
 
 
-def stored(folder: RunFolder, name: str, digests: Mapping[str, str]) -> Outputs:
+def stored_on(folder: RunFolder, name: str, digests: Mapping[str, str]) -> Outputs:
     """Read the outputs on one set. Raises ValueError where they are missing, damaged, or of images with other digests.
 
     A start that was killed before its record was written may have left outputs on other images.
@@ -55,7 +59,7 @@ def stored_objective(folder: RunFolder, config: Config) -> Objective:
     weights = folder.read_weights()
     if weights is None:
         raise ValueError(f"{folder.weights} cannot be used; repeat the run's command")
-    outputs = stored(folder, "train", {})
+    outputs = stored_on(folder, "train", {})
     sizes = {"num_features": outputs.features.shape[1], "num_classes": outputs.log_probs.shape[1]}
     objective: Objective = trusted(config["loss"], "losses", **sizes)
     load_head(objective, weights)
@@ -79,3 +83,25 @@ def score_stored(
     """Score the configured detectors on a folder's stored outputs; the caller holds its lock."""
     numbers, resamples = score(outputs, objective, Scoring(build_detectors(config["detector"]), {}))
     return record(folder, requested(config), numbers, resamples, provenance)
+
+
+def recompute(path: Path, record: Record) -> tuple[dict[str, Any], list[str]]:
+    """Compute the numbers of a record again, with their intervals, from the outputs in a run's folder; write nothing.
+
+    Scores of image detectors are read; detectors without stored scores are named in the second place. Raises ValueError
+    for outputs that are missing, damaged, or of other weights or images, and for a target that is not trusted.
+    """
+    folder, config = open_run(path)
+    provenance = record["provenance"]
+    if folder.read_training()["weights"] != record["weights"]:
+        raise ValueError(f"{folder.path} has the outputs of other weights")
+    outputs = stored_outputs(folder, config | {"ood": provenance["ood"]}, provenance["digests"])
+    sets = ("test", *outputs.ood, *outputs.validation)
+    nodes = provenance["detector"]
+    of_network = [name for name, node in nodes.items() if str(node.get("_target_")).startswith(OF_NETWORK)]
+    scores = {name: {each: folder.read_scores(name, each) for each in sets} for name in of_network}
+    missing = [name for name, of_sets in scores.items() if any(each is None for each in of_sets.values())]
+    known: dict[str, Any] = {name: of_sets for name, of_sets in scores.items() if name not in missing}
+    detectors = {name: trusted_detector(node) for name, node in nodes.items() if name not in of_network}
+    numbers, resamples = score(outputs, stored_objective(folder, config), Scoring(detectors, known))
+    return numbers | {"intervals": intervals(numbers, resamples)}, missing

@@ -2,8 +2,8 @@
 
 results, fields: folders -> runs. labels, notes, formulas: words. cells: a row's numbers in a column, and what is bold.
 means, sections, by, matrix, calibration: runs -> tables. published, published_table: published rows, and runs of their
-protocol. ranks: the order of the losses under two protocols. render: tables -> text. long_format: runs -> runs.csv,
-means.csv.
+protocol. ranks: the order of the losses under two protocols. render: tables -> text. paper, latex_commands: LaTeX to
+paste into a paper. long_format: runs -> runs.csv, means.csv.
 A run is read from its config.yaml, its metrics.json and its resamples. Differences between runs are found by comparing
 their configurations, and a metric is described by its record, so that a new loss or metric needs no line here.
 Shares in [0, 1] in files and in code; percent only where a cell is printed.
@@ -142,6 +142,7 @@ def write_paper(
 
 
 def all_detectors(runs: Iterable[Result]) -> list[str]:
+    """Return the detectors that a run has, FIRST first, the others by name."""
     known = {detector for run in runs for detector in run.detectors}
     return [*(name for name in FIRST if name in known), *sorted(known - set(FIRST))]
 
@@ -152,12 +153,20 @@ def default_detectors(runs: Sequence[Result]) -> list[str]:
     return [name for name in known if name in FIRST] or known
 
 
+def chosen_detectors(runs: Sequence[Result], asked: Sequence[str] | None) -> list[str]:
+    """Return the scores that are asked for, else those of FIRST that a run has. Raises ValueError as `write_tables`."""
+    detectors = list(asked or (name for name in all_detectors(runs) if name in FIRST))
+    check_detectors(runs, detectors)
+    return detectors
+
+
 def _option(detectors: Sequence[str], default: Sequence[str]) -> str:
     """Return the option of scripts/tables.py that names the detectors, where they are not the default."""
     return f" --detectors {' '.join(detectors)}" * (list(detectors) != list(default))
 
 
 def check_detectors(runs: Sequence[Result], detectors: Sequence[str]) -> None:
+    """Raise ValueError for a detector that no run has."""
     known = sorted(all_detectors(runs))
     if unknown := sorted(set(detectors) - set(known)):
         raise ValueError(f"no run has the detector {', '.join(unknown)}; the runs have {', '.join(known)}")

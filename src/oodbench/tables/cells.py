@@ -1,12 +1,14 @@
 """Cells of tables: their text, and which of a column are bold."""
 
 from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
+from itertools import product
 from typing import NamedTuple, TypeVar
 
 import numpy as np
 
 from oodbench.evaluation.intervals import Interval
 from oodbench.evaluation.metric import MISSING, Metric, Unit, arrays_key
+from oodbench.evaluation.metrics import ID_METRICS, metric_of
 from oodbench.evaluation.significance import Spread, indistinguishable_from_best, over_seeds
 from oodbench.runs.reduced import Resampled
 from oodbench.tables.fields import Key
@@ -53,7 +55,8 @@ class Cell(NamedTuple):
             self.digests.add(tuple(digests))
 
 
-Cells = dict[tuple[Row, str, Column], Cell]  # by row, detector and column
+CellKey = tuple[Row, str, Column]  # row, detector, column
+Cells = dict[CellKey, Cell]
 
 
 class Bold(NamedTuple):
@@ -62,6 +65,16 @@ class Bold(NamedTuple):
     keys: Collection[Hashable]
     seeds: tuple[int, ...] = ()
     untested: str = ""
+
+
+def cell_key(row: Row, detector: str, column: Column) -> CellKey:
+    """Return the key of a cell; a metric that depends on no OOD set depends on no detector."""
+    return row, detector if column.ood else "", column
+
+
+def id_columns() -> list[Column]:
+    """Return a column for each metric of the test images that tables show."""
+    return [Column(None, "", 0, name) for name, metric in ID_METRICS.items() if metric.in_tables]
 
 
 def no_cell() -> Cell:
@@ -80,6 +93,12 @@ def cells_of(
                 column = Column(run.kind(ood) if ood else None, ood, run.ood_images.get(ood, 0), metric)
                 cells.setdefault((row_of(run), detector, column), no_cell()).add(run, key, value)
     return cells
+
+
+def best_of(cells: Cells, rows: Iterable[Row], detectors: Iterable[str], column: Column) -> Bold:
+    """Mark the best cells of a column among those of these rows and detectors."""
+    keys = dict.fromkeys(cell_key(row, detector, column) for row, detector in product(rows, detectors))
+    return bold({key: cells[key] for key in keys if key in cells}, metric_of(column.metric))
 
 
 def bold(column: Mapping[AnyKey, Cell], metric: Metric) -> Bold:

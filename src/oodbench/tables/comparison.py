@@ -164,5 +164,7 @@ def _test(pairs: list[Pair], keys: Keys) -> Comparison | None:
 def _resampled(run: Result, key: Key) -> Resampled | None:
     """-> (R,); None for a metric that is newer than the run's resamples. Raises ValueError for a run without any."""
     if not run.resampled:
-        raise ValueError(f"{run.folder} has no resamples of {arrays_key(*key)}; {AGAIN.replace('them', 'it')}")
+        raise ValueError(
+            f"{run.folder} has no resamples of {arrays_key(*key)}; score it again with `scripts/evaluate.py`"
+        )
     return run.resampled.get(arrays_key(*key))

@@ -29,7 +29,12 @@ def report(pairs: list[Pair], detector: str, detector_b: str, found: list[Line],
     sides = [
         f"{name}: {_name(run, n)}, {d}" for name, run, d in zip("AB", pairs[0], (detector, detector_b), strict=True)
     ]
-    tested = sum(line.test is not None for line in found)
+    return "\n".join([*sides, f"n = {n}, seeds {seeds}", *sets, *means, "", *rows, "", *_notes(pairs, found)])
+
+
+def _notes(pairs: list[Pair], found: list[Line]) -> list[str]:
+    """Say who is better in how many numbers, what the tests compare, and in which units."""
+    n, tested = len(pairs), sum(line.test is not None for line in found)
     ahead = [sum(line.better == side for line in found) for side in "AB"]
     verdict = (
         f"Of {tested} numbers A is better in {ahead[0]}, B in {ahead[1]}; {tested - sum(ahead)} are not "
@@ -41,12 +46,10 @@ def report(pairs: list[Pair], detector: str, detector_b: str, found: list[Line],
         if n == 1
         else f"n = {n}: paired over seeds and resampled images; it includes the variation of trainings and images."
     )
-    units = _units(found)
     improper = [name for i, name in enumerate("AB") if any("normalised" in pair[i].calibration for pair in pairs)]
     proper = " and ".join(line.metric for line in found if _is_proper(line.metric))
     caveat = [f"Probabilities of {' and '.join(improper)} do not sum to one: {proper} are no proper scores of them."]
-    notes = [verdict, *untested * (tested < len(found)), meaning, units, *caveat * bool(improper and proper)]
-    return "\n".join([*sides, f"n = {n}, seeds {seeds}", *sets, *means, "", *rows, "", *notes])
+    return [verdict, *untested * (tested < len(found)), meaning, _units(found), *caveat * bool(improper and proper)]
 
 
 def _row(line: Line, wide: int, long: int) -> str:

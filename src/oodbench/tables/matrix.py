@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from oodbench.evaluation.metric import MISSING
 from oodbench.evaluation.metrics import OOD_METRICS
-from oodbench.tables.cells import Bold, Cells, Column, bold, cells_of, fewer, interval_of
+from oodbench.tables.cells import Bold, CellKey, Cells, Column, best_of, cells_of, fewer, interval_of
 from oodbench.tables.labels import Row, protocol, row_labels, row_of
 from oodbench.tables.means import common_means, mean_notes, with_means
 from oodbench.tables.notes import (
@@ -30,49 +30,44 @@ INTERVALS = (
     "95 % intervals, in percent; n = 1: bootstrap over the test images, of this one network; n > 1: of the mean over "
     "training seeds, a t-interval on the logit scale."
 )
-CellKey = tuple[Row, str, Column]
 
 
 def matrix_tables(runs: Sequence[Result], fpr: str, detectors: Sequence[str]) -> list[Table]:
     """Return the tables of runs of one protocol. Bold is within a column, each metric for itself."""
-    metrics = ood_metrics(fpr)
-    means = common_means(runs)
+    metrics, means, labels = ood_metrics(fpr), common_means(runs), row_labels(runs)
     measured = with_means(runs, means)
     cells = cells_of(measured, row_of, detectors, {metric.name for metric in metrics})
-    matrix = _Matrix(row_labels(runs), Counter(row_of(run) for run in runs), detectors, cells, _Dashes(runs))
-    header = [("", "Score"), *((label, f"n = {matrix.seeds[row]}") for row, label in matrix.labels.items())]
+    matrix = _Matrix(labels, Counter(row_of(run) for run in runs), detectors, cells, _Dashes(runs))
+    header = [("", "Score"), *((label, f"n = {matrix.seeds[row]}") for row, label in labels.items())]
+    heading = " / ".join(metric.title for metric in metrics)
+    summary = (
+        f"{heading} in percent, mean over n training seeds. Bold is within a column, for each of them: the best "
+        "scores for a loss."
+    )
     tables = []
     for kind, ood, images in ood_sets(measured):
         columns = [Column(kind, ood, images, metric.name) for metric in metrics]
-        best = {(row, column): matrix.best(row, column) for row in matrix.labels for column in columns}
-        values, intervals = (
-            matrix.rows(columns, partial(_value, cells, best)),
-            matrix.rows(columns, partial(_ends, cells)),
-        )
-        title = f"{named(kind, ood, f', {images:,} images')}; {protocol(runs[0])}"
-        name = " / ".join(metric.title for metric in metrics)
+        best = {(row, column): best_of(cells, [row], detectors, column) for row in labels for column in columns}
+        values = matrix.rows(columns, partial(_value, cells, best))
+        intervals = matrix.rows(columns, partial(_ends, cells))
+        title = f"{heading}, {named(kind, ood, f', {images:,} images')}; {protocol(runs[0])}"
         footnotes = matrix.dashes.notes(values)
-        summary = (
-            f"{name} in percent, mean over n training seeds. Bold is within a column, for each of them: the best "
-            "scores for a loss."
-        )
         notes = [
             f"{summary} {trained(runs[0])}",
             definitions(metrics),
-            *_notes_on_bold(runs, matrix.labels, best),
-            *without_resamples(runs, matrix.labels),
-            *mean_notes(runs, matrix.labels, {name: sets for name, sets in means.items() if name == ood}),
+            *_notes_on_bold(runs, labels, best),
+            *without_resamples(runs, labels),
+            *mean_notes(runs, labels, {mean: sets for mean, sets in means.items() if mean == ood}),
             *other_images(runs),
-            *other_settings(runs, matrix.labels, detectors),
+            *other_settings(runs, labels, detectors),
             *footnotes,
-            *without_metric(runs, matrix.labels, metrics),
+            *without_metric(runs, labels, metrics),
             *[f"{MISSING} without a mark: not scored in these runs."] * any(MISSING in row for row in values),
             *sorted({run.note for run in runs} - {""}),
         ]
-        tables.append(Table(f"{name}, {title}", header, values, notes, 1, summary))
+        tables.append(Table(title, header, values, notes, 1, summary))
         if any("[" in cell for row in intervals for cell in row[1:]):
-            about = f"Intervals of {name}, {title}"
-            tables.append(Table(about, header, intervals, [INTERVALS, *footnotes], 1, INTERVALS))
+            tables.append(Table(f"Intervals of {title}", header, intervals, [INTERVALS, *footnotes], 1, INTERVALS))
     return tables
 
 
@@ -91,10 +86,6 @@ class _Matrix(NamedTuple):
     detectors: Sequence[str]
     cells: Cells
     dashes: "_Dashes"
-
-    def best(self, row: Row, column: Column) -> Bold:
-        keys = [(row, detector, column) for detector in self.detectors]
-        return bold({key: self.cells[key] for key in keys if key in self.cells}, OOD_METRICS[column.metric])
 
     def rows(self, columns: Sequence[Column], text: Callable[[CellKey], str]) -> list[list[str]]:
         """Return one row per detector, in each cell the metrics of one loss."""

@@ -22,6 +22,7 @@ from oodbench.tables.results import Result
 
 NEAR, FAR = "near mean", "far mean"
 KIND = {NEAR: Kind.NEAR, FAR: Kind.FAR}
+SHORT = {"near": NEAR, "far": FAR}  # as options of tables.py and results/published.yaml call them
 Sets = tuple[str, ...]
 Means = Mapping[str, Sets]  # {NEAR or FAR: the sets}, less those that no run has
 

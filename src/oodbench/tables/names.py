@@ -4,6 +4,7 @@ import re
 from functools import cache
 
 from oodbench.shipped import CONF
+from oodbench.tables.notes import OWN
 
 LONGEST = 24
 
@@ -42,10 +43,10 @@ def licence(key: str) -> str:
     return next((each[1] for each in found if each), "")
 
 
-def score_name(key: str, own: str = "ood_score") -> str:
+def score_name(key: str) -> str:
     """Return the name of a detector; the loss's own OOD score is "own", as in the tables."""
     names = (paper_name(group, key) for group in ("detector", "image_detector"))
-    return "own" if key == own else next((name for name in names if name != key), key)
+    return "own" if key == OWN else next((name for name in names if name != key), key)
 
 
 def row_name(loss: str, label: str) -> str:

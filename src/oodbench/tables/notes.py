@@ -68,13 +68,18 @@ def caption(
         *without_metric(runs, labels, metrics, by),
     ]
     of = {row_of(each, by): each for each in runs}
-    for row, label in labels.items():
-        recipe = only(varying, less(by, "recipe.", of[row].recipe_settings))
-        hyperparameters = listed(less(by, "loss.", of[row].loss_settings)) or "no hyperparameters"
-        formula = ood_score_formula(of[row].loss_class) if OWN in detectors else ""
-        about = [hyperparameters, *[f"recipe: {listed(recipe)}"] * bool(recipe), *[f"own: {formula}"] * bool(formula)]
-        notes.append(f"`{label}`: {'; '.join(about)}.")
+    notes += [f"`{label}`: {_settings(of[row], varying, OWN in detectors, by)}." for row, label in labels.items()]
     return list(dict.fromkeys(notes))
+
+
+def _settings(run: Result, varying: Sequence[str], with_own: bool, by: Sequence[str]) -> str:
+    """List a row's hyperparameters, the recipe's values that vary in the table, and the formula of its own score."""
+    recipe = only(varying, less(by, "recipe.", run.recipe_settings))
+    formula = ood_score_formula(run.loss_class) if with_own else ""
+    hyperparameters = listed(less(by, "loss.", run.loss_settings)) or "no hyperparameters"
+    return "; ".join(
+        [hyperparameters, *[f"recipe: {listed(recipe)}"] * bool(recipe), *[f"own: {formula}"] * bool(formula)]
+    )
 
 
 def other_settings(

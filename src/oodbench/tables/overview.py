@@ -5,8 +5,8 @@ from collections.abc import Iterable, Sequence
 from itertools import groupby
 
 from oodbench.evaluation.metric import MISSING
-from oodbench.evaluation.metrics import ID_METRICS, OOD_METRICS, metric_of
-from oodbench.tables.cells import Column, cells_of
+from oodbench.evaluation.metrics import OOD_METRICS, metric_of
+from oodbench.tables.cells import Column, cell_key, cells_of, id_columns
 from oodbench.tables.labels import protocol, row_labels, row_of
 from oodbench.tables.means import FAR, NEAR, common_means, with_means
 from oodbench.tables.notes import OWN
@@ -23,9 +23,8 @@ def overview(runs: Iterable[Result]) -> str:
 def _table(dataset: str, runs: Sequence[Result]) -> str:
     labels, seeds = row_labels(runs), Counter(map(row_of, runs))
     ood_metrics = [m for m in OOD_METRICS.values() if m.in_tables and not m.convention]
-    columns = [Column(None, "", 0, name) for name, metric in ID_METRICS.items() if metric.in_tables]
     measured = with_means(runs, common_means(runs))
-    columns += [Column(*each, metric.name) for each in ood_sets(measured) for metric in ood_metrics]
+    columns = id_columns() + [Column(*each, metric.name) for each in ood_sets(measured) for metric in ood_metrics]
     cells = cells_of(measured, row_of, [OWN], {column.metric for column in columns})
     lines = [
         ["", "", *map(_kind, columns)],
@@ -33,7 +32,7 @@ def _table(dataset: str, runs: Sequence[Result]) -> str:
         ["loss", "n", *(metric_of(column.metric).title for column in columns)],
     ]
     for row, label in labels.items():
-        found = [cells.get((row, OWN if column.ood else "", column)) for column in columns]
+        found = [cells.get(cell_key(row, OWN, column)) for column in columns]
         units = [metric_of(column.metric).unit for column in columns]
         texts = [unit.text(cell.mean) if cell else MISSING for cell, unit in zip(found, units, strict=True)]
         lines.append([label, str(seeds[row]), *texts])

@@ -13,23 +13,23 @@ from itertools import groupby
 from typing import NamedTuple
 
 from oodbench.evaluation.metric import Metric
-from oodbench.evaluation.metrics import ID_METRICS, metric_of
-from oodbench.tables.cells import Cell, Cells, Column, cells_of, interval_of
+from oodbench.evaluation.metrics import metric_of
+from oodbench.tables.cells import Cell, Cells, Column, cell_key, cells_of, id_columns, interval_of
 from oodbench.tables.kinds import Kind
 from oodbench.tables.labels import Row, row_labels, row_of
-from oodbench.tables.means import FAR, NEAR, common_means, with_means
+from oodbench.tables.latex_commands import Commands
+from oodbench.tables.means import FAR, NEAR, SHORT, common_means, with_means
 from oodbench.tables.names import paper_name, row_name, score_name, set_name
-from oodbench.tables.render import comments, latex
+from oodbench.tables.render import comments, latex, latex_row
 from oodbench.tables.results import Result
-from oodbench.tables.sections import by_protocol, ood_metrics, ood_sets, section
+from oodbench.tables.sections import by_protocol, means_alone, ood_metrics, ood_sets, section
 
 MOST = 11  # columns of numbers that fit a page
 MOST_WITH_DEVIATION = 7
 OF_OOD = ("auroc", "fpr95")
-MEANS = {"near": NEAR, "far": FAR}
 KINDS = {Kind.NEAR: "Near-OOD", Kind.FAR: "Far-OOD", Kind.SHIFTED: "Shifted ID"}
-ROMAN = ((100, "C"), (90, "XC"), (50, "L"), (40, "XL"), (10, "X"), (9, "IX"), (5, "V"), (4, "IV"), (1, "I"))
 PACKAGES = r"\usepackage{booktabs}"
+RowScores = tuple[Row, tuple[str, ...]]  # a line's row, and the scores whose numbers it has
 
 
 class Style(NamedTuple):
@@ -46,31 +46,27 @@ class Style(NamedTuple):
 def paper(runs: Sequence[Result], fpr: str, detectors: Sequence[str], style: Style) -> str:
     """Return the tables of one data set's runs, one a protocol. Raises ValueError where nothing is left to show."""
     some = [run for run in runs if not style.losses or run.loss in style.losses]
-    names: dict[str, str] = {}
-    tables = [_table(group, fpr, detectors, style, names) for group in by_protocol(some)]
-    commands = [rf"\providecommand{{{command}}}{{{latex(name)}}}" for command, name in sorted(names.items())]
-    return "\n".join([f"% {PACKAGES}", *commands, "", *_with_labels(tables, runs)])
+    commands = Commands()
+    tables = _with_labels(_table(group, fpr, detectors, style, commands) for group in by_protocol(some))
+    return "\n".join([f"% {PACKAGES}", *commands.definitions(), "", *tables])
 
 
 def check_style(runs: Sequence[Result], style: Style) -> None:
     """Raise ValueError for a loss, set, metric or column that no run has."""
+    of_id = [column.metric for column in id_columns()]
     known = {
         "loss": {run.loss for run in runs},
-        "set": {ood for run in runs for ood in run.ood_images} | MEANS.keys(),
-        "metric": {*_id_metrics(), *OF_OOD},
+        "set": {ood for run in runs for ood in run.ood_images} | SHORT.keys(),
+        "metric": {*of_id, *OF_OOD},
     }
-    known["column"] = {*_id_metrics(), *(f"{ood}:{metric}" for ood in known["set"] for metric in OF_OOD)}
+    known["column"] = {*of_id, *(f"{ood}:{metric}" for ood in known["set"] for metric in OF_OOD)}
     asked = {"loss": style.losses, "set": style.sets, "metric": style.metrics, "column": style.columns}
     for what, given in asked.items():
         if unknown := sorted(set(given) - known[what]):
             raise ValueError(f"no run has the {what} {', '.join(unknown)}; available: {', '.join(sorted(known[what]))}")
 
 
-def _id_metrics() -> list[str]:
-    return [name for name, metric in ID_METRICS.items() if metric.in_tables]
-
-
-def _with_labels(tables: Iterable[str], runs: Sequence[Result]) -> list[str]:
+def _with_labels(tables: Iterable[str]) -> list[str]:
     """Give each table its own label: tab:cifar10-resnet18-sgd200, then -2."""
     labelled, times = [], Counter[str]()
     for table in tables:
@@ -80,64 +76,76 @@ def _with_labels(tables: Iterable[str], runs: Sequence[Result]) -> list[str]:
     return labelled
 
 
-def _table(runs: Sequence[Result], fpr: str, detectors: Sequence[str], style: Style, names: dict[str, str]) -> str:
+def _table(runs: Sequence[Result], fpr: str, detectors: Sequence[str], style: Style, commands: Commands) -> str:
     measured = with_means(runs, common_means(runs))
     several = len({run.seed for run in runs}) > 1
     most = sys.maxsize if style.columns else MOST_WITH_DEVIATION if several else MOST
-    columns = _columns(measured, most, fpr, style)
+    columns, labels = _columns(measured, most, fpr, style), row_labels(runs)
     cells = cells_of(measured, row_of, detectors, {column.metric for column in columns})
-    rows = _rows(row_labels(runs), detectors, columns, cells)
-    marks = {
-        column: _marks([cells.get(_key(row, scores[0], column)) for row, scores in rows], column) for column in columns
-    }
-    with_score = len({scores for _, scores in rows}) > 1
-    labels, seeds = row_labels(runs), Counter(map(row_of, runs))
-    body = []
+    rows = _rows(labels, detectors, columns, cells)
+    words = ["Loss", "Score"] if len({scores for _, scores in rows}) > 1 else ["Loss"]
+    body = [[*line[: len(words)], *line[2:]] for line in _body(rows, labels, columns, cells, style, commands)]
+    slug = re.sub(r"[^a-z0-9]+", "-", f"{runs[0].dataset} {runs[0].backbone} {runs[0].recipe}".lower()).strip("-")
+    return "\n".join(
+        [
+            *_comments(runs, fpr, detectors),
+            r"\begin{table*}[t]",
+            r"\centering",
+            r"\small",
+            r"\setlength{\tabcolsep}{4pt}",
+            rf"\caption{{{_caption(runs, style, commands)}}}",
+            rf"\label{{tab:{slug}}}",
+            rf"\begin{{tabular}}{{{'l' * len(words)}{'c' * len(columns)}}}",
+            r"\toprule",
+            *_heads(columns, words, commands),
+            r"\midrule",
+            *map(latex_row, body),
+            r"\bottomrule",
+            r"\end{tabular}",
+            r"\end{table*}",
+            "",
+        ]
+    )
+
+
+def _body(
+    rows: Sequence[RowScores],
+    labels: Mapping[Row, str],
+    columns: Sequence[Column],
+    cells: Cells,
+    style: Style,
+    commands: Commands,
+) -> list[list[str]]:
+    """-> label, score and numbers of each line; from the second line of a loss on, what depends on the score alone"""
+    marks = {c: _marks([cells.get(cell_key(row, scores[0], c)) for row, scores in rows], c) for c in columns}
+    lines = []
     for row, group in groupby(rows, key=lambda each: each[0]):
+        label = _label(row, labels[row], commands)
         for at, (_, scores) in enumerate(group):
-            own = [
-                _cell(cells.get(_key(row, scores[0], c)), c, marks[c], style) if c.ood or not at else ""
+            numbers = [
+                _cell(cells.get(cell_key(row, scores[0], c)), c, marks[c], style) if c.ood or not at else ""
                 for c in columns
             ]
-            name = _named(names, "loss", row.loss, paper_name("loss", row.loss))
-            label = name + latex(row_name(row.loss, labels[row]).removeprefix(paper_name("loss", row.loss)))
-            score = [" / ".join(score_name(each) for each in scores)] if with_score else []
-            body.append(" & ".join([label if not at else "", *map(latex, score), *own]) + r" \\")
-    words = 1 + with_score
-    heads = _heads(columns, words, names)
-    slug = re.sub(r"[^a-z0-9]+", "-", f"{runs[0].dataset} {runs[0].backbone} {runs[0].recipe}".lower()).strip("-")
-    lines = [
-        *_comments(runs, fpr, detectors),
-        r"\begin{table*}[t]",
-        r"\centering",
-        r"\small",
-        r"\setlength{\tabcolsep}{4pt}",
-        rf"\caption{{{_caption(runs, seeds, style, names)}}}",
-        rf"\label{{tab:{slug}}}",
-        rf"\begin{{tabular}}{{{'l' * words}{'c' * len(columns)}}}",
-        r"\toprule",
-        *heads,
-        r"\midrule",
-        *body,
-        r"\bottomrule",
-        r"\end{tabular}",
-        r"\end{table*}",
-        "",
-    ]
-    return "\n".join(lines)
+            lines.append([label if not at else "", latex(" / ".join(map(score_name, scores))), *numbers])
+    return lines
+
+
+def _label(row: Row, label: str, commands: Commands) -> str:
+    """-> the command of a loss, and what sets it apart from its namesakes"""
+    name = paper_name("loss", row.loss)
+    return commands.use("loss", row.loss, name) + latex(row_name(row.loss, label).removeprefix(name))
 
 
 def _columns(runs: Sequence[Result], most: int, fpr: str, style: Style) -> list[Column]:
     """-> those of the style; where it names no sets and all need more than `most` columns, sets give way to means"""
     metrics = [metric for metric in ood_metrics(fpr) if not style.metrics or _short(metric) in style.metrics]
-    of_id = [Column(None, "", 0, name) for name in _id_metrics() if not style.metrics or name in style.metrics]
+    of_id = [column for column in id_columns() if not style.metrics or column.metric in style.metrics]
     sets = sorted(ood_sets(runs), key=lambda each: (each[0].rank, each[1] in (NEAR, FAR), each[1]))
     if style.sets:
-        wanted = [MEANS.get(name, name) for name in style.sets]
+        wanted = [SHORT.get(name, name) for name in style.sets]
         sets = [each for each in sets if each[1] in wanted]
     elif len(of_id) + len(sets) * len(metrics) > most:
-        having = {kind for kind, ood, _ in sets if ood in (NEAR, FAR)}
-        sets = [each for each in sets if each[1] in (NEAR, FAR) or each[0] not in having]
+        sets = means_alone(sets)
     columns = of_id + [Column(*each, metric.name) for each in sets for metric in metrics]
     if style.columns:
         named = {_column_name(column): column for column in columns}
@@ -148,29 +156,26 @@ def _columns(runs: Sequence[Result], most: int, fpr: str, style: Style) -> list[
 
 
 def _column_name(column: Column) -> str:
-    short = {mean: name for name, mean in MEANS.items()}
+    short = {mean: name for name, mean in SHORT.items()}
     metric = _short(metric_of(column.metric))
     return f"{short.get(column.ood, column.ood)}:{metric}" if column.ood else metric
 
 
 def _short(metric: Metric) -> str:
-    return "fpr95" if getattr(metric, "convention", "") else metric.name
-
-
-def _key(row: Row, score: str, column: Column) -> tuple[Row, str, Column]:
-    return row, score if column.ood else "", column
+    return "fpr95" if metric.convention else metric.name
 
 
 def _rows(
     labels: Mapping[Row, str], detectors: Sequence[str], columns: Sequence[Column], cells: Cells
-) -> list[tuple[Row, tuple[str, ...]]]:
+) -> list[RowScores]:
     """-> one line per row and score; scores that agree in every column share one"""
     lines = []
     for row in labels:
         same: dict[str, list[str]] = {}
         for score in detectors:
-            values = [cells[key].values if (key := _key(row, score, c)) in cells else None for c in columns if c.ood]
-            if any(values) or not any(c.ood for c in columns):
+            keys = [cell_key(row, score, column) for column in columns if column.ood]
+            values = [cells[key].values if key in cells else None for key in keys]
+            if any(values) or not keys:
                 same.setdefault(repr(values), []).append(score)
         lines += [(row, tuple(scores)) for scores in same.values()]
     return lines
@@ -196,18 +201,17 @@ def _cell(cell: Cell | None, column: Column, marks: Sequence[float], style: Styl
     return text + (rf" {{\scriptsize {unit.ends(interval)}}}" if interval else "")
 
 
-def _heads(columns: Sequence[Column], words: int, names: dict[str, str]) -> list[str]:
+def _heads(columns: Sequence[Column], words: Sequence[str], commands: Commands) -> list[str]:
     """-> the three lines of headings: near and far, sets, metrics, with rules between them"""
     kinds = [KINDS[c.kind] if c.kind else "" for c in columns]
-    sets = [_set(c, names) for c in columns]
-    blank = ["Loss", "Score"][:words]
+    sets = [_set(c, commands) for c in columns]
     metrics = [
-        _named(names, "metric", _short(metric_of(c.metric)), _heading(c.metric)) + _arrow(c.metric) for c in columns
+        commands.use("metric", _short(metric_of(c.metric)), _heading(c.metric)) + _arrow(c.metric) for c in columns
     ]
     return [
-        *_spanned(kinds, [(kind,) for kind in kinds], words),
-        *_spanned(sets, list(zip(kinds, sets, strict=True)), words),
-        " & ".join([*blank, *metrics]) + r" \\",
+        *_spanned(kinds, [(kind,) for kind in kinds], len(words)),
+        *_spanned(sets, list(zip(kinds, sets, strict=True)), len(words)),
+        latex_row([*words, *metrics]),
     ]
 
 
@@ -221,13 +225,13 @@ def _spanned(texts: Sequence[str], keys: Sequence[tuple[str, ...]], words: int) 
         cells.append(rf"\multicolumn{{{width}}}{{c}}{{{key[-1]}}}" if key[-1] else " & " * (width - 1))
         rules += [rf"\cmidrule(lr){{{at}-{at + width - 1}}}"] * bool(key[-1])
         at += width
-    return [" & ".join(cells) + r" \\", " ".join(rules)]
+    return [latex_row(cells), " ".join(rules)]
 
 
-def _set(column: Column, names: dict[str, str]) -> str:
+def _set(column: Column, commands: Commands) -> str:
     if column.ood in (NEAR, FAR):
         return "Average"
-    return _named(names, "ood", column.ood, set_name(column.ood)) if column.ood else ""
+    return commands.use("ood", column.ood, set_name(column.ood)) if column.ood else ""
 
 
 def _heading(metric: str) -> str:
@@ -238,29 +242,9 @@ def _arrow(metric: str) -> str:
     return r"\,$\uparrow$" if metric_of(metric).higher_is_better else r"\,$\downarrow$"
 
 
-def _named(names: dict[str, str], kind: str, key: str, name: str) -> str:
-    """Return the command of a name, and remember what it stands for."""
-    command = "\\" + kind + "".join(part.capitalize() for part in re.findall(r"[A-Za-z]+|\d+", _with_roman(key)))
-    names[command] = name
-    return command + "{}"
-
-
-def _with_roman(key: str) -> str:
-    """Return a key with its numbers in Roman figures, as commands of LaTeX have letters only: cifar10 -> cifarX."""
-    return re.sub(r"\d+", lambda found: _roman(int(found[0])), key)
-
-
-def _roman(number: int) -> str:
-    text = ""
-    for value, letters in ROMAN:
-        text += letters * (number // value)
-        number %= value
-    return text
-
-
-def _caption(runs: Sequence[Result], seeds: Counter[Row], style: Style, names: dict[str, str]) -> str:
-    data = _named(names, "ood", runs[0].dataset, set_name(runs[0].dataset))
-    counts = sorted(set(seeds.values()))
+def _caption(runs: Sequence[Result], style: Style, commands: Commands) -> str:
+    data = commands.use("ood", runs[0].dataset, set_name(runs[0].dataset))
+    counts = sorted(set(Counter(map(row_of, runs)).values()))
     over = f"{counts[0]} seeds" if len(counts) == 1 else f"{counts[0]} to {counts[-1]} seeds"
     what = "one training" if counts == [1] else f"mean and sample standard deviation over {over}"
     brackets = ", in brackets 95\\,\\% intervals" * style.intervals

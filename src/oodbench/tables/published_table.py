@@ -9,13 +9,12 @@ from oodbench.evaluation.metrics import ID_METRICS, OOD_METRICS, metric_of
 from oodbench.tables.cells import Cell, Column, cells_of, interval_of, text_of
 from oodbench.tables.kinds import Kind
 from oodbench.tables.labels import Row, protocol, row_labels, row_of
-from oodbench.tables.means import FAR, NEAR, with_means
+from oodbench.tables.means import FAR, NEAR, SHORT, with_means
 from oodbench.tables.notes import shown
 from oodbench.tables.published import UNSTATED, Number, Protocol, Published
 from oodbench.tables.results import Result
 from oodbench.tables.sections import Table, group, ood_metrics
 
-MEANS = {"near": NEAR, "far": FAR}
 OURS = (
     "Rows marked [n] were published by others and not run here. Ours stand beneath them where loss and score are the "
     "same: mean ± sample standard deviation over n seeds, for n = 1 the value with its 95 % interval over the test "
@@ -74,10 +73,10 @@ def _columns(rows: Sequence[Published], run: Result, fpr: str) -> dict[Column, s
     near = frozenset[str]().union(run.near, *(row.protocol.near.get(row.dataset, ()) for row in rows if row.protocol))
     names = {key.rpartition(".")[0] for row in rows for key in row.numbers} - {""}
     columns = {Column(None, "", 0, metric): metric for metric in ID_METRICS}
-    for ood in sorted(names, key=lambda ood: (ood not in {*near, "near"}, ood not in MEANS, ood)):
+    for ood in sorted(names, key=lambda ood: (ood not in {*near, "near"}, ood not in SHORT, ood)):
         for metric in [*(metric.name for metric in ood_metrics(fpr)), UNSTATED]:
             kind = Kind.NEAR if ood in {*near, "near"} else Kind.FAR
-            columns[Column(kind, MEANS.get(ood, ood), 0, metric)] = f"{ood}.{metric}"
+            columns[Column(kind, SHORT.get(ood, ood), 0, metric)] = f"{ood}.{metric}"
     return {column: key for column, key in columns.items() if any(key in row.numbers for row in rows)}
 
 

@@ -7,9 +7,9 @@ import numpy as np
 
 from oodbench.evaluation.intervals import percentile_interval
 from oodbench.evaluation.metric import MISSING
-from oodbench.evaluation.metrics import ID_METRICS, metric_of
+from oodbench.evaluation.metrics import metric_of
 from oodbench.evaluation.ranks import permutation_p_value, spearman
-from oodbench.tables.cells import Cell, Column, cells_of
+from oodbench.tables.cells import Cell, Column, cells_of, id_columns
 from oodbench.tables.labels import Row, protocol, row_of
 from oodbench.tables.means import shared_means, with_means
 from oodbench.tables.notes import shown
@@ -42,8 +42,7 @@ def _table(a: Sequence[Result], b: Sequence[Result], fpr: str, detectors: Sequen
     both = with_means(both, shared_means(both))
     sides = [[run for run in both if protocol(run) == protocol(side[0])] for side in (a, b)]
     sets = [each for each in ood_sets(sides[0]) if each in ood_sets(sides[1])]
-    columns = [Column(None, "", 0, name) for name, metric in ID_METRICS.items() if metric.in_tables]
-    columns += [Column(*each, metric.name) for each in sets for metric in ood_metrics(fpr)]
+    columns = id_columns() + [Column(*each, metric.name) for each in sets for metric in ood_metrics(fpr)]
     cells = [cells_of(side, row_of, detectors, {column.metric for column in columns}) for side in sides]
     rows = [_rows(side) for side in sides]
 

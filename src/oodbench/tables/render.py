@@ -90,7 +90,7 @@ def _latex_table(dataset: str, table: Table) -> str:
         start += width
     blocks = [list(rows) for _, rows in groupby(table.rows, key=lambda row: row[0])]  # the rows of one loss
     space = "\n\\addlinespace\n" if len(blocks) < len(table.rows) else "\n"
-    body = space.join("\n".join(_latex_row(map(latex, row)) for row in block) for block in blocks)
+    body = space.join("\n".join(latex_row(map(latex, row)) for row in block) for block in blocks)
     slug = re.sub(r"[^a-z0-9]+", "-", f"{dataset} {table.title}".lower()).strip("-")
     footnotes = [note for note in table.notes if note.startswith(FOOTNOTES)]
     caption = " ".join(filter(None, [f"{dataset}: {table.title}.", table.summary, *footnotes]))
@@ -104,8 +104,8 @@ def _latex_table(dataset: str, table: Table) -> str:
         r"\begin{adjustbox}{max width=\textwidth}",
         rf"\begin{{tabular}}{{{'l' * table.words}{'r' * (len(table.columns) - table.words)}}}",
         r"\toprule",
-        *([_latex_row(groups), rules] if rules else []),
-        _latex_row(latex(name) for _, name in table.columns),
+        *([latex_row(groups), rules] if rules else []),
+        latex_row(latex(name) for _, name in table.columns),
         r"\midrule",
         body,
         r"\bottomrule",
@@ -123,7 +123,8 @@ def comments(notes: Iterable[str]) -> list[str]:
     return [line.encode("ascii", "backslashreplace").decode() for line in lines]
 
 
-def _latex_row(cells: Iterable[str]) -> str:
+def latex_row(cells: Iterable[str]) -> str:
+    """Print a row of cells that are escaped."""
     return " & ".join(cells) + r" \\"
 
 

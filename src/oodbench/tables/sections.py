@@ -5,8 +5,8 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from oodbench.evaluation.metric import Metric
-from oodbench.evaluation.metrics import ID_METRICS, OOD_METRICS, metric_of
-from oodbench.tables.cells import Bold, Cells, Column, bold, cells_of, text_of
+from oodbench.evaluation.metrics import OOD_METRICS, metric_of
+from oodbench.tables.cells import Column, best_of, cell_key, cells_of, id_columns, text_of
 from oodbench.tables.ensembles import NO_ENSEMBLES, Ensembles, ensemble_notes
 from oodbench.tables.kinds import Kind
 from oodbench.tables.labels import Row, protocol, row_labels, row_of
@@ -49,10 +49,10 @@ def section(
     measured = with_means([*runs, *ensembles.found.values()], means)
     columns = _columns(measured, fpr)
     cells = cells_of(measured, lambda run: row_of(run, by), detectors, {column.metric for column in columns})
-    best = {column: _best(cells, labels, detectors, column) for column in columns}
+    best = {column: best_of(cells, labels, detectors, column) for column in columns}
 
     def text(row: Row, n: int, score: str, column: Column) -> str:
-        key = row, score if column.ood else "", column
+        key = cell_key(row, score, column)
         return text_of(cells.get(key), n, key in best[column].keys, metric_of(column.metric).unit)
 
     def lines(row: Row, label: str, n: int, scores: Sequence[str]) -> list[list[str]]:
@@ -79,13 +79,7 @@ def section(
 
 def _columns(runs: Iterable[Result], fpr: str) -> list[Column]:
     """-> the metrics of the test images, then those of each OOD set"""
-    columns = [Column(None, "", 0, name) for name, metric in ID_METRICS.items() if metric.in_tables]
-    return columns + [Column(*each, metric.name) for each in ood_sets(runs) for metric in ood_metrics(fpr)]
-
-
-def _best(cells: Cells, rows: Iterable[Row], detectors: Sequence[str], column: Column) -> Bold:
-    keys = [(row, detector if column.ood else "", column) for row in rows for detector in detectors]
-    return bold({key: cells[key] for key in dict.fromkeys(keys) if key in cells}, metric_of(column.metric))
+    return id_columns() + [Column(*each, metric.name) for each in ood_sets(runs) for metric in ood_metrics(fpr)]
 
 
 def _header(columns: Iterable[Column]) -> list[tuple[str, str]]:
@@ -104,6 +98,12 @@ def ood_sets(runs: Iterable[Result]) -> list[tuple[Kind, str, int]]:
     """-> (kind, name, images), near first, in each kind the mean first"""
     sets = {(run.kind(ood), ood, n) for run in runs for ood, n in run.ood_images.items()}
     return sorted(sets, key=lambda each: (each[0].rank, each[1] not in (NEAR, FAR), *each[1:]))
+
+
+def means_alone(sets: Sequence[tuple[Kind, str, int]]) -> list[tuple[Kind, str, int]]:
+    """Return of a kind that has a mean the mean, of the others all sets."""
+    with_mean = {kind for kind, ood, _ in sets if ood in (NEAR, FAR)}
+    return [each for each in sets if each[1] in (NEAR, FAR) or each[0] not in with_mean]
 
 
 def by_protocol(runs: Iterable[Result], by: Sequence[str] = ()) -> list[list[Result]]:

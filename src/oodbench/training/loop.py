@@ -1,6 +1,5 @@
 """The training loop: `fit` and its parts."""
 
-import time
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -14,9 +13,8 @@ from oodbench.model import Classifier, normalise
 from oodbench.training.batches import TrainingSet
 from oodbench.training.means import Row, RunningMeans, check_weights
 from oodbench.training.optimizer import build_optimizer, state_of
-from oodbench.training.progress import progress_bar, show_speed
+from oodbench.training.progress import ImageProgress
 from oodbench.training.recipe import Recipe
-from oodbench.training.slowdown import Slowdown
 from oodbench.training.step import PLAIN, Execution, Steps
 
 PREPARING = 5000  # images
@@ -70,22 +68,20 @@ def fit(
     optimizer = build_optimizer(model, recipe)
     history, first, earlier = restore(resume, model, optimizer)
     means = RunningMeans(history, data.steps, data.device, watch=data.device.type == "cpu")
-    take, slowdown = Steps(model, optimizer, data, means, execution), Slowdown()
+    take = Steps(model, optimizer, data, means, execution)
+    progress = ImageProgress(recipe.epochs * data.size, len(history) * data.size + earlier.get("images", 0))
 
     def save(step: int, sums: dict[str, Any]) -> None:
-        check_weights(model, len(history) - (step == 0))  # with step 0, the epoch whose row was just added
+        check_weights(model, means.epoch)
         checkpointer.save(TrainState(model.state_dict(), state_of(optimizer), history, step, sums))
 
-    with progress_bar(recipe.epochs * data.size, len(history) * data.size + earlier.get("images", 0)) as bar:
+    with progress.bar:
         for epoch in range(len(history), recipe.epochs):
             means.begin(epoch, first, earlier)
             model.train()
             for step in data.epoch(epoch, first):
                 size = take(epoch, step)
-                bar.set_description(f"epoch {epoch + 1}/{recipe.epochs}{means.so_far()}", refresh=False)
-                bar.update(size)
-                if speed := slowdown.add(size, time.perf_counter()):
-                    show_speed((recipe.epochs - epoch) * data.size - means.images, speed)
+                progress.add(size, f"epoch {epoch + 1}/{recipe.epochs}{means.so_far()}")
                 stopping = checkpointer.receive_stop()
                 if step + 1 < data.steps and (stopping or checkpointer.due()):
                     means.check()
@@ -96,7 +92,7 @@ def fit(
             first, earlier = 0, {}
             save(first, earlier)
             if stopping:
-                break
+                return history
     return history
 
 

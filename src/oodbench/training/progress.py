@@ -10,6 +10,7 @@ from tqdm import tqdm
 from oodbench.runs.status import clock, duration
 from oodbench.training.distributed import rank
 from oodbench.training.means import Row
+from oodbench.training.slowdown import Slowdown
 
 PAUSE = 5.0  # s, between two lines of epochs
 
@@ -28,6 +29,21 @@ def show_speed(images: int, speed: float) -> None:
     """Print, where there is no bar, how long `images` still to come take at `speed`, in images/s."""
     if rank() == 0 and not has_bar():
         print(f"{speed:.0f} images/s{left(images / speed)}", flush=True)
+
+
+class ImageProgress:
+    """Progress of one training in images: the bar, its first speed, a warning where it slows down."""
+
+    def __init__(self, total: int, done: int) -> None:
+        self.bar, self.slowdown, self.left = progress_bar(total, done), Slowdown(), total - done
+
+    def add(self, images: int, text: str) -> None:
+        """Count the images of a step; text: what stands before the bar."""
+        self.left -= images
+        self.bar.set_description(text, refresh=False)
+        self.bar.update(images)
+        if speed := self.slowdown.add(images, time.perf_counter()):
+            show_speed(self.left, speed)
 
 
 class EpochLines:

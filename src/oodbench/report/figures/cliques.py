@@ -8,6 +8,7 @@ import numpy as np
 
 from oodbench.evaluation.arrays import Array
 from oodbench.evaluation.intervals import Interval
+from oodbench.evaluation.metric import SHARE
 from oodbench.evaluation.significance import compare, holm
 from oodbench.report.plot import Axis, Dots, Line, Mark, Panel, Plot, padded, percent_axis
 
@@ -62,9 +63,7 @@ def panel(found: Ranked, title: str, subtitle: str) -> Panel:
     for i, (mean, interval) in enumerate(zip(found.means, found.intervals, strict=True)):
         y = n - 1 - i
         marks += [Line(list(interval), [y, y], "ink", width=1.5)] if interval else []
-        text = f"{found.labels[i]}: {100 * mean:.2f}" + (
-            f" [{100 * interval[0]:.1f}, {100 * interval[1]:.1f}]" if interval else ""
-        )
+        text = f"{found.labels[i]}: {SHARE.text(mean)}" + (f" {SHARE.ends(interval)}" if interval else "")
         marks.append(Dots([mean], [y], "ink", 3.2, titles=[text]))
     for j, (first, last) in enumerate(found.cliques):
         at = high + (high - low) * 0.06 * (j + 0.6)

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from oodbench.data.split import spaced_rows
 from oodbench.evaluation.arrays import Array, Labels
 from oodbench.report.plot import Axis, Dots, Label, Mark, Panel, Plot, padded
 
@@ -51,7 +52,7 @@ def components_of(ids: Array, labels: Labels, oods: Mapping[str, Array], points:
 
 def some_rows(array: NDArray[np.floating], n: int) -> Array:
     """(N, D) -> (n, D), rows evenly spaced; all where there are no more than n"""
-    return array if len(array) <= n else array[np.arange(n) * len(array) // n]
+    return array[spaced_rows(len(array), n)]
 
 
 def panel(found: Components, title: str, tones: Mapping[str, str], size: int = 250) -> Panel:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from oodbench.evaluation.intervals import Interval
+from oodbench.evaluation.metric import SHARE
 from oodbench.report.plot import Axis, Dots, Line, Mark, Panel, Plot, padded, percent_axis
 
 FEWEST = 3  # values that make a sweep
@@ -59,10 +60,7 @@ def panel(sweep: Sweep, measured: Mapping[str, Measured], title: str, axis: str)
     low, high = padded([*ends, *(m.mean for _, m in points)], 0.1)
     marks: list[Mark] = [Line([x for x, _ in points], [m.mean for _, m in points], "c0")]
     marks += [Line([x, x], list(m.interval), "c0", width=1) for x, m in points if m.interval]
-    said = [
-        f"{100 * m.mean:.2f}" + (f" [{100 * m.interval[0]:.1f}, {100 * m.interval[1]:.1f}]" if m.interval else "")
-        for _, m in points
-    ]
+    said = [SHARE.text(m.mean) + (f" {SHARE.ends(m.interval)}" if m.interval else "") for _, m in points]
     marks.append(Dots([x for x, _ in points], [m.mean for _, m in points], "c0", 3.2, titles=said))
     x_axis = Axis(sweep.key.removeprefix("loss."), -0.4, len(at) - 0.6, [(i, f"{value:g}") for value, i in at.items()])
     return Panel(title, x_axis, percent_axis(axis, low, high), marks, "", 240, 190)

@@ -70,23 +70,33 @@ def report_html(material: Material, detectors: Sequence[str], published: Sequenc
     index = index_of(sections, detectors)
     runs = all_runs(sections)
     shown = [section_context(f"p{i}", s, detectors, published, material.results_dir) for i, s in enumerate(sections)]
-    context = {
+    own = {
         "title": "OOD detection and calibration",
         "lead": lead(sections),
         "facts": facts(runs, material),
         "left_out": material.left_out,
         "losses": names_of_losses(sections, index),
+        "command": command,
+        "details": [],
+    }
+    return page_html(sections, shown, index, own)
+
+
+def page_html(sections: Sequence[Section], shown: Sequence[dict[str, Any]], index: Index, own: dict[str, Any]) -> str:
+    """Fill the template with `own`, which each kind of page says for itself, and what all make from their sections.
+
+    shown: what `section_context` returns of each section.
+    """
+    common = {
         "scores": [score_name(d) for d in index.scores],
-        "sets": sets_of(index),
+        "sets": [group_name(ood) for ood in index.sets],
         "columns": index.columns,
         "index": index,
         "filters": index.filters(row for each in shown for row in each["table"].rows),
         "sections": shown,
-        "data": as_json({f"p{i}": threshold.packed(section) for i, section in enumerate(sections)}),
-        "command": command,
-        "details": [],
+        "data": as_json({each["id"]: threshold.packed(s) for each, s in zip(shown, sections, strict=True)}),
     }
-    return render("report.html.j2", context)
+    return render("report.html.j2", common | own)
 
 
 def index_of(sections: Sequence[Section], detectors: Sequence[str]) -> Index:
@@ -94,11 +104,6 @@ def index_of(sections: Sequence[Section], detectors: Sequence[str]) -> Index:
     sets = dict.fromkeys(ood for section in sections for ood in [NEAR, FAR, *section.sets])
     measured = {ood for run in all_runs(sections) for ood in run.result.ood_images}
     return Index(losses, list(detectors), [ood for ood in sets if ood in measured])
-
-
-def sets_of(index: Index) -> list[str]:
-    """Return the printed names of the groups of columns."""
-    return [group_name(ood) for ood in index.sets]
 
 
 def names_of_losses(sections: Sequence[Section], index: Index) -> list[str]:

@@ -1,44 +1,36 @@
 """The page of one run: its numbers and figures, and all that is needed to repeat and to cite it."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-from oodbench.report import threshold
 from oodbench.report.card import COST, cost_of
 from oodbench.report.cite import citations
 from oodbench.report.command import command_of
 from oodbench.report.material import Run, Section
-from oodbench.report.page.build import index_of, section_context, sets_of
-from oodbench.report.page.render import as_json, render
+from oodbench.report.page.build import index_of, page_html, section_context
 from oodbench.runs.folder import open_run
 from oodbench.tables.fields import flatten
 from oodbench.tables.means import FAR, NEAR
-from oodbench.tables.names import score_name, set_name
+from oodbench.tables.names import set_name
+
+Pairs = Sequence[tuple[str, str]]  # name, value
 
 
 def run_html(section: Section, detectors: Sequence[str], command: str) -> str:
     """Return the page of the one run of a section."""
     (run,) = section.runs
     index = index_of([section], detectors)
-    shown = section_context("p0", section, detectors, [], run.result.folder.parents[5]) | {"runs": []}
-    context = {
+    shown = section_context("p0", section, detectors, [], run.result.folder.parents[5])
+    own = {
         "title": f"{run.label} on {set_name(section.dataset)}, seed {run.result.seed}",
         "lead": section.protocol,
         "facts": facts(run),
         "left_out": [],
         "losses": [run.label],
-        "scores": [score_name(d) for d in index.scores],
-        "sets": sets_of(index),
-        "columns": index.columns,
-        "index": index,
-        "filters": index.filters(shown["table"].rows),
-        "sections": [shown | {"title": "Results", "protocol": ""}],
-        "data": as_json({"p0": threshold.packed(section)}),
         "command": command,
         "details": details(run),
     }
-    return render("report.html.j2", context)
+    return page_html([section], [shown | {"title": "Results", "protocol": "", "runs": []}], index, own)
 
 
 def facts(run: Run) -> list[tuple[str, str]]:
@@ -58,29 +50,22 @@ def details(run: Run) -> list[dict[str, Any]]:
     """Return the parts beneath the figures: command, cost, provenance, configuration, citation."""
     _, config = open_run(run.result.folder)
     command = command_of(config)
-    repeated = [("", command)] if command else []
-    said = (
-        ""
-        if command
-        else "No command of this version of conf/ gives this run's hash; config.yaml has all of its values."
-    )
-    about = {
-        k: v for k, v in run.provenance.items() if k not in (*COST, "detector", "ood", "digests", "images", "near")
-    }
+    unrepeatable = "No command of this version of conf/ gives this run's hash; config.yaml has all of its values."
+    shown = (*COST, "detector", "ood", "digests", "images", "near")  # in other parts of the page
+    about = flatten({key: value for key, value in run.provenance.items() if key not in shown})
     return [
-        {"title": "Repeat it", "code": repeated, "pairs": [], "said": said},
-        {"title": "Cost", "code": [], "pairs": cost_of(run.provenance), "said": ""},
-        {"title": "Cite", "code": [], "pairs": [("", line) for line in citations(run.result)], "said": ""},
-        {"title": "Provenance", "code": [], "pairs": [*flatten(about).items(), *_digests(run)], "said": ""},
-        {"title": "Configuration", "code": [], "pairs": list(run.result.settings.items()), "said": ""},
+        _part("Repeat it", code=[("", command)] if command else [], said="" if command else unrepeatable),
+        _part("Cost", cost_of(run.provenance)),
+        _part("Cite", [("", line) for line in citations(run.result)]),
+        _part("Provenance", [*about.items(), *_digests(run)]),
+        _part("Configuration", list(run.result.settings.items())),
     ]
+
+
+def _part(title: str, pairs: Pairs = (), code: Pairs = (), said: str = "") -> dict[str, Any]:
+    return {"title": title, "code": code, "pairs": pairs, "said": said}
 
 
 def _digests(run: Run) -> list[tuple[str, str]]:
     digests = run.provenance.get("digests", {})
     return [(f"digest of {name}", str(digest)) for name, digest in digests.items()] if isinstance(digests, dict) else []
-
-
-def run_file(folder: Path) -> Path:
-    """Return where a run's page is written where no place is given."""
-    return folder / "report.html"

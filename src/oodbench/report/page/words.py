@@ -4,13 +4,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from oodbench.report.gallery import targets
+from oodbench.report.gallery import near_and_far
 from oodbench.report.material import Material, Run, Section, all_runs
 from oodbench.report.table import Line, Main
 from oodbench.tables.ensembles import ensemble_notes
 from oodbench.tables.means import common_means, mean_notes
 from oodbench.tables.names import set_name
-from oodbench.tables.notes import other_images
+from oodbench.tables.notes import OWN, other_images
 
 NAMED = 3  # of the best rows of a column
 
@@ -61,7 +61,7 @@ def best(section: Section, table: Main) -> list[tuple[str, str]]:
     """
     if len(section.labels) < 2:
         return []
-    shown = {"": "", **dict(targets(section))}
+    shown = {"": "", **dict(near_and_far(section))}
     found = []
     for i, head in enumerate(table.heads):
         if head.group not in shown or head.convention:
@@ -77,7 +77,7 @@ def best(section: Section, table: Main) -> list[tuple[str, str]]:
 
 
 def _row_name(row: Line, group: str) -> str:
-    is_own = not group or "ood_score" in row.scores
+    is_own = not group or OWN in row.scores
     return row.label if is_own else f"{row.label} with {row.score}"
 
 

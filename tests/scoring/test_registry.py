@@ -12,9 +12,9 @@ from helpers.cli import Finished, numbers_in, script
 from helpers.config import ROOT, configuration
 from helpers.made_up import alter_metrics
 
-from oodbench.registry import check, differences
 from oodbench.rescoring import rescore
 from oodbench.runs.folder import open_run
+from oodbench.scoring.registry import check, differences
 from oodbench.storage import load_arrays, save_arrays
 from oodbench.tables.results import load_run
 

@@ -141,7 +141,7 @@ def _cell(values: Mapping[str, float], metric: Metric) -> str:
 
 
 def _explained(metrics: Sequence[Metric]) -> str:
-    named = [metric.heading for metric in metrics if OOD_METRICS[metric.name].convention]
+    named = [metric.heading for metric in metrics if metric.convention]
     return f"In percent. {', '.join(named)}. verbose=true prints every score and metric."
 
 

@@ -11,8 +11,8 @@ from helpers.toy import NO_HEAD, blobs, random_outputs
 from oodbench.detectors.logits import msp, ood_score
 from oodbench.evaluation.evaluate import evaluate
 from oodbench.evaluation.metrics import OOD_METRICS
+from oodbench.runs.terminal import brief, every_number, header, result
 from oodbench.storage import write_json
-from oodbench.terminal import brief, every_number, header, result
 
 IMAGES = {"train": 1010, "test": 433, "noise": 500, "mine": 7}
 MACHINE = {"device": "cpu", "threads": 1, "devices": 1, "precision": "bf16"}

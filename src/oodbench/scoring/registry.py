@@ -14,9 +14,9 @@ from oodbench.runs.folder import RunFolder, open_run
 from oodbench.runs.record import Record
 from oodbench.tables.results import Result
 
-AGREE = 1e-4  # of a number, or of 1: the last bits of another machine may order two images of 10,000 otherwise
+AGREE = 1e-4  # of a number above 1, else absolute: another machine's rounding may swap two of 10,000 images
 PARTS = ("calibration", "ood", "validation", "intervals")  # of a record, beside the metrics of the test images
-NO_NUMBERS = ("of", "not_applicable")  # in these parts
+NO_NUMBERS = ("of", "not_applicable")  # keys in these parts that hold none
 
 
 class Entry(NamedTuple):
@@ -37,7 +37,7 @@ def check(run: Result, whole_runs: Path | None = None) -> Entry:
         record = folder.load_record()
         folder.read_training()  # or it says what is wrong with the file
         given = outputs_of(folder, whole_runs)
-        computed, missing = import_late("rescoring").recompute(given, record) if given else ({}, [])
+        computed, missing = import_late("scoring.stored").recompute(given, record) if given else ({}, [])
         problems = [*out_of_range(run), *(differences(record, computed, missing) if given else [])]
     except (ValueError, KeyError, TypeError) as error:
         return Entry(run, False, [f"{run.folder}: {type(error).__name__}: {error}"])

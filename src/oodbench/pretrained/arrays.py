@@ -1,0 +1,69 @@
+"""Outputs of any network from arrays or tensors, checked."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import log_softmax
+
+from oodbench.data.split import UNKNOWN
+from oodbench.detectors.reference import NotApplicable
+from oodbench.outputs import Outputs
+
+
+class LogitsAlone(Outputs):
+    """Outputs without features: a detector that reads them does not apply."""
+
+    @property
+    def features(self) -> Any:
+        raise NotApplicable("reads features, and these outputs have none")
+
+
+def from_arrays(
+    logits: ArrayLike,
+    labels: ArrayLike | None = None,
+    features: ArrayLike | None = None,
+    log_probs: ArrayLike | None = None,
+    ood_score: ArrayLike | None = None,
+) -> Outputs:
+    """Return a network's outputs on N images from arrays or tensors of any origin.
+
+    logits, (N, C), the K classes first; labels, (N,), are not needed of OOD images; features, (N, D), for detectors
+    that read them. Without log_probs, (N, K), the softmax of the logits; without ood_score, (N,), -max_k log p_k.
+    Raises ValueError for shapes that do not agree and for what is not finite.
+    """
+    z = _array("logits", logits, 2, np.float32)
+    p = (
+        log_softmax(z.astype(np.float64), axis=1)
+        if log_probs is None
+        else _array("log_probs", log_probs, 2, np.float64)
+    )
+    score = -p.max(1) if ood_score is None else _array("ood_score", ood_score, 1, np.float64)
+    f = np.empty((len(z), 0), np.float32) if features is None else _array("features", features, 2, np.float32)
+    kind = LogitsAlone if features is None else Outputs
+    arrays: dict[str, Any] = {
+        "features": f,
+        "logits": z,
+        "log_probs": p,
+        "ood_score": score,
+        "labels": labels_of(labels, len(z)),
+    }
+    if odd := {name: array.shape for name, array in arrays.items() if len(array) != len(z)}:
+        raise ValueError(f"logits are of {len(z)} images, and {', '.join(f'{n} of {s[0]}' for n, s in odd.items())}")
+    return kind(**arrays)
+
+
+def _array(name: str, values: Any, ndim: int, dtype: Any) -> NDArray[Any]:
+    """Return values, or a tensor, as an array. Raises ValueError where it has another shape or is not finite."""
+    values = values.detach().cpu() if hasattr(values, "detach") else values
+    array = np.ascontiguousarray(values, dtype)
+    if array.ndim != ndim or 0 in array.shape:
+        raise ValueError(f"{name} have shape {array.shape}; {('a number', 'a row')[ndim - 1]} an image is needed")
+    if np.isnan(array).any() or (name != "log_probs" and not np.isfinite(array).all()):
+        raise ValueError(f"{name} are not all finite")
+    return array
+
+
+def labels_of(labels: Any, n: int) -> NDArray[np.int64]:
+    """-> (N,); UNKNOWN where none are given"""
+    return np.full(n, UNKNOWN) if labels is None else _array("labels", labels, 1, np.int64)
