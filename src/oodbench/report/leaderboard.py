@@ -9,14 +9,13 @@ import numpy as np
 
 from oodbench.evaluation.metrics import metric_of
 from oodbench.report.card import escaped
-from oodbench.tables.cells import Cell, Column, bold, cells_of, text_of
-from oodbench.tables.kinds import Kind
+from oodbench.tables.cells import Cell, Column, bold, cell_key, cells_of, text_of
 from oodbench.tables.labels import Row, protocol, row_labels, row_of
 from oodbench.tables.means import FAR, NEAR, common_means, with_means
 from oodbench.tables.names import row_name, score_name, set_name
 from oodbench.tables.render import markdown_table
 from oodbench.tables.results import Result
-from oodbench.tables.sections import by_protocol, named, ood_sets
+from oodbench.tables.sections import by_protocol, means_alone, named, ood_sets
 
 INTRODUCTION = """# Leaderboard
 
@@ -43,7 +42,7 @@ def leaderboard(runs: Sequence[Result], recomputed: Collection[Path], detectors:
 def _table(runs: Sequence[Result], recomputed: Collection[Path], detectors: Sequence[str]) -> str:
     measured = with_means(runs, common_means(runs))
     columns = [Column(None, "", 0, metric) for metric in ID]
-    columns += [Column(*each, metric) for each in _sets(measured) for metric in OOD]
+    columns += [Column(*each, metric) for each in means_alone(ood_sets(measured)) for metric in OOD]
     cells = cells_of(measured, row_of, detectors, {*ID, *OOD})
     best = {
         column: bold({key: cell for key, cell in cells.items() if key[2] == column}, metric_of(column.metric)).keys
@@ -53,7 +52,7 @@ def _table(runs: Sequence[Result], recomputed: Collection[Path], detectors: Sequ
     seeds, again = Counter(map(row_of, runs)), Counter(row_of(run) for run in runs if run.folder in recomputed)
     found: dict[tuple[Row, tuple[str, ...]], tuple[list[str], tuple[int, float]]] = {}
     for row, score in product(names, detectors):
-        keys = [(row, score if column.ood else "", column) for column in columns]
+        keys = [cell_key(row, score, column) for column in columns]
         if any(key in cells for key in keys if key[1]):
             n = seeds[row]
             texts = (text_of(cells.get(key), n, key in best[key[2]], metric_of(key[2].metric).unit) for key in keys)
@@ -66,13 +65,6 @@ def _table(runs: Sequence[Result], recomputed: Collection[Path], detectors: Sequ
     ]
     heads = [_set(column) + metric_of(column.metric).title for column in columns]
     return markdown_table(["", "Loss", "Score", "n", *heads, "Numbers"], lines, 3)
-
-
-def _sets(runs: Sequence[Result]) -> list[tuple[Kind, str, int]]:
-    """-> the means over near and far sets, or the sets of a kind that has no mean"""
-    sets = ood_sets(runs)
-    with_mean = {kind for kind, ood, _ in sets if ood in (NEAR, FAR)}
-    return [each for each in sets if each[1] in (NEAR, FAR) or each[0] not in with_mean]
 
 
 def _origin(recomputed: int, seeds: int) -> str:
