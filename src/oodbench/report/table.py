@@ -12,7 +12,7 @@ from oodbench.tables.kinds import Kind
 from oodbench.tables.labels import Row, row_of
 from oodbench.tables.means import FAR, NEAR
 from oodbench.tables.names import score_name, set_name
-from oodbench.tables.notes import bold_notes, marks_by_group
+from oodbench.tables.notes import marks_by_group
 
 EN_DASH = "\u2013"
 GROUPS = {NEAR: "Near OOD, mean", FAR: "Far OOD, mean"}
@@ -50,12 +50,12 @@ class Line(NamedTuple):
 
 
 class Main(NamedTuple):
-    """The table. groups: (key, printed name, number of columns)."""
+    """The table. groups: (key, printed name, number of columns); marks: {name of a column: what is bold in it}."""
 
     groups: list[tuple[str, str, int]]
     heads: list[Head]
     rows: list[Line]
-    notes: list[str]
+    marks: dict[str, Bold]
 
 
 def main_table(section: Section, detectors: Sequence[str]) -> Main:
@@ -87,7 +87,7 @@ def main_table(section: Section, detectors: Sequence[str]) -> Main:
         rows = [rows[0]._replace(cells=[cell._replace(is_best=False) for cell in rows[0].cells])]
     heads = [head(column) for column in columns]
     marks = marks_by_group([((group_name(c.ood), h.text), best[c]) for c, h in zip(columns, heads, strict=True)])
-    return Main(groups_of(columns), heads, rows, bold_notes(marks))
+    return Main(groups_of(columns), heads, rows, marks)
 
 
 def _joined(lines: list[Line], line: Line) -> list[Line]:

@@ -30,6 +30,7 @@ INTERVALS = (
     "95 % intervals, in percent; n = 1: bootstrap over the test images, of this one network; n > 1: of the mean over "
     "training seeds, a t-interval on the logit scale."
 )
+OVER_SEEDS = "An interval of n > 1 is of these test images: it does not include the variation between images."
 CellKey = tuple[Row, str, Column]
 
 
@@ -59,7 +60,7 @@ def matrix_tables(runs: Sequence[Result], fpr: str, detectors: Sequence[str]) ->
         notes = [
             f"{summary} {trained(runs[0])}",
             definitions(metrics),
-            *_notes_on_bold(runs, matrix.labels, best),
+            *_notes_on_bold(matrix.labels, best),
             *without_resamples(runs, matrix.labels),
             *mean_notes(runs, matrix.labels, {name: sets for name, sets in means.items() if name == ood}),
             *other_images(runs),
@@ -72,17 +73,16 @@ def matrix_tables(runs: Sequence[Result], fpr: str, detectors: Sequence[str]) ->
         tables.append(Table(f"{name}, {title}", header, values, notes, 1, summary))
         if any("[" in cell for row in intervals for cell in row[1:]):
             about = f"Intervals of {name}, {title}"
-            tables.append(Table(about, header, intervals, [INTERVALS, *footnotes], 1, INTERVALS))
+            over_seeds = [OVER_SEEDS] * (max(matrix.seeds.values()) > 1)
+            tables.append(Table(about, header, intervals, [INTERVALS, *over_seeds, *footnotes], 1, INTERVALS))
     return tables
 
 
-def _notes_on_bold(
-    runs: Sequence[Result], labels: Mapping[Row, str], best: Mapping[tuple[Row, Column], Bold]
-) -> list[str]:
+def _notes_on_bold(labels: Mapping[Row, str], best: Mapping[tuple[Row, Column], Bold]) -> list[str]:
     columns = list(dict.fromkeys(column for _, column in best))
     names = {column: OOD_METRICS[column.metric].heading for column in columns}
     marks = marks_by_group([((labels[row], names[column]), mark) for (row, column), mark in best.items()])
-    return [*bold_notes(marks), *shared_seeds(marks, runs)]
+    return [*bold_notes(marks), *shared_seeds(marks)]
 
 
 class _Matrix(NamedTuple):
