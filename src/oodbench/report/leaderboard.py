@@ -6,15 +6,16 @@ from pathlib import Path
 import numpy as np
 
 from oodbench.evaluation.metrics import metric_of
-from oodbench.report.card import escaped
+from oodbench.report.card import bullets, escaped
 from oodbench.tables.cells import Cell, Column, bold, cells_of, text_of
 from oodbench.tables.kinds import Kind
 from oodbench.tables.labels import protocol, row_labels, row_of
 from oodbench.tables.means import FAR, NEAR, common_means, with_means
 from oodbench.tables.names import row_name, score_name, set_name
+from oodbench.tables.notes import BOLD, bold_notes, marks_by_group, shared_seeds
 from oodbench.tables.render import markdown_table
 from oodbench.tables.results import Result
-from oodbench.tables.sections import by_protocol, named, ood_sets
+from oodbench.tables.sections import by_protocol, group, named, ood_sets
 
 INTRODUCTION = """# Leaderboard
 
@@ -31,9 +32,9 @@ def leaderboard(runs: Sequence[Result], recomputed: Collection[Path], detectors:
     """Return the page; recomputed: the folders of runs whose numbers were computed again."""
     parts = [INTRODUCTION]
     for dataset in sorted({run.dataset for run in runs}):
-        for group in by_protocol(run for run in runs if run.dataset == dataset):
-            parts += [f"## {escaped(set_name(dataset))}: {escaped(protocol(group[0]))}"]
-            parts += [_table(group, recomputed, detectors)]
+        for some in by_protocol(run for run in runs if run.dataset == dataset):
+            parts += [f"## {escaped(set_name(dataset))}: {escaped(protocol(some[0]))}"]
+            parts += [_table(some, recomputed, detectors)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -43,7 +44,7 @@ def _table(runs: Sequence[Result], recomputed: Collection[Path], detectors: Sequ
     columns += [Column(*each, metric) for each in _sets(measured) for metric in OOD]
     cells = cells_of(measured, row_of, detectors, {*ID, *OOD})
     best = {
-        column: bold({key: cell for key, cell in cells.items() if key[2] == column}, metric_of(column.metric)).keys
+        column: bold({key: cell for key, cell in cells.items() if key[2] == column}, metric_of(column.metric))
         for column in columns
     }
     found = []
@@ -54,7 +55,7 @@ def _table(runs: Sequence[Result], recomputed: Collection[Path], detectors: Sequ
             if not any(key in cells for key in keys if key[1]):
                 continue
             texts = [
-                text_of(cells.get(key), len(of_row), key in best[key[2]], metric_of(key[2].metric).unit) for key in keys
+                text_of(cells.get(key), len(of_row), key in best[key[2]].keys, metric_of(key[2].metric).unit) for key in keys
             ]
             words = [escaped(row_name(row.loss, label)), escaped(score_name(score))]
             again = sum(run.folder in recomputed for run in of_row)
@@ -69,7 +70,10 @@ def _table(runs: Sequence[Result], recomputed: Collection[Path], detectors: Sequ
             found.append((_order([cells.get(key) for key in keys if key[2].metric == "auroc"]), line))
     lines = [[str(i), *line] for i, (_, line) in enumerate(sorted(found, key=lambda each: each[0]), 1)]
     heads = [_set(column) + metric_of(column.metric).title for column in columns]
-    return markdown_table(["", "Loss", "Score", "n", *heads, "Numbers"], lines, 3)
+    table = markdown_table(["", "Loss", "Score", "n", *heads, "Numbers"], lines, 3)
+    marks = marks_by_group([((group(c), metric_of(c.metric).title), best[c]) for c in columns])
+    notes = [note for note in [*bold_notes(marks), *shared_seeds(marks)] if note != BOLD]  # INTRODUCTION has that one
+    return "\n\n".join(filter(None, [table, bullets(map(escaped, notes))]))
 
 
 def _sets(runs: Sequence[Result]) -> list[tuple[Kind, str, int]]:

@@ -22,6 +22,7 @@ BOLD = (
     "correction over the rows). For n = 1 the networks are compared, not the losses; with few seeds few differences "
     "are significant, so that much is bold. More in docs/metrics.md, Intervals and bold."
 )
+DIFFERENT_SEEDS = "Rows have different seeds: means are over all n, "
 AGAIN = "score them again with `scripts/evaluate.py`"
 
 
@@ -158,8 +159,8 @@ def shared_seeds(marks: Mapping[str, Bold]) -> list[str]:
         if mark.further:
             found.setdefault(mark.seeds, []).append(name)
     return [
-        f"Rows have different seeds: means are over all n, the tests for bold compare with the best on those that all "
-        f"rows share, seed{'s' * (len(shared) > 1)} {', '.join(map(str, shared))}; in {', '.join(names)}."
+        f"{DIFFERENT_SEEDS}the tests for bold compare with the best on those that all rows share, "
+        f"seed{'s' * (len(shared) > 1)} {', '.join(map(str, shared))}; in {', '.join(names)}."
         + " With one seed they are of single networks, whatever n is."
         * (len(shared) == 1)
         for shared, names in found.items()

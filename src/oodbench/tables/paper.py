@@ -14,11 +14,13 @@ from typing import NamedTuple
 
 from oodbench.evaluation.metric import Metric
 from oodbench.evaluation.metrics import ID_METRICS, metric_of
-from oodbench.tables.cells import Cell, Cells, Column, cells_of, interval_of
+from oodbench.tables.cells import Cell, Cells, Column, cells_of, fewer, interval_of
 from oodbench.tables.kinds import Kind
 from oodbench.tables.labels import Row, row_labels, row_of
+from oodbench.tables.matrix import INTERVALS
 from oodbench.tables.means import FAR, NEAR, common_means, with_means
 from oodbench.tables.names import paper_name, row_name, score_name, set_name
+from oodbench.tables.notes import DIFFERENT_SEEDS
 from oodbench.tables.render import comments, latex
 from oodbench.tables.results import Result
 from oodbench.tables.sections import by_protocol, ood_metrics, ood_sets, section
@@ -30,6 +32,7 @@ MEANS = {"near": NEAR, "far": FAR}
 KINDS = {Kind.NEAR: "Near-OOD", Kind.FAR: "Far-OOD", Kind.SHIFTED: "Shifted ID"}
 ROMAN = ((100, "C"), (90, "XC"), (50, "L"), (40, "XL"), (10, "X"), (9, "IX"), (5, "V"), (4, "IV"), (1, "I"))
 PACKAGES = r"\usepackage{booktabs}"
+ON_TESTS = ("Bold", DIFFERENT_SEEDS)  # notes that begin so
 
 
 class Style(NamedTuple):
@@ -90,31 +93,32 @@ def _table(runs: Sequence[Result], fpr: str, detectors: Sequence[str], style: St
     marks = {
         column: _marks([cells.get(_key(row, scores[0], column)) for row, scores in rows], column) for column in columns
     }
-    with_score = len({scores for _, scores in rows}) > 1
     labels, seeds = row_labels(runs), Counter(map(row_of, runs))
+    with_score, with_n = len({scores for _, scores in rows}) > 1, len(set(seeds.values())) > 1
     body = []
     for row, group in groupby(rows, key=lambda each: each[0]):
         for at, (_, scores) in enumerate(group):
             own = [
-                _cell(cells.get(_key(row, scores[0], c)), c, marks[c], style) if c.ood or not at else ""
+                _cell(cells.get(_key(row, scores[0], c)), c, marks[c], style, seeds[row]) if c.ood or not at else ""
                 for c in columns
             ]
             name = _named(names, "loss", row.loss, paper_name("loss", row.loss))
             label = name + latex(row_name(row.loss, labels[row]).removeprefix(paper_name("loss", row.loss)))
             score = [" / ".join(score_name(each) for each in scores)] if with_score else []
-            body.append(" & ".join([label if not at else "", *map(latex, score), *own]) + r" \\")
-    words = 1 + with_score
+            n = [str(seeds[row]) if not at else ""] * with_n
+            body.append(" & ".join([label if not at else "", *map(latex, score), *n, *own]) + r" \\")
+    words = ["Loss", *["Score"] * with_score, *["$n$"] * with_n]
     heads = _heads(columns, words, names)
     slug = re.sub(r"[^a-z0-9]+", "-", f"{runs[0].dataset} {runs[0].backbone} {runs[0].recipe}".lower()).strip("-")
     lines = [
-        *_comments(runs, fpr, detectors),
+        *_comments(runs, fpr, detectors, style),
         r"\begin{table*}[t]",
         r"\centering",
         r"\small",
         r"\setlength{\tabcolsep}{4pt}",
         rf"\caption{{{_caption(runs, seeds, style, names)}}}",
         rf"\label{{tab:{slug}}}",
-        rf"\begin{{tabular}}{{{'l' * words}{'c' * len(columns)}}}",
+        rf"\begin{{tabular}}{{{'l' * len(words)}{'c' * len(columns)}}}",
         r"\toprule",
         *heads,
         r"\midrule",
@@ -182,8 +186,8 @@ def _marks(column: Sequence[Cell | None], of: Column) -> list[float]:
     return sorted(means, reverse=metric_of(of.metric).higher_is_better)[:2] if len(means) > 1 else []
 
 
-def _cell(cell: Cell | None, column: Column, marks: Sequence[float], style: Style) -> str:
-    """Print mean and deviation, or of one seed the value; with intervals, where asked for."""
+def _cell(cell: Cell | None, column: Column, marks: Sequence[float], style: Style, n: int) -> str:
+    """Print mean and deviation, or of one seed the value; with intervals, where asked for. n: seeds of the row."""
     if cell is None:
         return "--"
     unit = metric_of(column.metric).unit
@@ -193,21 +197,20 @@ def _cell(cell: Cell | None, column: Column, marks: Sequence[float], style: Styl
     if spread.deviation is not None:
         text += rf"{{\scriptsize\,$\pm$\,{unit.text(spread.deviation, style.digits)}}}"
     interval = interval_of(cell, unit) if style.intervals else None
-    return text + (rf" {{\scriptsize {unit.ends(interval)}}}" if interval else "")
+    return text + fewer(cell, n) + (rf" {{\scriptsize {unit.ends(interval)}}}" if interval else "")
 
 
-def _heads(columns: Sequence[Column], words: int, names: dict[str, str]) -> list[str]:
+def _heads(columns: Sequence[Column], words: Sequence[str], names: dict[str, str]) -> list[str]:
     """-> the three lines of headings: near and far, sets, metrics, with rules between them"""
     kinds = [KINDS[c.kind] if c.kind else "" for c in columns]
     sets = [_set(c, names) for c in columns]
-    blank = ["Loss", "Score"][:words]
     metrics = [
         _named(names, "metric", _short(metric_of(c.metric)), _heading(c.metric)) + _arrow(c.metric) for c in columns
     ]
     return [
-        *_spanned(kinds, [(kind,) for kind in kinds], words),
-        *_spanned(sets, list(zip(kinds, sets, strict=True)), words),
-        " & ".join([*blank, *metrics]) + r" \\",
+        *_spanned(kinds, [(kind,) for kind in kinds], len(words)),
+        *_spanned(sets, list(zip(kinds, sets, strict=True)), len(words)),
+        " & ".join([*words, *metrics]) + r" \\",
     ]
 
 
@@ -261,9 +264,10 @@ def _roman(number: int) -> str:
 def _caption(runs: Sequence[Result], seeds: Counter[Row], style: Style, names: dict[str, str]) -> str:
     data = _named(names, "ood", runs[0].dataset, set_name(runs[0].dataset))
     counts = sorted(set(seeds.values()))
-    over = f"{counts[0]} seeds" if len(counts) == 1 else f"{counts[0]} to {counts[-1]} seeds"
+    over = f"{counts[0]} seeds" if len(counts) == 1 else "$n$ seeds" + ", of one the value" * (counts[0] == 1)
     what = "one training" if counts == [1] else f"mean and sample standard deviation over {over}"
-    brackets = ", in brackets 95\\,\\% intervals" * style.intervals
+    of = ["of the mean over seeds"] * (counts[-1] > 1) + ["of one training over the test images"] * (counts[0] == 1)
+    brackets = f", in brackets 95\\,\\% intervals, {', '.join(of)}" * style.intervals
     backbone = latex(paper_name("backbone", runs[0].backbone))
     return (
         f"OOD detection with backbone {backbone} trained on {data} ({what}; in percent{brackets}): "
@@ -271,8 +275,9 @@ def _caption(runs: Sequence[Result], seeds: Counter[Row], style: Style, names: d
     )
 
 
-def _comments(runs: Sequence[Result], fpr: str, detectors: Sequence[str]) -> list[str]:
+def _comments(runs: Sequence[Result], fpr: str, detectors: Sequence[str], style: Style) -> list[str]:
     """-> what explains the table at length, as lines of comment"""
     table = section(runs, fpr, detectors)
-    bold = "Bold and underlined here are the largest means alone, whatever chance may do; <dataset>.md has the tests."
-    return comments([table.title, bold, *(note for note in table.notes if not note.startswith("Bold"))])
+    bold = "Bold and underlined here are the best means alone, whatever chance may do; <dataset>.md has the tests."
+    notes = [note for note in table.notes if not note.startswith(ON_TESTS)]
+    return comments([table.title, bold, *[INTERVALS] * style.intervals, *notes])
