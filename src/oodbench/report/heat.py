@@ -94,14 +94,15 @@ def tint(value: float, metric: str) -> float:
     return min(1.0, max(0.0, (goodness - CHANCE) / (1 - CHANCE)))
 
 
-def printed(number: Number | None, metric: str) -> dict[str, object]:
-    """Print a cell for the page."""
+def printed(number: Number | None, metric: str, seeds: int) -> dict[str, object]:
+    """Print a cell for the page, with its n where that is not the column's."""
     if number is None:
         return {"text": MISSING, "interval": "", "said": "", "shade": "0", "top": False}
     unit = OOD_METRICS[metric].unit
     interval = unit.ends(number.interval)[1:-1].replace(", ", EN_DASH) if number.interval else ""
     shade, said = f"{tint(number.mean, metric):.3f}", f"n = {number.n}"
-    return {"text": unit.text(number.mean), "interval": interval, "said": said, "shade": shade, "top": number.is_best}
+    text = unit.text(number.mean) + f" (n={number.n})" * (number.n != seeds)
+    return {"text": text, "interval": interval, "said": said, "shade": shade, "top": number.is_best}
 
 
 def packed(heat: Heat) -> dict[str, list[list[list[int | None] | None]]]:

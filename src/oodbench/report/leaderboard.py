@@ -55,7 +55,8 @@ def _table(runs: Sequence[Result], recomputed: Collection[Path], detectors: Sequ
             if not any(key in cells for key in keys if key[1]):
                 continue
             texts = [
-                text_of(cells.get(key), len(of_row), key in best[key[2]].keys, metric_of(key[2].metric).unit) for key in keys
+                text_of(cells.get(key), len(of_row), key in best[key[2]].keys, metric_of(key[2].metric).unit)
+                for key in keys
             ]
             words = [escaped(row_name(row.loss, label)), escaped(score_name(score))]
             again = sum(run.folder in recomputed for run in of_row)
