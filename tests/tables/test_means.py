@@ -16,8 +16,8 @@ from oodbench.evaluation.metrics import OOD_METRICS
 from oodbench.tables import load_runs
 from oodbench.tables.comparison import lines, load_side, pairs_of
 from oodbench.tables.comparison_text import report
-from oodbench.tables.long_format import numbers_of, to_csv
 from oodbench.tables.labels import Row
+from oodbench.tables.long_format import numbers_of, to_csv
 from oodbench.tables.matrix import matrix_tables
 from oodbench.tables.means import FAR, NEAR, MeanOf, common_means, with_means
 from oodbench.tables.overview import overview

@@ -92,8 +92,8 @@ def _in_brackets(interval: str) -> str:
 def notes(section: Section, table: Main) -> list[str]:
     """Say what the table's numbers mean."""
     return [
-        "In percent. Mean over n seeds; beneath, the 95 % interval: of the mean over seeds, on these test images alone; "
-        "for n = 1 over the test images, of this network alone. Higher is better for accuracy and AUROC, lower for ECE "
+        "In percent. Mean over n seeds; beneath, the 95 % interval: of the mean over seeds on these test images alone, "
+        "for n = 1 over the test images of this network alone. Higher is better for accuracy and AUROC, lower for ECE "
         f"and FPR@95. {_bold(section, table)}",
         "FPR@95 (95 % of ID accepted): the share of OOD images accepted by the threshold that accepts 95 % of ID. "
         "FPR@95 (95 % of OOD caught): the share of ID images flagged by the threshold that catches 95 % of OOD.",
