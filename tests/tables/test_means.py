@@ -121,6 +121,18 @@ def test_rows_of_other_sets_have_no_common_mean(tmp_path: Path) -> None:
     assert why in notes(table)
 
 
+def test_a_row_of_which_a_seed_has_other_sets_has_fewer_seeds(tmp_path: Path) -> None:
+    for seed, more in enumerate(({}, {}, {"textures": 0.9})):
+        add(tmp_path, "a", seed, mnist=0.8, svhn=0.6, **more)
+    add(tmp_path, "b", mnist=0.8, svhn=0.6)
+    add(tmp_path, "c", mnist=0.8)
+    table = section(load_runs(tmp_path).runs, "idpos", ["ood_score"])
+    assert [cell.strip("*") for cell in column(table, "far mean", "AUROC ↑")][::2] == ["70.00 ± 0.00 (n=2)", "—"]
+    why = "measured on other sets, which have no common mean:"
+    assert f"Fewer seeds under far mean: the rest were {why} `a` (mnist, svhn, textures)." in table.notes
+    assert f"— under far mean: {why} `c` (mnist)." in table.notes
+
+
 def test_a_row_counts_once_however_many_seeds_it_has(tmp_path: Path) -> None:
     """Two rows have textures, too; one row, of three seeds, has not."""
     for seed in range(3):
