@@ -111,8 +111,8 @@ def _bold(section: Section, table: Main) -> str:
     tested = {mark.seeds for mark in table.marks.values() if mark.seeds}
     if not tested:
         return "Bold: the best of a column, not tested."
-    of_one_seed = len(section.labels) > 1 and any(len(seeds) == 1 for seeds in tested)
-    networks = "; of one seed, networks are compared, not losses" * of_one_seed
+    alone = ", ".join(str(seeds[0]) for seeds in sorted(tested) if len(seeds) == 1 < len(section.labels))
+    networks = f"; on seed {alone} alone, networks are compared, not losses" * bool(alone)
     return f"Bold: the best of a column, and what paired tests cannot tell from it at 5 %{networks}."
 
 
