@@ -112,7 +112,7 @@ def _bold(section: Section, table: Main) -> str:
     if not tested:
         return "Bold: the best of a column, not tested."
     alone = ", ".join(str(seeds[0]) for seeds in sorted(tested) if len(seeds) == 1 < len(section.labels))
-    networks = f"; on seed {alone} alone, networks are compared, not losses" * bool(alone)
+    networks = f", on seed {alone} alone: networks are compared, not losses" * bool(alone)
     return f"Bold: the best of a column, and what paired tests cannot tell from it at 5 %{networks}."
 
 
