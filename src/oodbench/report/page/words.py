@@ -7,7 +7,7 @@ from typing import Any
 
 from oodbench.report.gallery import targets
 from oodbench.report.material import Material, Run, Section, all_runs
-from oodbench.report.table import Line, Main
+from oodbench.report.table import Line, Main, other_sizes
 from oodbench.tables.ensembles import ensemble_notes
 from oodbench.tables.labels import row_of
 from oodbench.tables.means import common_means, mean_notes
@@ -101,6 +101,7 @@ def notes(section: Section, table: Main) -> list[str]:
         *bold_notes(table.marks),
         *shared_seeds(table.marks),
         *mean_notes(section.measured, section.labels, common_means(section.measured)),
+        *other_sizes(section),
         *other_images(section.measured),
         *ensemble_notes(section.ensembles, section.labels),
         *sorted({run.result.note for run in section.runs} - {""}),
