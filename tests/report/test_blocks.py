@@ -44,7 +44,7 @@ def test_the_heat_map_prints_the_numbers_of_its_data(tmp_path: Path) -> None:
     block, heat = heat_block(section), heat_of(section)
     assert block is not None
     first = heat.numbers[heat.choices[0][0], "auroc"]
-    assert [cells for _, cells in block["rows"]] == [[printed(n, "auroc") for n in row] for row in first]
+    assert [cells for _, cells in block["rows"]] == [[printed(n, "auroc", 1) for n in row] for row in first]
 
 
 def test_one_detector_has_no_heat_map(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from helpers.made_up import alter_metrics, score
 from helpers.report import SETS, add_full_run, add_hostile_run
 
 from oodbench.report.material import Section, read_material
@@ -29,7 +30,8 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     results = tmp_path_factory.mktemp("results")
     for loss, auroc in (("ce", 0.8), ("halo", 0.9), ("logitnorm", 0.85)):
         for seed in (0, 1):
-            add_full_run(results, loss, seed, auroc)
+            path = add_full_run(results, loss, seed, auroc)
+    alter_metrics(path, lambda content: content["ood"]["cifar100"].update(knn=score(0.7)))  # of one seed of two
     add_hostile_run(results)
     return results
 
@@ -212,6 +214,8 @@ def test_the_heat_map_shows_another_number(opened: Open) -> None:
     page.locator(".heatmap select.metric").select_option("fpr95_idpos")
     after = cell.inner_text()
     assert np.isclose(float(before) + float(after), 100, atol=0.011)  # as the runs were made up
+    (few,) = page.locator(".heatmap td", has_text="(n=").all_inner_texts()
+    assert few == "30.00 (n=1)"
     page.locator(".heatmap .with-intervals").check()
     low, _, high = cell.locator("small").inner_text().partition("–")  # noqa: RUF001
     assert float(low) <= float(after) <= float(high)

@@ -38,3 +38,12 @@ def test_a_bar_joins_a_clique() -> None:
     drawn = panel(ranked(values, resampled, {"a": (0.8, 0.95), "b": None}, means), "", "")
     lines = [mark for mark in drawn.marks if isinstance(mark, Line)]
     assert [mark.tone for mark in lines] == ["ink", "c1"]
+
+
+def test_rows_that_the_shared_seeds_order_otherwise_are_joined() -> None:
+    """b is far better on the seed that both have, and below a in its mean over further ones: a is not told from it."""
+    noise = 0.001 * np.random.default_rng(0).normal(size=(2, 1000))
+    values = {"a": np.array([0.5]), "b": np.array([0.8])}
+    resampled = {label: values[label][:, None] + noise[i] for i, label in enumerate(values)}
+    for means, cliques in (({"a": 0.7, "b": 0.6}, [(0, 1)]), ({"a": 0.6, "b": 0.7}, [])):
+        assert ranked(values, resampled, dict.fromkeys(means), means).cliques == cliques

@@ -54,6 +54,15 @@ def test_without_outputs_and_history_their_figures_are_left_out(tmp_path: Path) 
     assert list(by_name(made(tmp_path))) == ["accuracy"]  # without resamples there are no cliques
 
 
+def test_cliques_name_their_seeds_and_of_one_what_it_compares(two_losses: Section) -> None:
+    def subtitles(section: Section) -> set[str]:
+        return {panel.subtitle for panel in by_name(section)["cliques"].panels}
+
+    assert subtitles(two_losses) == {"compared on seeds 0, 1"}
+    fewer = two_losses._replace(runs=[run for run in two_losses.runs if (run.label, run.result.seed) != ("b", 1)])
+    assert subtitles(fewer) == {"compared on seed 0: networks, not losses"}
+
+
 def test_every_swept_key_is_a_figure(tmp_path: Path) -> None:
     add_taus(tmp_path)
     sweeps = [plot.title for plot in figures_of(made(tmp_path)) if plot.name.startswith("sweep")]

@@ -56,5 +56,18 @@ def test_packed_numbers_are_the_printed_ones(tmp_path: Path) -> None:
         choice, metric = key.split("|")
         for row, numbers in zip(rows, heat.numbers[choice, metric], strict=True):
             for cell, number in zip(row, numbers, strict=True):
-                text = printed(number, metric)["text"]
+                text = printed(number, metric, 1)["text"]
                 assert text == ("—" if cell is None or cell[0] is None else f"{cell[0] / 100:.2f}")
+
+
+def test_a_number_of_fewer_seeds_than_its_column_says_so(tmp_path: Path) -> None:
+    add_run(tmp_path, "a", 0, ood=A)
+    add_run(tmp_path, "a", 1, ood=B)
+    (section,) = read_material(tmp_path, FIRST, lambda line: None).sections
+    heat = heat_of(section)
+    texts = [printed(row[0], "auroc", heat.seeds[0])["text"] for row in heat.numbers[ALL, "auroc"]]
+    assert dict(zip(heat.detectors, texts, strict=True)) == {
+        "knn": "90.00 (n=1)",
+        "ood_score": "70.00",
+        "msp": "60.00",
+    }

@@ -77,6 +77,19 @@ def test_the_best_and_what_is_not_told_from_it_are_bold(tmp_path: Path) -> None:
     assert second[8].startswith("60.00 [")
 
 
+def test_on_which_seeds_bold_was_tested_is_told(tmp_path: Path) -> None:
+    def page() -> str:
+        return leaderboard(load_runs(tmp_path).runs, [], ["ood_score"])
+
+    add(tmp_path, "ce", 0, 0.9, 0.9)
+    add(tmp_path, "halo", 1, 0.8, 0.8)
+    assert "- Bold: the best mean alone, not tested against the others, because the rows share no seed." in page()
+    add(tmp_path, "halo", 0, 0.8, 0.8)
+    assert "all rows share, seed 0; in Accuracy ↑" in page()
+    add(tmp_path, "ce", 1, 0.9, 0.9)
+    assert page().splitlines()[-1].startswith("| 2 |")
+
+
 def test_a_row_says_how_many_of_its_runs_were_recomputed(tmp_path: Path) -> None:
     folders = [add(tmp_path, "ce", seed, 0.8, 0.8) for seed in (0, 1)] + [add(tmp_path, "halo", 0, 0.7, 0.7)]
     runs = load_runs(tmp_path).runs

@@ -3,11 +3,11 @@
 from pathlib import Path
 
 import numpy as np
-from helpers.made_up import NOISE, add_run, column, several
+from helpers.made_up import NOISE, add_run, alter_metrics, column, several
 
 from oodbench.evaluation.metrics import OOD_METRICS, metric_of
 from oodbench.report.material import Section, read_material
-from oodbench.report.table import columns_of, main_table
+from oodbench.report.table import columns_of, main_table, other_sizes
 from oodbench.tables import FIRST
 from oodbench.tables.ensembles import Ensembles
 from oodbench.tables.results import load_runs
@@ -96,3 +96,23 @@ def test_an_ensemble_is_a_row_of_its_own(tmp_path: Path) -> None:
     assert [line.loss for line in table.rows] == ["plain", "plain"]
     assert (table.rows[1].cells[0].text, table.rows[1].n) == ("97.00", "1")
     assert not any(cell.is_best for cell in table.rows[1].cells)
+
+
+def test_rows_of_a_set_of_another_size_stay_and_are_named(tmp_path: Path) -> None:
+    for loss, images in (("a", 100), ("b", 200), ("c", 100)):
+        add_run(tmp_path, loss, ood={"svhn": {"ood_score": 0.9}}, images=images)
+    section = made(tmp_path)
+    rows = main_table(section, FIRST).rows
+    assert [(row.label, row.cells[0].text, row.cells[2].text) for row in rows] == [
+        ("a", "90.00", "90.00"),
+        ("b", "90.00", "—"),
+        ("c", "90.00", "90.00"),
+    ]
+    assert other_sizes(section) == ["Not shown under SVHN, 100 images: numbers on another number of images: `b` (200)."]
+
+
+def test_a_run_without_ood_sets_has_a_row(tmp_path: Path) -> None:
+    add_run(tmp_path, "a", ood={"svhn": {"ood_score": 0.9}})
+    alter_metrics(add_run(tmp_path, "b"), lambda content: content.update(ood={}))
+    assert [row.label for row in main_table(made(tmp_path), FIRST).rows] == ["a", "b"]
+    assert other_sizes(made(tmp_path)) == []

@@ -46,8 +46,11 @@ def test_the_lead_counts_networks_losses_and_seeds(tmp_path: Path) -> None:
     for loss, seed in (("a", 0), ("a", 1), ("b", 0)):
         add_run(tmp_path, loss, seed)
     add_run(tmp_path, "a", 0, config={"name": {"dataset": "cifar100"}})
-    text = "4 trained networks: 2 losses on CIFAR-10 and CIFAR-100, 2 seeds, in 2 protocols."
+    text = "4 trained networks: 2 losses on CIFAR-10 and CIFAR-100, 1 to 2 seeds each, in 2 protocols."
     assert lead(made(tmp_path).sections) == text
+    for dataset, loss in (("cifar10", "b"), ("cifar100", "a")):
+        add_run(tmp_path, loss, 2, config={"name": {"dataset": dataset}})
+    assert "losses on CIFAR-10 and CIFAR-100, 2 seeds, in" in lead(made(tmp_path).sections)
 
 
 def test_the_best_of_a_column_and_its_equals_are_named(tmp_path: Path) -> None:
@@ -75,12 +78,33 @@ def test_one_run_has_no_best(tmp_path: Path) -> None:
     assert best(section, main_table(section, FIRST)) == []
 
 
+def notes_of(results: Path) -> list[str]:
+    (section,) = made(results).sections
+    return notes(section, main_table(section, FIRST))
+
+
 def test_of_one_seed_networks_are_compared(tmp_path: Path) -> None:
+    said, beyond = (
+        ", on seed 0 alone: networks are compared, not losses.",
+        "tests for bold compare with the best on those that all rows share",
+    )
     for loss in "ab":
-        add_run(tmp_path, loss)
-    assert "networks are compared, not losses" in notes(made(tmp_path).sections[0], [])[0]
-    add_run(tmp_path, "a", 1)
-    assert "networks are compared" not in notes(made(tmp_path).sections[0], [])[0]
+        add_run(tmp_path, loss, noise=NOISE)
+    assert said in notes_of(tmp_path)[0]
+    assert beyond not in " ".join(notes_of(tmp_path))
+    add_run(tmp_path, "a", 1, noise=NOISE)  # a row with a further seed is still tested on the one that all have
+    assert said in notes_of(tmp_path)[0]
+    assert f"{beyond}, seed 0; in " in " ".join(notes_of(tmp_path))
+    add_run(tmp_path, "b", 1, noise=NOISE)
+    assert "networks" not in notes_of(tmp_path)[0]
+    assert beyond not in " ".join(notes_of(tmp_path))
+
+
+def test_without_a_shared_seed_nothing_is_tested(tmp_path: Path) -> None:
+    add_run(tmp_path, "a", 0, noise=NOISE)
+    add_run(tmp_path, "b", 1, noise=NOISE)
+    assert notes_of(tmp_path)[0].endswith("Bold: the best of a column, not tested.")
+    assert "because the rows share no seed" in " ".join(notes_of(tmp_path))
 
 
 def test_facts_are_of_all_runs(tmp_path: Path) -> None:
@@ -142,10 +166,8 @@ def test_a_run_is_a_row_with_its_folder_and_time(tmp_path: Path) -> None:
     assert run_row(section.runs[0], tmp_path) == row
 
 
-def test_notes_name_both_conventions_and_the_runs_own_notes(tmp_path: Path) -> None:
+def test_notes_name_both_conventions(tmp_path: Path) -> None:
     add_run(tmp_path)
-    (section,) = made(tmp_path).sections
-    text = " ".join(notes(section, ["bold of this table"]))
+    text = " ".join(notes_of(tmp_path))
     assert "95 % of ID accepted" in text
     assert "95 % of OOD caught" in text
-    assert "bold of this table" in text

@@ -79,11 +79,11 @@ def forge(**changes: Any) -> Callable[[Path], None]:
         (damage, "was altered"),
         (
             lambda folder: add_seed(folder.parents[4], 3),
-            "made of seeds 0, 1, 2 and their weights",
+            "No ensemble of `ce`: made of seeds 0, 1, 2 and their weights",
         ),
         (forge(run="00000000"), "it belongs to 00000000"),
         (forge(ood=[]), "cannot be read"),
-        (other_images, "of other images than the row"),
+        (other_images, "No ensemble of `ce`: of other images than the row; make it again"),
     ],
 )
 def test_a_row_without_an_ensemble_says_why(tmp_path: Path, change: Callable[[Path], None], complaint: str) -> None:

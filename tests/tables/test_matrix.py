@@ -7,7 +7,7 @@ from helpers.made_up import NOISE, add_run, notes
 from scipy import special
 
 from oodbench.tables import load_runs, write_matrix
-from oodbench.tables.matrix import matrix_tables
+from oodbench.tables.matrix import OVER_SEEDS, matrix_tables
 
 
 def test_a_cell_has_a_pair_its_intervals_and_reasons(tmp_path: Path) -> None:
@@ -71,3 +71,20 @@ def test_one_seed_of_31_detectors_is_tested(tmp_path: Path) -> None:
     runs = load_runs(tmp_path).runs
     values, _ = matrix_tables(runs, "idpos", sorted(runs[0].detectors))
     assert [row[0] for row in values.rows if row[1].count("**") == 4] == ["best", "close"]
+
+
+def test_seeds_that_only_another_loss_has_are_not_told(tmp_path: Path) -> None:
+    """Bold is within a column: all scores of b have its one seed, while knn lacks one of a's."""
+    for loss, seed in (("a", 0), ("a", 1), ("b", 0)):
+        ood = {"svhn": {"ood_score": 0.9, "msp": 0.8, **({} if seed else {"knn": 0.85})}}
+        add_run(tmp_path, loss, seed, ood=ood, noise=NOISE)
+    runs = load_runs(tmp_path).runs
+    assert "Rows have different seeds" not in notes(matrix_tables(runs, "idpos", ["ood_score", "msp"])[0])
+    assert "all rows share, seed 0; in a. With one seed" in notes(matrix_tables(runs, "idpos", ["ood_score", "knn"])[0])
+
+
+def test_intervals_over_seeds_leave_images_out(tmp_path: Path) -> None:
+    add_run(tmp_path, noise=NOISE)
+    assert OVER_SEEDS not in matrix_tables(load_runs(tmp_path).runs, "idpos", ["msp"])[1].notes
+    add_run(tmp_path, seed=1, noise=NOISE)
+    assert OVER_SEEDS in matrix_tables(load_runs(tmp_path).runs, "idpos", ["msp"])[1].notes

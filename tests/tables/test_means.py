@@ -16,6 +16,7 @@ from oodbench.evaluation.metrics import OOD_METRICS
 from oodbench.tables import load_runs
 from oodbench.tables.comparison import lines, load_side, pairs_of
 from oodbench.tables.comparison_text import report
+from oodbench.tables.labels import Row
 from oodbench.tables.long_format import numbers_of, to_csv
 from oodbench.tables.matrix import matrix_tables
 from oodbench.tables.means import FAR, NEAR, MeanOf, common_means, with_means
@@ -68,7 +69,7 @@ def test_a_mean_lies_among_its_sets_whatever_their_order(values: list[float], tu
 
 
 def made_up(values: dict[str, float]) -> Result:
-    fields: dict[str, Any] = {key: {} for key in Result._fields}
+    fields: dict[str, Any] = {key: "" if key in Row._fields else {} for key in Result._fields}
     numbers = {(name, "msp", "auroc"): value for name, value in values.items()}
     fields |= {"numbers": numbers, "ood_images": dict.fromkeys(values, 100), "near": frozenset()}
     return Result(**fields)
@@ -118,6 +119,29 @@ def test_rows_of_other_sets_have_no_common_mean(tmp_path: Path) -> None:
         "— under far mean: measured on other sets, which have no common mean: `c` (mnist, svhn, textures); `d` (mnist)."
     )
     assert why in notes(table)
+
+
+def test_a_row_of_which_a_seed_has_other_sets_has_fewer_seeds(tmp_path: Path) -> None:
+    for seed, more in enumerate(({}, {}, {"textures": 0.9})):
+        add(tmp_path, "a", seed, mnist=0.8, svhn=0.6, **more)
+    add(tmp_path, "b", mnist=0.8, svhn=0.6)
+    add(tmp_path, "c", mnist=0.8)
+    table = section(load_runs(tmp_path).runs, "idpos", ["ood_score"])
+    assert [cell.strip("*") for cell in column(table, "far mean", "AUROC ↑")][::2] == ["70.00 ± 0.00 (n=2)", "—"]
+    why = "measured on other sets, which have no common mean:"
+    assert f"Fewer seeds under far mean: the rest were {why} `a` (mnist, svhn, textures)." in table.notes
+    assert f"— under far mean: {why} `c` (mnist)." in table.notes
+
+
+def test_a_row_counts_once_however_many_seeds_it_has(tmp_path: Path) -> None:
+    """Two rows have textures, too; one row, of three seeds, has not."""
+    for seed in range(3):
+        add(tmp_path, "a", seed, mnist=0.8, svhn=0.6)
+    for loss in "bc":
+        add(tmp_path, loss, mnist=0.8, svhn=0.6, textures=0.7)
+    table = section(load_runs(tmp_path).runs, "idpos", ["ood_score"])
+    assert "far mean over mnist, svhn, textures." in notes(table)
+    assert column(table, "far mean", "AUROC ↑")[0] == "—"
 
 
 def test_one_set_has_no_mean(tmp_path: Path) -> None:

@@ -162,7 +162,7 @@ def _cliques(section: Section) -> Plot | None:
             {label: interval_of(cell, OOD_METRICS["auroc"].unit) for label, cell in named.items()},
             {label: cell.mean for label, cell in named.items()},
         )
-        of = f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}"
+        of = f"seeds {', '.join(map(str, seeds))}" if len(seeds) > 1 else f"seed {seeds[0]}: networks, not losses"
         panels.append(cliques.panel(found, printed, f"compared on {of}"))
     return cliques.plot(panels)
 

@@ -90,13 +90,13 @@ def tint(value: float, metric: str) -> float:
     return min(1.0, max(0.0, (goodness - CHANCE) / (1 - CHANCE)))
 
 
-def printed(number: Number | None, metric: str) -> dict[str, object]:
-    """Print a cell for the page."""
+def printed(number: Number | None, metric: str, seeds: int) -> dict[str, object]:
+    """Print a cell for the page, with its n where that is not the column's."""
     if number is None:
         return {"text": MISSING, "interval": "", "said": "", "shade": "0", "top": False}
     unit = OOD_METRICS[metric].unit
     return {
-        "text": unit.text(number.mean),
+        "text": unit.text(number.mean) + f" (n={number.n})" * (number.n != seeds),
         "interval": dashed(number.interval, unit),
         "said": f"n = {number.n}",
         "shade": f"{tint(number.mean, metric):.3f}",

@@ -8,14 +8,15 @@ from pathlib import Path
 import numpy as np
 
 from oodbench.evaluation.metrics import metric_of
-from oodbench.report.card import escaped
-from oodbench.tables.cells import Cell, Column, bold, cell_key, cells_of, text_of
+from oodbench.report.card import bullets, escaped
+from oodbench.tables.cells import Cell, Column, best_of, cell_key, cells_of, text_of
 from oodbench.tables.labels import Row, protocol, row_labels, row_of
 from oodbench.tables.means import FAR, NEAR, common_means, with_means
 from oodbench.tables.names import row_name, score_name, set_name
+from oodbench.tables.notes import BOLD, bold_notes, marks_by_group, shared_seeds
 from oodbench.tables.render import markdown_table
 from oodbench.tables.results import Result
-from oodbench.tables.sections import by_protocol, means_alone, named, ood_sets
+from oodbench.tables.sections import by_protocol, group, means_alone, named, ood_sets
 
 INTRODUCTION = """# Leaderboard
 
@@ -33,9 +34,9 @@ def leaderboard(runs: Sequence[Result], recomputed: Collection[Path], detectors:
     """Return the page; recomputed: the folders of runs whose numbers were computed again."""
     parts = [INTRODUCTION]
     for dataset in sorted({run.dataset for run in runs}):
-        for group in by_protocol(run for run in runs if run.dataset == dataset):
-            parts += [f"## {escaped(set_name(dataset))}: {escaped(protocol(group[0]))}"]
-            parts += [_table(group, recomputed, detectors)]
+        for some in by_protocol(run for run in runs if run.dataset == dataset):
+            parts += [f"## {escaped(set_name(dataset))}: {escaped(protocol(some[0]))}"]
+            parts += [_table(some, recomputed, detectors)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -44,18 +45,17 @@ def _table(runs: Sequence[Result], recomputed: Collection[Path], detectors: Sequ
     columns = [Column(None, "", 0, metric) for metric in ID]
     columns += [Column(*each, metric) for each in means_alone(ood_sets(measured)) for metric in OOD]
     cells = cells_of(measured, row_of, detectors, {*ID, *OOD})
-    best = {
-        column: bold({key: cell for key, cell in cells.items() if key[2] == column}, metric_of(column.metric)).keys
-        for column in columns
-    }
     names = {row: escaped(row_name(row.loss, label)) for row, label in row_labels(runs).items()}
+    best = {column: best_of(cells, names, detectors, column) for column in columns}
     seeds, again = Counter(map(row_of, runs)), Counter(row_of(run) for run in runs if run.folder in recomputed)
     found: dict[tuple[Row, tuple[str, ...]], tuple[list[str], tuple[int, float]]] = {}
     for row, score in product(names, detectors):
         keys = [cell_key(row, score, column) for column in columns]
         if any(key in cells for key in keys if key[1]):
-            n = seeds[row]
-            texts = (text_of(cells.get(key), n, key in best[key[2]], metric_of(key[2].metric).unit) for key in keys)
+            texts = (
+                text_of(cells.get(key), seeds[row], key in best[key[2]].keys, metric_of(key[2].metric).unit)
+                for key in keys
+            )
             order = _order([cells.get(key) for key in keys if key[2].metric == "auroc"])
             found.setdefault((row, tuple(texts)), ([], order))[0].append(score_name(score))
     ranked = sorted(found.items(), key=lambda each: each[1][1])
@@ -64,7 +64,10 @@ def _table(runs: Sequence[Result], recomputed: Collection[Path], detectors: Sequ
         for i, ((row, texts), (scores, _)) in enumerate(ranked, 1)
     ]
     heads = [_set(column) + metric_of(column.metric).title for column in columns]
-    return markdown_table(["", "Loss", "Score", "n", *heads, "Numbers"], lines, 3)
+    table = markdown_table(["", "Loss", "Score", "n", *heads, "Numbers"], lines, 3)
+    marks = marks_by_group([((group(c), metric_of(c.metric).title), best[c]) for c in columns])
+    notes = [note for note in [*bold_notes(marks), *shared_seeds(marks)] if note != BOLD]  # INTRODUCTION has that one
+    return "\n\n".join(filter(None, [table, bullets(map(escaped, notes))]))
 
 
 def _origin(recomputed: int, seeds: int) -> str:

@@ -24,7 +24,7 @@ from oodbench.tables.kinds import Kind
 from oodbench.tables.labels import Row, row_of
 from oodbench.tables.means import FAR, NEAR
 from oodbench.tables.names import score_name, set_name
-from oodbench.tables.notes import bold_notes, marks_by_group
+from oodbench.tables.notes import marks_by_group
 
 EN_DASH = "\u2013"
 GROUPS = {NEAR: "Near OOD, mean", FAR: "Far OOD, mean"}
@@ -62,12 +62,12 @@ class Line(NamedTuple):
 
 
 class Main(NamedTuple):
-    """The table. groups: (key, printed name, number of columns)."""
+    """The table. groups: (key, printed name, number of columns); marks: {name of a column: what is bold in it}."""
 
     groups: list[tuple[str, str, int]]
     heads: list[Head]
     rows: list[Line]
-    notes: list[str]
+    marks: dict[str, Bold]
 
 
 def main_table(section: Section, detectors: Sequence[str]) -> Main:
@@ -77,14 +77,14 @@ def main_table(section: Section, detectors: Sequence[str]) -> Main:
     ensembles = section.ensembles.found
     cells = cells_of([*results, *ensembles.values()], row_of, detectors, {column.metric for column in columns})
     seeds = Counter(row_of(run) for run in results)
+    scored = {key[:2] for key in cells}
     best = {column: best_of(cells, section.labels, detectors, column) for column in columns}
 
     def lines(row: Row, label: str, loss: str, n: int) -> list[Line]:
         found: list[Line] = []
-        for detector in detectors:
-            if any((row, detector, column) in cells for column in columns):
-                shown = [_shown(cells, best, cell_key(row, detector, c), n) for c in columns]
-                found = _joined(found, Line(label, loss, (detector,), score_name(detector), str(n), shown))
+        for detector in [d for d in detectors if (row, d) in scored] or detectors[:1]:
+            shown = [_shown(cells, best, cell_key(row, detector, c), n) for c in columns]
+            found = _joined(found, Line(label, loss, (detector,), score_name(detector), str(n), shown))
         return found
 
     rows = []
@@ -96,7 +96,7 @@ def main_table(section: Section, detectors: Sequence[str]) -> Main:
         rows = [rows[0]._replace(cells=[cell._replace(is_best=False) for cell in rows[0].cells])]
     heads = [head(column) for column in columns]
     marks = marks_by_group([((group_name(c.ood), h.text), best[c]) for c, h in zip(columns, heads, strict=True)])
-    return Main(groups_of(columns), heads, rows, bold_notes(marks))
+    return Main(groups_of(columns), heads, rows, marks)
 
 
 def _joined(lines: list[Line], line: Line) -> list[Line]:
@@ -109,13 +109,33 @@ def _joined(lines: list[Line], line: Line) -> list[Line]:
 
 
 def columns_of(section: Section) -> list[Column]:
-    """Return accuracy and ECE, then by OOD set, means first, the metrics of the tables with both FPR@95."""
+    """Return accuracy and ECE, then by OOD set, means first, the metrics of the tables with both FPR@95.
+
+    Of sets of one name that differ in size, the one that most runs have; `other_sizes` names the rows of the others.
+    """
+    results = [run.result for run in section.runs]
+    times = Counter((ood, run.kind(ood), n) for run in results for ood, n in run.ood_images.items())
     sizes: dict[tuple[str, Kind], int] = {}
-    for run in section.runs:
-        sizes |= {(ood, run.result.kind(ood)): n for ood, n in run.result.ood_images.items()}
+    for ood, kind, n in sorted(times, key=lambda each: (times[each], each[2])):  # the last one stays
+        sizes[ood, kind] = n
     order = sorted(sizes, key=lambda each: (each[0] not in GROUPS, each[1].rank, each[0]))
     names = [name for name, metric in OOD_METRICS.items() if metric.in_tables]
     return id_columns() + [Column(kind, ood, sizes[ood, kind], name) for ood, kind in order for name in names]
+
+
+def other_sizes(section: Section) -> list[str]:
+    """Say where a row has no number, or fewer seeds, since its set has another number of images than the column's."""
+    shown = {column.ood: column.images for column in columns_of(section)}
+    rows: dict[str, dict[str, None]] = {}
+    for run in section.runs:
+        for ood, n in run.result.ood_images.items():
+            if n != shown[ood]:
+                rows.setdefault(ood, {})[f"`{run.label}` ({n:,})"] = None
+    return [
+        f"Not shown under {group_name(ood)}, {shown[ood]:,} images: numbers on another number of images: "
+        f"{', '.join(labels)}."
+        for ood, labels in rows.items()
+    ]
 
 
 def head(column: Column) -> Head:

@@ -64,7 +64,7 @@ def calibration_table(runs: Sequence[Result], ensembles: Ensembles = NO_ENSEMBLE
     header = [(version, CALIBRATION_METRICS[metric].title) for version, metric in columns]
     header = [("", "Loss"), ("", "n"), *header, ("temperature-scaled", "T")]
     notes = [*MEANING, definitions(CALIBRATION_METRICS.values()), SPREAD, *_bold_notes(best)]
-    notes += [*shared_seeds(_named(best), runs), *_dashes(runs, labels, cells), *ensemble_notes(ensembles, labels)]
+    notes += [*shared_seeds(_named(best)), *_dashes(runs, labels, cells), *ensemble_notes(ensembles, labels)]
     return Table(f"Calibration: {protocol(runs[0])}", header, rows, notes, 1, MEANING[0])
 
 

@@ -60,11 +60,15 @@ Cells = dict[CellKey, Cell]
 
 
 class Bold(NamedTuple):
-    """The best cells of a column, the seeds on which they were compared, or the reason why they were not."""
+    """The best cells of a column, the seeds on which they were compared, or the reason why they were not.
+
+    further: some cell has seeds beyond these, which its mean is over, too.
+    """
 
     keys: Collection[Hashable]
     seeds: tuple[int, ...] = ()
     untested: str = ""
+    further: bool = False
 
 
 def cell_key(row: Row, detector: str, column: Column) -> CellKey:
@@ -117,7 +121,7 @@ def bold(column: Mapping[AnyKey, Cell], metric: Metric) -> Bold:
     values = {key: np.array([cell.values[seed] for seed in seeds]) for key, cell in column.items()}
     stacked = {key: np.stack([cell.resampled[seed] for seed in seeds]) for key, cell in column.items()}
     found = indistinguishable_from_best(values, stacked, larger, normal_tail=True)
-    return Bold({*ties, *found}, tuple(seeds))
+    return Bold({*ties, *found}, tuple(seeds), further=any(len(cell.values) > len(seeds) for cell in column.values()))
 
 
 def _untested(metric: Metric, cells: Collection[Cell], seeds: Collection[int]) -> str:

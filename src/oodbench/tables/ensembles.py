@@ -49,13 +49,9 @@ def _load(members: Sequence[Result]) -> Result:
         content = read_json(file)
         if content["run"] != members[0].hash:
             raise ValueError(f"it belongs to {content['run']}")
-        if content["members"] != {str(run.seed): run.weights for run in members}:
-            seeds = ", ".join(content["members"])
-            raise ValueError(f"made of seeds {seeds} and their weights, other than those here; make it again")
         images, digests = content["provenance"]["images"], content["provenance"]["digests"]
-        if any(run.digests.get(name, digest) != digest for run in members for name, digest in digests.items()):
-            raise ValueError("of other images than the row; make it again")
-        return members[0]._replace(
+        other = _other(content["members"], digests, members)
+        found = members[0]._replace(
             loss=f"{members[0].loss}, ensemble of {len(members)}",
             numbers=numbers(content),
             intervals=intervals(content),
@@ -65,6 +61,18 @@ def _load(members: Sequence[Result]) -> Result:
             not_applicable={},
             resampled={},
         )
+    if other:
+        raise ValueError(f"{other}; make it again")
+    return found
+
+
+def _other(weights: Mapping[str, str], digests: Mapping[str, str], members: Sequence[Result]) -> str:
+    """Say why an ensemble is not that of these runs, "" where it is; a seed may have been trained since."""
+    if weights != {str(run.seed): run.weights for run in members}:
+        return f"made of seeds {', '.join(weights)} and their weights, other than those here"
+    if any(run.digests.get(name, digest) != digest for run in members for name, digest in digests.items()):
+        return "of other images than the row"
+    return ""
 
 
 def ensemble_notes(ensembles: Ensembles, labels: Mapping[Row, str]) -> list[str]:

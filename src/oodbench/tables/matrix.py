@@ -30,6 +30,7 @@ INTERVALS = (
     "95 % intervals, in percent; n = 1: bootstrap over the test images, of this one network; n > 1: of the mean over "
     "training seeds, a t-interval on the logit scale."
 )
+OVER_SEEDS = "An interval of n > 1 is of these test images: it does not include the variation between images."
 
 
 def matrix_tables(runs: Sequence[Result], fpr: str, detectors: Sequence[str]) -> list[Table]:
@@ -55,7 +56,7 @@ def matrix_tables(runs: Sequence[Result], fpr: str, detectors: Sequence[str]) ->
         notes = [
             f"{summary} {trained(runs[0])}",
             definitions(metrics),
-            *_notes_on_bold(runs, labels, best),
+            *_notes_on_bold(labels, best),
             *without_resamples(runs, labels),
             *mean_notes(runs, labels, {mean: sets for mean, sets in means.items() if mean == ood}),
             *other_images(runs),
@@ -67,17 +68,17 @@ def matrix_tables(runs: Sequence[Result], fpr: str, detectors: Sequence[str]) ->
         ]
         tables.append(Table(title, header, values, notes, 1, summary))
         if any("[" in cell for row in intervals for cell in row[1:]):
-            tables.append(Table(f"Intervals of {title}", header, intervals, [INTERVALS, *footnotes], 1, INTERVALS))
+            over_seeds = [OVER_SEEDS] * (max(matrix.seeds.values()) > 1)
+            about = [INTERVALS, *over_seeds, *footnotes]
+            tables.append(Table(f"Intervals of {title}", header, intervals, about, 1, INTERVALS))
     return tables
 
 
-def _notes_on_bold(
-    runs: Sequence[Result], labels: Mapping[Row, str], best: Mapping[tuple[Row, Column], Bold]
-) -> list[str]:
+def _notes_on_bold(labels: Mapping[Row, str], best: Mapping[tuple[Row, Column], Bold]) -> list[str]:
     columns = list(dict.fromkeys(column for _, column in best))
     names = {column: OOD_METRICS[column.metric].heading for column in columns}
     marks = marks_by_group([((labels[row], names[column]), mark) for (row, column), mark in best.items()])
-    return [*bold_notes(marks), *shared_seeds(marks, runs)]
+    return [*bold_notes(marks), *shared_seeds(marks)]
 
 
 class _Matrix(NamedTuple):

@@ -33,10 +33,11 @@ def sets_of(run: Result, mean: str) -> Sets:
 
 
 def common_means(runs: Sequence[Result]) -> Means:
-    """Return the sets that the means of a table are over: of two sets at least, those that most runs have."""
+    """Return the sets that the means of a table are over: of two sets at least, those that most rows have."""
     found = {}
     for mean in (NEAR, FAR):
-        times = Counter(sets for run in runs if len(sets := sets_of(run, mean)) > 1)
+        of_rows = dict.fromkeys((row_of(run), sets_of(run, mean)) for run in runs)  # of three seeds one is not outvoted
+        times = Counter(sets for _, sets in of_rows if len(sets) > 1)
         if times:
             found[mean] = max(times, key=lambda sets: (times[sets], len(sets), sets))
     return found
@@ -94,10 +95,14 @@ def mean_notes(runs: Sequence[Result], labels: Mapping[Row, str], means: Means, 
     over = [f"{mean} over {', '.join(sets)}" for mean, sets in means.items()]
     notes = [f"Unweighted means of the sets' numbers: {'; '.join(over)}."] * bool(over)
     for mean, sets in means.items():
-        others: dict[Sets, dict[str, None]] = {}
+        having = {row_of(run, by) for run in runs if sets_of(run, mean) == sets}
+        others: dict[str, dict[Sets, dict[str, None]]] = {}
         for run in runs:
             if (own := sets_of(run, mean)) != sets:
-                others.setdefault(own, {})[f"`{labels[row_of(run, by)]}`"] = None
-        each = "; ".join(f"{', '.join(rows)} ({', '.join(own) or 'none'})" for own, rows in others.items())
-        notes += [f"{MISSING} under {mean}: measured on other sets, which have no common mean: {each}."] * bool(each)
+                what = f"Fewer seeds under {mean}: the rest were" if (row := row_of(run, by)) in having else ""
+                what = what or f"{MISSING} under {mean}:"
+                others.setdefault(what, {}).setdefault(own, {})[f"`{labels[row]}`"] = None
+        for what, found in others.items():
+            each = "; ".join(f"{', '.join(rows)} ({', '.join(own) or 'none'})" for own, rows in found.items())
+            notes.append(f"{what} measured on other sets, which have no common mean: {each}.")
     return notes

@@ -22,6 +22,7 @@ BOLD = (
     "correction over the rows). For n = 1 the networks are compared, not the losses; with few seeds few differences "
     "are significant, so that much is bold. More in docs/metrics.md, Intervals and bold."
 )
+DIFFERENT_SEEDS = "Rows have different seeds: means are over all n, "
 AGAIN = "score them again with `scripts/evaluate.py`"
 
 
@@ -55,7 +56,7 @@ def caption(
         *sorted({each.note for each in runs} - {""}),
         f"In percent where not stated otherwise. {SPREAD} {trained(run)}",
         *bold_notes(marks),
-        *shared_seeds(marks, runs),
+        *shared_seeds(marks),
         *without_resamples(runs, labels, by),
         definitions(metrics),
         f"Score: {scores}. {_independent(metrics)}",
@@ -134,7 +135,7 @@ def marks_by_group(marks: Iterable[tuple[tuple[str, str], Bold]]) -> dict[str, B
     found: dict[str, Bold] = {}
     for group, members in groupby(sorted(marks, key=lambda mark: mark[0][0]), key=lambda mark: mark[0][0]):
         columns = list(members)
-        said = {(mark.seeds, mark.untested) for _, mark in columns if mark.keys}
+        said = {mark[1:] for _, mark in columns if mark.keys}
         for (_, name), mark in columns:
             key = f"{group} {name}".strip() if not group or len(said) > 1 else group
             if key not in found or mark.keys:
@@ -156,16 +157,17 @@ def bold_notes(marks: Mapping[str, Bold]) -> list[str]:
     return notes
 
 
-def shared_seeds(marks: Mapping[str, Bold], runs: Iterable[Result]) -> list[str]:
+def shared_seeds(marks: Mapping[str, Bold]) -> list[str]:
     """Say where some row has more seeds than those it was compared on."""
-    seeds = {run.seed for run in runs}
     found: dict[tuple[int, ...], list[str]] = {}
     for name, mark in marks.items():
-        if mark.seeds and set(mark.seeds) != seeds:
+        if mark.further:
             found.setdefault(mark.seeds, []).append(name)
     return [
-        f"Rows have different seeds: means are over all n, the tests for bold use those that all rows share, "
+        f"{DIFFERENT_SEEDS}the tests for bold compare with the best on those that all rows share, "
         f"seed{'s' * (len(shared) > 1)} {', '.join(map(str, shared))}; in {', '.join(names)}."
+        + " With one seed they are of single networks, whatever n is."
+        * (len(shared) == 1)
         for shared, names in found.items()
     ]
 

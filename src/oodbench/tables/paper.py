@@ -9,17 +9,19 @@ import re
 import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import groupby
+from itertools import compress, groupby
 from typing import NamedTuple
 
 from oodbench.evaluation.metric import Metric
 from oodbench.evaluation.metrics import metric_of
-from oodbench.tables.cells import Cell, Cells, Column, cell_key, cells_of, id_columns, interval_of
+from oodbench.tables.cells import Cell, Cells, Column, cell_key, cells_of, fewer, id_columns, interval_of
 from oodbench.tables.kinds import Kind
 from oodbench.tables.labels import Row, row_labels, row_of
 from oodbench.tables.latex_commands import Commands
+from oodbench.tables.matrix import INTERVALS
 from oodbench.tables.means import FAR, NEAR, SHORT, common_means, with_means
 from oodbench.tables.names import paper_name, row_name, score_name, set_name
+from oodbench.tables.notes import DIFFERENT_SEEDS
 from oodbench.tables.render import comments, latex, latex_row
 from oodbench.tables.results import Result
 from oodbench.tables.sections import by_protocol, means_alone, ood_metrics, ood_sets, section
@@ -30,6 +32,7 @@ OF_OOD = ("auroc", "fpr95")
 KINDS = {Kind.NEAR: "Near-OOD", Kind.FAR: "Far-OOD", Kind.SHIFTED: "Shifted ID"}
 PACKAGES = r"\usepackage{booktabs}"
 RowScores = tuple[Row, tuple[str, ...]]  # a line's row, and the scores whose numbers it has
+ON_TESTS = ("Bold", DIFFERENT_SEEDS)  # notes that begin so
 
 
 class Style(NamedTuple):
@@ -82,22 +85,30 @@ def _table(runs: Sequence[Result], fpr: str, detectors: Sequence[str], style: St
     most = sys.maxsize if style.columns else MOST_WITH_DEVIATION if several else MOST
     columns, labels = _columns(measured, most, fpr, style), row_labels(runs)
     cells = cells_of(measured, row_of, detectors, {column.metric for column in columns})
-    rows = _rows(labels, detectors, columns, cells)
-    words = ["Loss", "Score"] if len({scores for _, scores in rows}) > 1 else ["Loss"]
-    body = [[*line[: len(words)], *line[2:]] for line in _body(rows, labels, columns, cells, style, commands)]
+    rows, seeds = _rows(labels, detectors, columns, cells), Counter(map(row_of, runs))
+    words = {
+        "Loss": True,
+        "Score": len({scores for _, scores in rows}) > 1,
+        "$n$": len(set(seeds.values())) > 1,
+    }
+    body = [
+        [*compress(line, words.values()), *line[len(words) :]]
+        for line in _body(rows, labels, seeds, columns, cells, style, commands)
+    ]
+    heads = [word for word, is_shown in words.items() if is_shown]
     slug = re.sub(r"[^a-z0-9]+", "-", f"{runs[0].dataset} {runs[0].backbone} {runs[0].recipe}".lower()).strip("-")
     return "\n".join(
         [
-            *_comments(runs, fpr, detectors),
+            *_comments(runs, fpr, detectors, style),
             r"\begin{table*}[t]",
             r"\centering",
             r"\small",
             r"\setlength{\tabcolsep}{4pt}",
-            rf"\caption{{{_caption(runs, style, commands)}}}",
+            rf"\caption{{{_caption(runs, seeds, style, commands)}}}",
             rf"\label{{tab:{slug}}}",
-            rf"\begin{{tabular}}{{{'l' * len(words)}{'c' * len(columns)}}}",
+            rf"\begin{{tabular}}{{{'l' * len(heads)}{'c' * len(columns)}}}",
             r"\toprule",
-            *_heads(columns, words, commands),
+            *_heads(columns, heads, commands),
             r"\midrule",
             *map(latex_row, body),
             r"\bottomrule",
@@ -111,22 +122,24 @@ def _table(runs: Sequence[Result], fpr: str, detectors: Sequence[str], style: St
 def _body(
     rows: Sequence[RowScores],
     labels: Mapping[Row, str],
+    seeds: Mapping[Row, int],
     columns: Sequence[Column],
     cells: Cells,
     style: Style,
     commands: Commands,
 ) -> list[list[str]]:
-    """-> label, score and numbers of each line; from the second line of a loss on, what depends on the score alone"""
+    """-> label, score, n and numbers of each line; from a loss's second line on, what depends on the score alone"""
     marks = {c: _marks([cells.get(cell_key(row, scores[0], c)) for row, scores in rows], c) for c in columns}
     lines = []
     for row, group in groupby(rows, key=lambda each: each[0]):
         label = _label(row, labels[row], commands)
         for at, (_, scores) in enumerate(group):
             numbers = [
-                _cell(cells.get(cell_key(row, scores[0], c)), c, marks[c], style) if c.ood or not at else ""
+                _cell(cells.get(cell_key(row, scores[0], c)), c, marks[c], style, seeds[row]) if c.ood or not at else ""
                 for c in columns
             ]
-            lines.append([label if not at else "", latex(" / ".join(map(score_name, scores))), *numbers])
+            of_row = [label, str(seeds[row])] if not at else ["", ""]
+            lines.append([of_row[0], latex(" / ".join(map(score_name, scores))), of_row[1], *numbers])
     return lines
 
 
@@ -187,8 +200,8 @@ def _marks(column: Sequence[Cell | None], of: Column) -> list[float]:
     return sorted(means, reverse=metric_of(of.metric).higher_is_better)[:2] if len(means) > 1 else []
 
 
-def _cell(cell: Cell | None, column: Column, marks: Sequence[float], style: Style) -> str:
-    """Print mean and deviation, or of one seed the value; with intervals, where asked for."""
+def _cell(cell: Cell | None, column: Column, marks: Sequence[float], style: Style, n: int) -> str:
+    """Print mean and deviation, or of one seed the value; with intervals, where asked for. n: seeds of the row."""
     if cell is None:
         return "--"
     unit = metric_of(column.metric).unit
@@ -198,7 +211,7 @@ def _cell(cell: Cell | None, column: Column, marks: Sequence[float], style: Styl
     if spread.deviation is not None:
         text += rf"{{\scriptsize\,$\pm$\,{unit.text(spread.deviation, style.digits)}}}"
     interval = interval_of(cell, unit) if style.intervals else None
-    return text + (rf" {{\scriptsize {unit.ends(interval)}}}" if interval else "")
+    return text + fewer(cell, n) + (rf" {{\scriptsize {unit.ends(interval)}}}" if interval else "")
 
 
 def _heads(columns: Sequence[Column], words: Sequence[str], commands: Commands) -> list[str]:
@@ -242,12 +255,13 @@ def _arrow(metric: str) -> str:
     return r"\,$\uparrow$" if metric_of(metric).higher_is_better else r"\,$\downarrow$"
 
 
-def _caption(runs: Sequence[Result], style: Style, commands: Commands) -> str:
+def _caption(runs: Sequence[Result], seeds: Counter[Row], style: Style, commands: Commands) -> str:
     data = commands.use("ood", runs[0].dataset, set_name(runs[0].dataset))
-    counts = sorted(set(Counter(map(row_of, runs)).values()))
-    over = f"{counts[0]} seeds" if len(counts) == 1 else f"{counts[0]} to {counts[-1]} seeds"
+    counts = sorted(set(seeds.values()))
+    over = f"{counts[0]} seeds" if len(counts) == 1 else "$n$ seeds" + ", of one the value" * (counts[0] == 1)
     what = "one training" if counts == [1] else f"mean and sample standard deviation over {over}"
-    brackets = ", in brackets 95\\,\\% intervals" * style.intervals
+    of = ["of the mean over seeds"] * (counts[-1] > 1) + ["of one training over the test images"] * (counts[0] == 1)
+    brackets = f", in brackets 95\\,\\% intervals, {', '.join(of)}" * style.intervals
     backbone = latex(paper_name("backbone", runs[0].backbone))
     return (
         f"OOD detection with backbone {backbone} trained on {data} ({what}; in percent{brackets}): "
@@ -255,8 +269,9 @@ def _caption(runs: Sequence[Result], style: Style, commands: Commands) -> str:
     )
 
 
-def _comments(runs: Sequence[Result], fpr: str, detectors: Sequence[str]) -> list[str]:
+def _comments(runs: Sequence[Result], fpr: str, detectors: Sequence[str], style: Style) -> list[str]:
     """-> what explains the table at length, as lines of comment"""
     table = section(runs, fpr, detectors)
-    bold = "Bold and underlined here are the largest means alone, whatever chance may do; <dataset>.md has the tests."
-    return comments([table.title, bold, *(note for note in table.notes if not note.startswith("Bold"))])
+    bold = "Bold and underlined here are the best means alone, whatever chance may do; <dataset>.md has the tests."
+    notes = [note for note in table.notes if not note.startswith(ON_TESTS)]
+    return comments([table.title, bold, *[INTERVALS] * style.intervals, *notes])

@@ -31,13 +31,15 @@ def ranked(
     """{row: (S,)}, {row: (S, R)} on the same seeds and images -> ranks and cliques; a larger number is better.
 
     All pairs of rows are compared (`oodbench.evaluation.significance.compare`), p-values corrected by Holm over all of
-    them; a pair differs at 5 %. means, intervals: what is drawn, over all seeds of a row.
+    them; a pair differs at 5 %, if the seeds that all rows share order it as its means do. means, intervals: what is
+    drawn, over all seeds of a row.
     """
     labels = sorted(values, key=lambda label: -means[label])
     pairs = list(combinations(range(len(labels)), 2))
     tests = [compare(*(of[labels[i]] for of in (values, resampled) for i in pair), normal_tail=True) for pair in pairs]
     adjusted: Sequence[float] | Array = holm(np.array([test.p_value for test in tests])) if tests else []
-    differ = {pair for pair, p in zip(pairs, adjusted, strict=True) if p <= 0.05}
+    found = zip(pairs, tests, adjusted, strict=True)
+    differ = {pair for pair, test, p in found if p <= 0.05 and test.difference > 0}
     return Ranked(labels, [means[x] for x in labels], [intervals[x] for x in labels], cliques_of(len(labels), differ))
 
 

@@ -68,7 +68,7 @@ def heat_block(section: Section) -> dict[str, Any] | None:
         "sets": found.choices,
         "metrics": [(name, heat.OOD_METRICS[name].heading + " (%)") for name in heat.METRICS],
         "rows": [
-            (score_name(d), [heat.printed(n, "auroc") for n in row])
+            (score_name(d), [heat.printed(n, "auroc", seeds) for n, seeds in zip(row, found.seeds, strict=True)])
             for d, row in zip(found.detectors, found.numbers[first], strict=True)
         ],
         "caption": (

@@ -121,7 +121,7 @@ def section_context(
         "protocol": section.protocol,
         "best": best(section, table),
         "table": table,
-        "notes": notes(section, table.notes),
+        "notes": notes(section, table),
         "published": published_tables(section, published),
         "gaps": gaps(section),
         "disagreements": disagreements(section),

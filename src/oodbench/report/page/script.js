@@ -218,11 +218,13 @@ function shadeHeat(root) {
   const table = root.querySelector("table");
   const values = JSON.parse(root.querySelector("script").textContent)[`${set}|${metric}`] ?? [];
   const higher = metric === "auroc";
+  const seeds = [...table.tHead.rows[0].cells].slice(1).map((head) => Number(head.dataset.n));
   [...table.tBodies[0].rows].forEach((row, i) => {
     const own = [...row.cells].slice(1);
     own.forEach((cell, j) => {
       const found = values[i]?.[j];
-      cell.textContent = found ? (found[0] / 100).toFixed(2) : "—";
+      const n = found && found[3] !== seeds[j] ? ` (n=${found[3]})` : "";
+      cell.textContent = found ? (found[0] / 100).toFixed(2) + n : "—";
       if (found && found[1] !== null) cell.append(small(`${(found[1] / 100).toFixed(1)}–${(found[2] / 100).toFixed(1)}`));
       cell.title = found ? `n = ${found[3]}` : "";
       const share = found ? found[0] / 10000 : 0;

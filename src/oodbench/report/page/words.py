@@ -1,16 +1,18 @@
 """Sentences of the page: what was run, what the numbers mean, what is missing."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from oodbench.report.gallery import near_and_far
 from oodbench.report.material import Material, Run, Section, all_runs
-from oodbench.report.table import Line, Main
+from oodbench.report.table import Line, Main, other_sizes
 from oodbench.tables.ensembles import ensemble_notes
+from oodbench.tables.labels import row_of
 from oodbench.tables.means import common_means, mean_notes
 from oodbench.tables.names import set_name
-from oodbench.tables.notes import OWN, other_images
+from oodbench.tables.notes import OWN, bold_notes, other_images, shared_seeds
 
 NAMED = 3  # of the best rows of a column
 
@@ -19,10 +21,12 @@ def lead(sections: Sequence[Section]) -> str:
     """Say in a sentence what was run."""
     runs = all_runs(sections)
     datasets = join(set_name(name) for name in dict.fromkeys(section.dataset for section in sections))
-    losses, seeds = len({run.result.loss for run in runs}), len({run.result.seed for run in runs})
+    losses = len({run.result.loss for run in runs})
+    seeds = sorted(Counter(row_of(run.result) for run in runs).values())
+    each = counted(seeds[0], "seed") if seeds[0] == seeds[-1] else f"{seeds[0]} to {seeds[-1]} seeds each"
     return (
         f"{counted(len(runs), 'trained network')}: {counted(losses, 'loss', 'losses')} on {datasets}, "
-        f"{counted(seeds, 'seed')}, in {counted(len(sections), 'protocol')}."
+        f"{each}, in {counted(len(sections), 'protocol')}."
     )
 
 
@@ -85,23 +89,32 @@ def _in_brackets(interval: str) -> str:
     return f" ({interval})" if interval else ""
 
 
-def notes(section: Section, on_bold: Sequence[str]) -> list[str]:
+def notes(section: Section, table: Main) -> list[str]:
     """Say what the table's numbers mean."""
-    is_one_seed = len({run.result.seed for run in section.runs}) == 1 < len(section.runs)
-    seed = "; of one seed, networks are compared, not losses" * is_one_seed
     return [
-        "In percent. Mean over n seeds; beneath, the 95 % interval: of the mean over seeds, for n = 1 over the test "
-        "images alone. Higher is better for accuracy and AUROC, lower for ECE and FPR@95. Bold: the best of a column, "
-        f"and what paired tests cannot tell from it at 5 %{seed}.",
+        "In percent. Mean over n seeds; beneath, the 95 % interval: of the mean over seeds on these test images alone, "
+        "for n = 1 over the test images of this network alone. Higher is better for accuracy and AUROC, lower for ECE "
+        f"and FPR@95. {_bold(section, table)}",
         "FPR@95 (95 % of ID accepted): the share of OOD images accepted by the threshold that accepts 95 % of ID. "
         "FPR@95 (95 % of OOD caught): the share of ID images flagged by the threshold that catches 95 % of OOD.",
         "own: the OOD score that belongs to the loss.",
-        *on_bold,
+        *bold_notes(table.marks),
+        *shared_seeds(table.marks),
         *mean_notes(section.measured, section.labels, common_means(section.measured)),
+        *other_sizes(section),
         *other_images(section.measured),
         *ensemble_notes(section.ensembles, section.labels),
         *sorted({run.result.note for run in section.runs} - {""}),
     ]
+
+
+def _bold(section: Section, table: Main) -> str:
+    tested = {mark.seeds for mark in table.marks.values() if mark.seeds}
+    if not tested:
+        return "Bold: the best of a column, not tested."
+    alone = ", ".join(str(seeds[0]) for seeds in sorted(tested) if len(seeds) == 1 < len(section.labels))
+    networks = f", on seed {alone} alone: networks are compared, not losses" * bool(alone)
+    return f"Bold: the best of a column, and what paired tests cannot tell from it at 5 %{networks}."
 
 
 def gaps(section: Section) -> list[str]:
