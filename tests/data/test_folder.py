@@ -41,6 +41,14 @@ def test_folder(tmp_path: Path, cache_folder: Path) -> None:
     assert len(entries(cache_folder)) == 3
 
 
+@pytest.mark.parametrize(
+    ("suffix", "format"), [(".jp2", "JPEG2000"), (".tif", "TIFF"), (".bmp", "BMP"), (".ppm", "PPM")]
+)
+def test_lossless_formats_are_read_to_the_pixel(tmp_path: Path, suffix: str, format: str) -> None:
+    (tmp_path / f"image{suffix}").write_bytes(encoded(IMAGES[0], format))
+    assert np.array_equal(data.folder(tmp_path).images, IMAGES[:1])
+
+
 def test_folder_errors(tmp_path: Path, cache_folder: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"no folder of images at .*none"):
         data.folder(tmp_path / "none")
