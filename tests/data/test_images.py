@@ -223,6 +223,21 @@ def test_a_truncated_image_is_refused(format: str, data: st.DataObject) -> None:
         read(content[:kept])
 
 
+def test_jpeg_2000_is_read_up_to_its_own_end() -> None:
+    """OpenJPEG makes pixels up where the code ends early, as that of these files would at 212 bytes."""
+    bare, boxed = (encoded(picture("RGB", 40, 36), "JPEG2000", no_jp2=bare) for bare in (True, False))
+    start = boxed.index(b"jp2c") - 4
+    length = len(boxed) - start
+    long = boxed[:start] + struct.pack(">I4sQ", 1, b"jp2c", length + 8) + boxed[start + 8 :]
+    last = boxed[:start] + struct.pack(">I", 0) + boxed[start + 4 :]
+    followed = boxed[:start] + struct.pack(">I", length) + boxed[start + 4 :] + struct.pack(">I4sI", 12, b"free", 0)
+    assert all(np.array_equal(read(content), read(bare)) for content in (boxed, long, last, followed))
+    for content in (bare, boxed, long, last):
+        for kept in {212, 300, len(content) // 2, len(content) - 1, *range(0, len(content), 97)} - {len(content)}:
+            with pytest.raises(ValueError, match="here: the image does not decode"):
+                read(content[:kept])
+
+
 @pytest.mark.parametrize("format", ["BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP"])
 @given(seed=st.integers(0, 2**32 - 1))
 @settings(max_examples=20, deadline=None)

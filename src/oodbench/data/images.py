@@ -15,6 +15,7 @@ of images of another size (`images_of`): then its OOD sets are of that size, too
 """
 
 import io
+import struct
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -40,6 +41,7 @@ BATCH = 500
 LARGE = 16 * 1024  # bytes of an encoded image
 # No others: Pillow runs a foreign program for some (Ghostscript for EPS) and knows others by a guess.
 FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
+JP2 = b"\x00\x00\x00\x0cjP  "  # how JPEG 2000 in boxes begins
 MAX_PIXELS = 89_478_485  # from here on Pillow warns of a decompression bomb
 SAVE_AS = "save it as RGB or grey with 8 bits per channel"
 
@@ -131,11 +133,29 @@ def _check_size(image: Image.Image, size: int) -> None:
         )
 
 
+def _check_jpeg2000(content: bytes) -> None:
+    """Refuse a file that lacks the end of its code: OpenJPEG may fill what is missing with made-up pixels.
+
+    The code stands alone or in a box of its own, boxes being length, kind and content (ISO/IEC 15444-1, annex I).
+    """
+    at, kind, ends = 0, b"", len(content)
+    while content.startswith(JP2) and kind != b"jp2c":
+        length, kind = struct.unpack_from(">I4s", content, at)
+        if length == 1:  # the length stands behind the kind, in 64 bits
+            (length,) = struct.unpack_from(">Q", content, at + 8)
+        at += length or len(content) - at  # 0: the last box, up to the end
+        ends = at
+    if ends > len(content) or content[ends - 2 : ends] != b"\xff\xd9":
+        raise ValueError("JPEG 2000 without its end; the file is truncated")
+
+
 def decode(encoded: Encoded, size: int = SIDE) -> NDArray[np.uint8]:
     """Decode one image: (S, S, 3), S = size. Raises ValueError, with the place, if it does not decode or is refused."""
     content = _content(encoded)
     try:
         with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+            if image.format == "JPEG2000":
+                _check_jpeg2000(content)
             return resize_and_crop(image, size)
     except UnidentifiedImageError as error:  # its own text names an address in memory
         reason = f"its {len(content)} bytes are no image of a known kind: {', '.join(FORMATS)}"
