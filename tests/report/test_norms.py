@@ -35,7 +35,7 @@ def test_every_set_has_a_row_and_no_row_meets_another() -> None:
     random = np.random.default_rng(0)
     found = norms_of(random.normal(size=(50, 3)), {name: random.normal(size=(20, 3)) for name in "abc"})
     drawn = panel(found, "CE", {name: (name.upper(), "far") for name in "cba"})
-    rows = [mark for mark in drawn.marks if isinstance(mark, Steps) and not mark.filled]
+    rows = [mark for mark in drawn.marks if isinstance(mark, Steps) and mark.outlined]
     labels = [mark for mark in drawn.marks if isinstance(mark, Label)]
     assert [label.text for label in labels] == ["A", "B", "C"]  # from the bottom
     for i, (low, high) in enumerate(pairwise([*(row.base for row in rows), drawn.y.high])):

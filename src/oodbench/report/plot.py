@@ -34,12 +34,13 @@ class Line(NamedTuple):
 
 
 class Steps(NamedTuple):
-    """A histogram: B heights over B + 1 edges. filled: an area, else its outline; base: where it stands."""
+    """A histogram: B heights over B + 1 edges, an outline, a filled area or both; base: where it stands."""
 
     edges: Sequence[float] | Array
     heights: Sequence[float] | Array
     tone: str
     filled: bool = False
+    outlined: bool = True
     base: float = 0.0
 
 

@@ -84,8 +84,8 @@ def _mark(mark: Mark, f: Frame) -> str:
             width = "" if mark.width == 1.5 else f' stroke-width="{mark.width:g}"'
             return f'<path class="line {mark.tone}{dash}"{width} d="{_through(f.px(mark.xs), f.py(mark.ys))}"/>'
         case Steps():
-            kind = "area" if mark.filled else "line"
-            return f'<path class="{kind} {mark.tone}" d="{steps(f, mark.edges, mark.heights, mark.base)}"/>'
+            kinds = "area " * mark.filled + "line " * mark.outlined
+            return f'<path class="{kinds}{mark.tone}" d="{steps(f, mark.edges, mark.heights, mark.base)}"/>'
         case Bars():
             ends = zip(f.px(mark.left), f.px(mark.right), f.py(mark.low), f.py(mark.high), strict=True)
             path = "".join(f"M{_n(a)} {_n(low)}V{_n(high)}H{_n(b)}V{_n(low)}z" for a, b, low, high in ends)

@@ -55,7 +55,7 @@ class Line(NamedTuple):
 
     label: str
     loss: str  # key
-    scores: tuple[str, ...]  # keys of the detectors, several where all their numbers are the same
+    scores: tuple[str, ...]  # keys of the detectors, several where all their printed numbers are the same
     score: str  # printed
     n: str
     cells: list[Shown]
@@ -100,12 +100,17 @@ def main_table(section: Section, detectors: Sequence[str]) -> Main:
 
 
 def _joined(lines: list[Line], line: Line) -> list[Line]:
-    """Append a line, or name its score beside that of a line with the same numbers: "own = MSP"."""
+    """Append a line, or name its score beside that of a line with the same printed numbers: "own = MSP"."""
     for i, other in enumerate(lines):
-        if other.cells == line.cells:
-            both = other._replace(scores=(*other.scores, *line.scores), score=f"{other.score} = {line.score}")
-            return [*lines[:i], both, *lines[i + 1 :]]
+        if _printed(other) == _printed(line):
+            cells = [a if a.is_best else b for a, b in zip(other.cells, line.cells, strict=True)]
+            scores, score = (*other.scores, *line.scores), f"{other.score} = {line.score}"
+            return [*lines[:i], other._replace(scores=scores, score=score, cells=cells), *lines[i + 1 :]]
     return [*lines, line]
+
+
+def _printed(line: Line) -> list[tuple[str, str]]:
+    return [(cell.text, cell.interval) for cell in line.cells]
 
 
 def columns_of(section: Section) -> list[Column]:

@@ -98,9 +98,11 @@ def _mark(axes: Any, mark: Mark) -> None:
         case Line():
             axes.plot(mark.xs, mark.ys, color=color, lw=0.6 * mark.width, ls=(0, (3, 2)) if mark.dashed else "-")
         case Steps():
-            look: dict[str, Any] = {"fill": True, "alpha": 0.2, "lw": 0} if mark.filled else {"lw": 0.7}
             heights = mark.base + np.asarray(mark.heights, float)
-            axes.stairs(heights, mark.edges, baseline=mark.base, color=color, **look)
+            if mark.filled:
+                axes.stairs(heights, mark.edges, baseline=mark.base, color=color, fill=True, alpha=0.2, lw=0)
+            if mark.outlined:
+                axes.stairs(heights, mark.edges, baseline=mark.base, color=color, lw=0.7)
         case Bars():
             left, right, low, high = (np.asarray(each, float) for each in mark[:4])
             alpha = 0.6 if mark.tone == "gap" else 0.35

@@ -85,7 +85,7 @@ def _table(runs: Sequence[Result], fpr: str, detectors: Sequence[str], style: St
     most = sys.maxsize if style.columns else MOST_WITH_DEVIATION if several else MOST
     columns, labels = _columns(measured, most, fpr, style), row_labels(runs)
     cells = cells_of(measured, row_of, detectors, {column.metric for column in columns})
-    rows, seeds = _rows(labels, detectors, columns, cells), Counter(map(row_of, runs))
+    rows, seeds = _rows(labels, detectors, columns, cells, style), Counter(map(row_of, runs))
     words = {
         "Loss": True,
         "Score": len({scores for _, scores in rows}) > 1,
@@ -179,17 +179,18 @@ def _short(metric: Metric) -> str:
 
 
 def _rows(
-    labels: Mapping[Row, str], detectors: Sequence[str], columns: Sequence[Column], cells: Cells
+    labels: Mapping[Row, str], detectors: Sequence[str], columns: Sequence[Column], cells: Cells, style: Style
 ) -> list[RowScores]:
-    """-> one line per row and score; scores that agree in every column share one"""
+    """-> one line per row and score; scores whose printed numbers agree in every column share one"""
+    of_score = [column for column in columns if column.ood]
     lines = []
     for row in labels:
-        same: dict[str, list[str]] = {}
+        same: dict[tuple[str, ...], list[str]] = {}
         for score in detectors:
-            keys = [cell_key(row, score, column) for column in columns if column.ood]
-            values = [cells[key].values if key in cells else None for key in keys]
-            if any(values) or not keys:
-                same.setdefault(repr(values), []).append(score)
+            found = [(cells.get(cell_key(row, score, column)), column) for column in of_score]
+            if any(cell for cell, _ in found) or not found:
+                printed = tuple(_cell(cell, column, (), style, 0) for cell, column in found)
+                same.setdefault(printed, []).append(score)
         lines += [(row, tuple(scores)) for scores in same.values()]
     return lines
 

@@ -136,8 +136,6 @@ def panel(
     marks: list[Mark] = [
         Steps(edges, ids, "id", filled=True),
         Steps(edges, oods, tone, filled=True),
-        Steps(edges, ids, "id"),
-        Steps(edges, oods, tone),
         Line([at, at], [0, top], "ink", dashed=True, width=1),
     ]
     x = axis(histogram.scale, name) if name else Axis("", 0, 1)

@@ -53,7 +53,8 @@ def panel(found: Norms, title: str, sets: Mapping[str, tuple[str, str]]) -> Pane
     marks: list[Mark] = []
     for i, name in enumerate(reversed(shares)):
         base, tone = i * row, sets[name][1]
-        marks += [Steps(edges, ids, "id", filled=True, base=base), Steps(edges, shares[name], tone, base=base)]
+        marks.append(Steps(edges, ids, "id", filled=True, outlined=False, base=base))
+        marks.append(Steps(edges, shares[name], tone, base=base))
         marks.append(Label(found.high, base + 0.7 * row, *sets[name], "end"))
     x_axis = axis_of("feature norm", found.low, found.high, 4)
     return Panel(title, x_axis, Axis("", 0, row * max(1, len(shares))), marks, "", 260, 50 + HIGH * len(shares))

@@ -152,8 +152,7 @@ class Threshold {
     for (const [u, text] of this.score.ticks) parts.push(element("text", { class: "tick middle", x: this.x(u), y: bottom + 13 }, text));
     parts.push(element("text", { class: "name middle", x: (left + right) / 2, y: height - 6 }, `${this.score.axis}, higher = more likely OOD`));
     [[ids, "id"], [oods, this.set.kind]].forEach(([counts, tone]) => {
-      const d = stepsPath(counts, this.x, y, bottom);
-      parts.push(element("path", { class: `area ${tone}`, d }), element("path", { class: `line ${tone}`, d }));
+      parts.push(element("path", { class: `area line ${tone}`, d: stepsPath(counts, this.x, y, bottom) }));
     });
     this.handle = element("path", { class: "handle" });
     this.knob = element("circle", { class: "knob", r: 5, cy: top });
