@@ -1,16 +1,21 @@
 """Pictures of a report for docs/images, each below 150 kB:  python docs/screenshots.py results/report.html docs/images
 
-Needs playwright (in the extra `dev`) and a Chromium, such as Debian's package `chromium`.
+Needs playwright (in the extra `dev`) and a Chromium, such as Debian's package `chromium`. Where pdflatex and pdftoppm are
+installed, the tables for a paper become a picture, too.
 """
 
 import argparse
 import io
 import shutil
+import subprocess
+import tempfile
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
+from PIL import Image, ImageOps
 from playwright.sync_api import Page, sync_playwright
+
+from oodbench.tables import FIRST, Style, load_runs, write_paper
 
 LARGEST = 150_000  # bytes of a picture
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
@@ -27,6 +32,15 @@ SHOTS = {  # name: (width, scheme, the part of the page, "" for its first screen
     "reliability": ("wide", "light", ".figure-reliability"),
     "components": ("wide", "dark", ".figure-components"),
 }
+
+LATEX = r"""
+\documentclass{article}
+\usepackage[margin=2cm]{geometry}
+\usepackage{booktabs}
+\pagestyle{empty}
+\makeatletter\setlength{\@fptop}{0pt}\setlength{\@fpsep}{1em}\makeatother
+\begin{document}TABLES\end{document}
+"""
 
 
 def main() -> None:
@@ -51,6 +65,10 @@ def main() -> None:
                 print(f"{file} ({len(taken) / 1000:.0f} kB)")
             page.close()
         chromium.close()
+    if shutil.which("pdflatex") and shutil.which("pdftoppm"):
+        file = args.out / "paper.png"
+        file.write_bytes(paper_tables(args.report.parent))
+        print(f"{file} ({file.stat().st_size / 1000:.0f} kB)")
 
 
 def picture(page: Page, part: str) -> bytes | None:
@@ -59,6 +77,23 @@ def picture(page: Page, part: str) -> bytes | None:
         return reduced(page.screenshot())
     found = page.locator(part)
     return reduced(found.first.screenshot()) if found.count() else None
+
+
+def paper_tables(results_dir: Path) -> bytes:
+    """Return what LaTeX makes of the tables for a paper, one beneath the other, as a PNG without margins."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        tables = write_paper(folder, load_runs(results_dir).runs, "idpos", list(FIRST), Style())
+        inputs = "".join(rf"\input{{{table.name}}}" for table in tables)
+        (folder / "page.tex").write_text(LATEX.replace("TABLES", inputs))
+        for command in ("pdflatex -interaction=nonstopmode page", "pdftoppm -r 110 -png page.pdf page"):
+            subprocess.run(command.split(), cwd=folder, check=True, capture_output=True)
+        image = Image.open(next(folder.glob("page*.png"))).convert("L")
+    box = ImageOps.invert(image).getbbox()
+    assert box  # a page of tables is not empty
+    file = io.BytesIO()
+    ImageOps.expand(image.crop(box), 16, fill=255).save(file, "PNG")
+    return reduced(file.getvalue())
 
 
 def reduced(png: bytes) -> bytes:

@@ -104,6 +104,7 @@ def _table(runs: Sequence[Result], fpr: str, detectors: Sequence[str], style: St
             r"\centering",
             r"\small",
             r"\setlength{\tabcolsep}{4pt}",
+            r"\setlength{\belowcaptionskip}{4pt}",
             rf"\caption{{{_caption(runs, seeds, style, commands)}}}",
             rf"\label{{tab:{slug}}}",
             rf"\begin{{tabular}}{{{'l' * len(heads)}{'c' * len(columns)}}}",
