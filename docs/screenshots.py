@@ -1,7 +1,7 @@
 """Pictures of a report for docs/images, each below 150 kB:  python docs/screenshots.py results/report.html docs/images
 
-Needs playwright (in the extra `dev`) and a Chromium, such as Debian's package `chromium`. Where pdflatex and pdftoppm are
-installed, the tables for a paper become a picture, too.
+Needs playwright (in the extra `dev`) and a Chromium, such as Debian's package `chromium`. Where there are pdflatex and
+pdftoppm, the tables for a paper become a picture, too.
 """
 
 import argparse
