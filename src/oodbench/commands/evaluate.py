@@ -1,10 +1,10 @@
 """Score finished runs again, from their stored outputs:  python scripts/evaluate.py detector=all
 
-All runs below results, or below results_dir=PATH, or those that are named: a RUN is a run's folder or one above it.
-What follows chooses and sets detectors as for train.py: 'detector=[energy,knn]' detector.energy.temperature=0.1. The
-numbers are added to each run's metrics.json. --select also scores detectors with the hyperparameters that are best on
-the run's held-out images (conf/select has the grids). 'image_detector=[odin]' opens the images again and passes them
-through the network; nothing is trained.
+It scores all runs below results, or below results_dir=PATH, or those that are named: a RUN is a run's folder or one
+above it. Further arguments choose and set detectors as for train.py: 'detector=[energy,knn]'
+detector.energy.temperature=0.1. The numbers are added to each run's metrics.json. --select also scores detectors with
+the hyperparameters that are best on the run's held-out images (conf/select has the grids). 'image_detector=[odin]'
+opens the images again and passes them through the network; nothing is trained.
 """
 
 import argparse
