@@ -26,7 +26,7 @@ from oodbench.losses.objective import Objective
 from oodbench.model import Classifier, extract_features, predict
 from oodbench.outputs import Outputs
 from oodbench.pretrained.arrays import LogitsAlone, from_arrays, labels_of
-from oodbench.pretrained.module import head_of, last_linear, run_module
+from oodbench.pretrained.module import head_parts, last_linear, run_module
 from oodbench.report.gallery import figures_of
 from oodbench.report.material import read_material, read_one
 from oodbench.report.plot import Plot
@@ -136,7 +136,7 @@ def evaluate(
     if any(isinstance(each, LogitsAlone) for each in sets.values()):
         sets = {name: LogitsAlone(each.logits[:, :0], *each[1:]) for name, each in sets.items()}
     kind = _WithoutTraining if train is None else Reference
-    apply, linear = (None, None) if head is None else head_of(head)
+    apply, linear = (None, None) if head is None else head_parts(head)
     reference = kind(outputs if train is None else train, apply, linear, validation)
     test = sets.pop("outputs")
     numbers, resamples = evaluate_outputs(test, sets, _detectors(detectors), reference)
