@@ -28,7 +28,7 @@ def main() -> None:
     parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", nargs="*", metavar="RUN", help="a run's folder, or one above it; and detector=...")
     parser.add_results_dir("where no RUN is named, all below it")
-    parser.add_argument("-j", "--jobs", type=int, default=os.cpu_count(), help="runs at a time (default: one a core)")
+    parser.add_argument("-j", "--jobs", type=int, default=os.cpu_count(), help="runs at a time (default: one per core)")
     parser.add_argument("--select", action="store_true", help="choose hyperparameters on held-out images, too")
     args = parser.parse_intermixed_args()  # -j 2 may stand between RUN and detector=...
     if args.jobs < 1:

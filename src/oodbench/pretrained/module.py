@@ -59,7 +59,7 @@ def run_module(model: nn.Module, loader: Iterable[Any], head: nn.Module) -> dict
 
 
 def _features(entered: list[Tensor], n: int) -> NDArray[np.float32]:
-    """-> (N, D). Raises ValueError unless the head was called once, with a vector an image."""
+    """-> (N, D). Raises ValueError unless the head was called once, with one vector per image."""
     if len(entered) != 1 or entered[0].ndim != 2 or len(entered[0]) != n:
         shapes = [tuple(each.shape) for each in entered]
         raise ValueError(

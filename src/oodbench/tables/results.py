@@ -91,7 +91,7 @@ class Unreadable(NamedTuple):
 
 
 class Found(NamedTuple):
-    """The runs of a results folder; `unfinished`: how many have no metrics.json, which is written last."""
+    """The runs of a results folder; `unfinished`: how many have no metrics.json."""
 
     runs: list[Result]
     unfinished: int
