@@ -1,6 +1,6 @@
 """For notebooks: finished runs as a table, as networks and as figures; detectors on outputs of any network.
 
-What `oodbench.API` lists is an attribute of `oodbench`, which imports this module when one is asked for.
+The names in `oodbench.API` are attributes of `oodbench`, which imports this module when one is asked for.
 """
 
 import io

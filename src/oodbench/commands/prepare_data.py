@@ -2,7 +2,7 @@
 
     python scripts/prepare_data.py cifar10 cifar100 svhn textures --data-root data
 
-What is already there is checked and not fetched again. Sets that are not to be learnt have the split test alone.
+Files that are there already are checked and not fetched again. OOD sets have only the split test.
 """
 
 import os

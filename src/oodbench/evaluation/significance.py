@@ -157,10 +157,10 @@ def indistinguishable_from_best(
     """{row: (S,)}, {row: (S, R)} -> the best row, and those that do not differ from it at 5 % after Holm's correction.
 
     The best is selected by these data, so its mean is biased: were all m rows equal, some row would be called worse
-    in more than 5 % (simulated: 5 % for m = 2, 8 % for 4, 11 % for 6, 14 % for 10). What holds is what the mark is for:
-    the truly best row is missing in less than 5 %, for it goes only if a row in fact worse is found better (simulated:
-    2 to 3 %). Rows need the same seeds. Raises ValueError where R is too small for any p-value to survive the
-    correction: one seed needs R >= 40 (m - 1), or `normal_tail`, see `beyond_resamples`.
+    in more than 5 % (simulated: 5 % for m = 2, 8 % for 4, 11 % for 6, 14 % for 10). The mark holds what it
+    promises: the truly best row is missing in less than 5 %, since it is left out only if a row that is in fact worse
+    is found better (simulated: 2 to 3 %). Rows need the same seeds. Raises ValueError where R is too small for any
+    p-value to survive the correction: one seed needs R >= 40 (m - 1), or `normal_tail`, see `beyond_resamples`.
     """
     sign = 1 if higher_is_better else -1
     ranked = sorted(values, key=lambda row: -sign * float(np.mean(values[row])))

@@ -40,7 +40,7 @@ class Objective(nn.Module, ABC):
 
     @abstractmethod
     def loss(self, features: Tensor, labels: Tensor) -> Tensor:
-        """(B, D), (B,) -> scalar, the training loss of the batch. What happens only in training belongs here."""
+        """(B, D), (B,) -> scalar, the training loss of the batch. Operations of the training alone go here."""
 
     @abstractmethod
     def logits(self, features: Tensor) -> Tensor:

@@ -1,8 +1,8 @@
 r"""Runs -> tables as one pastes them into a paper: LaTeX with booktabs, <dataset>.paper.tex.
 
 Near and far OOD sets are grouped, each group with its mean. Where all sets need more columns than a page has, the means
-alone stand there, unless sets are named. The best mean of a column is bold, the second underlined. What explains a
-table at length stands as a comment above it; names are commands (\lossHalo), which a paper renames in one place.
+alone stand there, unless sets are named. The best mean of a column is bold, the second underlined. The notes of a
+table stand as a comment above it; names are commands (\lossHalo), which a paper renames in one place.
 """
 
 import re
