@@ -1,7 +1,7 @@
 """Growth of the time and extra memory of each detector and loss, from its formula; what is not listed gets a dash.
 
 N training images, M judged ones, K classes, D features, B batch, R resamples, b rows of a block, which no size changes.
-What is stored anyway, features, logits and log-probabilities, is no extra memory; M scores always are.
+Features, logits and log-probabilities are stored anyway and are no extra memory; M scores always are.
 """
 
 from typing import NamedTuple

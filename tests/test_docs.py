@@ -49,7 +49,8 @@ OF_ZSH = re.compile(r"[\[\](){}*?<>!^]|(?<!\S)=")  # outside quotes: patterns, o
 
 def commands() -> list[tuple[str, str]]:
     """Return the commands in pages, in comments of conf/ and in docstrings of commands, with their files."""
-    files = [*PAGES, *(ROOT / "conf").rglob("*.yaml"), ROOT / "train.py", *(ROOT / "scripts").glob("*.py")]
+    scripts = (ROOT / "src/oodbench/commands").glob("*.py")
+    files = [*PAGES, *(ROOT / "conf").rglob("*.yaml"), ROOT / "train.py", *scripts]
     found = []
     for file in files:
         text = file.read_text("utf-8")
@@ -71,6 +72,7 @@ def test_no_comment_follows_a_command_of_a_page() -> None:
 def test_commands_are_quoted_for_zsh() -> None:
     known = commands()
     assert len(known) > 60
+    assert {"tables.py", "evaluate.py"} <= {file for file, _ in known}
     bare = [(file, re.sub(r"'[^']*'|\"[^\"]*\"", "", re.split(r"\s#|  ", line)[0])) for file, line in known]
     usage = re.compile(r"\[(results_dir|--)[^\]]*\]|\.\.\.")  # of scripts, in brackets what may be left out
     assert [(file, line) for file, line in bare if OF_ZSH.search(usage.sub("", line))] == []

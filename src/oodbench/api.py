@@ -1,6 +1,6 @@
 """For notebooks: finished runs as a table, as networks and as figures; detectors on outputs of any network.
 
-What `oodbench.API` lists is an attribute of `oodbench`, which imports this module when one is asked for.
+The names in `oodbench.API` are attributes of `oodbench`, which imports this module when one is asked for.
 """
 
 import io
@@ -26,7 +26,7 @@ from oodbench.losses.objective import Objective
 from oodbench.model import Classifier, extract_features, predict
 from oodbench.outputs import Outputs
 from oodbench.pretrained.arrays import LogitsAlone, from_arrays, labels_of
-from oodbench.pretrained.module import head_of, last_linear, run_module
+from oodbench.pretrained.module import head_parts, last_linear, run_module
 from oodbench.report.gallery import figures_of
 from oodbench.report.material import read_material, read_one
 from oodbench.report.plot import Plot
@@ -44,8 +44,8 @@ from oodbench.tables.results import load_runs
 def results(results_dir: str | Path = "results") -> pd.DataFrame:
     """Return every number of every finished run, one row per number; shares in [0, 1].
 
-    Every hyperparameter has a column, such as loss.tau: of numbers where all its values are. Runs that cannot be read
-    are named in a warning. Raises FileNotFoundError where no run is finished.
+    Every hyperparameter has a column, such as loss.tau, of numbers where all its values are numbers. Runs that cannot
+    be read are named in a warning. Raises FileNotFoundError where no run is finished.
     """
     found = load_runs(Path(results_dir))
     _warn(reason for _, reason in found.unreadable)
@@ -136,7 +136,7 @@ def evaluate(
     if any(isinstance(each, LogitsAlone) for each in sets.values()):
         sets = {name: LogitsAlone(each.logits[:, :0], *each[1:]) for name, each in sets.items()}
     kind = _WithoutTraining if train is None else Reference
-    apply, linear = (None, None) if head is None else head_of(head)
+    apply, linear = (None, None) if head is None else head_parts(head)
     reference = kind(outputs if train is None else train, apply, linear, validation)
     test = sets.pop("outputs")
     numbers, resamples = evaluate_outputs(test, sets, _detectors(detectors), reference)

@@ -53,7 +53,7 @@ def normalise(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
 def extract_features(model: Classifier, images: NDArray[np.uint8], batch_size: int | None = None) -> Tensor:
     """(N, 32, 32, 3) uint8 -> (N, D) float32 on the CPU, in evaluation mode: one forward pass over the set.
 
-    batch_size None: 1,000 on CUDA, to launch little; elsewhere 128, which stay in a CPU's caches: 420 images/s against
+    batch_size None: 1,000 on CUDA, for few launches; elsewhere 128, which stay in a CPU's caches: 420 images/s against
     280 in batches of 500, on two cores.
     """
     model.eval()

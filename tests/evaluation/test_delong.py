@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from helpers.delong import delong, delong_covariance, delong_difference
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -9,7 +10,6 @@ from scipy import stats
 from sklearn.metrics import roc_auc_score
 
 from oodbench.evaluation.bootstrap import resampled_ood
-from oodbench.evaluation.delong import delong, delong_covariance, delong_difference
 from oodbench.evaluation.metrics.detection import auroc
 from oodbench.evaluation.significance import paired_bootstrap
 

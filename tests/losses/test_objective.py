@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from oodbench.losses.objective import Objective, SoftmaxObjective, surprise
+from oodbench.losses.objective import Objective, SoftmaxObjective, nll_of_prediction
 
 
 class Watching(SoftmaxObjective):
@@ -56,7 +56,7 @@ def test_the_softmax_head_is_linear_with_a_softmax() -> None:
 
 @given(st.floats(-80, 0), st.floats(0.01, 1))
 def test_no_images_tie_where_p_rounds_to_1(gap: float, more: float) -> None:
-    score, smaller = surprise(torch.tensor([[0.0, gap], [gap - more, 0.0]]))
+    score, smaller = nll_of_prediction(torch.tensor([[0.0, gap], [gap - more, 0.0]]))
     assert 0 < smaller < score
     torch.testing.assert_close(float(score), math.log1p(math.exp(gap)), rtol=1e-4, atol=0)
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from oodbench.losses import CrossEntropy, ExternalLogits
-from oodbench.pretrained.module import head_of, last_linear, run_module
+from oodbench.pretrained.module import head_parts, last_linear, run_module
 
 IMAGES = torch.randn(10, 3, 4, 4, generator=torch.Generator().manual_seed(0))
 LABELS = torch.arange(10) % 3
@@ -76,16 +76,16 @@ def test_heads_of_every_kind_give_the_logits() -> None:
     loss = CrossEntropy(5, 3, label_smoothing=0.0)
     loss.head.load_state_dict(linear.state_dict())
     for head in (linear, (W, b), loss):
-        apply, found = head_of(head)
+        apply, found = head_parts(head)
         np.testing.assert_allclose(apply(features), expected, rtol=1e-5)
         assert found is not None
         assert all(np.array_equal(a, b) for a, b in zip(found, (W, b), strict=True))
-    apply, found = head_of(nn.Sequential(linear, nn.ReLU()))
+    apply, found = head_parts(nn.Sequential(linear, nn.ReLU()))
     np.testing.assert_allclose(apply(features), expected.clip(0), rtol=1e-5)
     assert found is None
-    assert head_of(nn.Linear(5, 3, bias=False))[1][1].tolist() == [0, 0, 0]  # type: ignore[index]
+    assert head_parts(nn.Linear(5, 3, bias=False))[1][1].tolist() == [0, 0, 0]  # type: ignore[index]
 
 
 def test_a_loss_without_head_is_none() -> None:
     with pytest.raises(ValueError, match="has no head that could be applied"):
-        head_of(ExternalLogits(5, 3))
+        head_parts(ExternalLogits(5, 3))

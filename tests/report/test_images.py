@@ -6,12 +6,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
+from helpers.config import names
 from PIL import Image
 
 from oodbench.data.cache import Decoded, cached
 from oodbench.data.noise import noise
-from oodbench.report.images import data_uri, sheet_of, stored_images
+from oodbench.report.images import MADE, data_uri, sheet_of, stored_images
 from oodbench.report.summary import Wrong
+from oodbench.shipped import CONF
 
 DIGEST = "ab" * 32
 
@@ -34,6 +37,11 @@ def test_images_are_found_by_digest(pixels: np.ndarray) -> None:
 @pytest.mark.parametrize("digest", ["cd" * 32, "../" + "a" * 61, "", "*" * 64])
 def test_what_is_not_there_is_left_out(digest: str, pixels: np.ndarray) -> None:
     assert stored_images(digest) is None
+
+
+def test_every_set_that_needs_no_file_can_be_made() -> None:
+    nodes = [yaml.safe_load((CONF / f"ood/{name}.yaml").read_text("utf-8")) for name in names("ood")]
+    assert {node["_target_"].rpartition(".")[2] for node in nodes if node.keys() == {"_target_"}} == MADE.keys()
 
 
 def test_sets_that_need_no_file_are_made() -> None:

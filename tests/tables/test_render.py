@@ -31,7 +31,7 @@ HOSTILE = "<img src=x onerror=alert(1)> \x1b]0;title\x07 \\input{/etc/passwd}"
 
 
 @pytest.mark.parametrize("part", ["title", "columns", "rows", "notes"])
-def test_words_of_anybody_are_neither_html_nor_control_characters(part: str) -> None:
+def test_foreign_words_are_neither_html_nor_control_characters(part: str) -> None:
     table = Table("title", [("", "Loss"), ("x", "AUROC")], [["a", "90"]], ["a note"], 1)
     evil: dict[str, Any] = {"title": HOSTILE, "columns": [("", "Loss"), (HOSTILE, "AUROC")]}
     evil |= {"rows": [[HOSTILE, "90"]], "notes": [HOSTILE]}

@@ -9,7 +9,7 @@ from oodbench.backbones.wide_resnet import initialise_convolutions
 
 
 class DenseLayer(nn.Module):
-    """Batch norm, ReLU and convolution, twice, 1x1 to 4 growth channels and 3x3 to growth; inputs are passed on beside.
+    """Batch norm, ReLU, convolution, twice: 1x1 to 4 growth channels, 3x3 to growth. Returns its inputs and these.
 
     Huang et al., 2017, "bottleneck layers". Dropout follows each convolution.
     """
@@ -68,7 +68,7 @@ class DenseNet(StagedNetwork):
         initialise_convolutions(self)
 
     def first(self, x: Tensor) -> Tensor:
-        """Apply a block and its transition; `second` and `last` likewise, the last with batch norm and ReLU."""
+        """Apply a block and its transition; so does `second`, while `last` ends in batch norm and ReLU."""
         return self.trans1(self.block1(x))
 
     def second(self, x: Tensor) -> Tensor:

@@ -4,6 +4,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from oodbench.backbones.staged import StagedNetwork
+
 PATCH = 2  # pixels, the side of the whitened patches
 EPS = 5e-4  # added to the patches' eigenvalues
 
@@ -23,7 +25,7 @@ class Group(nn.Module):
         return F.relu(self.bn2(x.float() if self.is_last else x))  # a maximum of bf16 numbers would be one
 
 
-class Fast(nn.Module):
+class Fast(StagedNetwork):
     """A frozen whitening layer and six convolutions (Jordan, 2024, "94% on CIFAR-10 in 3.29 seconds on a single GPU").
 
     Differs from the source in its ReLU (there GELU), which many OOD detectors assume of the features, and in batch
@@ -62,15 +64,8 @@ class Fast(nn.Module):
         return self.stem, *self.groups
 
     def pool(self, maps: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, C) in float32"""
+        """(B, C, H, W) -> (B, C) in float32, the maxima over the pixels: 3x3 of the last ReLU"""
         return maps.float().amax((2, 3))
-
-    def forward(self, images: Tensor) -> Tensor:
-        """(B, 3, 32, 32) normalised images -> (B, widths[-1]) features, the maxima of the last ReLU's 3x3 maps."""
-        x = images
-        for stage in self.stages():
-            x = stage(x)
-        return self.pool(x)
 
 
 def conv3x3(num_in: int, num_out: int) -> nn.Conv2d:

@@ -28,7 +28,7 @@ class Prepared(Protocol):
 
 
 class StagedNetwork(nn.Module, ABC):
-    """A network of stages whose features are the means over the pixels of its last map."""
+    """A network of stages whose features are its last map, pooled: by default the means over the pixels."""
 
     num_features: int
 

@@ -44,7 +44,7 @@ def annotated(text: str, arguments: Sequence[str]) -> str:
 
 
 def choices() -> str:
-    """Return a paragraph a group: the files of its folder in conf/."""
+    """Return one paragraph per group: the files of its folder in conf/."""
     folders = sorted(folder for folder in CONF.iterdir() if folder.is_dir() and folder.name != "hydra")
     files = {folder.name: sorted(file.stem for file in folder.glob("*.yaml")) for folder in folders}
     files["detector"].insert(0, "all")

@@ -14,7 +14,7 @@ def import_late(module: str) -> Any:
 
 @contextmanager
 def without_collector() -> Iterator[None]:
-    """Let nothing be collected meanwhile: nearly all of what is imported and composed stays; to look takes a tenth."""
+    """Let nothing be collected meanwhile: nearly all objects stay, and looking for others takes a tenth."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:

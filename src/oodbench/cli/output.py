@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 
-UNREAD = 128 + signal.SIGPIPE  # what a shell says of other programs that nobody reads
+UNREAD = 128 + signal.SIGPIPE  # the status that a shell gives other programs then
 
 
 class Output(io.FileIO):

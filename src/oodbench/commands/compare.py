@@ -16,9 +16,9 @@ from oodbench.tables.comparison_text import report
 def main() -> None:
     parser = Parser(description="Compare two finished runs, or two scores of one.")
     parser.add_argument("a", type=Path, metavar="RUN_A", help="a run's folder, or the one above its seeds")
-    parser.add_argument("b", type=Path, metavar="RUN_B", nargs="?", help="another; without it the same")
-    parser.add_argument("--detector", default="ood_score", help="the detector that scores A")
-    parser.add_argument("--detector-b", help="the detector that scores B; without it A's")
+    parser.add_argument("b", type=Path, metavar="RUN_B", nargs="?", help="another; default: the same")
+    parser.add_argument("--detector", default="ood_score", help="the detector that scores A; default: ood_score")
+    parser.add_argument("--detector-b", help="the detector that scores B; default: A's")
     args = parser.parse_args()
     detector_b = args.detector_b or args.detector
     try:

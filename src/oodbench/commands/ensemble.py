@@ -1,8 +1,8 @@
 """Score the ensemble of each configuration's seeds:  python scripts/ensemble.py
 
-All below results, or below results_dir=PATH, or those that are named: a RUN is a folder of seeds or one above it. The
-outputs of the seeds are needed; the numbers of the mean of their predictive probabilities go to ensemble.json beside
-them, and tables take a row from it.
+It scores all configurations below results, or below results_dir=PATH, or those that are named: a RUN is a folder of
+seeds or one above it. The seeds' outputs are needed. The numbers of the mean of their predictive probabilities are
+written to ensemble.json beside them, from which tables take a row.
 """
 
 import argparse

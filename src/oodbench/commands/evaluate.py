@@ -1,10 +1,10 @@
 """Score finished runs again, from their stored outputs:  python scripts/evaluate.py detector=all
 
-All runs below results, or below results_dir=PATH, or those that are named: a RUN is a run's folder or one above it.
-What follows chooses and sets detectors as for train.py: 'detector=[energy,knn]' detector.energy.temperature=0.1. The
-numbers are added to each run's metrics.json. --select also scores detectors with the hyperparameters that are best on
-the run's held-out images (conf/select has the grids). 'image_detector=[odin]' opens the images again and passes them
-through the network; nothing is trained.
+It scores all runs below results, or below results_dir=PATH, or those that are named: a RUN is a run's folder or one
+above it. Further arguments choose and set detectors as for train.py: 'detector=[energy,knn]'
+detector.energy.temperature=0.1. The numbers are added to each run's metrics.json. --select also scores detectors with
+the hyperparameters that are best on the run's held-out images (conf/select has the grids). 'image_detector=[odin]'
+opens the images again and passes them through the network; nothing is trained.
 """
 
 import argparse
@@ -28,7 +28,7 @@ def main() -> None:
     parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", nargs="*", metavar="RUN", help="a run's folder, or one above it; and detector=...")
     parser.add_results_dir("where no RUN is named, all below it")
-    parser.add_argument("-j", "--jobs", type=int, default=os.cpu_count(), help="runs at a time (default: one a core)")
+    parser.add_argument("-j", "--jobs", type=int, default=os.cpu_count(), help="runs at a time (default: one per core)")
     parser.add_argument("--select", action="store_true", help="choose hyperparameters on held-out images, too")
     args = parser.parse_intermixed_args()  # -j 2 may stand between RUN and detector=...
     if args.jobs < 1:

@@ -26,7 +26,7 @@ def main() -> None:
     parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--results-dir", type=Path, default=Path("results/registry"), help="has runs/")
     parser.add_argument("--outputs", type=Path, metavar="RESULTS_DIR", help="has the same runs with their outputs")
-    parser.add_argument("--detectors", nargs="+", help=f"the scores of the leaderboard; {' '.join(FIRST)}")
+    parser.add_argument("--detectors", nargs="+", help=f"the scores of the leaderboard; default: {' '.join(FIRST)}")
     args = parser.parse_args()
     try:
         write_registry(args.results_dir, args.outputs, args.detectors)

@@ -27,10 +27,10 @@ def main() -> None:
     parser.add_argument("run", type=Path, nargs="?", metavar="RUN", help="a run's folder: the page of this run alone")
     parser.add_results_dir("has runs/ and gets report.html")
     parser.add_argument("--out", type=Path, help="the file to write")
-    parser.add_argument("--detectors", nargs="+", help=f"the scores of the main table; {' '.join(FIRST)}")
+    parser.add_argument("--detectors", nargs="+", help=f"the scores of the main table; default: {' '.join(FIRST)}")
     parser.add_argument("--figures", type=Path, metavar="DIR", help="write the figures as vector files instead")
     parser.add_argument("--open", action="store_true", help="show the page, where a browser has a screen")
-    parser.add_argument("--format", default="pdf", help=f"of the figures, with commas between: {', '.join(FORMATS)}")
+    parser.add_argument("--format", default="pdf", help=f"of the figures, separated by commas: {', '.join(FORMATS)}")
     args = parser.parse_args()
     try:
         (write_run if args.run else write_report)(args)

@@ -58,7 +58,8 @@ def arguments() -> argparse.Namespace:
     """Return what the command line says. Options that exclude one another end the command."""
     parser = Parser(description="Tabulate every finished run.")
     parser.add_results_dir("has runs/ and gets the tables")
-    parser.add_argument("--fpr", choices=CONVENTIONS, default=DEFAULT, help="which FPR@95; runs.csv has both")
+    words = f"which FPR@95, default: {DEFAULT}; runs.csv has both"
+    parser.add_argument("--fpr", choices=CONVENTIONS, default=DEFAULT, help=words)
     parser.add_argument("--detectors", nargs="+", help=f"the scores to show; {' '.join(FIRST)}, in the matrix all")
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--by", nargs="+", metavar="KEY", help="keys of the configuration, such as loss.tau, to sort by")
@@ -70,7 +71,7 @@ def arguments() -> argparse.Namespace:
     of_paper.add_argument("--sets", nargs="+", default=[], help="OOD sets; near and far are their means")
     of_paper.add_argument("--metrics", nargs="+", default=[], help="accuracy, ece, auroc, fpr95")
     of_paper.add_argument("--columns", nargs="+", default=[], help="in this order: accuracy ece near:auroc svhn:fpr95")
-    of_paper.add_argument("--digits", type=int, default=2, choices=range(5), help="after the point")
+    of_paper.add_argument("--digits", type=int, default=2, choices=range(5), help="after the point; default: 2")
     of_paper.add_argument("--intervals", action="store_true", help="print 95 %% intervals, too")
     args = parser.parse_args()
     if not args.style and (args.losses or args.sets or args.metrics or args.columns or args.intervals):

@@ -34,7 +34,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 from tqdm import tqdm
 
 SIDE = 32  # pixels: the field's size, and that of CIFAR and SVHN as they are published
-SIDES = range(8, 1025, 8)  # that a run may ask for: of all an image is a whole number of 64-bit words
+SIDES = range(8, 1025, 8)  # that a run may ask for: each image is then a whole number of 64-bit words
 BATCH = 500
 # Threads pay only for large images: on two cores they decode 480x640 JPEG 2.0 times faster than one thread,
 # but 32x32 WebP 1.6 times slower, because each image then mostly waits for the interpreter lock.
@@ -103,7 +103,7 @@ def to_rgb(image: Image.Image) -> Image.Image:
     """Convert to 8-bit RGB by the rules at the top. Raises ValueError for a depth that is refused."""
     if isinstance(image, TiffImageFile):
         _check_tiff(image)
-    # Pillow holds 16-bit grey as I;16, as I where it reads PGM, and in older versions PNG; clips it in convert().
+    # Pillow reads 16-bit grey as I;16, from PGM (older versions: also from PNG) as I, and convert() would clip it.
     if image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM")):
         image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
     elif image.mode in ("I", "F"):

@@ -34,6 +34,6 @@ def read_files(
 
 
 def _line(name: str, digest: str) -> bytes:
-    """Write one line as sha256sum does: a name with a line break must not pass for two lines."""
+    """Return one line as sha256sum writes it: a name with a line break must not pass for two lines."""
     escaped = name.replace("\\", "\\\\").replace("\n", "\\n").replace("\r", "\\r")
     return ("" if escaped == name else "\\").encode() + f"{digest}  ".encode() + os.fsencode(escaped) + b"\n"

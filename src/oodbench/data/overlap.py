@@ -1,7 +1,7 @@
 """Images that an OOD set shares with the sets that it is compared with: exact copies after decoding.
 
-A copy is in-distribution, so a detector that rightly accepts it is counted as wrong. One copy among N OOD images moves
-AUROC, and FPR@95 (95 % of ID accepted), by at most 1/N. Published sets have some: CIFAR-10's two sets share three
+A copy is in-distribution, so a detector that accepts it is right, and counted as wrong. One copy among N OOD images
+moves AUROC, and FPR@95 (95 % of ID accepted), by at most 1/N. Published sets have some: CIFAR-10's two sets share three
 images with CIFAR-100's. So a single copy is no reason to stop.
 """
 

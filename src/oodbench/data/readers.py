@@ -1,4 +1,4 @@
-"""The rule by which a function is a reader of a set, which conf may name."""
+"""Readers of sets, told from other functions by their types: conf may name readers alone."""
 
 import re
 from inspect import Parameter, formatannotation, isfunction, signature

@@ -78,7 +78,7 @@ def _hold_out(split: Split, n: int, num_classes: int) -> tuple[Split, Split]:
 
 def _check_name(name: str) -> None:
     if name in RESERVED:
-        raise ValueError(f"an OOD set cannot be called {name}: outputs of the run's own sets are; choose another name")
+        raise ValueError(f"an OOD set cannot be called {name}, as one of the run's own sets is; choose another name")
     if not PLAIN_NAME.fullmatch(str(name)):
         raise ValueError(
             f"an OOD set cannot be called {name!r}, since its name becomes a file name: use a letter or digit, then up "

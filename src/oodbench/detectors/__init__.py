@@ -1,6 +1,6 @@
 """Post-hoc detectors: functions of stored outputs that return an OOD score, higher = more likely OOD.
 
-detector(test (N images), reference, **hyperparameters) -> (N,) float64. What is published as a confidence is negated.
+detector(test (N images), reference, **hyperparameters) -> (N,) float64. Scores published as confidences are negated.
 Letters: D features f, K classes, z their logits, p their probabilities, W and b a linear head. A detector raises
 NotApplicable if it cannot judge a run, ValueError for hyperparameters out of range.
 

@@ -93,11 +93,11 @@ def paired_bootstrap(difference: float, resampled: Array) -> Comparison:
 
 
 def beyond_resamples(test: Comparison, resampled: Array) -> Comparison:
-    """A test of `paired_bootstrap` and its (R,) values -> the same; p of one at the smallest that R resamples can show,
-    2 / (R + 1), goes on by the normal law: 2 P(Z > |difference| / deviation of the resampled), if that is smaller.
+    """A test of `paired_bootstrap` and its (R,) values -> the test with a p that resamples are too few to show.
 
-    A correction over m tests needs p of .05 / m, which is below 2 / (R + 1) for R < 40 m. A p that resamples can show
-    stays, so that no test changes for which R was enough.
+    Where p is 2 / (R + 1), the smallest that R resamples can show, it becomes that of the normal law, if this is
+    smaller: 2 P(Z > |difference| / deviation of the resampled). A larger p stays, so no test changes for which R was
+    enough. Holm's correction over m tests needs p of .05 / m, which is below 2 / (R + 1) for R < 40 m.
     """
     if test.p_value > 2 / (len(resampled) + 1) or test.difference * float(np.mean(resampled)) <= 0:
         return test
@@ -154,13 +154,13 @@ def indistinguishable_from_best(
     *,
     normal_tail: bool = False,
 ) -> list[Row]:
-    """{row: (S,)}, {row: (S, R)} -> the rows, the best first, that differ from the best not at 5 % after Holm.
+    """{row: (S,)}, {row: (S, R)} -> the best row, and those that do not differ from it at 5 % after Holm's correction.
 
     The best is selected by these data, so its mean is biased: were all m rows equal, some row would be called worse
-    in more than 5 % (simulated: 5 % for m = 2, 8 % for 4, 11 % for 6, 14 % for 10). What holds is what the mark is for:
-    the truly best row is missing in less than 5 %, for it goes only if a row in fact worse is found better (simulated:
-    2 to 3 %). Rows need the same seeds. Raises ValueError where R is too small for any p-value to survive the
-    correction: one seed needs R >= 40 (m - 1), or `normal_tail`, see `beyond_resamples`.
+    in more than 5 % (simulated: 5 % for m = 2, 8 % for 4, 11 % for 6, 14 % for 10). The mark holds what it
+    promises: the truly best row is missing in less than 5 %, since it is left out only if a row that is in fact worse
+    is found better (simulated: 2 to 3 %). Rows need the same seeds. Raises ValueError where R is too small for any
+    p-value to survive the correction: one seed needs R >= 40 (m - 1), or `normal_tail`, see `beyond_resamples`.
     """
     sign = 1 if higher_is_better else -1
     ranked = sorted(values, key=lambda row: -sign * float(np.mean(values[row])))

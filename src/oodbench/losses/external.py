@@ -1,6 +1,6 @@
 from torch import Tensor
 
-from oodbench.losses.objective import Objective, SoftmaxObjective, surprise
+from oodbench.losses.objective import Objective, SoftmaxObjective, nll_of_prediction
 
 NO_LOSS = "external outputs come without a training loss"
 
@@ -32,4 +32,4 @@ class ExternalLogits(Objective):
 
     def ood_score(self, logits: Tensor) -> Tensor:
         """(B, C) -> (B,), -max_k log p_k"""
-        return surprise(logits)
+        return nll_of_prediction(logits)

@@ -40,7 +40,7 @@ class Objective(nn.Module, ABC):
 
     @abstractmethod
     def loss(self, features: Tensor, labels: Tensor) -> Tensor:
-        """(B, D), (B,) -> scalar, the training loss of the batch. What happens only in training belongs here."""
+        """(B, D), (B,) -> scalar, the training loss of the batch. Operations of the training alone go here."""
 
     @abstractmethod
     def logits(self, features: Tensor) -> Tensor:
@@ -85,10 +85,10 @@ class SoftmaxObjective(Objective):
 
     def ood_score(self, logits: Tensor) -> Tensor:
         """(B, C) -> (B,), -max_k log p_k"""
-        return surprise(logits)
+        return nll_of_prediction(logits)
 
 
-def surprise(logits: Tensor) -> Tensor:
+def nll_of_prediction(logits: Tensor) -> Tensor:
     """(B, K) -> (B,), -max_k log softmax(f)_k = log(1 + sum of exp(f_j - f_k) over the others)
 
     In this form images whose p rounds to 1 do not tie; as log softmax four fifths of a T2FNorm's test images are 0.

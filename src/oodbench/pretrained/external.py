@@ -65,7 +65,7 @@ def load_external(path: Path) -> External:
     for name in names:
         check_name(f"{path}: set", name)
     if taken := [name for name in names if name in RESERVED]:
-        raise ValueError(f"{path}: a set cannot be called {taken[0]}: images held out of a training are; rename it")
+        raise ValueError(f"{path}: a set cannot be called {taken[0]}, as images held out of a training are; rename it")
     names = [*ID_SETS, *(name for name in names if name not in ID_SETS)]
     D, K = (_matrix(path, arrays, f"train/{part}").shape[1] for part in ("features", "logits"))
     sets = {name: _outputs(path, arrays, name, D, K) for name in names}

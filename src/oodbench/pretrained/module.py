@@ -52,14 +52,14 @@ def run_module(model: nn.Module, loader: Iterable[Any], head: nn.Module) -> dict
     if not found["logits"]:
         raise ValueError("the data loader has no batch")
     arrays = {name: np.concatenate(batches) for name, batches in found.items()}
-    own, logits = head_of(head)[0](arrays["features"][:100]), arrays["logits"][:100]
+    own, logits = head_parts(head)[0](arrays["features"][:100]), arrays["logits"][:100]
     if own.shape != logits.shape or np.abs(own - logits).max() > TOLERANCE * np.abs(logits).max():
         raise ValueError(f"the network's outputs are not those of its {type(head).__name__}: name the module, head=...")
     return arrays
 
 
 def _features(entered: list[Tensor], n: int) -> NDArray[np.float32]:
-    """-> (N, D). Raises ValueError unless the head was called once, with a vector an image."""
+    """-> (N, D). Raises ValueError unless the head was called once, with one vector per image."""
     if len(entered) != 1 or entered[0].ndim != 2 or len(entered[0]) != n:
         shapes = [tuple(each.shape) for each in entered]
         raise ValueError(
@@ -68,7 +68,7 @@ def _features(entered: list[Tensor], n: int) -> NDArray[np.float32]:
     return entered[0].float().cpu().numpy()
 
 
-def head_of(head: nn.Module | Linear) -> tuple[Apply, Linear | None]:
+def head_parts(head: nn.Module | Linear) -> tuple[Apply, Linear | None]:
     """Return a head as a function of (N, D) features, and as W (K, D), b (K,) if it is linear.
 
     head: the loss of a run (`Objective`), `nn.Linear`, any other module, or W and b.

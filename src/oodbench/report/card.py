@@ -1,6 +1,6 @@
 """The card of a run, README.md in its folder: what it is, its numbers, cost, command, data and citation, for a reader.
 
-Made from config.yaml and metrics.json, without torch. What comes from them is escaped.
+Made from config.yaml and metrics.json, without torch. Text from them is escaped.
 """
 
 import contextlib

@@ -36,7 +36,7 @@ def _cited() -> dict[str, Any]:
 
 
 def line(reference: dict[str, Any]) -> str:
-    """Print a reference: authors, year, title, collection, address."""
+    """Format a reference: authors, year, title, collection, address."""
     authors = [a.get("family-names") or a.get("name") or a.get("alias") for a in reference.get("authors", [])]
     names = ", ".join(authors) if len(authors) < 4 else f"{authors[0]} et al."
     year = f" ({reference['year']})" if "year" in reference else ""

@@ -71,7 +71,7 @@ def _scores(section: Section, shown: Sequence[Run]) -> Plot | None:
 
 
 def _ends(run: Run, ood: str, detector: str, metric: str) -> str:
-    """Print the 95 % interval over the images; "" where there is none"""
+    """Format the 95 % interval over the images; "" where there is none"""
     interval = run.result.interval((ood, detector, metric))
     return f" {metric_of(metric).unit.ends(interval)}" if interval else ""
 

@@ -91,7 +91,7 @@ def tint(value: float, metric: str) -> float:
 
 
 def printed(number: Number | None, metric: str, seeds: int) -> dict[str, object]:
-    """Print a cell for the page, with its n where that is not the column's."""
+    """Format a cell for the page, with its n where that is not the column's."""
     if number is None:
         return {"text": MISSING, "interval": "", "said": "", "shade": "0", "top": False}
     unit = OOD_METRICS[metric].unit

@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from oodbench.data.cache import cached, directory
-from oodbench.data.digits import photo_patches, unseen_digits
+from oodbench.data.digits import inverted_digits, photo_patches, shuffled_digits, unseen_digits
 from oodbench.data.noise import noise
 from oodbench.data.split import Split, spaced_rows
 from oodbench.report.material import Run
 from oodbench.report.summary import Wrong
 
-MADE = {reader.__name__: reader for reader in (noise, photo_patches, unseen_digits)}
+MADE = {each.__name__: each for each in (inverted_digits, noise, photo_patches, shuffled_digits, unseen_digits)}
 QUALITY = 90
 
 

@@ -133,5 +133,5 @@ def _text(x: float, y: float, text: str, classes: str) -> str:
 
 
 def _n(value: float) -> str:
-    """Print pixels with one decimal."""
+    """Format pixels with one decimal."""
     return f"{value:.1f}".removesuffix(".0")

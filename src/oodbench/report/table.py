@@ -170,12 +170,12 @@ def groups_of(columns: Sequence[Column]) -> list[tuple[str, str, int]]:
 
 
 def dashed(interval: Interval | None, unit: Unit) -> str:
-    """Print an interval with a dash between its ends; "" for None."""
+    """Format an interval with a dash between its ends; "" for None."""
     return unit.ends(interval)[1:-1].replace(", ", EN_DASH) if interval else ""
 
 
 def _shown(cells: Cells, best: dict[Column, Bold], key: CellKey, n: int) -> Shown:
-    """Print a cell as the tables do: mean, 95 % interval, and for a pointer n and the deviation"""
+    """Format a cell as the tables do: mean, 95 % interval, and for a pointer n and the deviation"""
     cell = cells.get(key)
     if cell is None:
         return Shown(MISSING)

@@ -2,9 +2,9 @@
 
 lock.json names its owner. A lock of this machine stands while the owner's process lives; one of another machine while
 the owner touches the file, which it does every HEARTBEAT seconds. Clocks of two machines may differ: a lock that looks
-stale, or comes from the future, is watched, and void only if nobody touches it. So is that of an earlier start of this
-SLURM job, which SLURM queued again because its node died or was wanted elsewhere. What is decided is decided under a
-lock of its own, so that of two processes that find a dead owner's lock one takes it over.
+stale, or comes from the future, is watched, and void only if nobody touches it. The same holds for the lock of an
+earlier start of this SLURM job, which SLURM queued again because its node died or was needed for others. The decision
+is made under a second lock, so that of two processes that find a dead owner's lock only one takes it over.
 """
 
 import contextlib

@@ -10,8 +10,8 @@ results/runs/<dataset>/<backbone>/<loss>/<recipe>-<hash>/seed<n>/
     outputs/<image detector>/<set>.safetensors
     resamples-<checksum>.safetensors    the bootstrap resamples of every number; metrics.json names its file
     resamples-<checksum>.reduced.safetensors    in a published run, without weights and outputs: those that tables need
-    metrics.json         written last: the run is finished
-    README.md            the run's card; not every run has one
+    metrics.json         the numbers: the run is finished
+    README.md            the run's card, written after it; not every run has one
     lock.json            while a process works on it
     error.txt            what went wrong last, and the traceback
 """

@@ -83,7 +83,7 @@ def _cells(runs: Sequence[Result]) -> dict[tuple[Row, str, str], Cell]:
 
 
 def _temperature(runs: Sequence[Result]) -> str:
-    """Print the mean over seeds of the mean of each run's two temperatures."""
+    """Format the mean over seeds of the mean of each run's two temperatures."""
     scaled = [run.calibration.get("temperature-scaled") or {} for run in runs]
     values = [float(np.mean(numbers["temperatures"])) for numbers in scaled if "temperatures" in numbers]
     return f"{np.mean(values):.3g}" if values else MISSING

@@ -140,7 +140,7 @@ def _untested(metric: Metric, cells: Collection[Cell], seeds: Collection[int]) -
 
 
 def text_of(cell: Cell | None, n: int, is_bold: bool, unit: Unit) -> str:
-    """Print mean ± sample deviation, or of one seed the value [interval over images].
+    """Format mean ± sample deviation, or of one seed the value [interval over images].
 
     n: the row's number of seeds; a cell with fewer says so.
     """

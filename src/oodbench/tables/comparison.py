@@ -146,7 +146,7 @@ def _difference(pairs: list[Pair], keys: Keys) -> float | None:
 
 
 def _test(pairs: list[Pair], keys: Keys) -> Comparison | None:
-    """Test a difference; None where a run lacks the metric or its resamples. Of shares it is cut to [-1, 1]."""
+    """Test a difference; None where a run lacks the metric or its resamples. Intervals of shares are cut to [-1, 1]."""
     metric, values = metric_of(keys[0][2]), _values(pairs, keys)
     if values is None or metric.resampled is None:
         return None

@@ -10,7 +10,7 @@ from oodbench.tables.results import Result
 
 
 def report(pairs: list[Pair], detector: str, detector_b: str, found: list[Line], alone: Collection[int]) -> str:
-    """Print one line per metric for the terminal, then who is better in how many, and what that means.
+    """Format one line per metric for the terminal, then who is better in how many, and what that means.
 
     alone: seeds that one side has and the other has not.
     """

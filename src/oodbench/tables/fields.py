@@ -65,7 +65,7 @@ def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
 
 
 def printed(value: Any) -> str:
-    """Print a value of a configuration so that equal settings are equal texts."""
+    """Format a value of a configuration so that equal settings are equal texts."""
     if isinstance(value, float):
         return f"{value:.10g}"  # 1.0 in a file and 1 on the command line are one setting
     return " ".join(value.split()) if isinstance(value, str) else json.dumps(value)
@@ -115,7 +115,7 @@ def intervals(metrics: Mapping[str, Any]) -> dict[Key, Interval]:
 
 
 def calibration(versions: Mapping[str, Any]) -> dict[str, dict[str, Any] | None]:
-    """Return {name of VERSIONS: its numbers, None where it has none} of the block that metrics.json calls so."""
+    """Return {name of VERSIONS: its numbers, None where it has none} of the block `calibration` of metrics.json."""
     found: dict[str, dict[str, Any] | None] = {}
     for version, key in VERSIONS.items():
         if key in versions:

@@ -1,4 +1,4 @@
-"""Runs -> tidy tables: runs.csv, a row a number of a run; means.csv, a row a mean over a configuration's seeds."""
+"""Runs -> tidy tables: runs.csv, one row per number of a run; means.csv, one per mean over seeds."""
 
 import csv
 import io
@@ -40,7 +40,7 @@ def to_csv(table: Long) -> str:
 
 
 def numbers_of(runs: Iterable[Result]) -> Long:
-    """Return a row a number of one run; low, high: its 95 % interval over images.
+    """Return one row per number of a run; low, high: its 95 % interval over images.
 
     Near and far means stand under the OOD sets "near mean" and "far mean", over the sets that the run's table names;
     `kind` is that of the OOD set.
@@ -58,7 +58,7 @@ def numbers_of(runs: Iterable[Result]) -> Long:
 
 
 def means_of(runs: Iterable[Result]) -> Long:
-    """Return a row a number of one configuration: mean, sample deviation and the 95 % interval of the mean over its
+    """Return one row per number of a configuration: mean, sample deviation and the 95 % interval of the mean over its
     seeds (`oodbench.evaluation.significance.over_seeds`).
     """
     runs = _with_means(list(runs))

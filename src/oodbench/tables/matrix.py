@@ -96,7 +96,7 @@ class _Matrix(NamedTuple):
         ]
 
     def _cell(self, keys: Sequence[CellKey], text: Callable[[CellKey], str]) -> str:
-        """Print "90.00 / 10.00", with n where it is not the column's; a dash for what is missing."""
+        """Format "90.00 / 10.00", with n where it is not the column's; a dash for what is missing."""
         row, detector, _ = keys[0]
         present = [key for key in keys if key in self.cells]
         texts = {key: text(key) for key in present}

@@ -1,8 +1,8 @@
 r"""Runs -> tables as one pastes them into a paper: LaTeX with booktabs, <dataset>.paper.tex.
 
 Near and far OOD sets are grouped, each group with its mean. Where all sets need more columns than a page has, the means
-alone stand there, unless sets are named. The best mean of a column is bold, the second underlined. What explains a
-table at length stands as a comment above it; names are commands (\lossHalo), which a paper renames in one place.
+alone stand there, unless sets are named. The best mean of a column is bold, the second underlined. The notes of a
+table stand as a comment above it; names are commands (\lossHalo), which a paper renames in one place.
 """
 
 import re
@@ -47,7 +47,7 @@ class Style(NamedTuple):
 
 
 def paper(runs: Sequence[Result], fpr: str, detectors: Sequence[str], style: Style) -> str:
-    """Return the tables of one data set's runs, one a protocol. Raises ValueError where nothing is left to show."""
+    """Return the tables of one data set's runs, one per protocol. Raises ValueError where nothing is left to show."""
     some = [run for run in runs if not style.losses or run.loss in style.losses]
     commands = Commands()
     tables = _with_labels(_table(group, fpr, detectors, style, commands) for group in by_protocol(some))
@@ -203,7 +203,7 @@ def _marks(column: Sequence[Cell | None], of: Column) -> list[float]:
 
 
 def _cell(cell: Cell | None, column: Column, marks: Sequence[float], style: Style, n: int) -> str:
-    """Print mean and deviation, or of one seed the value; with intervals, where asked for. n: seeds of the row."""
+    """Format mean and deviation, or of one seed the value; with intervals, where asked for. n: seeds of the row."""
     if cell is None:
         return "--"
     unit = metric_of(column.metric).unit

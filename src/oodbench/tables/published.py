@@ -32,7 +32,7 @@ class Number(NamedTuple):
     deviation: float | None
 
     def text(self, unit: Unit) -> str:
-        """Print it as the source does."""
+        """Format it as the source does."""
         spread = "" if self.deviation is None else f" ± {unit.text(self.deviation)}"
         return unit.text(self.value) + spread
 

@@ -107,7 +107,7 @@ def _of_sets(run: Result, of: Protocol, dataset: str) -> Result:
 
 
 def _text(row: Published, column: Column, theirs: Number | None, cells: Mapping[tuple[str, str], Cell], n: int) -> str:
-    """Print our cell, its population deviation where the source gives that, and the difference to the published one."""
+    """Format our cell, its population deviation if the source gives that, and the difference to the published one."""
     if theirs is None or column.metric == UNSTATED:
         return ""
     cell, unit = cells.get((column.ood, column.metric)), _unit(column)

@@ -60,7 +60,7 @@ def _table(a: Sequence[Result], b: Sequence[Result], fpr: str, detectors: Sequen
     header = [(shown(detector), name) for detector in detectors for name in ("correlation", "p")]
     names = ", ".join(dict.fromkeys(f"`{name}`" for name, _ in shared))
     title = f"Order of {len(shared)} losses: {protocol(a[0])}; against {protocol(b[0])}"
-    notes = [NOTE, f"Losses: {names}. What does not depend on a score stands under the first."]
+    notes = [NOTE, f"Losses: {names}. Metrics that depend on no score stand under the first."]
     return Table(title, [("", "Set"), ("", "Number"), *header], lines, notes, summary=SUMMARY)
 
 

@@ -33,7 +33,7 @@ IN_ASCII = str.maketrans({"±": "+-", "—": "--"})
 
 
 def to_markdown(dataset: str, tables: Iterable[Table], options: str = "", left_out: Sequence[str] = ()) -> str:
-    """Print one section a table, its notes beneath.
+    """Format one section per table, its notes beneath.
 
     options: those of the command that made it; left_out: one line for each run that no table has.
     """
@@ -61,7 +61,7 @@ def printable(text: str) -> str:
 
 
 def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]], words: int) -> str:
-    """Print a table whose first `words` columns are words, the others numbers, set to the right."""
+    """Format a table whose first `words` columns are words, the others numbers, set to the right."""
     rule = ["---" if i < words else "---:" for i in range(len(header))]
     return "\n".join(_markdown_row(row) for row in (header, rule, *rows))
 
@@ -71,7 +71,7 @@ def _markdown_row(cells: Iterable[str]) -> str:
 
 
 def to_latex(dataset: str, tables: Iterable[Table], left_out: Sequence[str] = ()) -> str:
-    r"""Print one table* a table, its notes as comments; needs the packages named on the first line.
+    r"""Format one table* per table, its notes as comments; needs the packages named on the first line.
 
     \caption has the title, the table's summary and the notes that explain a mark.
     """
@@ -124,7 +124,7 @@ def comments(notes: Iterable[str]) -> list[str]:
 
 
 def latex_row(cells: Iterable[str]) -> str:
-    """Print a row of cells that are escaped."""
+    """Format a row of cells that are escaped."""
     return " & ".join(cells) + r" \\"
 
 

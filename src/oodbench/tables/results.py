@@ -45,7 +45,7 @@ class Result(NamedTuple):
     recipe_settings: dict[str, str]
     hash: str
     seed: int
-    epochs: int | None  # None: trained elsewhere, for how long is not known
+    epochs: int | None  # None: trained by other code, for how long is not known
     weights: str  # checksum; of older runs ""
     precision: str
     train_limit: int | None
@@ -91,7 +91,7 @@ class Unreadable(NamedTuple):
 
 
 class Found(NamedTuple):
-    """The runs of a results folder; `unfinished`: how many have no metrics.json, which is written last."""
+    """The runs of a results folder; `unfinished`: how many have no metrics.json."""
 
     runs: list[Result]
     unfinished: int

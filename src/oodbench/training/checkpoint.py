@@ -44,8 +44,8 @@ class FileCheckpointer:
 
     It writes after the first epoch, after the last, and before a stop in any case; otherwise after an epoch, or amid a
     long one, once so much time has passed since the last checkpoint that another is cheap. `log` is given the row of
-    every epoch that ends. Of several processes the first writes, and all stop at the same step, whichever received the
-    `signal`.
+    every epoch that ends. If there are several processes, the first writes, and all stop at one step, whichever
+    received the `signal`.
     """
 
     def __init__(

@@ -39,8 +39,8 @@ class Graph:
         """Call the function on the recording's stream, which autograd remembers, and watch it."""
         before = random_state(self.device)
         with side_stream(self.stream):
-            waited = waits(self.function, self.device)
-        self.is_replayable = not waited and torch.equal(before, random_state(self.device))  # the last call's word
+            waited = call_and_watch(self.function, self.device)
+        self.is_replayable = not waited and torch.equal(before, random_state(self.device))  # the last call decides
 
     def record(self) -> torch.cuda.CUDAGraph:
         """Return the graph of one call, which is not carried out meanwhile."""
@@ -72,8 +72,8 @@ def side_stream(side: torch.cuda.Stream | None) -> Iterator[None]:
     current.wait_stream(side)
 
 
-def waits(function: Callable[[], None], device: torch.device) -> bool:
-    """Call the function; tell whether it waited for the GPU, of which torch can warn."""
+def call_and_watch(function: Callable[[], None], device: torch.device) -> bool:
+    """Call the function; return whether it waited for the GPU, of which torch can warn."""
     if device.type != "cuda":
         function()
         return False

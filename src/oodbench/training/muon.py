@@ -17,7 +17,8 @@ class MuonAdam(torch.optim.Optimizer):
               more than one number
 
     A convolution that batch norm follows does not change with its filters' norm, so that norm is kept (as in
-    airbench94_muon.py): lr is a relative step, and weight decay would be without effect. Not for others.
+    airbench94_muon.py): lr is a relative step, and weight decay would be without effect. Convolutions without batch
+    norm need another optimizer.
     """
 
     def __init__(

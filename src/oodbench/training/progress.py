@@ -47,7 +47,7 @@ class ImageProgress:
 
 
 class EpochLines:
-    """Prints a line an epoch, at most one in PAUSE seconds, where there is no bar."""
+    """Prints one line per epoch, at most one in PAUSE seconds, where there is no bar."""
 
     def __init__(self, epochs: int) -> None:
         self.epochs, self.last = epochs, time.monotonic()

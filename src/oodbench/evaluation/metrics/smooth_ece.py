@@ -6,14 +6,14 @@ f the N confidences, y their 0/1 correctness, K_s the Gaussian kernel of width s
 
 Cosines diagonalise the kernel, K_s(t, f) = 1 + 2 sum_k exp(-(pi k s)^2 / 2) cos(pi k t) cos(pi k f). So R_s is a cosine
 series, from which e follows up to rounding: its integral between the points where it changes its sign.
+
+scipy is imported inside the functions: it takes half a second, for which the numbers of a finished run do not wait.
 """
 
 from collections.abc import Iterable
 from math import ceil
 
 import numpy as np
-from scipy.fft import dct
-from scipy.optimize import brentq
 
 from oodbench.evaluation.arrays import Array, Labels
 from oodbench.evaluation.metric import SHARE, IDMetric
@@ -30,6 +30,8 @@ def smooth_ece(log_probs: Array, labels: Labels) -> float:
     right and 0 elsewhere, K_s the Gaussian kernel of width s, reflected at both ends. e falls as s grows. If e(s) < s
     already at s = 2^-10, the result is e(2^-10).
     """
+    from scipy.optimize import brentq
+
     confidence, correct = predictions(log_probs, labels)
     confidence = checked_confidence(confidence)
 
@@ -53,6 +55,8 @@ def residual_series(confidence: Array, residual: Array, terms: Iterable[int]) ->
 
 def smoothed_error(series: Array, s: float) -> float:
     """(terms,) -> e(s)"""
+    from scipy.fft import dct
+
     k = np.arange(len(series))
     damped = series * np.exp(-((np.pi * k * s) ** 2) / 2)
     padded = np.zeros(GRID + 1)

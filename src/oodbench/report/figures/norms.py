@@ -42,7 +42,7 @@ def norm(features: Array) -> Array:
 
 
 def panel(found: Norms, title: str, sets: Mapping[str, tuple[str, str]]) -> Panel:
-    """Draw the shares of every OOD set in each bin over those of ID, a row a set.
+    """Draw the shares of every OOD set in each bin over those of ID, one row per set.
 
     sets: {OOD set: (printed name, tone)}, from the top.
     """

@@ -2,7 +2,7 @@
 
     python scripts/prepare_data.py cifar10 cifar100 svhn textures --data-root data
 
-What is already there is checked and not fetched again. Sets that are not to be learnt have the split test alone.
+Files that are there already are checked and not fetched again. OOD sets have only the split test.
 """
 
 import os
@@ -33,9 +33,10 @@ READERS: dict[str, dict[str, Callable[[Path], Split]]] = {
 
 def main() -> None:
     parser = Parser(description="Fetch and decode data sets ahead of time.")
-    parser.add_argument("names", nargs="+", choices=READERS)
-    parser.add_argument("--split", nargs="+", choices=SPLITS, default=list(SPLITS))
-    parser.add_argument("--data-root", type=Path, default=Path(os.environ.get("OODBENCH_DATA", "data")))
+    parser.add_argument("names", nargs="+", choices=READERS, metavar="NAME", help=", ".join(READERS))
+    parser.add_argument("--split", nargs="+", choices=SPLITS, default=list(SPLITS), help="default: both")
+    root, words = Path(os.environ.get("OODBENCH_DATA", "data")), "default: $OODBENCH_DATA, else data"
+    parser.add_argument("--data-root", type=Path, metavar="PATH", default=root, help=words)
     chosen = parser.parse_args()
     for name in chosen.names:
         for part in [part for part in chosen.split if part in READERS[name]]:
