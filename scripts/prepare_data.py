@@ -1,4 +1,4 @@
-from oodbench.commands.prepare_data import main
+from oodbench.commands.data import main
 
 if __name__ == "__main__":
     main()

@@ -11,7 +11,7 @@ from helpers.config import ROOT
 from oodbench import __version__, commands
 from oodbench.commands.main import COMMANDS, main
 
-SCRIPTS = {"train": "train.py"}  # the others are scripts/NAME.py
+SCRIPTS = {"train": "train.py", "data": "scripts/prepare_data.py"}  # the others are scripts/NAME.py
 
 
 def said(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: str) -> str:

@@ -17,7 +17,7 @@ COMMANDS = {  # {module of this package: what it does}
     "import_outputs": "turn outputs of other code into a run",
     "publish": "copy finished runs without weights and outputs",
     "registry": "check the runs that were handed in, and write the leaderboard",
-    "prepare_data": "fetch and decode published data sets ahead of time",
+    "data": "fetch and decode published data sets ahead of time",
 }
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from functools import reduce
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -75,7 +75,7 @@ def rows_by_label(labels: NDArray[np.integer]) -> dict[int, NDArray[np.intp]]:
     return dict(zip(present.tolist(), rows, strict=True))
 
 
-def blocks(*arrays: NDArray) -> Iterator[tuple[NDArray, ...]]:
+def blocks(*arrays: NDArray[Any]) -> Iterator[tuple[NDArray[Any], ...]]:
     """Yield the same rows of every array, as views, at most BLOCK at a time. No rows give one empty block.
 
     The blocks are of one size, up to one row: BLAS rounds a matrix of few rows otherwise than a large one, and images
@@ -87,7 +87,7 @@ def blocks(*arrays: NDArray) -> Iterator[tuple[NDArray, ...]]:
         yield tuple(array[i * n // parts : (i + 1) * n // parts] for array in arrays)
 
 
-def in_blocks(function: Callable[..., Array], *arrays: NDArray) -> Array:
+def in_blocks(function: Callable[..., Array], *arrays: NDArray[Any]) -> Array:
     """function(*arrays), computed for one block of rows after the other"""
     return np.concatenate([function(*block) for block in blocks(*arrays)])
 
@@ -107,7 +107,7 @@ def mean_rows(features: Array, rows: NDArray[np.intp]) -> Array:
     return sum(features[block].sum(0, dtype=np.float64) for (block,) in blocks(rows)) / len(rows)
 
 
-def gram_matrix(function: Callable[..., Array], *arrays: NDArray) -> Array:
+def gram_matrix(function: Callable[..., Array], *arrays: NDArray[Any]) -> Array:
     """(N, ...) arrays -> (D, D), X'X in float64; X = function(*arrays), (N, D), exists one block at a time"""
     rows = (function(*block) for block in blocks(*arrays))
     return reduce(np.add, (x.T @ x for x in rows))

@@ -11,6 +11,8 @@ temperature_scaled  softmax over the K classes of log p / T, each half of the im
                     row. With T = 1 it is the normalised version.
 """
 
+from typing import Any
+
 import numpy as np
 from scipy.optimize import brentq
 from scipy.special import log_softmax, logsumexp
@@ -26,14 +28,14 @@ class NoTemperatureError(ValueError):
     """No finite temperature is the best one."""
 
 
-def calibration(outputs: Outputs, seed: int) -> dict[str, dict | None]:
+def calibration(outputs: Outputs, seed: int) -> dict[str, dict[str, Any] | None]:
     """-> {"own", "normalised" where rows do not sum to one, "temperature_scaled"}, see the module.
 
     Each is {metric of CALIBRATION_METRICS: value}. "temperature_scaled" has also the two "temperatures", and is None
     where a half has none (`temperature`).
     """
     log_probs, labels = outputs.log_probs, outputs.labels
-    numbers: dict[str, dict | None] = {"own": scores(log_probs, labels)}
+    numbers: dict[str, dict[str, Any] | None] = {"own": scores(log_probs, labels)}
     if np.abs(logsumexp(log_probs, axis=1)).max() > 1e-6:  # a softmax of float32 logits is off by 1e-15
         numbers["normalised"] = scores(renormalised(log_probs), labels)
     try:

@@ -57,7 +57,7 @@ def acquire_devices(name: str, runs_per_gpu: int, count: int) -> Iterator[list[t
     ValueError where there are not so many.
     """
     device = pick_device(name)
-    if count < 1 or (count > 1 and (device.type, device.index) not in (("cuda", None), ("cpu", None))):
+    if count < 1 or (count > 1 and str(device) not in ("cuda", "cpu")):
         raise ValueError(f"devices={count} device={name}: a number from 1 on is needed, and above 1 device=cuda or cpu")
     if device.type != "cuda":
         yield [device] * count

@@ -2,7 +2,7 @@
 
 from helpers.config import ROOT, names
 
-from oodbench.commands.prepare_data import READERS
+from oodbench.commands.data import READERS
 
 LISTS = {"openood"}  # of images of several sets
 
