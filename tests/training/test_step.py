@@ -3,6 +3,7 @@
 import gc
 import weakref
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -11,6 +12,8 @@ import numpy as np
 import pytest
 import torch
 from helpers.training import (
+    CLASSES,
+    FEATURES,
     IMAGES,
     LABELS,
     LOSSES,
@@ -26,8 +29,10 @@ from helpers.training import (
 )
 from torch import Tensor
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from oodbench.losses.ce import CrossEntropy
 from oodbench.model import Classifier, extract_features
 from oodbench.training.batches import TrainingSet
 from oodbench.training.graph import Graph
@@ -78,21 +83,37 @@ def steps_of(model: Classifier, recipe: Recipe, execution: Execution) -> Steps:
     return Steps(model, build_optimizer(model, recipe), data, means, execution)
 
 
-def take_unseen(build: Callable[[], Classifier], recipe: Recipe) -> None:
-    """Take an epoch's steps with tensors that have a shape and no content: to read a number back is an error."""
+class NoUpload(TorchFunctionMode):
+    """An error where a tensor is made of Python's numbers, which on a GPU is a copy that is waited for."""
+
+    makers = (torch.tensor, torch.as_tensor, torch.asarray, torch.from_numpy, torch.Tensor.new_tensor)
+
+    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        assert function not in self.makers or isinstance(args[0], Tensor), f"{function.__name__} of {args[0]}"
+        return function(*args, **(kwargs or {}))
+
+
+def take_unseen(build: Callable[[], Classifier], recipe: Recipe, execution: Execution = RECORDED) -> None:
+    """Take an epoch's steps with tensors that have a shape and no content: to read a number back is an error.
+
+    So is, after the first step, in which the optimizer's state comes into being, to make a tensor of numbers.
+    """
     with FakeTensorMode(allow_non_fake_inputs=True), pytest.MonkeyPatch.context() as patch:
         patch.setattr(torch.nn.Module, "to", lambda module, **format: module)  # such parameters stay as they are
-        steps = steps_of(build(), recipe, RECORDED)
-        assert isinstance(steps.whole, Graph)
-        steps.whole = steps.whole.function  # what is recorded
+        steps = steps_of(build(), recipe, execution)
+        if execution.cuda_graph:
+            assert isinstance(steps.whole, Graph)
+            steps.whole = steps.whole.function  # what is recorded
         for step in steps.data.epoch(0, 0):
-            steps(0, step)
+            with NoUpload() if step else nullcontext():
+                steps(0, step)
 
 
+@pytest.mark.parametrize("execution", [PLAIN, RECORDED], ids=["plain", "recorded"])
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @pytest.mark.parametrize("loss", LOSSES)
-def test_no_step_reads_a_number_back(loss: str, optimizer: str) -> None:
-    take_unseen(partial(classifier, loss), replace(RECIPE, optimizer=OPTIMIZERS[optimizer]))
+def test_no_step_waits_for_a_number(loss: str, optimizer: str, execution: Execution) -> None:
+    take_unseen(partial(classifier, loss), replace(RECIPE, optimizer=OPTIMIZERS[optimizer]), execution)
 
 
 class Reading(RecordingLoss):
@@ -104,6 +125,16 @@ class Reading(RecordingLoss):
 def test_reading_a_number_back_would_be_seen() -> None:
     with pytest.raises(DataDependentOutputException):
         take_unseen(lambda: classifier_with(Reading()), RECIPE)
+
+
+class Uploading(CrossEntropy):
+    def loss(self, features: Tensor, labels: Tensor) -> Tensor:
+        return super().loss(features, labels) * torch.tensor(2.0, device=features.device)
+
+
+def test_copying_a_number_to_the_device_would_be_seen() -> None:
+    with pytest.raises(AssertionError, match=r"tensor of 2\.0"):
+        take_unseen(lambda: classifier_with(Uploading(FEATURES, CLASSES, label_smoothing=0.0)), RECIPE)
 
 
 class Dispatched(TorchDispatchMode):
