@@ -158,6 +158,18 @@ def test_beside_a_replay_a_step_sets_its_rows_and_rates() -> None:
     assert steps.rows.tolist() == [*range(32, 48)]
 
 
+def test_every_step_casts_the_current_weights() -> None:
+    """Autocast's copies end with the forward pass: a graph that held those of its recording would train them for good."""
+    model, casts = classifier(), []
+    model.precision = torch.bfloat16
+    steps = steps_of(model, RECIPE, RECORDED)
+    for step in range(3):
+        with Dispatched() as dispatched:
+            steps(0, step)
+        casts.append(dispatched.names.count("_to_copy"))
+    assert casts[0] == casts[1] == casts[2]
+
+
 def test_the_memory_of_a_graph_goes_with_its_training() -> None:
     steps = steps_of(classifier(), RECIPE, RECORDED)
     graph = weakref.ref(steps.whole)
