@@ -170,6 +170,34 @@ def test_every_step_casts_the_current_weights() -> None:
     assert casts[0] == casts[1] == casts[2]
 
 
+def marks(weight: Tensor) -> dict[Any, Any]:
+    """Return what is written on autograd's node that adds to the weight's gradient: a new one where none is alive."""
+    return torch.autograd.graph.get_gradient_edge(weight).node.metadata
+
+
+class Marking(CrossEntropy):
+    """Marks the node of its weight; its diagnostics have a gradient."""
+
+    def loss(self, features: Tensor, labels: Tensor) -> Tensor:
+        loss = super().loss(features, labels)
+        marks(self.head.weight)["of this step"] = True
+        assert marks(self.head.weight)  # the loss keeps the node alive
+        return loss
+
+    def diagnostics(self, features: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        return {"norm": self.head.weight.norm()}
+
+
+def test_no_step_keeps_the_nodes_of_the_one_before() -> None:
+    """A node remembers its stream: one of a short batch's, kept alive, would break the recording on another."""
+    model = classifier_with(Marking(FEATURES, CLASSES, label_smoothing=0.0))
+    steps = steps_of(model, RECIPE, RECORDED)
+    for step in range(2):
+        steps(0, step)
+        assert not marks(model.objective.head.weight)
+        assert not steps.means.sums["norm"].requires_grad
+
+
 def test_the_memory_of_a_graph_goes_with_its_training() -> None:
     steps = steps_of(classifier(), RECIPE, RECORDED)
     graph = weakref.ref(steps.whole)
