@@ -159,7 +159,7 @@ def test_beside_a_replay_a_step_sets_its_rows_and_rates() -> None:
 
 
 def test_every_step_casts_the_current_weights() -> None:
-    """Autocast's copies end with the forward pass: a graph that held those of its recording would train them for good."""
+    """Autocast's copies end with the forward pass: a graph with those of its recording would never see an update."""
     model, casts = classifier(), []
     model.precision = torch.bfloat16
     steps = steps_of(model, RECIPE, RECORDED)

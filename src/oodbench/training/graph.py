@@ -55,7 +55,7 @@ class Graph:
 
 
 def random_state(device: torch.device) -> torch.Tensor:
-    """Return the state of torch's generators for the CPU and the device. Nothing is read from a GPU: the CPU keeps it."""
+    """Return the state of torch's generators of the CPU and the device, which the CPU keeps: no GPU is waited for."""
     of_cpu = torch.get_rng_state()
     return torch.cat([of_cpu, torch.cuda.get_rng_state(device)]) if device.type == "cuda" else of_cpu
 
