@@ -40,7 +40,9 @@ RECIPE = Recipe(
     batch_norm_images=0,
 )
 LOSSES = [f"loss={name}" for name in names("loss")]
-LOSSES += ["loss=circle loss.variant=pairwise_global", "loss=halo loss.variant=notes"]
+LOSSES += [f"loss=circle loss.variant=pairwise_{over}" for over in ("global", "per_anchor")] + [
+    "loss=halo loss.variant=notes"
+]
 SOURCE = Source("abc/seed0", "fp32", "0123456789ab")
 
 

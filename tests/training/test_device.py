@@ -70,6 +70,12 @@ def test_an_unavailable_device_is_named_with_those_available(monkeypatch: pytest
             pick_device(name)
 
 
+def test_a_gpu_beyond_the_last_is_refused_before_cuda_is_asked(gpus: list[int]) -> None:
+    assert pick_device("cuda:1") == torch.device("cuda:1")
+    with pytest.raises(ValueError, match="device=cuda:2: this machine has 2 GPUs, from cuda:0 on"):
+        pick_device("cuda:2")
+
+
 def test_several_devices_cannot_be_one_that_is_named(monkeypatch: pytest.MonkeyPatch, gpus: list[int]) -> None:
     monkeypatch.setattr(device, "pick_device", torch.device)
     for name in ("cuda:1", "mps"):

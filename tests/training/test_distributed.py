@@ -46,7 +46,7 @@ from oodbench.training.loop import TrainState, fit
 
 RECIPE = replace(training.RECIPE, epochs=3)
 N = 49  # in batches of 16: of the last one, of one image, the first process has none
-LOSSES = [*training.LOSSES, "loss=circle loss.variant=pairwise_per_anchor", "loss=ce loss.label_smoothing=0.1"]
+LOSSES = [*training.LOSSES, "loss=ce loss.label_smoothing=0.1"]
 State = dict[str, Any]
 Task = Callable[..., State]
 

@@ -29,7 +29,6 @@ from oodbench.training.recipe import Recipe, cosine
 from oodbench.training.step import PLAIN, Execution, Steps
 
 pytestmark = pytest.mark.gpu
-LOSSES = [*LOSSES, "loss=circle loss.variant=pairwise_per_anchor"]
 RANDOM = np.random.default_rng(0)
 IMAGES = RANDOM.integers(256, size=(256, 32, 32, 3), dtype=np.uint8)
 LABELS = np.arange(256) % 10
@@ -75,13 +74,16 @@ def trained(
     return fit(model, IMAGES, LABELS, recipe, 0, None, FixedAnswers(receive_stop=stop), execution)
 
 
+@pytest.mark.parametrize("optimizer", [SGD, MUON])
 @pytest.mark.parametrize("execution", [PLAIN, REPLAYED])
 @pytest.mark.parametrize("loss", LOSSES)
-def test_no_step_waits_for_the_gpu(loss: str, execution: Execution) -> None:
+def test_no_step_waits_for_the_gpu(
+    loss: str, execution: Execution, optimizer: Callable[..., torch.optim.Optimizer]
+) -> None:
     """Reading a number back, copying from pageable memory or asking for a size raises in the training loop."""
     detector = SyncDetector()
     try:
-        trained(classifier(loss), detector, execution=execution)
+        trained(classifier(loss), detector, execution=execution, recipe=replace(RECIPE, optimizer=optimizer))
     finally:
         torch.cuda.set_sync_debug_mode("default")
     assert detector.steps == LAST

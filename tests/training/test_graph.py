@@ -21,6 +21,7 @@ class Stream:
 
 
 EVENTS: list[str] = []
+GENERATOR = torch.Generator()  # CUDA's
 
 
 @pytest.fixture
@@ -52,7 +53,7 @@ def events(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         "stream": lambda stream: nullcontext(),
         "CUDAGraph": Recorded,
         "graph": record,
-        "get_rng_state": lambda device: torch.get_rng_state(),
+        "get_rng_state": lambda device: GENERATOR.get_state(),
         "get_sync_debug_mode": lambda: mode[0],
         "set_sync_debug_mode": set_mode,
     }
@@ -76,6 +77,11 @@ def test_a_function_warms_up_is_recorded_once_and_replayed(events: list[str]) ->
 
 def draws() -> None:
     called()
+    torch.rand((), generator=GENERATOR)
+
+
+def draws_on_the_cpu() -> None:
+    called()
     torch.rand(())
 
 
@@ -84,7 +90,7 @@ def waits() -> None:
     warnings.warn(f"{WAITS} (Triggered internally)", stacklevel=1)
 
 
-@pytest.mark.parametrize("function", [draws, waits])
+@pytest.mark.parametrize("function", [draws, draws_on_the_cpu, waits])
 def test_a_function_that_draws_or_waits_is_never_recorded(events: list[str], function: Callable[[], None]) -> None:
     graph = Graph(function, CUDA)
     for _ in range(WARM_UP):
@@ -117,7 +123,7 @@ def test_a_recording_that_fails_says_how_to_do_without(events: list[str]) -> Non
     assert "cuda_graph=false" in caught.value.__notes__[0]
 
 
-@pytest.mark.parametrize(("function", "is_replayable"), [(called, True), (draws, False)])
+@pytest.mark.parametrize(("function", "is_replayable"), [(called, True), (draws_on_the_cpu, False)])
 def test_on_a_cpu_every_call_is_one(function: Callable[[], None], is_replayable: bool) -> None:
     EVENTS.clear()
     graph = Graph(function, torch.device("cpu"))

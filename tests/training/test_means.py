@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from oodbench.losses.ce import CrossEntropy
 from oodbench.training.loop import TrainState
-from oodbench.training.means import RunningMeans
+from oodbench.training.means import RunningMeans, check_weights
 
 ONE_EPOCH = replace(RECIPE, epochs=1)
 
@@ -106,6 +106,18 @@ class InfiniteGradient(CrossEntropy):
         self.calls += 1
         zero = (0 * features).sum().sqrt() if self.calls == 4 else 0  # 0, whose derivative is infinite
         return super().loss(features, labels) + zero
+
+
+def test_all_weights_are_checked_by_one_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each would make the CPU wait for a GPU."""
+    reads: list[int] = []
+    tolist = Tensor.tolist
+    monkeypatch.setattr(Tensor, "tolist", lambda tensor: reads.append(len(tensor)) or tolist(tensor))
+    for name in ("item", "__bool__", "__float__", "__int__", "cpu", "numpy"):
+        monkeypatch.setattr(Tensor, name, pytest.fail)
+    model = classifier("loss=ghm")
+    check_weights(model, 0)
+    assert reads == [len([*model.parameters(), *model.backbone.buffers()])]
 
 
 def test_weights_that_an_epochs_last_step_spoilt_are_not_saved() -> None:

@@ -3,6 +3,7 @@
 import gc
 import weakref
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -11,6 +12,8 @@ import numpy as np
 import pytest
 import torch
 from helpers.training import (
+    CLASSES,
+    FEATURES,
     IMAGES,
     LABELS,
     LOSSES,
@@ -26,8 +29,10 @@ from helpers.training import (
 )
 from torch import Tensor
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from oodbench.losses.ce import CrossEntropy
 from oodbench.model import Classifier, extract_features
 from oodbench.training.batches import TrainingSet
 from oodbench.training.graph import Graph
@@ -78,21 +83,37 @@ def steps_of(model: Classifier, recipe: Recipe, execution: Execution) -> Steps:
     return Steps(model, build_optimizer(model, recipe), data, means, execution)
 
 
-def take_unseen(build: Callable[[], Classifier], recipe: Recipe) -> None:
-    """Take an epoch's steps with tensors that have a shape and no content: to read a number back is an error."""
+class NoUpload(TorchFunctionMode):
+    """An error where a tensor is made of Python's numbers, which on a GPU is a copy that is waited for."""
+
+    makers = (torch.tensor, torch.as_tensor, torch.asarray, torch.from_numpy, torch.Tensor.new_tensor)
+
+    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        assert function not in self.makers or isinstance(args[0], Tensor), f"{function.__name__} of {args[0]}"
+        return function(*args, **(kwargs or {}))
+
+
+def take_unseen(build: Callable[[], Classifier], recipe: Recipe, execution: Execution = RECORDED) -> None:
+    """Take an epoch's steps with tensors that have a shape and no content: to read a number back is an error.
+
+    So is, after the first step, in which the optimizer's state comes into being, to make a tensor of numbers.
+    """
     with FakeTensorMode(allow_non_fake_inputs=True), pytest.MonkeyPatch.context() as patch:
         patch.setattr(torch.nn.Module, "to", lambda module, **format: module)  # such parameters stay as they are
-        steps = steps_of(build(), recipe, RECORDED)
-        assert isinstance(steps.whole, Graph)
-        steps.whole = steps.whole.function  # what is recorded
+        steps = steps_of(build(), recipe, execution)
+        if execution.cuda_graph:
+            assert isinstance(steps.whole, Graph)
+            steps.whole = steps.whole.function  # what is recorded
         for step in steps.data.epoch(0, 0):
-            steps(0, step)
+            with NoUpload() if step else nullcontext():
+                steps(0, step)
 
 
+@pytest.mark.parametrize("execution", [PLAIN, RECORDED], ids=["plain", "recorded"])
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @pytest.mark.parametrize("loss", LOSSES)
-def test_no_step_reads_a_number_back(loss: str, optimizer: str) -> None:
-    take_unseen(partial(classifier, loss), replace(RECIPE, optimizer=OPTIMIZERS[optimizer]))
+def test_no_step_waits_for_a_number(loss: str, optimizer: str, execution: Execution) -> None:
+    take_unseen(partial(classifier, loss), replace(RECIPE, optimizer=OPTIMIZERS[optimizer]), execution)
 
 
 class Reading(RecordingLoss):
@@ -104,6 +125,16 @@ class Reading(RecordingLoss):
 def test_reading_a_number_back_would_be_seen() -> None:
     with pytest.raises(DataDependentOutputException):
         take_unseen(lambda: classifier_with(Reading()), RECIPE)
+
+
+class Uploading(CrossEntropy):
+    def loss(self, features: Tensor, labels: Tensor) -> Tensor:
+        return super().loss(features, labels) * torch.tensor(2.0, device=features.device)
+
+
+def test_copying_a_number_to_the_device_would_be_seen() -> None:
+    with pytest.raises(AssertionError, match=r"tensor of 2\.0"):
+        take_unseen(lambda: classifier_with(Uploading(FEATURES, CLASSES, label_smoothing=0.0)), RECIPE)
 
 
 class Dispatched(TorchDispatchMode):
@@ -125,6 +156,46 @@ def test_beside_a_replay_a_step_sets_its_rows_and_rates() -> None:
         steps(0, 2)
     assert sorted(dispatched.names) == ["arange", "fill_", "fill_"]  # a rate for HALO's gamma, which does not decay
     assert steps.rows.tolist() == [*range(32, 48)]
+
+
+def test_every_step_casts_the_current_weights() -> None:
+    """Autocast's copies end with the forward pass: a graph with those of its recording would never see an update."""
+    model, casts = classifier(), []
+    model.precision = torch.bfloat16
+    steps = steps_of(model, RECIPE, RECORDED)
+    for step in range(3):
+        with Dispatched() as dispatched:
+            steps(0, step)
+        casts.append(dispatched.names.count("_to_copy"))
+    assert casts[0] == casts[1] == casts[2]
+
+
+def marks(weight: Tensor) -> dict[Any, Any]:
+    """Return what is written on autograd's node that adds to the weight's gradient: a new one where none is alive."""
+    return torch.autograd.graph.get_gradient_edge(weight).node.metadata
+
+
+class Marking(CrossEntropy):
+    """Marks the node of its weight; its diagnostics have a gradient."""
+
+    def loss(self, features: Tensor, labels: Tensor) -> Tensor:
+        loss = super().loss(features, labels)
+        marks(self.head.weight)["of this step"] = True
+        assert marks(self.head.weight)  # the loss keeps the node alive
+        return loss
+
+    def diagnostics(self, features: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        return {"norm": self.head.weight.norm()}
+
+
+def test_no_step_keeps_the_nodes_of_the_one_before() -> None:
+    """A node remembers its stream: one of a short batch's, kept alive, would break the recording on another."""
+    model = classifier_with(Marking(FEATURES, CLASSES, label_smoothing=0.0))
+    steps = steps_of(model, RECIPE, RECORDED)
+    for step in range(2):
+        steps(0, step)
+        assert not marks(model.objective.head.weight)
+        assert not steps.means.sums["norm"].requires_grad
 
 
 def test_the_memory_of_a_graph_goes_with_its_training() -> None:

@@ -26,7 +26,10 @@ def pick_device(name: str) -> torch.device:
     if not present.get(name.partition(":")[0], False):
         there = ", ".join(kind for kind, is_there in present.items() if is_there)
         raise ValueError(f"device={name} is not available; available: {there}, and auto picks the first of them")
-    return torch.device(name)
+    device = torch.device(name)
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise ValueError(f"device={name}: this machine has {torch.cuda.device_count()} GPUs, from cuda:0 on")
+    return device
 
 
 def use_threads(count: int | None) -> None:

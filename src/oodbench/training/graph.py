@@ -55,8 +55,9 @@ class Graph:
 
 
 def random_state(device: torch.device) -> torch.Tensor:
-    """Return the state of torch's generator for the device. Nothing is read from the device: the CPU keeps it."""
-    return torch.cuda.get_rng_state(device) if device.type == "cuda" else torch.get_rng_state()
+    """Return the state of torch's generators of the CPU and the device, which the CPU keeps: no GPU is waited for."""
+    of_cpu = torch.get_rng_state()
+    return torch.cat([of_cpu, torch.cuda.get_rng_state(device)]) if device.type == "cuda" else of_cpu
 
 
 @contextmanager

@@ -59,7 +59,8 @@ class MuonAdam(torch.optim.Optimizer):
         direction = g.add(m, alpha=group["momentum"])
         w.mul_(len(w) ** 0.5 / w.norm())
         update = orthogonal(direction.flatten(1), group["newton_schulz_steps"]).view_as(w)
-        w.addcmul_(update, torch.as_tensor(group["lr"], device=w.device), value=-1)
+        rate = group["lr"] if isinstance(group["lr"], Tensor) else w.new_full((), group["lr"])  # no copy from the CPU
+        w.addcmul_(update, rate, value=-1)
 
     def _adam(self, w: Tensor, g: Tensor, group: dict[str, Any]) -> None:
         state, (b1, b2) = self.state[w], group["betas"]

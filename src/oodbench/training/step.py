@@ -106,7 +106,7 @@ def train_step(
     with torch.no_grad():
         log_probs = model.objective.log_probs(model.objective.logits(features))
         correct = (log_probs.argmax(1) == labels).float() + 0 * log_probs[:, 0]  # NaN before it can classify
-    values = {"loss": loss.detach(), "accuracy": correct.mean(), **model.objective.diagnostics(features, labels)}
+        values = {"loss": loss.detach(), "accuracy": correct.mean(), **model.objective.diagnostics(features, labels)}
     optimizer.step()
     return values
 
