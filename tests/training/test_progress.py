@@ -45,6 +45,7 @@ def test_the_speed_gives_the_time_left(capsys: pytest.CaptureFixture[str]) -> No
     assert re.fullmatch(r"10 images/s; about 10 min left, until .*\d\d:\d\d\n", capsys.readouterr().out)
 
 
+@pytest.mark.filterwarnings("ignore:training has slowed down")  # a window of 0 s makes every step a measurement
 def test_the_first_speed_counts_what_is_left(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
