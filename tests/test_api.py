@@ -177,6 +177,30 @@ def test_what_cannot_be_evaluated_is_named() -> None:
         oodbench.evaluate(oodbench.from_arrays(TEST.logits), FAR)
     with pytest.raises(ValueError, match=r"no detector 'mps'; available: .*msp"):
         oodbench.evaluate(TEST, FAR, "mps")
+    with pytest.raises(ValueError, match=r"labels of training images are 0 to 3"):
+        oodbench.evaluate(TEST, FAR, ["mahalanobis"], train=oodbench.from_arrays(TEST.logits, None, TEST.features))
+    with pytest.raises(ValueError, match=r"the head does not give these logits"):
+        oodbench.evaluate(TEST, FAR, ["vim"], train=TEST, head=(np.ones((7, 6)), np.zeros(7)))
+
+
+@pytest.mark.parametrize("name", ["test", "a/b", ""])
+def test_an_ood_set_of_a_name_that_is_taken_or_none_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match=r"OOD set"):
+        oodbench.evaluate(TEST, FAR | {name: FAR["far"]})
+
+
+def test_an_ood_set_may_have_the_name_of_an_argument() -> None:
+    frame = oodbench.evaluate(TEST, {"outputs": FAR["far"]}, ["msp"])
+    expected = oodbench.evaluate(TEST, FAR, ["msp"])
+    assert number(frame, "", "", "accuracy") == number(expected, "", "", "accuracy") > 0
+    assert number(frame, "outputs", "msp", "auroc") == number(expected, "far", "msp", "auroc")
+
+
+def test_two_detectors_of_one_name_are_refused() -> None:
+    both = [partial(energy, temperature=1.0), partial(energy, temperature=10.0)]
+    assert "energy" in set(oodbench.evaluate(TEST, FAR, both[:1]).detector)
+    with pytest.raises(ValueError, match="two detectors are called energy"):
+        oodbench.evaluate(TEST, FAR, both)
 
 
 def test_a_network_of_other_code_is_scored_with_its_features() -> None:

@@ -26,7 +26,7 @@ from oodbench.losses.objective import Objective
 from oodbench.model import Classifier, extract_features, predict
 from oodbench.outputs import Outputs
 from oodbench.pretrained.arrays import LogitsAlone, from_arrays, labels_of
-from oodbench.pretrained.module import head_parts, last_linear, run_module
+from oodbench.pretrained.module import gives, head_parts, last_linear, run_module
 from oodbench.report.gallery import figures_of
 from oodbench.report.material import read_material, read_one
 from oodbench.report.plot import Plot
@@ -129,17 +129,22 @@ def evaluate(
     or head, a module or W and b; validation: outputs on held-out ID images, on which some choose thresholds. A detector
     that does not apply is named in a warning.
     """
-    sets = {"outputs": outputs, **ood}
+    for name in ood:
+        fields.checked_name("OOD set", name)
     K = outputs.log_probs.shape[1]
-    if not ((outputs.labels >= 0) & (outputs.labels < K)).all():
-        raise ValueError(f"the labels of ID test images are 0 to {K - 1}; some of these are not")
-    if any(isinstance(each, LogitsAlone) for each in sets.values()):
-        sets = {name: LogitsAlone(each.logits[:, :0], *each[1:]) for name, each in sets.items()}
+    for what, known in {"ID test": outputs, "training": train, "held-out": validation}.items():
+        if known is not None and not ((known.labels >= 0) & (known.labels < K)).all():
+            raise ValueError(f"the labels of {what} images are 0 to {K - 1}; some of these are not")
+    sets = [outputs, *ood.values()]
+    if any(isinstance(each, LogitsAlone) for each in sets):
+        sets = [LogitsAlone(each.logits[:, :0], *each[1:]) for each in sets]
     kind = _WithoutTraining if train is None else Reference
     apply, linear = (None, None) if head is None else head_parts(head)
+    if apply and not isinstance(outputs, LogitsAlone) and not gives(apply, outputs.features, outputs.logits):
+        raise ValueError("the head does not give these logits of these features")
     reference = kind(outputs if train is None else train, apply, linear, validation)
-    test = sets.pop("outputs")
-    numbers, resamples = evaluate_outputs(test, sets, _detectors(detectors), reference)
+    of_ood = dict(zip(ood, sets[1:], strict=True))
+    numbers, resamples = evaluate_outputs(sets[0], of_ood, _detectors(detectors), reference)
     _warn(f"{name} {reason}" for name, reason in numbers["not_applicable"].items())
     ends = fields.intervals({"intervals": intervals(numbers, resamples)})
     rows = [[*key, value, *ends.get(key, (None, None))] for key, value in fields.numbers(numbers).items()]
@@ -147,19 +152,20 @@ def evaluate(
 
 
 def _detectors(chosen: Sequence[str | Detector] | Mapping[str, Detector]) -> dict[str, Detector]:
-    """{name: function}. Raises ValueError for a name that conf/detector does not have."""
+    """{name: function}. Raises ValueError for a name that conf/detector does not have, and for one that comes twice."""
     if isinstance(chosen, Mapping):
         return dict(chosen)
     known = {file.stem: file for file in sorted((CONF / "detector").glob("*.yaml"))}
     chosen = [chosen] if isinstance(chosen, str) else list(chosen)
     found: dict[str, Detector] = {}
     for each in known if chosen == ["all"] else chosen:
-        if callable(each):
-            found[getattr(each, "__name__", type(each).__name__)] = each
-        elif each not in known:
+        function = each.func if isinstance(each, partial) else each
+        name = getattr(function, "__name__", type(function).__name__) if callable(each) else each
+        if name in found:
+            raise ValueError(f"two detectors are called {name}: give a mapping {{name: function}}")
+        if not callable(each) and name not in known:
             raise ValueError(f"no detector {each!r}; available: {', '.join(known)}")
-        else:
-            found[each] = _configured(known[each])
+        found[name] = each if callable(each) else _configured(known[name])
     return found
 
 

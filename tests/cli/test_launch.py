@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 from helpers.cli import HALO, LIMITED, RUN, Finished, command, folders, started
+from helpers.made_up import add_run
+from helpers.report import add_garbage_run
 
-from oodbench.cli.launch import launch
+from oodbench.cli.launch import launch, numbers
 from oodbench.cli.plan import plan
 from oodbench.runs.folder import RunFolder
 from oodbench.runs.lock import run_lock
@@ -21,6 +23,14 @@ def usage(*arguments: str) -> str:
     assert isinstance(end.value.code, str)
     assert "\n" not in end.value.code
     return end.value.code
+
+
+def test_a_run_that_cannot_be_read_leaves_the_table_of_the_others(tmp_path: Path) -> None:
+    good, bad = add_run(tmp_path, "good"), add_garbage_run(tmp_path)
+    table, line = numbers([good, bad]).rsplit("\n\n", 1)
+    assert table == numbers([good])
+    assert re.match(r"left out: .*garbage.*belongs to run", line)
+    assert numbers([bad]) == line
 
 
 SEARCH = ("-m", "hydra/sweeper=search")

@@ -74,6 +74,15 @@ def test_a_request_says_where_nothing_lies() -> None:
     assert request.validation == {"images": 80, "ood": {"_target_": "noise"}}
 
 
+def test_another_folder_than_the_data_root_is_another_request() -> None:
+    before = finish(None, config("imglist"))
+    asked = config("imglist") | {"data_root": "/data"}
+    assert complete(before, asked)
+    asked["ood"]["imglist"]["root"] = "/other"
+    assert requested(asked).ood == {"imglist": {"_target_": "imglist", "root": "/other"}}
+    assert not complete(before, asked)
+
+
 def test_nothing_is_asked_of_held_out_images_where_none_are() -> None:
     assert requested(config("noise") | {"validation": HELD_OUT | {"images": 0}}).validation == {}
 

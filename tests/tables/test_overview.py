@@ -20,6 +20,13 @@ def test_rows_are_losses_with_means_of_their_seeds(tmp_path: Path) -> None:
     assert len({len(line) for line in (kinds, sets, head, *rows)}) == 1
 
 
+def test_a_mean_over_seeds_that_saw_other_images_says_so(tmp_path: Path) -> None:
+    for seed in range(2):
+        add_run(tmp_path, seed=seed, digests={"test": "same", "svhn": f"of seed {seed}"})
+    *_, note = overview(load_runs(tmp_path).runs).splitlines()
+    assert note == "Not the same images in all runs, by the digests of their files: svhn."
+
+
 def test_protocols_are_apart(tmp_path: Path) -> None:
     add_run(tmp_path)
     add_run(tmp_path, "other", config={"recipe": {"epochs": 3}})

@@ -103,11 +103,13 @@ def best_of_search(arguments: Sequence[str]) -> str:
 
 
 def numbers(folders: Sequence[Path]) -> str:
-    """Return the table of these finished runs; a sentence where one of them cannot be read."""
+    """Return the table of these finished runs, and a line for each that cannot be read."""
     if not folders:
         return ""
-    load = import_late("tables.results").load_run
-    try:
-        return str(import_late("tables.overview").overview([load(folder, lambda *number: False) for folder in folders]))
-    except ValueError as error:
-        return f"no table of numbers: {error}"
+    load, read, unreadable = import_late("tables.results").load_run, [], []
+    for folder in folders:
+        try:
+            read.append(load(folder, lambda *number: False))
+        except ValueError as error:
+            unreadable.append(f"left out: {error}")
+    return "\n\n".join(filter(None, [import_late("tables.overview").overview(read), "\n".join(unreadable)]))

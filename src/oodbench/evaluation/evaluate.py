@@ -81,8 +81,11 @@ def all_scores(
 ) -> tuple[dict[str, dict[str, Array]], dict[str, str]]:
     """-> {detector: {"test" or set: (N,) scores}}, {detector: why it has none}
 
-    A detector is asked once, for the images of all sets: what it learns of the training set may take minutes.
+    A detector is asked once, for the images of all sets: what it learns of the training set may take minutes. Raises
+    ValueError for an OOD set of the name that the ID images have here.
     """
+    if "test" in ood:
+        raise ValueError("an OOD set cannot be called test: the ID images are")
     sets = {"test": test, **ood}
     images = concatenate(list(sets.values()))
     ends = np.cumsum([len(each.labels) for each in sets.values()])[:-1]

@@ -10,6 +10,8 @@ from oodbench.data.split import UNKNOWN
 from oodbench.detectors.reference import NotApplicable
 from oodbench.outputs import Outputs
 
+LARGEST = 1e-6  # of a log-probability, by rounding
+
 
 class LogitsAlone(Outputs):
     """Outputs without features: a detector that reads them does not apply."""
@@ -30,7 +32,7 @@ def from_arrays(
 
     logits, (N, C), the K classes first; labels, (N,), are not needed of OOD images; features, (N, D), for detectors
     that read them. Without log_probs, (N, K), the softmax of the logits; without ood_score, (N,), -max_k log p_k.
-    Raises ValueError for shapes that do not agree and for what is not finite.
+    Raises ValueError for shapes that do not agree, for what is not finite, and for labels that are no whole numbers.
     """
     z = _array("logits", logits, 2, np.float32)
     p = (
@@ -50,13 +52,23 @@ def from_arrays(
     }
     if odd := {name: array.shape for name, array in arrays.items() if len(array) != len(z)}:
         raise ValueError(f"logits are of {len(z)} images, and {', '.join(f'{n} of {s[0]}' for n, s in odd.items())}")
+    if z.shape[1] < p.shape[1]:
+        raise ValueError(f"log_probs are of {p.shape[1]} classes, logits of {z.shape[1]}")
+    if p.max() > LARGEST:
+        raise ValueError(f"log_probs go up to {p.max():.3g}; the logarithm of a probability is at most 0")
     return kind(**arrays)
 
 
 def _array(name: str, values: Any, ndim: int, dtype: Any) -> NDArray[Any]:
     """Return values, or a tensor, as an array. Raises ValueError where it has another shape or is not finite."""
     values = values.detach().cpu() if hasattr(values, "detach") else values
-    array = np.ascontiguousarray(values, dtype)
+    given = np.asarray(values)
+    kinds, needed = ("iu", "whole numbers") if dtype is np.int64 else ("fiu", "numbers")
+    if given.dtype.kind not in kinds:
+        raise ValueError(f"{name} are {given.dtype}; {needed} are needed")
+    array = np.ascontiguousarray(given, dtype)
+    if dtype is np.int64 and (array != given).any():
+        raise ValueError(f"{name} are {given.dtype} beyond int64")
     if array.ndim != ndim or 0 in array.shape:
         raise ValueError(f"{name} have shape {array.shape}; {('a number', 'a row')[ndim - 1]} an image is needed")
     if np.isnan(array).any() or (name != "log_probs" and not np.isfinite(array).all()):

@@ -52,10 +52,15 @@ def run_module(model: nn.Module, loader: Iterable[Any], head: nn.Module) -> dict
     if not found["logits"]:
         raise ValueError("the data loader has no batch")
     arrays = {name: np.concatenate(batches) for name, batches in found.items()}
-    own, logits = head_parts(head)[0](arrays["features"][:100]), arrays["logits"][:100]
-    if own.shape != logits.shape or np.abs(own - logits).max() > TOLERANCE * np.abs(logits).max():
+    if not gives(head_parts(head)[0], arrays["features"], arrays["logits"]):
         raise ValueError(f"the network's outputs are not those of its {type(head).__name__}: name the module, head=...")
     return arrays
+
+
+def gives(head: Apply, features: NDArray[np.floating], logits: NDArray[np.floating]) -> bool:
+    """(N, D), (N, C) -> whether these are the head's own logits, of the first hundred images up to rounding"""
+    own, logits = head(features[:100]), logits[:100]
+    return own.shape == logits.shape and bool(np.abs(own - logits).max() <= TOLERANCE * np.abs(logits).max())
 
 
 def _features(entered: list[Tensor], n: int) -> NDArray[np.float32]:

@@ -96,11 +96,15 @@ def _plain(node: Any) -> Any:
     return int(node) if isinstance(node, float) and node.is_integer() else node
 
 
-def without_places(node: Any) -> Any:
-    """Return the configuration without the keys that say where something lies."""
+def without_places(node: Any, data_root: str | None = None) -> Any:
+    """Return the configuration without the keys that say where something lies; with a data root, that it lies there.
+
+    Another folder than the data root may hold other images.
+    """
     if isinstance(node, dict):
-        return {key: without_places(value) for key, value in node.items() if key not in PLACES}
-    return [without_places(value) for value in node] if isinstance(node, list) else node
+        kept = {key: value for key, value in node.items() if key not in PLACES or data_root not in (None, value)}
+        return {key: without_places(value, data_root) for key, value in kept.items()}
+    return [without_places(value, data_root) for value in node] if isinstance(node, list) else node
 
 
 def with_pretrained_weights(config: Config) -> Config:

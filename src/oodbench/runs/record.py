@@ -20,7 +20,7 @@ class Request(NamedTuple):
     """The numbers that a configuration asks for."""
 
     near: list[str]  # OOD sets that tables call near
-    ood: Config  # {OOD set: its configuration without paths}
+    ood: Config  # {OOD set: its configuration without the data root}
     detectors: Config  # {detector, of outputs or of the network: its configuration}
     validation: Config  # what hyperparameters are chosen on; empty where nothing is held out
 
@@ -36,11 +36,12 @@ def requested(config: Config) -> Request:
     for part in ("ood", "detector", "image_detector"):
         for name in config.get(part, {}):
             check_name(part, name)
-    validation = without_places(config.get("validation", {}))
+    data_root = config.get("data_root")
+    validation = without_places(config.get("validation", {}), data_root)
     validation = {key: value for key, value in validation.items() if key != "objective"}
     return Request(
         near=config["dataset"]["near"],
-        ood=without_places(config["ood"]),
+        ood=without_places(config["ood"], data_root),
         detectors=without_places(of_outputs | of_network),
         validation=validation if validation.get("images") else {},
     )

@@ -9,7 +9,7 @@ from oodbench.evaluation.metrics import OOD_METRICS, metric_of
 from oodbench.tables.cells import Column, cell_key, cells_of, id_columns
 from oodbench.tables.labels import protocol, row_labels, row_of
 from oodbench.tables.means import FAR, NEAR, common_means, with_means
-from oodbench.tables.notes import OWN
+from oodbench.tables.notes import OWN, other_images
 from oodbench.tables.results import Result
 from oodbench.tables.sections import by_protocol, ood_sets
 
@@ -36,7 +36,7 @@ def _table(dataset: str, runs: Sequence[Result]) -> str:
         units = [metric_of(column.metric).unit for column in columns]
         texts = [unit.text(cell.mean) if cell else MISSING for cell, unit in zip(found, units, strict=True)]
         lines.append([label, str(seeds[row]), *texts])
-    text = "\n".join([f"{dataset}, {protocol(runs[0])}", "", *_aligned(lines)])
+    text = "\n".join([f"{dataset}, {protocol(runs[0])}", "", *_aligned(lines), *other_images(runs)])
     return "".join(c if c.isprintable() or c == "\n" else "?" for c in text)  # names and settings are anybody's
 
 
