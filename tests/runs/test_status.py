@@ -92,6 +92,13 @@ def test_an_unreadable_configuration_is_one_line_that_says_why(tmp_path: Path, c
     assert len(table([first, second]).splitlines()) == 5
 
 
+def test_numbers_without_a_configuration_are_in_no_table(tmp_path: Path) -> None:
+    (run_in(tmp_path) / "metrics.json").touch()
+    (tmp_path / PLACE.format("ce") / "config.yaml").unlink()
+    (state,) = states(tmp_path)
+    assert (state.state, state.note) == ("done", "config.yaml is missing, so that no table has it")
+
+
 def test_a_run_of_unknown_length_is_no_broken_one(tmp_path: Path) -> None:
     folder = run_in(tmp_path)
     (folder / "config.yaml").write_text("recipe: {epochs: null}")

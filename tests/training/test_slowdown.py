@@ -32,10 +32,12 @@ def warnings_of(steps: list[float], images: int = 128) -> list[str]:
     return [str(each.message) for each in caught]
 
 
-def test_a_collapse_is_said_once_with_both_speeds() -> None:
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_collapse_is_said_once_with_both_speeds(threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
     (said,) = warnings_of(FAST + COLLAPSED * 5)
     assert "from 640 to 32 images/s" in said
-    assert "threads=1" in said
+    assert ("threads=1" in said) == (threads > 1)
 
 
 def test_a_collapse_after_a_recovery_is_not_said_again() -> None:

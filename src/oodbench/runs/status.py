@@ -42,7 +42,7 @@ def state_of(path: Path, results_dir: Path, done: bool) -> State:
     elif other := _other_run(path, config):
         state, note = "foreign", f"{other}; no table has it"
     elif done:
-        state, note = "done", ""
+        state, note = "done", "" if config or problem else "config.yaml is missing, so that no table has it"
     elif error.exists():
         state, note = "failed", _first_line(error)
     elif path.exists():

@@ -2,13 +2,16 @@
 
 import warnings
 
+import torch
+
 from oodbench.training.distributed import rank
 
 WINDOW = 10.0  # s, at least; a window ends with a step
 FRACTION = 1 / 3  # of the first window's speed; beside one other process two threads keep half of it or more
+REASON = "other processes may need the same cores or GPU"
 ADVICE = (
-    "other processes may need the same cores or GPU. On a CPU, threads of one training wait for one another at every "
-    "step, so that beside other work threads=1 can be the fastest; the same command continues with it"
+    ". Threads of one training wait for one another at every step, so that beside other work threads=1 can be the "
+    "fastest; the same command continues with it"
 )
 
 
@@ -42,6 +45,7 @@ class Slowdown:
         if self.slow < 2:  # else it has warned
             self.slow = self.slow + 1 if speed < FRACTION * self.first else 0
             if self.slow == 2 and rank() == 0:
-                words = f"training has slowed down from {self.first:.0f} to {speed:.0f} images/s: {ADVICE}"
+                words = f"training has slowed down from {self.first:.0f} to {speed:.0f} images/s: {REASON}"
+                words += ADVICE if torch.get_num_threads() > 1 else ""
                 warnings.warn(words, stacklevel=3)
         return None
