@@ -33,15 +33,6 @@ def test_rows_are_losses_with_their_scores(tmp_path: Path) -> None:
     assert column(table, "cifar100 (near)", "AUROC ↑") == ["**80.00**", "70.00"]
 
 
-def test_scores_that_print_the_same_share_a_row(tmp_path: Path) -> None:
-    add_run(tmp_path, "a", ood={"svhn": {"ood_score": 0.8, "msp": 0.8000001, "energy": 0.7}})
-    add_run(tmp_path, "b", ood={"svhn": {"ood_score": 0.9}})
-    (table,) = sections(tmp_path, detectors=("ood_score", "msp", "energy"))
-    assert column(table, "Score") == ["own = msp", "energy", "own", "msp, energy"]  # b has neither msp nor energy
-    assert column(table, "Accuracy ↑") == ["**90.00**", "", "**90.00**", ""]
-    assert column(table, "svhn (far)", "AUROC ↑") == ["80.00", "70.00", "**90.00**", "—"]
-
-
 def test_columns_are_near_sets_first_and_one_fpr_convention(tmp_path: Path) -> None:
     add_run(tmp_path, ood={"a_far": {"ood_score": 0.9}, "cifar100": {"ood_score": 0.8}})
     (table,) = sections(tmp_path, fpr="oodpos")

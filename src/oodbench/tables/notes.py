@@ -17,11 +17,10 @@ SPREAD = (
     "Mean ± sample standard deviation over n training seeds; for n = 1 the value and in brackets its 95 % bootstrap "
     "interval over the test images, which does not include the variation between trainings."
 )
-ALIKE = "Scores with = between them print the same numbers. "
 BOLD = (
     "Bold: the best mean of a column, and every row that paired tests do not distinguish from it at 5 % (Holm's "
-    "correction over all rows and scores). For n = 1 the networks are compared, not the losses; with few seeds few "
-    "differences are significant, so that much is bold. More in docs/metrics.md, Intervals and bold."
+    "correction over the rows). For n = 1 the networks are compared, not the losses; with few seeds few differences "
+    "are significant, so that much is bold. More in docs/metrics.md, Intervals and bold."
 )
 DIFFERENT_SEEDS = "Rows have different seeds: means are over all n, "
 AGAIN = "score them again with `scripts/evaluate.py`"
@@ -60,7 +59,7 @@ def caption(
         *shared_seeds(marks),
         *without_resamples(runs, labels, by),
         definitions(metrics),
-        f"Score: {scores}. {ALIKE * (len(detectors) > 1)}{_independent(metrics)}",
+        f"Score: {scores}. {_independent(metrics)}",
         f"Protocol: {run.backbone}{in_brackets(less(by, 'backbone.', run.backbone_settings))}, "
         f"precision {run.precision}; recipe {run.recipe}: {listed(common)}.",
         _data(runs, by),

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from oodbench.evaluation.metric import MISSING, Metric
+from oodbench.evaluation.metric import Metric
 from oodbench.evaluation.metrics import OOD_METRICS, metric_of
 from oodbench.tables.cells import Column, best_of, cell_key, cells_of, id_columns, text_of
 from oodbench.tables.ensembles import NO_ENSEMBLES, Ensembles, ensemble_notes
@@ -56,18 +56,12 @@ def section(
         return text_of(cells.get(key), n, key in best[column].keys, metric_of(column.metric).unit)
 
     def lines(row: Row, label: str, n: int, scores: Sequence[str]) -> list[list[str]]:
-        """Return a line per score, one for scores that print the same; accuracy and ECE stand in the first."""
-        alike: dict[tuple[str, ...], list[str]] = {}
-        for score in scores:
-            printed = tuple(text(row, n, score, column) for column in columns if column.ood)
-            alike.setdefault(printed, []).append(shown(score))
-        of_id = [text(row, n, scores[0], column) for column in columns if not column.ood]
-        found = []
-        for printed, names in alike.items():
-            sign = ", " if set(printed) == {MISSING} else " = "
-            found.append([*row.by, label, sign.join(names), str(n), *of_id, *printed])
-            of_id = [""] * len(of_id)
-        return found
+        """Return one line per score; what does not depend on the score stands in the first."""
+        return [
+            [*row.by, label, shown(score), str(n)]
+            + [text(row, n, score, column) if column.ood or score == scores[0] else "" for column in columns]
+            for score in scores
+        ]
 
     rows = []
     for row, label in labels.items():
