@@ -75,6 +75,7 @@ def picture(page: Page, part: str) -> bytes | None:
     """Return the first screen, or a part, as a PNG of few colours; None where the page has no such part."""
     if not part:
         return reduced(page.screenshot())
+    page.add_style_tag(content=".controls { position: static }")  # else they lie over a part higher than the screen
     found = page.locator(part)
     return reduced(found.first.screenshot()) if found.count() else None
 

@@ -78,7 +78,8 @@ def panel(found: Ranked, title: str, subtitle: str) -> Panel:
 def plot(panels: Sequence[Panel]) -> Plot:
     """Put panels of near and far OOD side by side."""
     caption = (
-        "Mean AUROC of the loss's own score with its 95 % interval. Bars join rows of which no pair is distinguishable "
-        "at 5 % (paired tests on the same seeds and resampled images, Holm's correction over all pairs)."
+        "Mean AUROC of the loss's own score with its 95 % interval: of several seeds over trainings, of one seed over "
+        "its test images alone. Bars join rows of which no pair is distinguishable at 5 % (paired tests on the same "
+        "seeds and resampled images, Holm's correction over all pairs)."
     )
     return Plot("cliques", "What can be told apart", panels, caption)
