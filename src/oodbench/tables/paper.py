@@ -190,7 +190,7 @@ def _rows(
         for score in detectors:
             found = [(cells.get(cell_key(row, score, column)), column) for column in of_score]
             if any(cell for cell, _ in found) or not found:
-                printed = tuple(_cell(cell, column, (), style, 0) for cell, column in found)
+                printed = tuple(_cell(cell, column, (), style, 0) for cell, column in found)  # each with its seeds
                 same.setdefault(printed, []).append(score)
         lines += [(row, tuple(scores)) for scores in same.values()]
     return lines
