@@ -25,13 +25,14 @@ from oodbench.scoring.score import RunOutputs, Scoring, check_not_reported, reco
 from oodbench.storage import Arrays
 from oodbench.training.batch_norm import estimate_batch_norm
 from oodbench.training.checkpoint import FileCheckpointer, Source, load_checkpoint
-from oodbench.training.device import THREADS, acquire_devices, pick_precision, use_precision
+from oodbench.training.device import THREADS, acquire_devices, pick_precision, use_precision, use_threads
 from oodbench.training.distributed import broadcast_weights, launch_workers, rank, sync_batch_norm, worker, world_size
 from oodbench.training.loop import fit
 from oodbench.training.means import Row
 from oodbench.training.progress import EpochLines, resumed
 from oodbench.training.recipe import Recipe
 from oodbench.training.step import Execution
+from oodbench.training.threads import choose_threads
 
 
 class Job(NamedTuple):
@@ -103,8 +104,22 @@ def prepare_folder(job: Job) -> bool:
         check_not_reported(before, data.validation["val_ood"].digest, folder)
     if is_complete(before, requested(config)):
         return False
+    settle_threads(job)
     folder.write_config(config)
     return True
+
+
+def settle_threads(job: Job) -> None:
+    """Set `threads` of a training on one CPU where it is null: what its checkpoint came from, else the fastest now."""
+    config, folder, recipe = job.config, job.folder, job.recipe
+    on_one_cpu = job.model.mean.device.type == "cpu" and config["devices"] == 1
+    if config["threads"] or recipe is None or folder.weights.exists() or not on_one_cpu:
+        return
+    threads = folder.threads_of_checkpoint()
+    if threads is None:
+        threads = choose_threads(job.model, job.data.train.images, recipe.batch_size, recipe.epochs)
+    use_threads(threads)
+    config["threads"] = job.provenance["threads"] = threads
 
 
 def load_or_train(job: Job, log: Log) -> None:

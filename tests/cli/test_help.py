@@ -44,6 +44,6 @@ def test_choices_are_the_files_of_conf() -> None:
 
 def test_help_has_keys_commands_and_comments() -> None:
     printed = script("train.py", "--help")
-    assert "\nthreads: null                  # of the CPU; null: one for each core" in printed
+    assert "\nthreads: null                  # of the CPU; null: what trains fastest" in printed
     assert "python train.py -m experiment=fast" in printed
     assert choices() in printed

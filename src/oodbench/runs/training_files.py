@@ -1,5 +1,6 @@
 """Files that a training leaves: weights, and the outputs on each set. Each names the run that it belongs to."""
 
+import contextlib
 import os
 import warnings
 from collections.abc import Mapping, Sequence
@@ -11,6 +12,7 @@ import yaml
 from numpy.typing import NDArray
 
 from oodbench.outputs import OF_CLASSES, Outputs, problem_of
+from oodbench.runs.config import read_config
 from oodbench.runs.identity import Config
 from oodbench.runs.paths import RunPaths
 from oodbench.storage import (
@@ -40,6 +42,18 @@ class TrainingFiles(RunPaths):
 
     def write_config(self, config: Config) -> None:
         write_atomic(self.config, yaml.safe_dump(config, sort_keys=False))
+
+    def threads_of_checkpoint(self) -> int | None:
+        """Return the number of threads that a started training computed with; None where there is none to go on with.
+
+        With another number, weights differ in their last bits. Garbage, and more than this machine has, is None, too.
+        """
+        if not self.checkpoint.exists():
+            return None
+        with contextlib.suppress(ValueError):
+            threads = read_config(self.config).get("threads")
+            return threads if type(threads) is int and 1 <= threads <= (os.cpu_count() or 1) else None
+        return None
 
     def write_history(self, rows: Sequence[Mapping[str, float]]) -> None:
         lines = [["run", *rows[0]], *([str(self.run), *(f"{v:.6g}" for v in row.values())] for row in rows)]
