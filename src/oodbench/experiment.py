@@ -110,16 +110,16 @@ def prepare_folder(job: Job) -> bool:
 
 
 def settle_threads(job: Job) -> None:
-    """Set `threads` of a training on one CPU where it is null: what its checkpoint came from, else the fastest now."""
+    """Set `threads` where it is null and the run trains on one CPU: that of an earlier start, else the fastest now."""
     config, folder, recipe = job.config, job.folder, job.recipe
     on_one_cpu = job.model.mean.device.type == "cpu" and config["devices"] == 1
-    if config["threads"] or recipe is None or folder.weights.exists() or not on_one_cpu:
+    if config["threads"] or recipe is None or not on_one_cpu:
         return
-    threads = folder.threads_of_checkpoint()
-    if threads is None:
+    threads = folder.threads_before()
+    if threads is None and not folder.weights.exists():
         threads = choose_threads(job.model, job.data.train.images, recipe.batch_size, recipe.epochs)
     use_threads(threads)
-    config["threads"] = job.provenance["threads"] = threads
+    config["threads"], job.provenance["threads"] = threads, threads or THREADS
 
 
 def load_or_train(job: Job, log: Log) -> None:

@@ -23,13 +23,15 @@ def test_the_history_is_a_line_an_epoch_that_names_the_run(tmp_path: Path) -> No
     assert folder.history.read_text() == f"run,epoch,loss,accuracy\n{name},1,2.5,nan\n{name},2,0.123457,1\n"
 
 
-def test_only_a_started_training_has_threads_to_keep(tmp_path: Path) -> None:
+@pytest.mark.parametrize("left", ["checkpoint", "weights"])
+def test_only_a_started_training_has_threads_to_keep(left: str, tmp_path: Path) -> None:
     folder = RunFolder.of(configuration(results_dir=str(tmp_path)))
-    assert folder.threads_of_checkpoint() is None
+    assert folder.threads_before() is None
     folder.write_config({"threads": 1})
-    assert folder.threads_of_checkpoint() is None
-    folder.checkpoint.touch()
-    assert folder.threads_of_checkpoint() == 1
+    assert folder.threads_before() is None
+    file = folder.checkpoint if left == "checkpoint" else folder.weights
+    file.touch()
+    assert folder.threads_before() == 1
 
 
 @pytest.mark.parametrize("text", ["threads: null", "threads: 0", "threads: true", "threads: [1]", "threads: 10000000"])
@@ -39,7 +41,7 @@ def test_threads_that_cannot_be_are_chosen_anew(text: str, tmp_path: Path) -> No
     folder.checkpoint.touch()
     for content in (text, f"{text}: :", "{}", ""):
         folder.config.write_text(content)
-        assert folder.threads_of_checkpoint() is None
+        assert folder.threads_before() is None
 
 
 def test_a_trained_run_gives_its_weights_back(tmp_path: Path) -> None:

@@ -99,9 +99,10 @@ def test_a_run_records_the_number_that_was_chosen(tmp_path: Path, monkeypatch: p
 
 @pytest.mark.usefixtures("never_chosen")
 @pytest.mark.skipif(os.cpu_count() == 1, reason="this machine has one core")
-def test_a_resumed_training_keeps_its_number_of_threads(tmp_path: Path) -> None:
+@pytest.mark.parametrize("killed_before", [("metrics.json",), ("metrics.json", "model.safetensors", "training.json")])
+def test_a_resumed_run_keeps_its_number_of_threads(killed_before: tuple[str, ...], tmp_path: Path) -> None:
     run = finish(tmp_path, *OPEN, "threads=2")
-    for name in ("metrics.json", "model.safetensors", "training.json"):  # killed after the last epoch's checkpoint
+    for name in killed_before:
         (run.folder / name).unlink()
     started(*OPEN, f"results_dir={tmp_path}")
     assert threads_of(tmp_path) == (2, 2)

@@ -43,12 +43,12 @@ class TrainingFiles(RunPaths):
     def write_config(self, config: Config) -> None:
         write_atomic(self.config, yaml.safe_dump(config, sort_keys=False))
 
-    def threads_of_checkpoint(self) -> int | None:
-        """Return the number of threads that a started training computed with; None where there is none to go on with.
+    def threads_before(self) -> int | None:
+        """Return the number of threads that an earlier start computed with; None where it left nothing to go on with.
 
-        With another number, weights differ in their last bits. Garbage, and more than this machine has, is None, too.
+        With another number, numbers differ in their last bits. Garbage, and more than this machine has, is None, too.
         """
-        if not self.checkpoint.exists():
+        if not (self.checkpoint.exists() or self.weights.exists()):
             return None
         with contextlib.suppress(ValueError):
             threads = read_config(self.config).get("threads")
