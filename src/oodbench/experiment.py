@@ -110,13 +110,16 @@ def prepare_folder(job: Job) -> bool:
 
 
 def settle_threads(job: Job) -> None:
-    """Set `threads` where it is null and the run trains on one CPU: that of an earlier start, else the fastest now."""
+    """Set `threads` where it is null: that of an earlier start, else, where one CPU will train, the fastest now.
+
+    Elsewhere it stays null, which is all cores.
+    """
     config, folder, recipe = job.config, job.folder, job.recipe
-    on_one_cpu = job.model.mean.device.type == "cpu" and config["devices"] == 1
-    if config["threads"] or recipe is None or not on_one_cpu:
+    in_one_process = config["devices"] == 1 or folder.weights.exists()
+    if config["threads"] or recipe is None or not in_one_process:
         return
     threads = folder.threads_before()
-    if threads is None and not folder.weights.exists():
+    if not folder.is_started() and job.model.mean.device.type == "cpu":
         threads = choose_threads(job.model, job.data.train.images, recipe.batch_size, recipe.epochs)
     use_threads(threads)
     config["threads"], job.provenance["threads"] = threads, threads or THREADS

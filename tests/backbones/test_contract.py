@@ -1,5 +1,6 @@
 """The interface that every backbone keeps. Each file of conf/backbone is found; a new one needs no line here."""
 
+from copy import deepcopy
 from functools import cache
 
 import pytest
@@ -48,6 +49,13 @@ def test_every_parameter_has_a_finite_gradient(name: str) -> None:
             continue
         assert parameter.grad is not None, key
         assert parameter.grad.isfinite().all(), key
+
+
+@every_backbone
+def test_a_copy_computes_the_same(name: str) -> None:
+    network = backbone(name).eval()
+    with torch.no_grad():
+        assert torch.equal(deepcopy(network)(IMAGES), network(IMAGES))
 
 
 @every_backbone

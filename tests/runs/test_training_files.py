@@ -23,14 +23,13 @@ def test_the_history_is_a_line_an_epoch_that_names_the_run(tmp_path: Path) -> No
     assert folder.history.read_text() == f"run,epoch,loss,accuracy\n{name},1,2.5,nan\n{name},2,0.123457,1\n"
 
 
-@pytest.mark.parametrize("left", ["checkpoint", "weights"])
+@pytest.mark.parametrize("left", ["checkpoint.pt", "checkpoint.previous.pt", "model.safetensors"])
 def test_only_a_started_training_has_threads_to_keep(left: str, tmp_path: Path) -> None:
     folder = RunFolder.of(configuration(results_dir=str(tmp_path)))
     assert folder.threads_before() is None
     folder.write_config({"threads": 1})
     assert folder.threads_before() is None
-    file = folder.checkpoint if left == "checkpoint" else folder.weights
-    file.touch()
+    (folder.path / left).touch()
     assert folder.threads_before() == 1
 
 

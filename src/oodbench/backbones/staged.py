@@ -20,7 +20,7 @@ class Staged(Protocol):
 
 @runtime_checkable
 class Prepared(Protocol):
-    """A backbone that sets some of its weights from training images before the first step."""
+    """A backbone that sets some of its weights from training images before the first step, and runs without that."""
 
     def prepare(self, images: Tensor) -> None:
         """(N, 3, 32, 32) normalised training images -> None, the same for the same images."""

@@ -43,16 +43,21 @@ class TrainingFiles(RunPaths):
     def write_config(self, config: Config) -> None:
         write_atomic(self.config, yaml.safe_dump(config, sort_keys=False))
 
-    def threads_before(self) -> int | None:
-        """Return the number of threads that an earlier start computed with; None where it left nothing to go on with.
+    def is_started(self) -> bool:
+        """Tell whether an earlier start left weights or a checkpoint to go on from."""
+        return self.weights.exists() or any(self.path.glob("checkpoint*.pt"))  # of the last or the one before
 
-        With another number, numbers differ in their last bits. Garbage, and more than this machine has, is None, too.
+    def threads_before(self) -> int | None:
+        """Return the number of threads that the earlier start computed with which this one goes on from; None: all.
+
+        With another number, results differ in their last bits. Garbage counts as None, and so does a number above that
+        of the cores which this process may use: threads that wait for a core are far slower.
         """
-        if not (self.checkpoint.exists() or self.weights.exists()):
+        if not self.is_started():
             return None
         with contextlib.suppress(ValueError):
             threads = read_config(self.config).get("threads")
-            return threads if type(threads) is int and 1 <= threads <= (os.cpu_count() or 1) else None
+            return threads if type(threads) is int and 1 <= threads <= usable_cores() else None
         return None
 
     def write_history(self, rows: Sequence[Mapping[str, float]]) -> None:
@@ -162,6 +167,11 @@ class TrainingFiles(RunPaths):
         if content.get("run") != str(self.run):
             raise ForeignFileError(f"{path} belongs to run {content.get('run')}, this folder to {self.run}")
         return content
+
+
+def usable_cores() -> int:
+    """Return the number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def check_same_images(file: Path, seen: str, now: str) -> None:

@@ -7,7 +7,7 @@ import torch
 from oodbench.training.distributed import rank
 
 WINDOW = 10.0  # s, at least; a window ends with a step
-FRACTION = 1 / 3  # of the first window's speed; beside one other process two threads keep half of it or more
+FRACTION = 1 / 3  # of the first window's speed; beside one other process two threads keep two fifths of it
 REASON = "other processes may need the same cores or GPU"
 ADVICE = (
     ". Threads of one training wait for one another at every step, so that beside other work threads=1 can be the "

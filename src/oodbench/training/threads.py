@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from oodbench.model import Classifier
 from oodbench.training.device import THREADS, use_threads
 
-GAIN = 1.1  # fewer threads have to be so much faster: an idle machine then gives one number, and one set of weights
+GAIN = 1.1  # fewer threads have to be so much faster: two idle cores then gave one number, and one set of weights
 PASSES = 2  # that are timed with each number of threads, after one that finds the algorithms
-SHARE = 100  # the batch that is timed has at most one in so many of a training's images
-SMALLEST = 16  # images
+SHARE = 100  # a pass takes at most one in so many of a training's images: on two cores the six cost 6 % of a short one
+SMALLEST = 16  # images; fewer tell little
 
 
 def choose_threads(model: Classifier, images: NDArray[np.uint8], batch_size: int, epochs: int) -> int:
