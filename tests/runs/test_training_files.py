@@ -34,7 +34,7 @@ def test_only_a_started_training_has_threads_to_keep(left: str, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("text", ["threads: null", "threads: 0", "threads: true", "threads: [1]", "threads: 10000000"])
-def test_threads_that_cannot_be_are_chosen_anew(text: str, tmp_path: Path) -> None:
+def test_threads_that_cannot_be_count_as_none(text: str, tmp_path: Path) -> None:
     folder = RunFolder.of(configuration(results_dir=str(tmp_path)))
     folder.path.mkdir(parents=True)
     folder.checkpoint.touch()
