@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from oodbench.cli.configuration import compose, resolve
 from oodbench.evaluation.intervals import percentile_interval
 from oodbench.runs.folder import RunFolder
 from oodbench.storage import read_json, save_arrays, write_json
@@ -45,7 +46,7 @@ CONFIG: dict[str, Any] = {
     },
 }
 
-HALO_BLOG = {"name": {"recipe": "sgd200"}, "recipe": {"epochs": 200}}  # what makes a run follow that protocol
+HALO_BLOG = ("experiment=halo_blog", "loss=halo")  # what makes a run follow that protocol
 
 
 def score(auroc: float) -> dict[str, float]:
@@ -58,23 +59,27 @@ def add_run(
     seed: int = 0,
     accuracy: float = 0.9,
     ood: dict[str, dict[str, float]] | None = None,  # AUROC by set and detector
-    images: int = 100,
+    images: int | dict[str, int] = 100,  # of every OOD set, or by set, 100 of others
     config: dict[str, dict[str, Any]] | None = None,
+    follows: tuple[str, ...] = (),
     finished: bool = True,
     not_applicable: dict[str, str] | None = None,
     noise: Array | dict[str, Array] | None = None,
     calibration: dict[str, Any] | None = None,
     digests: dict[str, str] | None = None,
 ) -> Path:
-    """A run folder as a training leaves it; `config` overrides single values of CONFIG's blocks.
+    """A run folder as a training leaves it; `config` overrides single values of the blocks of CONFIG, or of the
+    configuration of a command that the run `follows`, given by its overrides.
 
     noise: (R,), what resampling adds to every number, or to those whose names in the file begin with a key; without
     it, the run was scored before there were resamples.
     """
-    resolved = deepcopy(CONFIG) | {"seed": seed}
-    resolved["name"]["loss"], resolved["loss"]["_target_"] = loss, f"oodbench.losses.{loss}"
+    resolved = deepcopy(resolve(compose(follows)) if follows else CONFIG) | {"seed": seed}
+    if not follows:
+        resolved["name"]["loss"], resolved["loss"]["_target_"] = loss, f"oodbench.losses.{loss}"
     for block, values in (config or {}).items():
         resolved[block] |= values
+    split = resolved["dataset"].get("test", {}).get("split", "test")
     files = RunFolder.of(resolved | {"results_dir": str(results)})
     folder, run = files.path, files.run
     folder.mkdir(parents=True)
@@ -89,8 +94,8 @@ def add_run(
         "provenance": {
             "images": {
                 "train": resolved["dataset"]["limit"] or 50_000,
-                "test": resolved["dataset"]["limit_test"] or 10_000,
-                **dict.fromkeys(ood, images),
+                "test": resolved["dataset"]["limit_test"] or (10_000 if split == "test" else 9_000),
+                **{name: images.get(name, 100) if isinstance(images, dict) else images for name in ood},
             },
             "precision": "bf16",
             **({} if digests is None else {"digests": digests}),

@@ -139,7 +139,7 @@ def test_a_swept_hyperparameter_is_a_figure(tmp_path: Path) -> None:
 
 
 def test_published_rows_stand_beneath_with_ours(tmp_path: Path) -> None:
-    add_run(tmp_path, "halo", accuracy=0.9, config=HALO_BLOG | {"loss": {"variant": "published"}})
+    add_run(tmp_path, "halo", accuracy=0.9, follows=HALO_BLOG)
     rows = load_published(PUBLISHED)
     table = published_table(load_runs(tmp_path).runs, rows, "idpos")
     text = Elements(page_of(tmp_path, rows)).text

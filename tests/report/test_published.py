@@ -21,7 +21,7 @@ def made(results: Path) -> Section:
 
 
 def test_numbers_are_those_of_the_tables_with_names_of_papers(tmp_path: Path) -> None:
-    add_run(tmp_path, "halo", accuracy=0.9, config=HALO_BLOG | {"loss": {"variant": "published"}})
+    add_run(tmp_path, "halo", accuracy=0.9, follows=HALO_BLOG)
     shown = dict(published_tables(made(tmp_path), PUBLISHED))
     assert shown.keys() <= {"", *CONVENTIONS}
     for convention, table in shown.items():

@@ -13,25 +13,22 @@ from oodbench.tables.published_table import follows, published_table
 
 PUBLISHED = ROOT / "results" / "published.yaml"
 FPR_OF = {"idpos": "FPR@95 (95 % of ID accepted) ↓", "oodpos": "FPR@95 (95 % of OOD caught) ↓"}
-OPENOOD: dict[str, Any] = {
-    "name": {"recipe": "openood100"},
-    "recipe": {"epochs": 100},
-    "dataset": {"near": ["cifar100", "tiny_imagenet"], "limit_test": 9000},
-}
+OPENOOD = ("experiment=openood", "loss=ce")
+WHOLE = {"svhn": 26032, "textures": 5640}
 SETS = ("cifar100", "tiny_imagenet", "mnist", "svhn", "textures", "places365")
 
 
-def add_halo(results: Path, loss: str = "halo", **more: Any) -> None:
-    config = HALO_BLOG | {"loss": {"variant": "published"}}
-    add_run(results, loss, config=config | more.pop("config", {}), **more)
+def add_halo(results: Path, *overrides: str, **more: Any) -> None:
+    more = {"ood": {"cifar100": {"ood_score": 0.8}, "svhn": {"ood_score": 0.9}}, "images": WHOLE} | more
+    add_run(results, follows=(*HALO_BLOG, *overrides), **more)
 
 
-def add_openood(results: Path, seed: int = 0, sets: tuple[str, ...] = SETS, **more: Any) -> None:
+def add_openood(results: Path, *overrides: str, seed: int = 0, sets: tuple[str, ...] = SETS, **more: Any) -> None:
     values = {"cifar100": 0.87, "tiny_imagenet": 0.89}
     ood = {name: {"msp": values.get(name, 0.91) + 0.001 * seed, "vim": 0.9} for name in sets}
-    config = OPENOOD | {"loss": {"label_smoothing": 0.0}}
     noise = np.random.default_rng(seed).normal(0, 0.001, 1000)
-    add_run(results, "ce", seed, 0.95 + 0.001 * seed, ood, config=config, noise=noise, **more)
+    more = {"accuracy": 0.95 + 0.001 * seed, "noise": noise, "images": WHOLE} | more
+    add_run(results, seed=seed, ood=ood, follows=(*OPENOOD, *overrides), **more)
 
 
 def made(results: Path, fpr: str = "idpos") -> Table | None:
@@ -55,13 +52,47 @@ def test_a_row_of_another_protocol_is_not_shown(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "other",
-    [{"recipe": {"epochs": 100}}, {"dataset": {"limit": 1000}}, {"name": {"recipe": "sgd200", "backbone": "x"}}],
+    [
+        ("recipe.epochs=100",),
+        ("dataset.limit=1000",),
+        ("backbone=resnet34",),
+        ("backbone.width=16",),
+        ("recipe.optimizer.lr=0.5",),
+        ("recipe.optimizer.weight_decay=0",),
+        ("recipe.schedule.final=0.1",),
+        ("recipe.batch_size=256",),
+        ("recipe.flip=false",),
+        ("recipe.batch_norm_images=1000",),
+        ("dataset.limit_test=9000", "recipe=openood100"),
+    ],
 )
-def test_one_other_setting_is_another_protocol(tmp_path: Path, other: dict[str, Any]) -> None:
+def test_one_other_setting_is_another_protocol(tmp_path: Path, other: tuple[str, ...]) -> None:
     add_halo(tmp_path)
     assert made(tmp_path) is not None
-    add_halo(tmp_path / "other", config=other)
+    add_halo(tmp_path / "other", *other)
     assert made(tmp_path / "other") is None
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        "loss.variant=notes",
+        "loss.embedding_dim=512",
+        "loss.radial_weight=0",
+        "loss.distill=false",
+        "recipe.clip_grad_norm=null",
+        "+recipe.optimizer.dampening=0.1",
+    ],
+)
+def test_another_setting_of_a_loss_is_not_beside_it(tmp_path: Path, other: str) -> None:
+    add_halo(tmp_path, other)
+    table = made(tmp_path)
+    assert table is not None
+    assert [row[2] for row in table.rows] == ["[1]", "[1]"]
+    add_halo(tmp_path)
+    both = made(tmp_path)
+    assert both is not None
+    assert [row[2] for row in both.rows] == ["[1]", "[1]", "ours"]
 
 
 def test_published_rows_stand_above_ours(tmp_path: Path) -> None:
@@ -86,13 +117,6 @@ def test_published_rows_stand_above_ours(tmp_path: Path) -> None:
     assert "convention not stated" in notes(table)
 
 
-def test_another_setting_of_a_loss_is_not_beside_it(tmp_path: Path) -> None:
-    add_halo(tmp_path, config={"loss": {"variant": "notes"}})
-    table = made(tmp_path)
-    assert table is not None
-    assert [row[2] for row in table.rows] == ["[1]", "[1]"]
-
-
 def test_inside_is_said_of_the_interval_over_images(tmp_path: Path) -> None:
     """Noise of +-.002: 95 % of it are within .0019."""
     noise = np.linspace(-0.002, 0.002, 1000)
@@ -106,7 +130,7 @@ def test_inside_is_said_of_the_interval_over_images(tmp_path: Path) -> None:
 
 def test_the_population_deviation_stands_beside_ours(tmp_path: Path) -> None:
     for seed in range(3):
-        add_openood(tmp_path, seed)
+        add_openood(tmp_path, seed=seed)
     table = made(tmp_path)
     ours, theirs = rows_of(table, "ce", "msp"), rows_of(table, "CrossEntropy", "MSP")
     assert theirs["Accuracy ↑"] == "95.06 ± 0.30"
@@ -162,3 +186,38 @@ def test_no_table_shows_a_row_without_a_protocol(tmp_path: Path) -> None:
     run = load_runs(tmp_path).runs[0]
     assert not any(row.protocol and follows(run, row.protocol.runs) for row in published)
     assert published_table([run], [row._replace(protocol=None) for row in published], "idpos") is None
+
+
+def test_a_sample_of_a_set_is_not_compared(tmp_path: Path) -> None:
+    add_halo(tmp_path, images=WHOLE | {"svhn": 1580})
+    ours = rows_of(made(tmp_path), "halo", "own")
+    assert ours["svhn (far) AUROC ↑"] == "—"
+    assert ours["cifar100 (near) AUROC ↑"].startswith("80.00; ")
+
+
+def test_seeds_of_other_images_are_not_averaged(tmp_path: Path) -> None:
+    for seed, digest in enumerate("aab"):
+        add_halo(tmp_path, f"seed={seed}", seed=seed, digests={"test": digest, "svhn": "s", "cifar100": "c"})
+    table = made(tmp_path)
+    assert table is not None
+    assert [row[3] for row in table.rows] == ["", "", "2", "1"]
+    add_halo(tmp_path / "sizes")
+    add_halo(tmp_path / "sizes", seed=1, images=WHOLE | {"cifar100": 9000})
+    table = made(tmp_path / "sizes")
+    assert table is not None
+    assert [row[3] for row in table.rows] == ["", "", "1", "1"]
+
+
+def test_the_title_names_the_part_of_the_test_set(tmp_path: Path) -> None:
+    """Runs on 9,000 images of another choice are another table."""
+    add_openood(tmp_path)
+    add_openood(tmp_path, "dataset.test.split=openood_9000")
+    tables = tables_of(load_runs(tmp_path).runs, load_published(PUBLISHED), "idpos", ["msp"])
+    titles = [table.title for table in tables]
+    assert [name for title in titles for name in ("own_9000", "openood_9000") if f", split {name}, " in title] == [
+        "openood_9000",
+        "openood_9000",
+        "own_9000",
+        "own_9000",
+    ]
+    assert all("9,000 test images of the split" in notes(table) for table in tables if "Published" not in table.title)

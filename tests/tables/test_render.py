@@ -17,8 +17,8 @@ PUBLISHED = ROOT / "results" / "published.yaml"
 
 
 def test_markdown_has_as_many_cells_in_every_row(tmp_path: Path) -> None:
-    add_run(tmp_path, config={"loss": {"form": "a|b"}} | HALO_BLOG)
-    add_run(tmp_path, config={"loss": {"form": "c"}} | HALO_BLOG)
+    add_run(tmp_path, config={"loss": {"form": "a|b"}}, follows=HALO_BLOG)
+    add_run(tmp_path, config={"loss": {"form": "c"}}, follows=HALO_BLOG)
     text = to_markdown(
         "cifar10", tables_of(load_runs(tmp_path).runs, load_published(PUBLISHED), "idpos", ["ood_score", "msp"])
     )
@@ -53,8 +53,8 @@ def test_latex_escapes() -> None:
 
 def test_latex_is_balanced_ascii_with_equal_rows(tmp_path: Path) -> None:
     ood = {"tiny_imagenet": {"ood_score": 0.9}, "cifar100": {"ood_score": 0.8}}
-    add_run(tmp_path, ood=ood, config={"loss": {"form": "odd_{name&"}} | HALO_BLOG)
-    add_run(tmp_path, config={"loss": {"form": "plain"}} | HALO_BLOG)
+    add_run(tmp_path, ood=ood, config={"loss": {"form": "odd_{name&"}}, follows=HALO_BLOG)
+    add_run(tmp_path, config={"loss": {"form": "plain"}}, follows=HALO_BLOG)
     text = to_latex("cifar10", tables_of(load_runs(tmp_path).runs, load_published(PUBLISHED), "idpos", ["ood_score"]))
     assert text.isascii()
     bare = re.sub(r"\\[{}&%$#_\\]", "", re.sub("^%.*", "", text, flags=re.MULTILINE))
@@ -90,7 +90,7 @@ def test_a_caption_has_the_summary_and_footnotes(tmp_path: Path) -> None:
 
 def test_captions_of_all_tables_are_short(tmp_path: Path) -> None:
     for loss, seed in (("a", 0), ("b", 0), ("b", 1)):
-        add_run(tmp_path, loss, seed, config=HALO_BLOG, calibration=CALIBRATION)
+        add_run(tmp_path, loss, seed, calibration=CALIBRATION)
     runs = load_runs(tmp_path).runs
     tables = [*tables_of(runs, [], "idpos", ["ood_score", "msp"]), *matrix_tables(runs, "idpos", ["ood_score", "msp"])]
     calibration = calibration_table(runs)

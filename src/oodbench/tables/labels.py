@@ -36,9 +36,10 @@ def protocol(run: Result, by: Sequence[str] = ()) -> str:
         "recipe.epochs": epochs,
         "dataset.limit": train,
         "dataset.limit_test": test,
+        "dataset.test.split": f"split {run.test_split}" * (run.test_split != "test"),
         "precision": run.precision,
     }
-    return ", ".join(text for key, text in parts.items() if not {key, key.partition(".")[0]} & set(by))
+    return ", ".join(text for key, text in parts.items() if text and not {key, key.partition(".")[0]} & set(by))
 
 
 def row_labels(runs: Iterable[Result], by: Sequence[str] = ()) -> dict[Row, str]:

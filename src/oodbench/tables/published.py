@@ -21,6 +21,7 @@ class Protocol(NamedTuple):
     runs: dict[str, str]  # {key of a run's configuration, test_images or train_images: printed value}
     near: dict[str, tuple[str, ...]]  # {data set: sets of the near mean}
     far: tuple[str, ...]
+    images: dict[str, int]  # {OOD set: how many a run has if it has the set whole}
     deviation: str  # what ± is in its rows: "population" or ""
     about: str
 
@@ -83,10 +84,16 @@ def load_published(path: Path) -> list[Published]:
 
 
 def _protocol(
-    name: str, runs: Mapping[str, Any], about: str, near: Any = None, far: Any = (), deviation: str = ""
+    name: str,
+    runs: Mapping[str, Any],
+    about: str,
+    near: Any = None,
+    far: Any = (),
+    images: Any = None,
+    deviation: str = "",
 ) -> Protocol:
     near = {dataset: tuple(sorted(sets)) for dataset, sets in (near or {}).items()}
-    return Protocol(name, _printed(runs), near, tuple(sorted(far)), deviation, about)
+    return Protocol(name, _printed(runs), near, tuple(sorted(far)), dict(images or {}), deviation, about)
 
 
 def _printed(keys: Mapping[str, Any]) -> dict[str, str]:

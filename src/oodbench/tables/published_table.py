@@ -1,6 +1,7 @@
 """Published rows and runs -> the table of both, of one protocol."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -35,8 +36,8 @@ def published_table(runs: Sequence[Result], published: Iterable[Published], fpr:
 
     An FPR@95 stands under its own convention, or with a dagger if its source names none.
     """
-    rows = [row for row in published if row.dataset == runs[0].dataset and row.protocol]
-    rows = [row for row in rows if row.protocol and follows(runs[0], row.protocol.runs)]
+    rows = [row for row in published if row.dataset == runs[0].dataset]
+    rows = [row for row in rows if row.protocol and any(follows(run, row.protocol.runs) for run in runs)]
     columns = _columns(rows, runs[0], fpr)
     rows = [row for row in rows if any(key in row.numbers for key in columns.values())]
     if not rows or not rows[0].protocol:
@@ -68,6 +69,15 @@ def follows(run: Result, wanted: Mapping[str, str]) -> bool:
     return all(facts.get(key) == value for key, value in wanted.items())
 
 
+def is_of(run: Result, row: Published) -> bool:
+    """Tell whether a run follows a row's protocol with its loss, and has no setting that neither of them names."""
+    if row.ours is None or not row.protocol:
+        return False
+    wanted = row.protocol.runs | row.ours
+    parts = {"backbone": run.backbone_settings, "loss": run.loss_settings, "recipe": run.recipe_settings}
+    return follows(run, wanted) and {f"{part}.{key}" for part, of in parts.items() for key in of} <= wanted.keys()
+
+
 def _columns(rows: Sequence[Published], run: Result, fpr: str) -> dict[Column, str]:
     """-> {column: its key in `numbers`}, of the keys that a row has"""
     near = frozenset[str]().union(run.near, *(row.protocol.near.get(row.dataset, ()) for row in rows if row.protocol))
@@ -83,27 +93,40 @@ def _columns(rows: Sequence[Published], run: Result, fpr: str) -> dict[Column, s
 def _beside(
     row: Published, runs: Sequence[Result], labels: Mapping[Row, str]
 ) -> list[tuple[str, int, dict[tuple[str, str], Cell]]]:
-    """-> label, number of seeds and {(OOD set, metric): cell} of our rows with the loss and score of a published one"""
-    if row.ours is None or row.detector is None or not row.protocol:
+    """-> label, number of seeds and {(OOD set, metric): cell} of our rows with the loss and score of a published one
+
+    Seeds that were measured on other images make a row of their own.
+    """
+    if row.detector is None or not row.protocol:
         return []
+    members: dict[tuple[str, frozenset[Any]], list[Result]] = {}
+    for run in runs:
+        if is_of(run, row) and row.detector in run.detectors:
+            of_sets = _of_sets(run, row.protocol, row.dataset)
+            members.setdefault((labels[row_of(run)], _images(of_sets)), []).append(of_sets)
     found = []
-    same = [run for run in runs if follows(run, row.ours) and row.detector in run.detectors]
-    for ours, label in labels.items():
-        members = [_of_sets(run, row.protocol, row.dataset) for run in same if row_of(run) == ours]
-        if members:
-            cells = cells_of(members, row_of, [row.detector], {*ID_METRICS, *OOD_METRICS})
-            found.append((label, len(members), {(key[2].ood, key[2].metric): cell for key, cell in cells.items()}))
+    for (label, _), seeds in sorted(members.items(), key=lambda item: (item[0][0], item[1][0].seed)):
+        unsized = [run._replace(ood_images={}) for run in seeds]  # a set is one column, whatever its name has beside it
+        cells = cells_of(unsized, row_of, [row.detector], {*ID_METRICS, *OOD_METRICS})
+        found.append((label, len(seeds), {(key[2].ood, key[2].metric): cell for key, cell in cells.items()}))
     return found
 
 
 def _of_sets(run: Result, of: Protocol, dataset: str) -> Result:
-    """Return the run with the means over the published sets alone, even if it has others."""
+    """Return the run with the sets that it has whole, and with the means over the published sets alone."""
     near = of.near.get(dataset, ())
+    whole = {ood: n for ood, n in run.ood_images.items() if n == of.images.get(ood, n)}
+    numbers = {key: value for key, value in run.numbers.items() if key[0] in {"", *whole}}
     if near:
-        images = {ood: n for ood, n in run.ood_images.items() if ood in (*near, *of.far)}
-        run = run._replace(ood_images=images, near=frozenset(near))
-        (run,) = with_means([run], {NEAR: near, FAR: of.far})
-    return run._replace(ood_images={})  # a set is one column, however many images a seed has of it
+        whole = {ood: n for ood, n in whole.items() if ood in (*near, *of.far)}
+    run = run._replace(ood_images=whole, numbers=numbers)
+    return with_means([run._replace(near=frozenset(near))], {NEAR: near, FAR: of.far})[0] if near else run
+
+
+def _images(run: Result) -> frozenset[Any]:
+    """-> what tells the images of a run's sets from those of another's"""
+    digests = {(name, run.digests.get(name, "")) for name in ("test", *run.ood_images)}
+    return frozenset({*digests, *run.ood_images.items()})
 
 
 def _text(row: Published, column: Column, theirs: Number | None, cells: Mapping[tuple[str, str], Cell], n: int) -> str:

@@ -79,6 +79,11 @@ class Result(NamedTuple):
         return Kind.NEAR if ood in self.near else Kind.FAR
 
     @property
+    def test_split(self) -> str:
+        """Return which part of the test set the run was tested on, "test" if on the whole."""
+        return self.settings.get("dataset.test.split", "test")
+
+    @property
     def detectors(self) -> set[str]:
         return {detector for _, detector, _ in self.numbers if detector} | self.not_applicable.keys()
 
