@@ -10,7 +10,7 @@ from scipy import stats
 from oodbench.evaluation import bootstrap
 from oodbench.evaluation.bootstrap import resampled_id, resampled_ood
 from oodbench.evaluation.evaluate import intervals
-from oodbench.evaluation.intervals import basic_share, percentile_interval
+from oodbench.evaluation.intervals import percentile_interval
 from oodbench.evaluation.metric import arrays_key
 from oodbench.evaluation.metrics import ID_METRICS, OOD_METRICS
 
@@ -84,7 +84,7 @@ def test_every_interval_is_that_of_its_record() -> None:
     z = random.normal(size=(200, 4))
     log_probs, labels = z - np.logaddexp.reduce(z, axis=1, keepdims=True), random.integers(4, size=200)
     found, values = intervals_id(log_probs, labels, 100, 3), resampled_id(log_probs, labels, 100, 3)
-    assert found["ece"] == list(basic_share(ID_METRICS["ece"](log_probs, labels), values["ece"]))
+    assert found["ece"] == list(ID_METRICS["ece"].interval(ID_METRICS["ece"](log_probs, labels), values["ece"]))
     assert found["nll"] == list(percentile_interval(values["nll"]))
 
 
@@ -150,3 +150,19 @@ def test_intervals_of_accuracy_and_nll_hold_the_truth() -> None:
         for name, value in {"accuracy": 0.7, "nll": -0.7 * right[0] - 0.3 * right[1]}.items():
             hits[name].append(found[name][0] <= value <= found[name][1])
     assert all(holds_95_percent(hit) for hit in hits.values()), {name: np.mean(hit) for name, hit in hits.items()}
+
+
+@pytest.mark.slow
+def test_intervals_of_ece_differences_hold_the_truth() -> None:
+    """Of a network whose confidence is .01 too high and one .06 too high, on the same images; 400 sets of 4,000."""
+    random, ece, hits = np.random.default_rng(13), ID_METRICS["ece"], []
+    for seed in range(400):
+        confidence, draws = random.uniform(0.6, 0.98, 4000), random.random(4000)
+        log_probs = np.log(np.stack([confidence, 1 - confidence], 1))
+        around = []
+        for gap in (0.01, 0.06):
+            labels = (draws > confidence - gap).astype(np.int64)
+            around.append(ece.around(ece(log_probs, labels), resampled_id(log_probs, labels, 400, seed)["ece"]))
+        low, high = percentile_interval(around[1] - around[0])
+        hits.append(low <= 0.05 <= high)
+    assert holds_95_percent(hits), np.mean(hits)

@@ -40,6 +40,16 @@ def test_differences_of_one_seed_by_hand(tmp_path: Path) -> None:
     assert compared(b, a)["", "accuracy"].better == "B"
 
 
+def test_the_difference_of_two_ece_is_turned_over(tmp_path: Path) -> None:
+    """As ECE itself: resampled differences from 0 to .02 about a difference of 0 become -.02 to 0."""
+    a = add_run(tmp_path, "a", noise={"": NOISE, "ece": np.linspace(0, 0.02, 1000)})
+    b = add_run(tmp_path, "b", noise={"": NOISE, "ece": np.zeros(1000)})
+    test = compared(a, b)["", "ece"].test
+    assert test.difference == 0
+    assert test.interval == pytest.approx((-0.0195, -0.0005), abs=2e-5)
+    assert compared(b, a)["", "ece"].test.interval == pytest.approx((0.0005, 0.0195), abs=2e-5)
+
+
 def test_lower_is_better_where_it_is(tmp_path: Path) -> None:
     a = add_run(tmp_path, "a", ood={"svhn": {"ood_score": 0.95}}, noise=NOISE)  # FPR@95 idpos .05
     b = add_run(tmp_path, "b", ood={"svhn": {"ood_score": 0.90}}, noise=NOISE)

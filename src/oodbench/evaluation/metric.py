@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from numpy.typing import NDArray
 
 from oodbench.evaluation.arrays import Array, Labels
-from oodbench.evaluation.intervals import Interval, percentile
+from oodbench.evaluation.intervals import Interval, percentile_interval
 from oodbench.evaluation.weighted import Counted, Counts
 
 MISSING = "—"  # stands where a run has no number
@@ -63,12 +63,29 @@ class Metric:
     heading: str  # of its column, without the arrow
     definition: str  # for captions
     source: str
-    interval: Callable[[float, Array], Interval] = percentile  # value, (R,) resampled values -> 95 %
+    noise_adds: bool = False  # noise raises it, and resampling raises it once more
     in_tables: bool = True  # a column of the main tables; runs.csv has every metric
     convention: str = ""  # "idpos" or "oodpos" where the tables show one of the two
 
     def __call__(self, first: NDArray[Any], second: NDArray[Any]) -> float:
         return self.function(first, second)
+
+    def around(self, value: float, resampled: Array) -> Array:
+        """(R,) resampled values -> those whose percentiles are an interval of the value and, subtracted from another
+        run's, of the difference.
+
+        They are themselves; where noise adds to the metric, they are turned over at the value (the basic bootstrap).
+        ECE is a sum of absolute values, which noise raises: resampled values lie too high where a model is nearly
+        calibrated. Simulated coverage, 10,000 images, true ECE .01, .03, .08: themselves 72, 94, 96 %, turned over 92,
+        94, 95 %. At a true ECE of 0, the edge of what is possible, no bootstrap is right (0 % and 67 %), and the upper
+        end of what is turned over can be below the value itself.
+        """
+        return 2 * value - resampled if self.noise_adds else resampled
+
+    def interval(self, value: float, resampled: Array) -> Interval:
+        """(R,) -> 95 %, within the numbers that the metric can have"""
+        low, high = percentile_interval(self.around(value, resampled))
+        return min(self.unit.largest, max(0.0, low)), min(self.unit.largest, max(0.0, high))
 
     @property
     def title(self) -> str:

@@ -119,7 +119,10 @@ def bold(column: Mapping[AnyKey, Cell], metric: Metric) -> Bold:
     if reason := _untested(metric, column.values(), seeds):
         return Bold(ties, untested=reason)
     values = {key: np.array([cell.values[seed] for seed in seeds]) for key, cell in column.items()}
-    stacked = {key: np.stack([cell.resampled[seed] for seed in seeds]) for key, cell in column.items()}
+    stacked = {
+        key: np.stack([metric.around(cell.values[seed], np.asarray(cell.resampled[seed])) for seed in seeds])
+        for key, cell in column.items()
+    }
     found = indistinguishable_from_best(values, stacked, larger, normal_tail=True)
     return Bold({*ties, *found}, tuple(seeds), further=any(len(cell.values) > len(seeds) for cell in column.values()))
 

@@ -155,7 +155,11 @@ def _test(pairs: list[Pair], keys: Keys) -> Comparison | None:
         return None
     if len(sizes := {len(each) for pair in resampled for each in pair if each is not None}) > 1:
         raise ValueError(f"the runs have {' and '.join(map(str, sorted(sizes)))} resamples; {AGAIN}")
-    both = np.array(resampled)  # (S, 2, R)
+    around = [
+        [metric.around(float(value), np.asarray(each)) for value, each in zip(*pair, strict=True)]
+        for pair in zip(values, resampled, strict=True)
+    ]
+    both = np.array(around)  # (S, 2, R)
     test = compare(values[:, 0], values[:, 1], both[:, 0], both[:, 1], normal_tail=True)
     low, high = test.interval
     return test._replace(interval=(max(low, -metric.unit.largest), min(high, metric.unit.largest)))

@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oodbench.evaluation.arrays import Array, Labels, checked, checked_log_probs
-from oodbench.evaluation.intervals import basic_share
 from oodbench.evaluation.metric import NATS, SHARE, SQUARED_ERROR, IDMetric, Means
 
 ECE_BINS = 15
@@ -138,7 +137,7 @@ ECE = IDMetric(
     name="ece",
     function=confidence_ece,
     resampled=Means(_gaps, lambda means: np.abs(means).sum(0)),
-    interval=basic_share,
+    noise_adds=True,
     higher_is_better=False,
     unit=SHARE,
     heading="ECE",
