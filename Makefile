@@ -15,8 +15,9 @@ demo: .venv/installed  ## train every loss on the embedded digits, print the tab
 	$(BIN)/python train.py -m experiment=demo results_dir=results/demo
 	$(BIN)/python scripts/report.py results_dir=results/demo --open
 
-tables: .venv/installed  ## turn all finished runs below results/ into tables
-	$(BIN)/python scripts/tables.py
+TABLES := $(BIN)/python scripts/tables.py
+tables: .venv/installed  ## turn all finished runs below results/ into tables, of both FPR@95, calibration and all detectors
+	$(TABLES) && $(TABLES) --fpr oodpos && $(TABLES) --calibration && $(TABLES) --matrix
 
 report: .venv/installed  ## one HTML page of all finished runs below results/, which needs no network
 	$(BIN)/python scripts/report.py
@@ -27,9 +28,9 @@ screenshots: .venv/installed  ## pictures of results/report.html for docs/images
 registry: .venv/installed  ## check results/registry, write its leaderboard; OUTPUTS=DIR has the runs with outputs
 	$(BIN)/python scripts/registry.py $(if $(OUTPUTS),--outputs $(OUTPUTS))
 
-paper: .venv/installed  ## train what is missing of EXPERIMENTS="fast fast_cifar100 ...", then write the tables
+paper: .venv/installed  ## train what is missing of EXPERIMENTS="fast fast_cifar100 ...", then write all tables
 	@for name in $(EXPERIMENTS); do $(BIN)/python train.py -m experiment=$$name || exit 1; done
-	$(BIN)/python scripts/tables.py
+	$(MAKE) tables
 
 docs: .venv/installed  ## write the generated parts of docs/ anew
 	$(BIN)/python docs/generate.py
