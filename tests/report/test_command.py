@@ -37,6 +37,20 @@ def test_values_that_were_changed_are_named() -> None:
     assert {"recipe.epochs=3", "recipe.optimizer.lr=0.02", "backbone.width=4"} <= set(shlex.split(command))
 
 
+def test_threads_and_detectors_are_named() -> None:
+    """They are in no hash: threads decide the last bits, detectors what is measured."""
+    command = command_of(configuration("threads=1", "detector=all"))
+    assert command
+    assert {"threads=1", "detector=all"} <= set(shlex.split(command))
+    assert len(again(command)["detector"]) == len(names("detector"))
+    some = command_of(configuration("detector=[knn,msp]"))
+    assert some
+    assert again(some)["detector"].keys() == {"knn", "msp"}
+    default = command_of(configuration())
+    assert default
+    assert "detector" not in default
+
+
 def test_a_name_that_conf_lacks_has_no_command() -> None:
     config = configuration()
     config["name"]["loss"] = "gone"

@@ -30,6 +30,7 @@ def command_of(config: Config) -> str | None:
         base = plain(compose(choices))
         changed = [override for part in COMPARED for override in _changed(part, base[part], config[part])]
         again = plain(compose([*choices, *changed])) if changed else base
+        changed += _detectors(base["detector"], config.get("detector", {}))
     except (UsageError, HydraException, OmegaConfBaseException, ValueError, KeyError, AttributeError, TypeError):
         return None
     finally:
@@ -40,10 +41,12 @@ def command_of(config: Config) -> str | None:
 
 
 def _choices(config: Config) -> list[str]:
-    """Return the overrides that pick files of conf/, and seed, precision and held-out images"""
+    """Return the overrides that pick files of conf/, and seed, precision, threads and held-out images"""
     choices = [f"{part}={config['name'][part]}" for part in NAMED] + [f"seed={config['seed']}"]
     if config["precision"] != "auto":
         choices.append(f"precision={config['precision']}")
+    if config.get("threads"):
+        choices.append(f"threads={config['threads']}")
     if images := config.get("validation", {}).get("images"):
         choices.append(f"validation.images={images}")
     return choices + _sets(config)
@@ -55,6 +58,15 @@ def _sets(config: Config) -> list[str]:
     known = [name for name in known if (CONF / "ood" / f"{name}.yaml").is_file()]
     others = {name: node["path"] for name, node in config["ood"].items() if name not in known and "path" in node}
     return [f"ood=[{','.join(known)}]"] * bool(known) + [f"+ood.{name}.path={path}" for name, path in others.items()]
+
+
+def _detectors(base: Config, wanted: Config) -> list[str]:
+    """Return the override of the detectors where they are not the default ones, without their hyperparameters."""
+    names = [check_name("detector", name) for name in wanted]
+    if not names or set(names) == set(base):
+        return []
+    known = {file.stem for file in (CONF / "detector").glob("*.yaml")}
+    return ["detector=all" if set(names) == known else f"detector=[{','.join(n for n in names if n in known)}]"]
 
 
 def _changed(prefix: str, base: Any, wanted: Any) -> list[str]:
