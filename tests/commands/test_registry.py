@@ -3,6 +3,7 @@
 import json
 import re
 import shlex
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -24,11 +25,23 @@ def entry(finished: Finished, tmp_path: Path) -> Path:
 def test_the_command_writes_the_leaderboard_and_the_page(finished: Finished, entry: Path) -> None:
     registry = entry.parents[5]
     printed = script("scripts/registry.py", "--results-dir", registry, "--outputs", finished.results)
-    assert printed.startswith(f"{entry.relative_to(registry / 'runs')}: recomputed\n")
+    assert printed.startswith(f"{entry}: recomputed\n")
     assert "| recomputed |" in (registry / "README.md").read_text("utf-8")
     assert "HALO" in (registry / "report.html").read_text("utf-8")
     script("scripts/registry.py", "--results-dir", registry)
     assert "| as handed in |" in (registry / "README.md").read_text("utf-8")
+
+
+def test_own_runs_stand_beside_those_handed_in(finished: Finished, finished_ce: Finished, entry: Path) -> None:
+    registry = entry.parents[5]
+    shutil.copytree(finished_ce.results / "runs", registry.parent / "runs")
+    script("scripts/registry.py", "--results-dir", registry)
+    text = (registry / "README.md").read_text("utf-8")
+    assert "| HALO | " in text
+    assert "| CE | " in text
+    shutil.copytree(finished.results / "runs", registry.parent / "runs", dirs_exist_ok=True)
+    with pytest.raises(SystemExit, match="are the same run; delete one of them"):
+        script("scripts/registry.py", "--results-dir", registry)
 
 
 def test_a_problem_ends_the_command_and_nothing_is_written(

@@ -20,7 +20,8 @@ from oodbench.tables.sections import by_protocol, group, means_alone, named, ood
 
 INTRODUCTION = """# Leaderboard
 
-Made by `python scripts/registry.py` from the runs below `runs/`; docs/adding.md says how to hand in one.
+Made by `python scripts/registry.py` from the runs below `runs/`, which were handed in, and this project's own below
+`../runs/`; docs/adding.md says how to hand in one.
 
 - A table is of one protocol. Rows: by the mean of their AUROCs, those with fewer OOD sets last.
 - Cells, in percent: mean ± sample deviation over n seeds; of one seed the value [95 % interval over images].

@@ -17,7 +17,7 @@ from oodbench.tables.kinds import Kind
 from oodbench.tables.labels import Row, protocol, row_labels, row_of
 from oodbench.tables.means import FAR, NEAR, common_means, with_means
 from oodbench.tables.names import row_name
-from oodbench.tables.results import Result, load_run, load_runs
+from oodbench.tables.results import Found, Result, load_run, load_runs
 from oodbench.tables.sections import by_protocol
 
 
@@ -88,7 +88,11 @@ def read_material(
 
     Raises FileNotFoundError where there is none, ValueError where none can be read.
     """
-    found = load_runs(results_dir, detectors)
+    return material_of(load_runs(results_dir, detectors), results_dir, progress)
+
+
+def material_of(found: Found, results_dir: Path, progress: Callable[[str], None] = lambda line: None) -> Material:
+    """Read what figures need of these runs; folders are named as below results_dir. Raises ValueError for none."""
     odd = {run.folder: what for run in found.runs if (what := not_finite(run))}
     usable = [run for run in found.runs if run.folder not in odd]
     if not usable:

@@ -132,6 +132,20 @@ def load_runs(results_dir: Path, detectors: Collection[str] | None = None) -> Fo
     return Found(runs, len(folders) - len(finished), unreadable)
 
 
+def together(several: Iterable[Found]) -> Found:
+    """Return the runs of several results folders as those of one. Raises ValueError where two have the same run."""
+    several = list(several)
+    runs = sorted((run for found in several for run in found.runs), key=lambda run: (run.folder.parent, run.seed))
+    folders: dict[tuple[str, ...], Path] = {}
+    for run in runs:
+        other = folders.setdefault(run.folder.parts[-5:], run.folder)
+        if other != run.folder:
+            raise ValueError(f"{other} and {run.folder} are the same run; delete one of them")
+    runs, unlike = _scored_alike(runs)
+    unreadable = [each for found in several for each in found.unreadable]
+    return Found(runs, sum(found.unfinished for found in several), [*unreadable, *unlike])
+
+
 def is_shown(detectors: Collection[str] | None, detector: str, metric: str) -> bool:
     """Tell whether tables of these detectors (None: of all) have a number, so that they need its resamples."""
     in_tables = metric not in OOD_METRICS or OOD_METRICS[metric].in_tables
