@@ -14,6 +14,7 @@ from helpers.made_up import alter_metrics
 
 from oodbench.rescoring import rescore
 from oodbench.runs.folder import open_run
+from oodbench.runs.paths import GLOB
 from oodbench.scoring.registry import check, differences
 from oodbench.storage import load_arrays, save_arrays
 from oodbench.tables.results import load_run
@@ -155,7 +156,8 @@ def test_numbers_may_differ_in_the_last_bits_alone() -> None:
     assert len(differences(record, computed | {"accuracy": float("nan")}, ["odin"])) == 1
 
 
-def test_the_committed_registry_is_sound() -> None:
-    registry = ROOT / "results" / "registry"
-    entries = [check(load_run(file.parent)) for file in registry.glob("runs/*/*/*/*/seed*/metrics.json")]
+def test_the_committed_runs_are_sound() -> None:
+    files = [file for place in (".", "registry") for file in (ROOT / "results" / place).glob(f"{GLOB}/metrics.json")]
+    entries = [check(load_run(file.parent)) for file in files]
+    assert entries
     assert [problem for each in entries for problem in each.problems] == []
