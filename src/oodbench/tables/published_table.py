@@ -20,7 +20,8 @@ OURS = (
     "Rows marked [n] were published by others and not run here. Ours stand beneath them where loss and score are the "
     "same: mean ± sample standard deviation over n seeds, for n = 1 the value with its 95 % interval over the test "
     "images; ours minus the published value; and inside where that value lies in our 95 % interval, over seeds by the "
-    "t-distribution, else outside. In percent where not stated otherwise, without bold."
+    "t-distribution, else outside. Two or three seeds have wide intervals, in which inside says little. In percent "
+    "where not stated otherwise, without bold."
 )
 SUMMARY = (
     "Rows marked [n] are published; beneath them ours, ours minus theirs, and whether theirs is inside our 95 % "
