@@ -15,9 +15,10 @@ demo: .venv/installed  ## train every loss on the embedded digits, print the tab
 	$(BIN)/python train.py -m experiment=demo results_dir=results/demo
 	$(BIN)/python scripts/report.py results_dir=results/demo --open
 
-TABLES := $(BIN)/python scripts/tables.py
 tables: .venv/installed  ## turn all finished runs below results/ into tables, of both FPR@95, calibration and all detectors
-	$(TABLES) && $(TABLES) --fpr oodpos && $(TABLES) --calibration && $(TABLES) --matrix
+	@status=0; for options in "" "--fpr oodpos" --calibration --matrix; do \
+	  $(BIN)/python scripts/tables.py $$options || status=1; \
+	done; exit $$status
 
 report: .venv/installed  ## one HTML page of all finished runs below results/, which needs no network
 	$(BIN)/python scripts/report.py
@@ -25,8 +26,8 @@ report: .venv/installed  ## one HTML page of all finished runs below results/, w
 screenshots: .venv/installed  ## pictures of results/report.html for docs/images, with Debian's chromium
 	$(BIN)/python docs/screenshots.py results/report.html docs/images
 
-registry: .venv/installed  ## check results/registry, write its leaderboard; OUTPUTS=DIR has the runs with outputs
-	$(BIN)/python scripts/registry.py $(if $(OUTPUTS),--outputs $(OUTPUTS))
+registry: .venv/installed  ## check results/registry and own runs, write the leaderboard; OUTPUTS=DIR has the runs with outputs
+	$(BIN)/python scripts/registry.py --own results $(if $(OUTPUTS),--outputs $(OUTPUTS))
 
 paper: .venv/installed  ## train what is missing of EXPERIMENTS="fast fast_cifar100 ...", then write all tables
 	@for name in $(EXPERIMENTS); do $(BIN)/python train.py -m experiment=$$name || exit 1; done

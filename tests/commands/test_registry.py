@@ -34,14 +34,21 @@ def test_the_command_writes_the_leaderboard_and_the_page(finished: Finished, ent
 
 def test_own_runs_stand_beside_those_handed_in(finished: Finished, finished_ce: Finished, entry: Path) -> None:
     registry = entry.parents[5]
-    shutil.copytree(finished_ce.results / "runs", registry.parent / "runs")
-    script("scripts/registry.py", "--results-dir", registry)
-    text = (registry / "README.md").read_text("utf-8")
-    assert "| HALO | " in text
-    assert "| CE | " in text
-    shutil.copytree(finished.results / "runs", registry.parent / "runs", dirs_exist_ok=True)
-    with pytest.raises(SystemExit, match="are the same run; delete one of them"):
-        script("scripts/registry.py", "--results-dir", registry)
+    script("scripts/registry.py", "--results-dir", registry, "--own", finished_ce.results)
+    lines = (registry / "README.md").read_text("utf-8").splitlines()
+    origins = {cells[2].strip(): cells[-2].strip() for cells in (line.split("|") for line in lines) if len(cells) > 8}
+    assert origins["HALO"] == "as handed in"
+    assert origins["CE"] == "recomputed"  # its outputs lie in its folder
+    with pytest.raises(SystemExit, match="are the same run; name one of the two folders alone"):
+        script("scripts/registry.py", "--results-dir", registry, "--own", finished.results)
+
+
+def test_own_runs_without_outputs_say_so(finished: Finished, entry: Path) -> None:
+    registry = entry.parents[5]
+    shutil.move(registry / "runs", registry.parent / "own" / "runs")
+    printed = script("scripts/registry.py", "--results-dir", registry, "--own", registry.parent / "own")
+    assert ": this project's\n" in printed
+    assert "| this project's |" in (registry / "README.md").read_text("utf-8")
 
 
 def test_a_problem_ends_the_command_and_nothing_is_written(

@@ -214,10 +214,11 @@ def test_resamples_are_named_by_what_they_are_of() -> None:
     assert arrays_key("svhn", "msp", "auroc") == "svhn/msp/auroc"
 
 
-def test_the_interval_of_ece_is_turned_over_at_its_value() -> None:
+def test_the_interval_of_ece_is_reflected_at_its_value() -> None:
     ece, accuracy, inside = ID_METRICS["ece"], ID_METRICS["accuracy"], np.linspace(0.40, 0.60, 1001)
     assert accuracy.interval(0.45, inside) == pytest.approx((0.405, 0.595))
     assert ece.interval(0.45, inside) == pytest.approx((0.305, 0.495))
     assert ece.interval(0.01, np.linspace(0, 0.1, 1001)) == pytest.approx((0, 0.0175))  # no ECE is negative
     assert ece.interval(0.95, np.linspace(0.7, 0.9, 1001)) == (1, 1)
     assert ID_METRICS["nll"].interval(3.0, np.linspace(2, 4, 1001)) == pytest.approx((2.05, 3.95))  # has no largest
+    assert np.isnan(accuracy.interval(0.5, np.array([0.5, np.nan]))).all()  # not an interval that looks like one

@@ -10,6 +10,7 @@ from scipy import special, stats
 from oodbench.evaluation.bootstrap import resampled_id
 from oodbench.evaluation.significance import (
     LOG_SMALLEST_P,
+    Comparison,
     beyond_resamples,
     compare,
     holm,
@@ -247,6 +248,16 @@ def test_rows_close_to_the_best_follow_it(seeds: int) -> None:
 
 def test_a_row_alone_is_the_best() -> None:
     assert indistinguishable_from_best(*rows([1], 1), higher_is_better=True) == ["0"]
+
+
+def test_a_row_on_the_wrong_side_of_its_interval_is_not_called_worse() -> None:
+    """b is below a, but above it in every resample, as it can be where resampling adds to one of the two alone."""
+    values = {"a": np.array([0.9]), "b": np.array([0.89])}
+    resampled = {"a": np.full((1, 1000), 0.9), "b": np.linspace(0.91, 0.93, 1000)[None]}
+    assert indistinguishable_from_best(values, resampled, higher_is_better=True) == ["a", "b"]
+    assert not Comparison(0.01, (-0.03, -0.01), 0.001, 1).is_consistent
+    assert not Comparison(0.01, (-0.01, 0.03), 0.3, 1).is_consistent
+    assert Comparison(-0.02, (-0.03, -0.01), 0.001, 1).is_consistent
 
 
 def test_too_few_resamples_for_the_correction_are_refused() -> None:

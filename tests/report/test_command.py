@@ -39,9 +39,9 @@ def test_values_that_were_changed_are_named() -> None:
 
 def test_threads_and_detectors_are_named() -> None:
     """They are in no hash: threads decide the last bits, detectors what is measured."""
-    command = command_of(configuration("threads=1", "detector=all"))
+    command = command_of(configuration("threads=1", "detector=all", "image_detector=[odin]"))
     assert command
-    assert {"threads=1", "detector=all"} <= set(shlex.split(command))
+    assert {"threads=1", "detector=all", "image_detector=[odin]"} <= set(shlex.split(command))
     assert len(again(command)["detector"]) == len(names("detector"))
     some = command_of(configuration("detector=[knn,msp]"))
     assert some
@@ -49,6 +49,18 @@ def test_threads_and_detectors_are_named() -> None:
     default = command_of(configuration())
     assert default
     assert "detector" not in default
+
+
+def test_a_detector_that_conf_lacks_has_no_command() -> None:
+    config = configuration()
+    config["detector"]["gone"] = config["detector"]["msp"]
+    assert command_of(config) is None
+
+
+def test_threads_that_are_no_number_are_not_named() -> None:
+    command = command_of(configuration() | {"threads": "1 $(touch x)"})
+    assert command
+    assert "threads" not in command
 
 
 def test_a_name_that_conf_lacks_has_no_command() -> None:

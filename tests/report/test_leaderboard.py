@@ -8,7 +8,7 @@ import pytest
 from helpers.made_up import NOISE, add_run
 from helpers.report import HOSTILE
 
-from oodbench.report.leaderboard import leaderboard
+from oodbench.report.leaderboard import RECOMPUTED, leaderboard
 from oodbench.tables import load_runs
 
 SCORES = ["ood_score", "msp"]
@@ -28,7 +28,7 @@ def rows(text: str) -> list[list[str]]:
 def test_rows_are_sorted_by_the_mean_auroc(tmp_path: Path) -> None:
     add(tmp_path, "halo", 0, 0.9, 0.7)
     add(tmp_path, "ce", 0, 0.8, 0.85)
-    found = rows(leaderboard(load_runs(tmp_path).runs, [], SCORES))
+    found = rows(leaderboard(load_runs(tmp_path).runs, {}, SCORES))
     expected = [("HALO", "own"), ("Cross entropy", "MSP"), ("Cross entropy", "own"), ("HALO", "MSP")]
     assert [row[0] for row in found] == ["1", "2", "3", "4"]
     assert [row[2] for row in found] == [score for _, score in expected]
@@ -39,7 +39,7 @@ def test_rows_are_sorted_by_the_mean_auroc(tmp_path: Path) -> None:
 def test_scores_with_the_same_numbers_share_a_row(tmp_path: Path) -> None:
     add(tmp_path, "halo", 0, 0.9, 0.7)
     add(tmp_path, "ce", 0, 0.8, 0.8)
-    found = rows(leaderboard(load_runs(tmp_path).runs, [], SCORES))
+    found = rows(leaderboard(load_runs(tmp_path).runs, {}, SCORES))
     assert [row[:3] for row in found] == [
         ["1", "HALO", "own"],
         ["2", "CE", "own = MSP"],
@@ -50,7 +50,7 @@ def test_scores_with_the_same_numbers_share_a_row(tmp_path: Path) -> None:
 def test_cells_are_means_over_seeds_and_far_sets_have_one_mean(tmp_path: Path) -> None:
     for seed, own in enumerate((0.8, 0.9)):
         add(tmp_path, "ce", seed, own, own)
-    text = leaderboard(load_runs(tmp_path).runs, [], ["ood_score"])
+    text = leaderboard(load_runs(tmp_path).runs, {}, ["ood_score"])
     ((_, _, _, n, accuracy, _, near, _, far, _, _),) = rows(text)
     assert n == "2"
     deviation = 100 * float(np.std([0.8, 0.9], ddof=1))
@@ -63,7 +63,7 @@ def test_cells_are_means_over_seeds_and_far_sets_have_one_mean(tmp_path: Path) -
 def test_a_row_with_fewer_sets_comes_last(tmp_path: Path) -> None:
     add(tmp_path, "few", 0, 0.99, 0.99, ())
     add(tmp_path, "all", 0, 0.6, 0.6)
-    found = rows(leaderboard(load_runs(tmp_path).runs, [], ["ood_score"]))
+    found = rows(leaderboard(load_runs(tmp_path).runs, {}, ["ood_score"]))
     assert [row[1] for row in found] == ["all", "few"]
     assert found[1][8] == "—"
 
@@ -71,7 +71,7 @@ def test_a_row_with_fewer_sets_comes_last(tmp_path: Path) -> None:
 def test_the_best_and_what_is_not_told_from_it_are_bold(tmp_path: Path) -> None:
     add(tmp_path, "ce", 0, 0.95, 0.95)
     add(tmp_path, "halo", 0, 0.6, 0.6)
-    first, second = rows(leaderboard(load_runs(tmp_path).runs, [], ["ood_score"]))
+    first, second = rows(leaderboard(load_runs(tmp_path).runs, {}, ["ood_score"]))
     assert first[4].startswith("**95.00 [")
     assert first[8].startswith("**95.00 [")
     assert second[8].startswith("60.00 [")
@@ -79,7 +79,7 @@ def test_the_best_and_what_is_not_told_from_it_are_bold(tmp_path: Path) -> None:
 
 def test_on_which_seeds_bold_was_tested_is_told(tmp_path: Path) -> None:
     def page() -> str:
-        return leaderboard(load_runs(tmp_path).runs, [], ["ood_score"])
+        return leaderboard(load_runs(tmp_path).runs, {}, ["ood_score"])
 
     add(tmp_path, "ce", 0, 0.9, 0.9)
     add(tmp_path, "halo", 1, 0.8, 0.8)
@@ -95,10 +95,10 @@ def test_a_row_says_how_many_of_its_runs_were_recomputed(tmp_path: Path) -> None
     runs = load_runs(tmp_path).runs
 
     def origins(*recomputed: Path) -> list[str]:
-        return [row[-1] for row in rows(leaderboard(runs, recomputed, ["ood_score"]))]
+        return [row[-1] for row in rows(leaderboard(runs, dict.fromkeys(recomputed, RECOMPUTED), ["ood_score"]))]
 
     assert origins() == ["as handed in", "as handed in"]
-    assert origins(folders[0]) == ["1 of 2 recomputed", "as handed in"]
+    assert origins(folders[0]) == ["1 as handed in, 1 recomputed", "as handed in"]
     assert origins(*folders) == ["recomputed", "recomputed"]
 
 
@@ -106,7 +106,7 @@ def test_protocols_have_tables_of_their_own(tmp_path: Path) -> None:
     add_run(tmp_path, "ce")
     add_run(tmp_path, "ce", config={"recipe": {"epochs": 200}})
     add_run(tmp_path, "ce", config={"name": {"dataset": "cifar100"}})
-    text = leaderboard(load_runs(tmp_path).runs, [], SCORES)
+    text = leaderboard(load_runs(tmp_path).runs, {}, SCORES)
     titles = [line for line in text.splitlines() if line.startswith("## ")]
     assert [title.partition(":")[0] for title in titles] == ["## CIFAR-10", "## CIFAR-10", "## CIFAR-100"]
     assert "200 epochs" in titles[0]
@@ -116,6 +116,6 @@ def test_protocols_have_tables_of_their_own(tmp_path: Path) -> None:
 def test_what_a_run_says_is_text(tmp_path: Path, text: str) -> None:
     for value in (text, "other"):
         add_run(tmp_path, "ce", config={"loss": {"tau": value}})
-    found = leaderboard(load_runs(tmp_path).runs, [], ["ood_score"])
+    found = leaderboard(load_runs(tmp_path).runs, {}, ["ood_score"])
     assert not re.search(r"(?<!\\)<(?!br>)|(?<!\\)\[z|(?<!\\)_y", found)
     assert {len(row) for row in rows(found)} == {11}

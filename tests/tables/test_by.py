@@ -42,6 +42,14 @@ def test_by_a_key_of_the_protocol_there_is_one_table(tmp_path: Path) -> None:
     assert "training images" not in table.title
 
 
+def test_by_the_split_no_note_names_one_of_them(tmp_path: Path) -> None:
+    for split in ("own_9000", "openood_9000"):
+        add_run(tmp_path, follows=("experiment=openood", f"dataset.test.split={split}"))
+    (table,) = tables_by(load_runs(tmp_path).runs, "idpos", ["ood_score"], ["dataset.test.split"])
+    assert column(table, "`dataset.test.split`") == ["openood_9000", "own_9000"]
+    assert "split" not in table.title + notes(table)
+
+
 def test_by_the_seed_every_run_is_a_row(tmp_path: Path) -> None:
     for seed in (10, 2):
         add_run(tmp_path, seed=seed, accuracy=0.9)

@@ -7,9 +7,10 @@ import numpy as np
 from helpers.made_up import FPR, NOISE, add_run, column, notes, several
 
 from oodbench.evaluation.metric import NATS, SHARE
+from oodbench.evaluation.metrics import ID_METRICS
 from oodbench.evaluation.significance import indistinguishable_from_best, over_seeds
 from oodbench.tables import Table, load_runs, section, to_markdown
-from oodbench.tables.cells import Cell, interval_of, text_of
+from oodbench.tables.cells import Cell, bold, interval_of, text_of
 
 
 def only_section(results: Path) -> Table:
@@ -88,6 +89,14 @@ def test_bold_are_the_best_and_what_cannot_be_told_from_it(tmp_path: Path) -> No
     assert [text.startswith("**") for text in column(table, "Accuracy ↑")] == [True, True, False]
     assert "do not distinguish from it at 5 %" in notes(table)
     assert "not tested" not in notes(table)
+
+
+def test_bold_of_ece_takes_its_corrected_resamples() -> None:
+    """b is .003 above a with the resamples of a, so that these do not differ; reflected they are .006 above."""
+    ece, around = ID_METRICS["ece"], 0.05 + 0.05 * NOISE
+    cells = {loss: Cell({0: value}, {}, {0: around}, set()) for loss, value in (("a", 0.05), ("b", 0.053))}
+    assert set(bold(cells, ece).keys) == {"a"}
+    assert set(bold(cells, ID_METRICS["nll"]).keys) == {"a", "b"}
 
 
 def test_a_lower_number_is_better_where_it_is(tmp_path: Path) -> None:

@@ -40,14 +40,16 @@ def test_differences_of_one_seed_by_hand(tmp_path: Path) -> None:
     assert compared(b, a)["", "accuracy"].better == "B"
 
 
-def test_the_difference_of_two_ece_is_turned_over(tmp_path: Path) -> None:
-    """As ECE itself: resampled differences from 0 to .02 about a difference of 0 become -.02 to 0."""
-    a = add_run(tmp_path, "a", noise={"": NOISE, "ece": np.linspace(0, 0.02, 1000)})
+def test_the_difference_of_two_ece_is_reflected(tmp_path: Path) -> None:
+    """Resampled differences from .001 to .021 of two equal ECEs become -.021 to -.001, and neither is better."""
+    a = add_run(tmp_path, "a", noise={"": NOISE, "ece": np.linspace(0.001, 0.021, 1000)})
     b = add_run(tmp_path, "b", noise={"": NOISE, "ece": np.zeros(1000)})
-    test = compared(a, b)["", "ece"].test
-    assert test.difference == 0
-    assert test.interval == pytest.approx((-0.0195, -0.0005), abs=2e-5)
-    assert compared(b, a)["", "ece"].test.interval == pytest.approx((0.0005, 0.0195), abs=2e-5)
+    for line, ends in ((compared(a, b), (-0.0205, -0.0015)), (compared(b, a), (0.0015, 0.0205))):
+        found = line["", "ece"]
+        assert found.test.difference == 0
+        assert found.test.interval == pytest.approx(ends, abs=2e-5)
+        assert found.adjusted < 0.05
+        assert found.better == ""
 
 
 def test_lower_is_better_where_it_is(tmp_path: Path) -> None:

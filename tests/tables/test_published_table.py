@@ -14,7 +14,10 @@ from oodbench.tables.published_table import follows, published_table
 PUBLISHED = ROOT / "results" / "published.yaml"
 FPR_OF = {"idpos": "FPR@95 (95 % of ID accepted) ↓", "oodpos": "FPR@95 (95 % of OOD caught) ↓"}
 OPENOOD = ("experiment=openood", "loss=ce")
-WHOLE = {"svhn": 26032, "textures": 5640}
+WHOLE = {
+    **{"cifar10": 10_000, "cifar100": 10_000, "svhn": 26032, "textures": 5640},
+    **{"mnist": 10_000, "tiny_imagenet": 10_000, "places365": 36_500},
+}
 SETS = ("cifar100", "tiny_imagenet", "mnist", "svhn", "textures", "places365")
 
 
@@ -63,7 +66,7 @@ def test_a_row_of_another_protocol_is_not_shown(tmp_path: Path) -> None:
         ("recipe.batch_size=256",),
         ("recipe.flip=false",),
         ("recipe.batch_norm_images=1000",),
-        ("dataset.limit_test=9000", "recipe=openood100"),
+        ("dataset.limit_test=9000", "recipe=openood100"),  # as many images as OpenOOD's, but others
     ],
 )
 def test_one_other_setting_is_another_protocol(tmp_path: Path, other: tuple[str, ...]) -> None:
@@ -82,6 +85,7 @@ def test_one_other_setting_is_another_protocol(tmp_path: Path, other: tuple[str,
         "loss.distill=false",
         "recipe.clip_grad_norm=null",
         "+recipe.optimizer.dampening=0.1",
+        "dataset.mean=[0,0,0]",
     ],
 )
 def test_another_setting_of_a_loss_is_not_beside_it(tmp_path: Path, other: str) -> None:
@@ -193,19 +197,36 @@ def test_a_sample_of_a_set_is_not_compared(tmp_path: Path) -> None:
     ours = rows_of(made(tmp_path), "halo", "own")
     assert ours["svhn (far) AUROC ↑"] == "—"
     assert ours["cifar100 (near) AUROC ↑"].startswith("80.00; ")
+    add_openood(tmp_path, images=WHOLE | {"places365": 3000})
+    assert rows_of(made(tmp_path), "ce", "msp")["far mean AUROC ↑"] == "—"
 
 
 def test_seeds_of_other_images_are_not_averaged(tmp_path: Path) -> None:
-    for seed, digest in enumerate("aab"):
-        add_halo(tmp_path, f"seed={seed}", seed=seed, digests={"test": digest, "svhn": "s", "cifar100": "c"})
-    table = made(tmp_path)
-    assert table is not None
-    assert [row[3] for row in table.rows] == ["", "", "2", "1"]
-    add_halo(tmp_path / "sizes")
-    add_halo(tmp_path / "sizes", seed=1, images=WHOLE | {"cifar100": 9000})
-    table = made(tmp_path / "sizes")
-    assert table is not None
-    assert [row[3] for row in table.rows] == ["", "", "1", "1"]
+    def numbers_of_seeds(place: str, of_seeds: list[dict[str, Any]]) -> list[str]:
+        for seed, more in enumerate(of_seeds):
+            add_halo(tmp_path / place, f"seed={seed}", seed=seed, **more)
+        table = made(tmp_path / place)
+        assert table is not None
+        assert ("other images stand in a row" in notes(table)) == (len(table.rows) > 3)
+        return [row[3] for row in table.rows[2:]]
+
+    digests = [{"digests": {"test": digest, "svhn": "s", "cifar100": "c"}} for digest in "aba"]
+    assert numbers_of_seeds("digests", digests) == ["2", "1"]
+    assert numbers_of_seeds("early", [{}, digests[0]]) == ["2"]  # which say nothing of their images
+    assert numbers_of_seeds("sizes", [{}, {"images": WHOLE | {"cifar100": 50_000}}]) == ["1", "1"]
+    sets = {"cifar100": {"ood_score": 0.8}, "svhn": {"ood_score": 0.9}, "textures": {"ood_score": 0.9}}
+    assert numbers_of_seeds("further", [{}, {"ood": sets}]) == ["2"]  # no number compared is of textures
+
+
+def test_every_run_of_a_table_is_asked_for_its_protocol(tmp_path: Path) -> None:
+    """The recipe's values are no part of a table's title, so that the first of its runs may follow none."""
+    add_halo(tmp_path)
+    add_run(tmp_path, follows=("experiment=halo_blog", "loss=ce", "recipe.optimizer.lr=0.01"))
+    runs = load_runs(tmp_path).runs
+    for some in (runs, runs[::-1]):
+        table = published_table(some, load_published(PUBLISHED), "idpos")
+        assert table is not None
+        assert [row[0] for row in table.rows if row[2] == "ours"] == ["halo"]
 
 
 def test_the_title_names_the_part_of_the_test_set(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 from helpers.made_up import NOISE, RESAMPLES, add_run, alter_metrics
 
 from oodbench.storage import write_json
-from oodbench.tables.results import load_run, load_runs
+from oodbench.tables.results import load_run, load_runs, merged
 
 
 def test_unfinished_runs_are_counted(tmp_path: Path) -> None:
@@ -220,6 +220,17 @@ def test_a_seed_scored_otherwise_is_left_out(tmp_path: Path) -> None:
     found = load_runs(tmp_path)
     assert [(run.loss, run.seed) for run in found.runs] == [("other", 2), ("plain", 0), ("plain", 1)]
     assert re.search(r'seed2 was scored with knn {"k": 10} and .*seed0 with {"k": 50}', found.unreadable[0].reason)
+
+
+def test_runs_of_two_folders_are_held_to_the_same(tmp_path: Path) -> None:
+    for place, seed, k in (("own", 0, 50), ("own", 1, 50), ("registry", 2, 10)):
+        scored_with(add_run(tmp_path / place, seed=seed), "knn", k)
+    found = merged(load_runs(tmp_path / place) for place in ("own", "registry"))
+    assert [run.seed for run in found.runs] == [0, 1]
+    assert "was scored with knn" in found.unreadable[0].reason
+    add_run(tmp_path / "registry", seed=1)
+    with pytest.raises(ValueError, match="are the same run; name one of the two folders alone"):
+        merged(load_runs(tmp_path / place) for place in ("own", "registry"))
 
 
 def test_selected_hyperparameters_may_differ(tmp_path: Path) -> None:

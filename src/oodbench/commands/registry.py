@@ -1,11 +1,11 @@
 """Check the runs that were handed in and this project's own, and write the leaderboard: README.md and report.html.
 
-python scripts/registry.py [--results-dir results/registry] [--outputs RESULTS_DIR]
+python scripts/registry.py [--results-dir results/registry] [--own results] [--outputs RESULTS_DIR]
 
-Own runs are those of the folder that the registry is in, results/. A run is handed in by scripts/publish.py with
---target results/registry; docs/adding.md has the steps. Where a run's outputs and weights lie in its folder or below
-RESULTS_DIR, all of its numbers are computed again and compared. Problems are named and end the command with status 1;
-then nothing is written.
+A run is handed in by scripts/publish.py --target results/registry; docs/adding.md has the steps. --own names the folder
+of this project's own runs, which stand beside them; `make registry` does. Where a run's outputs and weights lie in its
+folder or below RESULTS_DIR, all of its numbers are computed again and compared. Problems are named and end the command
+with status 1; then nothing is written.
 """
 
 import argparse
@@ -13,48 +13,53 @@ import sys
 from pathlib import Path
 
 from oodbench.cli.arguments import Parser
-from oodbench.report.leaderboard import leaderboard
+from oodbench.report.leaderboard import HANDED_IN, OWN, RECOMPUTED, leaderboard
 from oodbench.report.material import material_of
 from oodbench.report.page.build import report_html
 from oodbench.runs.paths import GLOB
-from oodbench.scoring.registry import check
+from oodbench.scoring.registry import Entry, check
 from oodbench.shipped import PUBLISHED
 from oodbench.storage import write_atomic
-from oodbench.tables import FIRST, chosen_detectors, load_runs, together
+from oodbench.tables import FIRST, chosen_detectors, load_runs, merged
 from oodbench.tables.published import load_published
 
 
 def main() -> None:
     parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "--results-dir", type=Path, default=Path("results/registry"), help="has runs/, and own ones beside it"
-    )
+    parser.add_argument("--results-dir", type=Path, default=Path("results/registry"), help="has runs/")
+    parser.add_argument("--own", type=Path, metavar="RESULTS_DIR", help="has this project's own runs")
     parser.add_argument("--outputs", type=Path, metavar="RESULTS_DIR", help="has the same runs with their outputs")
     parser.add_argument("--detectors", nargs="+", help=f"the scores of the leaderboard; default: {' '.join(FIRST)}")
     args = parser.parse_args()
     try:
-        write_registry(args.results_dir, args.outputs, args.detectors)
+        write_registry(args.results_dir, args.own, args.outputs, args.detectors)
     except (OSError, ValueError) as error:
         raise SystemExit(f"registry: {error}") from error
 
 
-def write_registry(results_dir: Path, outputs: Path | None, chosen: list[str] | None) -> None:
+def write_registry(results_dir: Path, own: Path | None, outputs: Path | None, chosen: list[str] | None) -> None:
     """Check every run, then write both pages. Raises SystemExit with status 1 where a run has a problem."""
-    places = dict.fromkeys([results_dir, results_dir.parent])
-    finished = [folder for folder in places if any(folder.glob(f"{GLOB}/metrics.json"))]
-    found = together([load_runs(folder, chosen or FIRST) for folder in finished or [results_dir]])
+    folders = [results_dir, own] if own else [results_dir]
+    finished = [folder for folder in folders if any(folder.glob(f"{GLOB}/metrics.json"))]
+    found = merged(load_runs(folder, chosen or FIRST) for folder in finished or folders)
     detectors = chosen_detectors(found.runs, chosen)
     entries = [check(run, outputs) for run in found.runs]
+    origins = {entry.run.folder: _origin(entry, own) for entry in entries}
     for entry in entries:
-        said = "has problems" if entry.problems else "recomputed" if entry.recomputed else "as handed in"
-        print(f"{entry.run.folder}: {said}")
+        print(f"{entry.run.folder}: {'has problems' if entry.problems else origins[entry.run.folder]}")
     if problems := [*(reason for _, reason in found.unreadable), *(each for e in entries for each in e.problems)]:
         print(*problems, sep="\n", file=sys.stderr)
         raise SystemExit(1)
     material = material_of(found, results_dir)
-    recomputed = {entry.run.folder for entry in entries if entry.recomputed}
     page = report_html(material, detectors, load_published(PUBLISHED), "python scripts/registry.py")
-    pages = {"README.md": leaderboard(found.runs, recomputed, detectors), "report.html": page}
+    pages = {"README.md": leaderboard(found.runs, origins, detectors), "report.html": page}
     for name, text in pages.items():
         write_atomic(results_dir / name, text)
         print(results_dir / name)
+
+
+def _origin(entry: Entry, own: Path | None) -> str:
+    """-> where a run's numbers come from"""
+    if entry.recomputed:
+        return RECOMPUTED
+    return OWN if own and entry.run.folder.is_relative_to(own / "runs") else HANDED_IN

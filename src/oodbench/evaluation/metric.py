@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import numpy as np
 from numpy.typing import NDArray
 
 from oodbench.evaluation.arrays import Array, Labels
@@ -63,29 +64,28 @@ class Metric:
     heading: str  # of its column, without the arrow
     definition: str  # for captions
     source: str
-    noise_adds: bool = False  # noise raises it, and resampling raises it once more
+    biased_upwards: bool = False  # noise raises it, so that resampled values are above those of other samples
     in_tables: bool = True  # a column of the main tables; runs.csv has every metric
     convention: str = ""  # "idpos" or "oodpos" where the tables show one of the two
 
     def __call__(self, first: NDArray[Any], second: NDArray[Any]) -> float:
         return self.function(first, second)
 
-    def around(self, value: float, resampled: Array) -> Array:
-        """(R,) resampled values -> those whose percentiles are an interval of the value and, subtracted from another
-        run's, of the difference.
+    def corrected(self, value: float, resampled: Array) -> Array:
+        """(R,) -> (R,) values whose percentiles are an interval; less another run's, an interval of the difference.
 
-        They are themselves; where noise adds to the metric, they are turned over at the value (the basic bootstrap).
-        ECE is a sum of absolute values, which noise raises: resampled values lie too high where a model is nearly
-        calibrated. Simulated coverage, 10,000 images, true ECE .01, .03, .08: themselves 72, 94, 96 %, turned over 92,
-        94, 95 %. At a true ECE of 0, the edge of what is possible, no bootstrap is right (0 % and 67 %), and the upper
-        end of what is turned over can be below the value itself.
+        Where noise raises the metric they are reflected at the value, 2 value - resampled, which is the basic bootstrap
+        (Davison & Hinkley, 1997, sec. 5.2). ECE is a sum of absolute values, so resampled values are too high where a
+        model is nearly calibrated. Simulated coverage, 10,000 images, true ECE .01, .03, .08: percentiles of the
+        resampled values 72, 94, 96 %, of the reflected ones 92, 94, 95 %. At a true ECE of 0, the edge of what is
+        possible, no bootstrap is right (0 % and 67 %), and the upper end of the reflected ones can be below the value.
         """
-        return 2 * value - resampled if self.noise_adds else resampled
+        return 2 * value - resampled if self.biased_upwards else resampled
 
     def interval(self, value: float, resampled: Array) -> Interval:
         """(R,) -> 95 %, within the numbers that the metric can have"""
-        low, high = percentile_interval(self.around(value, resampled))
-        return min(self.unit.largest, max(0.0, low)), min(self.unit.largest, max(0.0, high))
+        low, high = np.clip(percentile_interval(self.corrected(value, resampled)), 0, self.unit.largest)
+        return float(low), float(high)
 
     @property
     def title(self) -> str:

@@ -37,6 +37,12 @@ class Comparison(NamedTuple):
     p_value: float
     n: int
 
+    @property
+    def is_consistent(self) -> bool:
+        """Tell whether difference and interval lie on one side of 0, which resampled values of one seed may not."""
+        low, high = self.interval
+        return low > 0 < self.difference or high < 0 > self.difference
+
 
 def over_seeds(values: Array, largest: float = math.inf) -> Spread:
     """(S,) of numbers from 0 to `largest` -> mean m, sample standard deviation s (ddof 1), interval of the mean.
@@ -174,4 +180,5 @@ def indistinguishable_from_best(
         compare(values[best], values[row], resampled[best], resampled[row], normal_tail=normal_tail) for row in others
     ]
     adjusted = holm(np.array([test.p_value for test in tests]))
-    return [best, *(row for row, p in zip(others, adjusted, strict=True) if p > 0.05)]
+    worse = [p <= 0.05 and test.is_consistent for test, p in zip(tests, adjusted, strict=True)]
+    return [best, *(row for row, is_worse in zip(others, worse, strict=True) if not is_worse)]

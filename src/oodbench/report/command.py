@@ -30,7 +30,7 @@ def command_of(config: Config) -> str | None:
         base = plain(compose(choices))
         changed = [override for part in COMPARED for override in _changed(part, base[part], config[part])]
         again = plain(compose([*choices, *changed])) if changed else base
-        changed += _detectors(base["detector"], config.get("detector", {}))
+        changed += [override for group in ("detector", "image_detector") for override in _chosen(group, base, config)]
     except (UsageError, HydraException, OmegaConfBaseException, ValueError, KeyError, AttributeError, TypeError):
         return None
     finally:
@@ -45,7 +45,7 @@ def _choices(config: Config) -> list[str]:
     choices = [f"{part}={config['name'][part]}" for part in NAMED] + [f"seed={config['seed']}"]
     if config["precision"] != "auto":
         choices.append(f"precision={config['precision']}")
-    if config.get("threads"):
+    if isinstance(config.get("threads"), int):
         choices.append(f"threads={config['threads']}")
     if images := config.get("validation", {}).get("images"):
         choices.append(f"validation.images={images}")
@@ -60,13 +60,18 @@ def _sets(config: Config) -> list[str]:
     return [f"ood=[{','.join(known)}]"] * bool(known) + [f"+ood.{name}.path={path}" for name, path in others.items()]
 
 
-def _detectors(base: Config, wanted: Config) -> list[str]:
-    """Return the override of the detectors where they are not the default ones, without their hyperparameters."""
-    names = [check_name("detector", name) for name in wanted]
-    if not names or set(names) == set(base):
+def _chosen(group: str, base: Config, config: Config) -> list[str]:
+    """Return the override of a group of detectors, where they are not the default ones; without their hyperparameters.
+
+    Raises ValueError for one that conf lacks.
+    """
+    names = [check_name(group, name) for name in config.get(group) or {}]
+    if set(names) == set(base.get(group) or {}):
         return []
-    known = {file.stem for file in (CONF / "detector").glob("*.yaml")}
-    return ["detector=all" if set(names) == known else f"detector=[{','.join(n for n in names if n in known)}]"]
+    known = {file.stem for file in (CONF / group).glob("*.yaml")}
+    if unknown := set(names) - known:
+        raise ValueError(f"conf/{group} lacks {', '.join(sorted(unknown))}")
+    return [f"{group}=all" if group == "detector" and set(names) == known else f"{group}=[{','.join(names)}]"]
 
 
 def _changed(prefix: str, base: Any, wanted: Any) -> list[str]:

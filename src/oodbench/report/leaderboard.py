@@ -1,7 +1,7 @@
 """The leaderboard: runs of a registry as Markdown, one table per protocol, one row per loss and score."""
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import product
 from pathlib import Path
 
@@ -20,35 +20,39 @@ from oodbench.tables.sections import by_protocol, group, means_alone, named, ood
 
 INTRODUCTION = """# Leaderboard
 
-Made by `python scripts/registry.py` from the runs below `runs/`, which were handed in, and this project's own below
-`../runs/`; docs/adding.md says how to hand in one.
+Made by `make registry` from the runs below `runs/`, which others handed in, and this project's own below `../runs/`;
+docs/adding.md says how to hand in one.
 
 - A table is of one protocol. Rows: by the mean of their AUROCs, those with fewer OOD sets last.
 - Cells, in percent: mean ± sample deviation over n seeds; of one seed the value [95 % interval over images].
 - Bold: the best of a column, and what a paired test (5 %, Holm's correction) does not distinguish from it.
 - Score: two scores whose printed numbers are the same share a row.
-- Numbers: recomputed by this project from the outputs, or as handed in."""
+- Numbers: recomputed from the outputs, this project's, or as handed in."""
+HANDED_IN, OWN, RECOMPUTED = "as handed in", "this project's", "recomputed"  # where a run's numbers come from
 ID, OOD = ("accuracy", "ece"), ("auroc", "fpr95_idpos")
 
 
-def leaderboard(runs: Sequence[Result], recomputed: Collection[Path], detectors: Sequence[str]) -> str:
-    """Return the page; recomputed: the folders of runs whose numbers were computed again."""
+def leaderboard(runs: Sequence[Result], origins: Mapping[Path, str], detectors: Sequence[str]) -> str:
+    """Return the page; origins: {folder of a run: where its numbers come from}, of others HANDED_IN."""
     parts = [INTRODUCTION]
     for dataset in sorted({run.dataset for run in runs}):
         for some in by_protocol(run for run in runs if run.dataset == dataset):
             parts += [f"## {escaped(set_name(dataset))}: {escaped(protocol(some[0]))}"]
-            parts += [_table(some, recomputed, detectors)]
+            parts += [_table(some, origins, detectors)]
     return "\n\n".join(parts) + "\n"
 
 
-def _table(runs: Sequence[Result], recomputed: Collection[Path], detectors: Sequence[str]) -> str:
+def _table(runs: Sequence[Result], origins: Mapping[Path, str], detectors: Sequence[str]) -> str:
     measured = with_means(runs, common_means(runs))
     columns = [Column(None, "", 0, metric) for metric in ID]
     columns += [Column(*each, metric) for each in means_alone(ood_sets(measured)) for metric in OOD]
     cells = cells_of(measured, row_of, detectors, {*ID, *OOD})
     names = {row: escaped(row_name(row.loss, label)) for row, label in row_labels(runs).items()}
     best = {column: best_of(cells, names, detectors, column) for column in columns}
-    seeds, again = Counter(map(row_of, runs)), Counter(row_of(run) for run in runs if run.folder in recomputed)
+    seeds, of_row = (
+        Counter(map(row_of, runs)),
+        Counter((row_of(run), origins.get(run.folder, HANDED_IN)) for run in runs),
+    )
     found: dict[tuple[Row, tuple[str, ...]], tuple[list[str], tuple[int, float]]] = {}
     for row, score in product(names, detectors):
         keys = [cell_key(row, score, column) for column in columns]
@@ -61,7 +65,14 @@ def _table(runs: Sequence[Result], recomputed: Collection[Path], detectors: Sequ
             found.setdefault((row, tuple(texts)), ([], order))[0].append(score_name(score))
     ranked = sorted(found.items(), key=lambda each: each[1][1])
     lines = [
-        [str(i), names[row], escaped(" = ".join(scores)), str(seeds[row]), *texts, _origin(again[row], seeds[row])]
+        [
+            str(i),
+            names[row],
+            escaped(" = ".join(scores)),
+            str(seeds[row]),
+            *texts,
+            _origins({origin: n for (of, origin), n in of_row.items() if of == row}),
+        ]
         for i, ((row, texts), (scores, _)) in enumerate(ranked, 1)
     ]
     heads = [_set(column) + metric_of(column.metric).title for column in columns]
@@ -71,11 +82,11 @@ def _table(runs: Sequence[Result], recomputed: Collection[Path], detectors: Sequ
     return "\n\n".join(filter(None, [table, bullets(map(escaped, notes))]))
 
 
-def _origin(recomputed: int, seeds: int) -> str:
-    """-> where the numbers of a row come from"""
-    if not recomputed:
-        return "as handed in"
-    return "recomputed" if recomputed == seeds else f"{recomputed} of {seeds} recomputed"
+def _origins(times: Mapping[str, int]) -> str:
+    """{origin: number of seeds} -> the words of a row"""
+    if len(times) == 1:
+        return next(iter(times))
+    return ", ".join(f"{n} {origin}" for origin, n in sorted(times.items()))
 
 
 def _order(cells: Sequence[Cell | None]) -> tuple[int, float]:

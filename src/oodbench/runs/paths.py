@@ -8,7 +8,7 @@ results/runs/<dataset>/<backbone>/<loss>/<recipe>-<hash>/seed<n>/
     model.safetensors    the weights of the last epoch: training is finished
     outputs/<set>.safetensors
     outputs/<image detector>/<set>.safetensors
-    resamples-<checksum>.safetensors    the bootstrap resamples of every number; metrics.json names its file
+    resamples-<checksum>.safetensors    bootstrap resamples of the numbers that have intervals; metrics.json names it
     resamples-<checksum>.reduced.safetensors    in a published run, without weights and outputs: those that tables need
     metrics.json         the numbers: the run is finished
     README.md            the run's card, written after it; not every run has one

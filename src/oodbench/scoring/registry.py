@@ -1,4 +1,4 @@
-"""The registry of results: runs that others handed in, checked before they enter the leaderboard.
+"""The registry of results: published runs, others' and our own, checked before they enter the leaderboard.
 
 An entry is a folder as scripts/publish.py makes it. It is not trusted: its files may name code only by the rule of
 targets.py. If its outputs are given, every number and interval is computed again.

@@ -25,7 +25,7 @@ from oodbench.tables.published import Published, load_published
 from oodbench.tables.published_table import published_table
 from oodbench.tables.ranks import rank_tables
 from oodbench.tables.render import to_latex, to_markdown
-from oodbench.tables.results import Found, Result, Unreadable, load_runs, together
+from oodbench.tables.results import Found, Result, Unreadable, load_runs, merged
 from oodbench.tables.sections import Table, by_protocol, section
 
 FIRST = (OWN, "msp")  # of the scores; the others follow by name

@@ -120,7 +120,7 @@ def bold(column: Mapping[AnyKey, Cell], metric: Metric) -> Bold:
         return Bold(ties, untested=reason)
     values = {key: np.array([cell.values[seed] for seed in seeds]) for key, cell in column.items()}
     stacked = {
-        key: np.stack([metric.around(cell.values[seed], np.asarray(cell.resampled[seed])) for seed in seeds])
+        key: np.stack([metric.corrected(cell.values[seed], np.asarray(cell.resampled[seed])) for seed in seeds])
         for key, cell in column.items()
     }
     found = indistinguishable_from_best(values, stacked, larger, normal_tail=True)

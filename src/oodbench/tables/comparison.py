@@ -13,7 +13,6 @@ from oodbench.evaluation.arrays import Array
 from oodbench.evaluation.metric import arrays_key
 from oodbench.evaluation.metrics import ID_METRICS, OOD_METRICS, metric_of
 from oodbench.evaluation.significance import Comparison, compare, holm
-from oodbench.runs.reduced import Resampled
 from oodbench.tables.fields import Key
 from oodbench.tables.means import shared_means, with_means
 from oodbench.tables.notes import AGAIN
@@ -36,7 +35,7 @@ class Line(NamedTuple):
     @property
     def better(self) -> str:
         """Return "A", "B", or "" where they are not distinguishable at 5 %, or not tested."""
-        if not self.test or self.adjusted > 0.05 or self.test.difference == 0:
+        if not self.test or self.adjusted > 0.05 or not self.test.is_consistent:
             return ""
         return "A" if (self.test.difference > 0) == metric_of(self.metric).higher_is_better else "B"
 
@@ -155,20 +154,19 @@ def _test(pairs: list[Pair], keys: Keys) -> Comparison | None:
         return None
     if len(sizes := {len(each) for pair in resampled for each in pair if each is not None}) > 1:
         raise ValueError(f"the runs have {' and '.join(map(str, sorted(sizes)))} resamples; {AGAIN}")
-    around = [
-        [metric.around(float(value), np.asarray(each)) for value, each in zip(*pair, strict=True)]
-        for pair in zip(values, resampled, strict=True)
-    ]
-    both = np.array(around)  # (S, 2, R)
+    both = np.array(resampled)  # (S, 2, R)
     test = compare(values[:, 0], values[:, 1], both[:, 0], both[:, 1], normal_tail=True)
     low, high = test.interval
     return test._replace(interval=(max(low, -metric.unit.largest), min(high, metric.unit.largest)))
 
 
-def _resampled(run: Result, key: Key) -> Resampled | None:
-    """-> (R,); None for a metric that is newer than the run's resamples. Raises ValueError for a run without any."""
+def _resampled(run: Result, key: Key) -> Array | None:
+    """-> (R,), corrected; None for a metric that is newer than the run's resamples. Raises ValueError for a run without
+    any.
+    """
     if not run.resampled:
         raise ValueError(
             f"{run.folder} has no resamples of {arrays_key(*key)}; score it again with `scripts/evaluate.py`"
         )
-    return run.resampled.get(arrays_key(*key))
+    found = run.resampled.get(arrays_key(*key))
+    return None if found is None else metric_of(key[2]).corrected(run.numbers[key], np.asarray(found))

@@ -109,7 +109,7 @@ def _data(runs: Sequence[Result], by: Sequence[str]) -> str:
     )
     train = f"{run.train_images:,} of the" if run.held_out and not run.train_limit else train
     test = f"a subset of {run.test_images:,} of the" if run.test_limit else f"all {run.test_images:,}"
-    split = f" of the split {run.test_split}" * (run.test_split != "test")
+    split = f" of the split {run.test_split}" * (run.test_split != "test" and "dataset.test.split" not in by)
     sets = sorted({(ood, n) for each in runs for ood, n in each.ood_images.items()})
     held_out = f" ({run.held_out:,} held out to choose hyperparameters by)" * bool(run.held_out)
     used = "trained on" if run.epochs else "detectors that learn saw"

@@ -21,7 +21,7 @@ class Protocol(NamedTuple):
     runs: dict[str, str]  # {key of a run's configuration, test_images or train_images: printed value}
     near: dict[str, tuple[str, ...]]  # {data set: sets of the near mean}
     far: tuple[str, ...]
-    images: dict[str, int]  # {OOD set: how many a run has if it has the set whole}
+    images: dict[str, int]  # {OOD set: the least number of its images with which a run is compared}
     deviation: str  # what ± is in its rows: "population" or ""
     about: str
 
@@ -49,7 +49,7 @@ class Published(NamedTuple):
     about: str
     verified: bool
     protocol: Protocol | None  # None: no run of this project is comparable
-    ours: dict[str, str] | None  # {key: printed value} of runs with the same loss
+    ours: dict[str, str] | None  # {key: printed value} of runs with the same loss and data set
     detector: str | None  # the same score
     note: str
     numbers: dict[str, Number]  # {"accuracy", "ece" or "<OOD set, near or far>.<metric>": share}
@@ -60,6 +60,7 @@ def load_published(path: Path) -> list[Published]:
     with errors_name(path):
         content = yaml.safe_load(path.read_text("utf-8"))
         protocols = {name: _protocol(name, **fields) for name, fields in content["protocols"].items()}
+        datasets = {name: _printed(keys) for name, keys in content["datasets"].items()}
         losses = {name: _printed(keys) for name, keys in content["losses"].items()}
         return [
             Published(
@@ -72,7 +73,7 @@ def load_published(path: Path) -> list[Published]:
                 about=source["about"],
                 verified=source["verified"],
                 protocol=source["protocol"] and protocols[source["protocol"]],
-                ours=losses.get(loss),
+                ours=datasets[dataset] | losses[loss] if loss in losses else None,
                 detector=content["scores"].get(score),
                 numbers={key: _number(text) for key, text in row.items() if text and _checked(key)},
             )

@@ -1,7 +1,6 @@
 """Published rows and runs -> the table of both, of one protocol."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -12,7 +11,7 @@ from oodbench.tables.kinds import Kind
 from oodbench.tables.labels import Row, protocol, row_labels, row_of
 from oodbench.tables.means import FAR, NEAR, SHORT, with_means
 from oodbench.tables.notes import shown
-from oodbench.tables.published import UNSTATED, Number, Protocol, Published
+from oodbench.tables.published import UNSTATED, Number, Published
 from oodbench.tables.results import Result
 from oodbench.tables.sections import Table, group, ood_metrics
 
@@ -27,7 +26,8 @@ SUMMARY = (
     "Rows marked [n] are published; beneath them ours, ours minus theirs, and whether theirs is inside our 95 % "
     "interval."
 )
-POPULATION = "population: the deviation with divisor n, which is what the source gives."
+POPULATION = "population: the deviation with divisor n, for sources that say below that they give it."
+OTHER_IMAGES = "Seeds that were measured on other images stand in a row of their own."
 DAGGER = "† FPR@95, convention not stated: the source does not say if `fpr95_idpos` or `fpr95_oodpos`; not compared."
 SECOND_HAND = "‡ second-hand: not read in the source itself."
 
@@ -45,18 +45,21 @@ def published_table(runs: Sequence[Result], published: Iterable[Published], fpr:
         return None
     sources = list(dict.fromkeys((row.source, row.about, row.verified) for row in rows))
     labels = row_labels(runs)
-    body = []
+    body, divided = [], False
     for row in rows:
         number = sources.index((row.source, row.about, row.verified)) + 1
         texts = [row.numbers[key].text(_unit(column)) if key in row.numbers else "" for column, key in columns.items()]
         name = row.loss + f" ({row.note})" * bool(row.note) + "‡" * (not row.verified)
         body.append([name, row.score, f"[{number}]", "", *texts])
-        for label, n, cells in _beside(row, runs, labels):
+        beside = _beside(row, runs, labels)
+        divided |= len({label for label, *_ in beside}) < len(beside)
+        for label, n, cells in beside:
             texts = [_text(row, column, row.numbers.get(key), cells, n) for column, key in columns.items()]
             body.append([label, shown(row.detector or ""), "ours", str(n), *texts])
     header = [(group(c), "FPR@95† ↓" if c.metric == UNSTATED else metric_of(c.metric).title) for c in columns]
     words = [("", "Loss"), ("", "Score"), ("", "By")]
     notes = [OURS, *[POPULATION] * (rows[0].protocol.deviation == "population"), rows[0].protocol.about]
+    notes += [OTHER_IMAGES] * divided
     notes += [DAGGER] * any(column.metric == UNSTATED for column in columns)
     notes += [SECOND_HAND] * (not all(row.verified for row in rows))
     notes += [f"[{i}] {source}. {about}" for i, (source, about, _) in enumerate(sources, 1)]
@@ -74,7 +77,7 @@ def is_of(run: Result, row: Published) -> bool:
     """Tell whether a run follows a row's protocol with its loss, and has no setting that neither of them names."""
     if row.ours is None or not row.protocol:
         return False
-    wanted = row.protocol.runs | row.ours
+    wanted = row.ours | row.protocol.runs  # a protocol may have other means and deviations of its images
     parts = {"backbone": run.backbone_settings, "loss": run.loss_settings, "recipe": run.recipe_settings}
     return follows(run, wanted) and {f"{part}.{key}" for part, of in parts.items() for key in of} <= wanted.keys()
 
@@ -100,34 +103,45 @@ def _beside(
     """
     if row.detector is None or not row.protocol:
         return []
-    members: dict[tuple[str, frozenset[Any]], list[Result]] = {}
-    for run in runs:
-        if is_of(run, row) and row.detector in run.detectors:
-            of_sets = _of_sets(run, row.protocol, row.dataset)
-            members.setdefault((labels[row_of(run)], _images(of_sets)), []).append(of_sets)
     found = []
-    for (label, _), seeds in sorted(members.items(), key=lambda item: (item[0][0], item[1][0].seed)):
-        unsized = [run._replace(ood_images={}) for run in seeds]  # a set is one column, whatever its name has beside it
-        cells = cells_of(unsized, row_of, [row.detector], {*ID_METRICS, *OOD_METRICS})
-        found.append((label, len(seeds), {(key[2].ood, key[2].metric): cell for key, cell in cells.items()}))
+    same = [run for run in runs if is_of(run, row) and row.detector in run.detectors]
+    for ours, label in labels.items():
+        compared = [_of_sets(run, row) for run in same if row_of(run) == ours]
+        for seeds in _of_same_images(compared):
+            unsized = [run._replace(ood_images={}) for run in seeds]  # one column a set, without its number of images
+            cells = cells_of(unsized, row_of, [row.detector], {*ID_METRICS, *OOD_METRICS})
+            found.append((label, len(seeds), {(key[2].ood, key[2].metric): cell for key, cell in cells.items()}))
     return found
 
 
-def _of_sets(run: Result, of: Protocol, dataset: str) -> Result:
-    """Return the run with the sets that it has whole, and with the means over the published sets alone."""
-    near = of.near.get(dataset, ())
-    whole = {ood: n for ood, n in run.ood_images.items() if n == of.images.get(ood, n)}
-    numbers = {key: value for key, value in run.numbers.items() if key[0] in {"", *whole}}
-    if near:
-        whole = {ood: n for ood, n in whole.items() if ood in (*near, *of.far)}
-    run = run._replace(ood_images=whole, numbers=numbers)
+def _of_sets(run: Result, row: Published) -> Result:
+    """Return the run with those sets of a published row that are large enough, and with the means over them alone."""
+    of = row.protocol
+    assert of
+    near = of.near.get(row.dataset, ())
+    named = {key.rpartition(".")[0] for key in row.numbers}
+    sets = {*named, *(near if "near" in named else ()), *(of.far if "far" in named else ())}
+    images = {ood: n for ood, n in run.ood_images.items() if ood in sets and n >= of.images.get(ood, 0)}
+    numbers = {key: value for key, value in run.numbers.items() if key[0] in {"", *images}}
+    run = run._replace(ood_images=images, numbers=numbers)
     return with_means([run._replace(near=frozenset(near))], {NEAR: near, FAR: of.far})[0] if near else run
 
 
-def _images(run: Result) -> frozenset[Any]:
-    """-> what tells the images of a run's sets from those of another's"""
-    digests = {(name, run.digests.get(name, "")) for name in ("test", *run.ood_images)}
-    return frozenset({*digests, *run.ood_images.items()})
+def _of_same_images(runs: Iterable[Result]) -> list[list[Result]]:
+    """Group runs whose sets have the same images, as far as digests tell; early runs have none."""
+    groups: list[list[Result]] = []
+    for run in runs:
+        fitting = (group for group in groups if all(_have_same_images(run, other) for other in group))
+        if group := next(fitting, None):
+            group.append(run)
+        else:
+            groups.append([run])
+    return groups
+
+
+def _have_same_images(a: Result, b: Result) -> bool:
+    digests = [(a.digests.get(name), b.digests.get(name)) for name in ("test", *a.ood_images)]
+    return a.ood_images == b.ood_images and all(first == second for first, second in digests if first and second)
 
 
 def _text(row: Published, column: Column, theirs: Number | None, cells: Mapping[tuple[str, str], Cell], n: int) -> str:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -132,15 +133,13 @@ def load_runs(results_dir: Path, detectors: Collection[str] | None = None) -> Fo
     return Found(runs, len(folders) - len(finished), unreadable)
 
 
-def together(several: Iterable[Found]) -> Found:
+def merged(several: Iterable[Found]) -> Found:
     """Return the runs of several results folders as those of one. Raises ValueError where two have the same run."""
     several = list(several)
-    runs = sorted((run for found in several for run in found.runs), key=lambda run: (run.folder.parent, run.seed))
-    folders: dict[tuple[str, ...], Path] = {}
-    for run in runs:
-        other = folders.setdefault(run.folder.parts[-5:], run.folder)
-        if other != run.folder:
-            raise ValueError(f"{other} and {run.folder} are the same run; delete one of them")
+    runs = sorted((run for found in several for run in found.runs), key=lambda run: run.folder.parts[-5:])
+    for run, other in pairwise(runs):
+        if run.folder.parts[-5:] == other.folder.parts[-5:]:
+            raise ValueError(f"{run.folder} and {other.folder} are the same run; name one of the two folders alone")
     runs, unlike = _scored_alike(runs)
     unreadable = [each for found in several for each in found.unreadable]
     return Found(runs, sum(found.unfinished for found in several), [*unreadable, *unlike])
@@ -157,11 +156,11 @@ def _scored_alike(runs: Iterable[Result]) -> tuple[list[Result], list[Unreadable
 
     Hyperparameters that were selected on each seed's own held-out images may differ.
     """
-    first: dict[tuple[Path, str], Result] = {}
+    first: dict[tuple[tuple[str, ...], str], Result] = {}
     alike: list[Result] = []
     others: list[Unreadable] = []
     for run in runs:
-        twins = {name: first.setdefault((run.folder.parent, name), run) for name in run.scored_by}
+        twins = {name: first.setdefault((run.folder.parts[-5:-1], name), run) for name in run.scored_by}
         unlike = [
             f"{run.folder} was scored with {name} {run.scored_by[name]} and {twin.folder} with {twin.scored_by[name]}; "
             f"score them alike: python scripts/evaluate.py {run.folder.parent} detector=[{name}]"
