@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 from helpers.cli import Finished, numbers_in, script
+from helpers.committed import tracked
 from helpers.config import ROOT, configuration
 from helpers.made_up import alter_metrics
 
 from oodbench.rescoring import rescore
 from oodbench.runs.folder import open_run
-from oodbench.runs.paths import GLOB
 from oodbench.scoring.registry import check, differences
 from oodbench.storage import load_arrays, save_arrays
 from oodbench.tables.results import load_run
@@ -157,7 +157,6 @@ def test_numbers_may_differ_in_the_last_bits_alone() -> None:
 
 
 def test_the_committed_runs_are_sound() -> None:
-    files = [file for place in (".", "registry") for file in (ROOT / "results" / place).glob(f"{GLOB}/metrics.json")]
-    entries = [check(load_run(file.parent)) for file in files]
+    entries = [check(load_run(file.parent)) for file in tracked(ROOT / "results") if file.name == "metrics.json"]
     assert entries
     assert [problem for each in entries for problem in each.problems] == []
