@@ -68,7 +68,7 @@ def test_a_row_with_fewer_sets_comes_last(tmp_path: Path) -> None:
     assert found[1][8] == "—"
 
 
-def test_the_best_and_what_is_not_told_from_it_are_bold(tmp_path: Path) -> None:
+def test_the_best_is_bold_and_what_is_told_from_it_is_not(tmp_path: Path) -> None:
     add(tmp_path, "ce", 0, 0.95, 0.95)
     add(tmp_path, "halo", 0, 0.6, 0.6)
     first, second = rows(leaderboard(load_runs(tmp_path).runs, {}, ["ood_score"]))
@@ -77,13 +77,13 @@ def test_the_best_and_what_is_not_told_from_it_are_bold(tmp_path: Path) -> None:
     assert second[8].startswith("60.00 [")
 
 
-def test_on_which_seeds_bold_was_tested_is_told(tmp_path: Path) -> None:
+def test_on_which_seeds_was_tested_is_told(tmp_path: Path) -> None:
     def page() -> str:
         return leaderboard(load_runs(tmp_path).runs, {}, ["ood_score"])
 
     add(tmp_path, "ce", 0, 0.9, 0.9)
     add(tmp_path, "halo", 1, 0.8, 0.8)
-    assert "- Bold: the best mean alone, not tested against the others, because the rows share no seed." in page()
+    assert "- Bold: the best mean, not tested against the others, because the rows share no seed." in page()
     add(tmp_path, "halo", 0, 0.8, 0.8)
     assert "all rows share, seed 0; in Accuracy ↑" in page()
     add(tmp_path, "ce", 1, 0.9, 0.9)

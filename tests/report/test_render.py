@@ -19,8 +19,8 @@ def test_what_json_lacks_is_an_error() -> None:
         as_json({"a": float("nan")})
 
 
-def test_bold_and_code_are_marked_and_all_else_is_escaped() -> None:
-    assert marked("**91.2** `a<b` <i>") == "<b>91.2</b> <code>a&lt;b</code> &lt;i&gt;"
+def test_marks_become_elements_and_all_else_is_escaped() -> None:
+    assert marked("**91.2** *90 ± 1* `a<b` <i>") == "<b>91.2</b> <i>90 ± 1</i> <code>a&lt;b</code> &lt;i&gt;"
 
 
 def test_a_template_without_its_values_is_an_error() -> None:

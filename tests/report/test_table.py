@@ -30,7 +30,7 @@ def test_cells_and_marks_are_those_of_the_tables(tmp_path: Path) -> None:
     for row, cell in zip(shown.rows, expected, strict=True):
         accuracy = row.cells[0]
         assert cell.replace("*", "").startswith(accuracy.text)
-        assert ("**" in cell) == accuracy.is_best
+        assert cell == f"{accuracy.mark}{cell.replace('*', '')}{accuracy.mark}"
         assert row.n == "2"
 
 
@@ -60,7 +60,7 @@ def test_scores_of_equal_printed_numbers_are_one_row(tmp_path: Path) -> None:
 def test_a_row_alone_is_not_the_best(tmp_path: Path) -> None:
     add_run(tmp_path)
     (row,) = main_table(made(tmp_path), FIRST).rows
-    assert not any(cell.is_best for cell in row.cells)
+    assert not any(cell.mark for cell in row.cells)
 
 
 def test_a_cell_of_fewer_seeds_says_so(tmp_path: Path) -> None:
@@ -95,7 +95,7 @@ def test_an_ensemble_is_a_row_of_its_own(tmp_path: Path) -> None:
     assert [line.label for line in table.rows] == ["plain", "plain, ensemble of 2"]
     assert [line.loss for line in table.rows] == ["plain", "plain"]
     assert (table.rows[1].cells[0].text, table.rows[1].n) == ("97.00", "1")
-    assert not any(cell.is_best for cell in table.rows[1].cells)
+    assert not any(cell.mark for cell in table.rows[1].cells)
 
 
 def test_rows_of_a_set_of_another_size_stay_and_are_named(tmp_path: Path) -> None:

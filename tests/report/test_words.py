@@ -86,7 +86,7 @@ def notes_of(results: Path) -> list[str]:
 def test_of_one_seed_networks_are_compared(tmp_path: Path) -> None:
     said, beyond = (
         ", on seed 0 alone: networks are compared, not losses.",
-        "tests for bold compare with the best on those that all rows share",
+        "tests compare with the best on those that all rows share",
     )
     for loss in "ab":
         add_run(tmp_path, loss, noise=NOISE)

@@ -45,7 +45,7 @@ def add_trained(results: Path, loss: str = "plain", seed: int = 0, **more: Any) 
 
 
 def several(results: Path) -> None:
-    """Two losses with three seeds, one with one, whose numbers are so near that tests decide what is bold."""
+    """Two losses with three seeds, one with one, whose numbers are so near that tests decide what is marked."""
     for i, loss in enumerate(("a", "bb", "ccc")):
         for seed in range(3 if i < 2 else 1):
             near = 0.001 * i + 0.0005 * seed

@@ -36,7 +36,7 @@ def test_versions_of_the_probabilities_stand_side_by_side(tmp_path: Path) -> Non
     assert column(table, "temperature-scaled", "T") == ["1.6", "—", "—"]
     assert "— scored without these numbers, score them again with `scripts/evaluate.py`: `old`." in table.notes
     assert "no finite temperature is the best one for a half of the images: `b`." in notes(table)
-    assert "elsewhere bold is the best mean alone" in notes(table)
+    assert "elsewhere bold alone is used" in notes(table)
     for printed in (to_markdown("cifar10", [table]), to_latex("cifar10", [table])):
         assert "temperature-scaled" in printed
 

@@ -1,4 +1,4 @@
-"""Text of cells, and bold: made-up runs, numbers worked by hand."""
+"""Text of cells, and marks: made-up runs, numbers worked by hand."""
 
 import re
 from pathlib import Path
@@ -10,7 +10,7 @@ from oodbench.evaluation.metric import NATS, SHARE
 from oodbench.evaluation.metrics import ID_METRICS
 from oodbench.evaluation.significance import indistinguishable_from_best, over_seeds
 from oodbench.tables import Table, load_runs, section, to_markdown
-from oodbench.tables.cells import Cell, bold, interval_of, text_of
+from oodbench.tables.cells import BEST, CLOSE, Cell, interval_of, marks_of, text_of
 
 
 def only_section(results: Path) -> Table:
@@ -25,20 +25,20 @@ def cell(*values: float, interval: tuple[float, float] | None = None) -> Cell:
 
 
 def test_a_cell_is_mean_and_sample_deviation_in_its_unit() -> None:
-    assert text_of(cell(0.90, 0.92, 0.97), 3, False, SHARE) == "93.00 ± 3.61"
-    assert text_of(cell(0.3, 0.5), 2, False, NATS) == "0.400 ± 0.141"
-    assert text_of(cell(0.9), 1, True, SHARE) == "**90.00**"
-    assert text_of(None, 1, True, SHARE) == "—"
+    assert text_of(cell(0.90, 0.92, 0.97), 3, SHARE) == "93.00 ± 3.61"
+    assert text_of(cell(0.3, 0.5), 2, NATS) == "0.400 ± 0.141"
+    assert text_of(cell(0.9), 1, SHARE, BEST) == "**90.00**"
+    assert text_of(None, 1, SHARE, BEST) == "—"
 
 
 def test_one_seed_shows_its_interval_over_images() -> None:
-    assert text_of(cell(0.7, interval=(0.681, 0.719)), 1, False, SHARE) == "70.00 [68.1, 71.9]"
-    assert text_of(cell(0.3, interval=(0.281, 0.319)), 1, False, NATS) == "0.300 [0.281, 0.319]"
+    assert text_of(cell(0.7, interval=(0.681, 0.719)), 1, SHARE) == "70.00 [68.1, 71.9]"
+    assert text_of(cell(0.3, interval=(0.281, 0.319)), 1, NATS) == "0.300 [0.281, 0.319]"
 
 
 def test_a_cell_with_fewer_seeds_than_its_row_says_so() -> None:
-    assert text_of(cell(0.9), 2, False, SHARE) == "90.00 (n=1)"
-    assert text_of(cell(0.9, 0.9), 3, True, SHARE) == "**90.00 ± 0.00 (n=2)**"
+    assert text_of(cell(0.9), 2, SHARE) == "90.00 (n=1)"
+    assert text_of(cell(0.9, 0.9), 3, SHARE, CLOSE) == "*90.00 ± 0.00 (n=2)*"
 
 
 def test_the_interval_is_over_seeds_where_there_are_several() -> None:
@@ -58,7 +58,7 @@ def test_deviation_of_seeds_beside_interval_of_one(tmp_path: Path) -> None:
     assert "for n = 1 the value and in brackets its 95 % bootstrap interval" in notes(table)
 
 
-# ---- bold
+# ---- marks
 
 
 def test_best_is_by_unrounded_mean_and_ties_are_all_bold(tmp_path: Path) -> None:
@@ -76,27 +76,27 @@ def test_equal_seeds_tie_with_a_single_one(tmp_path: Path) -> None:
     assert column(only_section(tmp_path), "ECE ↓") == ["**5.00**", "**5.00 ± 0.00**"]
 
 
-def test_a_single_row_is_not_bold(tmp_path: Path) -> None:
+def test_a_single_row_is_not_marked(tmp_path: Path) -> None:
     add_run(tmp_path)
-    assert "**" not in to_markdown("cifar10", [only_section(tmp_path)])
+    assert "*" not in to_markdown("cifar10", [only_section(tmp_path)])
 
 
-def test_bold_are_the_best_and_what_cannot_be_told_from_it(tmp_path: Path) -> None:
+def test_the_best_is_bold_and_what_is_not_told_from_it_italic(tmp_path: Path) -> None:
     """b - a is .01 and its resamples go from -.03 to .05: p = .75. c moves with b, so that .002 below is below."""
     for loss, accuracy, sign in (("a", 0.89, -1), ("b", 0.9, 1), ("c", 0.898, 1)):
         add_run(tmp_path, loss, accuracy=accuracy, noise=sign * NOISE)
     table = only_section(tmp_path)
-    assert [text.startswith("**") for text in column(table, "Accuracy ↑")] == [True, True, False]
-    assert "do not distinguish from it at 5 %" in notes(table)
+    assert [text.count("*") for text in column(table, "Accuracy ↑")] == [2, 4, 0]
+    assert "do not distinguish from the best at 5 %" in notes(table)
     assert "not tested" not in notes(table)
 
 
-def test_bold_of_ece_takes_its_corrected_resamples() -> None:
+def test_tests_of_ece_take_its_corrected_resamples() -> None:
     """b is .003 above a with the resamples of a, so that these do not differ; reflected they are .006 above."""
     ece, around = ID_METRICS["ece"], 0.05 + 0.05 * NOISE
     cells = {loss: Cell({0: value}, {}, {0: around}, set()) for loss, value in (("a", 0.05), ("b", 0.053))}
-    assert set(bold(cells, ece).keys) == {"a"}
-    assert set(bold(cells, ID_METRICS["nll"]).keys) == {"a", "b"}
+    assert marks_of(cells, ece)[:2] == (["a"], set())
+    assert marks_of(cells, ID_METRICS["nll"])[:2] == (["a"], {"b"})
 
 
 def test_a_lower_number_is_better_where_it_is(tmp_path: Path) -> None:
@@ -111,7 +111,7 @@ def test_without_resamples_only_the_best_is_bold(tmp_path: Path) -> None:
     add_run(tmp_path, "b", accuracy=0.9)
     table = only_section(tmp_path)
     assert column(table, "Accuracy ↑") == ["89.00 [87.1, 90.9]", "**90.00**"]
-    assert "Bold: the best mean alone, not tested against the others, because resamples are missing." in table.notes
+    assert "Bold: the best mean, not tested against the others, because resamples are missing." in table.notes
     assert any("score them again with `scripts/evaluate.py`: `b`." in note for note in table.notes)
     assert "do not distinguish" not in notes(table)
 
@@ -124,7 +124,8 @@ def test_rows_are_compared_on_the_seeds_they_share(tmp_path: Path) -> None:
     shared = {loss: np.array([values[0], values[1]]) for loss, values in seeds.items()}
     stacked = {loss: np.stack([values[0], values[1]]) for loss, values in resampled.items()}
     expected = {*indistinguishable_from_best(shared, stacked, True), "b"}  # b has the best mean of those shown
-    assert {row[0] for row in table.rows if "**" in row[3]} == expected
+    assert {row[0] for row in table.rows if "*" in row[3]} == expected
+    assert [row[0] for row in table.rows if "**" in row[3]] == ["b"]
     assert "c" not in expected
     assert any("those that all rows share, seeds 0, 1; in Accuracy ↑" in note for note in table.notes)
 
@@ -148,9 +149,8 @@ def test_rows_of_other_images_are_not_tested(tmp_path: Path) -> None:
         ood = {"svhn": {"ood_score": accuracy}}
         add_run(tmp_path, loss, accuracy=accuracy, noise=sign * NOISE, digests=digests, ood=ood)
     table = only_section(tmp_path)
-    assert ["**" in text for text in column(table, "Accuracy ↑")] == [True, True]
+    assert [text.count("*") for text in column(table, "Accuracy ↑")] == [2, 4]
     assert ["**" in text for text in column(table, "svhn (far)", "AUROC ↑")] == [False, True]
-    assert (
-        "Bold in svhn (far): the best mean alone, not tested against the others, because the rows' images differ"
-        in notes(table)
+    assert "Bold in svhn (far): the best mean, not tested against the others, because the rows' images differ" in notes(
+        table
     )

@@ -21,7 +21,7 @@ def test_a_cell_has_a_pair_its_intervals_and_reasons(tmp_path: Path) -> None:
     assert values.columns == [("", "Score"), ("a", "n = 1"), ("b", "n = 1")]
     assert values.rows == [
         ["own", "**90.00** / **10.00**", "70.00 / 30.00"],
-        ["knn", "**89.90** / **10.10**", "—¹"],
+        ["knn", "*89.90* / *10.10*", "—¹"],
         ["vim", "80.00 / 20.00", "—²"],
     ]
     assert intervals.rows[0] == ["own", "[88.1, 91.9] / [8.1, 11.9]", "[68.1, 71.9] / [28.1, 31.9]"]
@@ -70,11 +70,12 @@ def test_one_seed_of_31_detectors_is_tested(tmp_path: Path) -> None:
     add_run(tmp_path, ood=ood, noise={"": NOISE, "svhn/best": np.zeros(1000)})
     runs = load_runs(tmp_path).runs
     values, _ = matrix_tables(runs, "idpos", sorted(runs[0].detectors))
-    assert [row[0] for row in values.rows if row[1].count("**") == 4] == ["best", "close"]
+    assert [row[0] for row in values.rows if "*" in row[1]] == ["best", "close"]
+    assert [row[1].count("**") for row in values.rows if row[0] in ("best", "close")] == [4, 0]
 
 
 def test_seeds_that_only_another_loss_has_are_not_told(tmp_path: Path) -> None:
-    """Bold is within a column: all scores of b have its one seed, while knn lacks one of a's."""
+    """Marks are within a column: all scores of b have its one seed, while knn lacks one of a's."""
     for loss, seed in (("a", 0), ("a", 1), ("b", 0)):
         ood = {"svhn": {"ood_score": 0.9, "msp": 0.8, **({} if seed else {"knn": 0.85})}}
         add_run(tmp_path, loss, seed, ood=ood, noise=NOISE)

@@ -5,7 +5,7 @@ from pathlib import Path
 from helpers.made_up import NOISE, add_run, alter_metrics, column, notes
 
 from oodbench.tables import Table, load_runs, section
-from oodbench.tables.cells import Bold
+from oodbench.tables.cells import Marks
 from oodbench.tables.matrix import matrix_tables
 from oodbench.tables.notes import marks_by_group
 
@@ -79,7 +79,7 @@ def test_a_note_of_the_run_stands_first(tmp_path: Path) -> None:
 
 
 def test_columns_of_a_group_are_named_apart_where_they_differ() -> None:
-    tested, untested = Bold(["x"], (0,)), Bold(["x"], untested="no form")
+    tested, untested = Marks(["x"], seeds=(0,)), Marks(["x"], untested="no form")
     columns = [(("", "Accuracy"), tested), (("svhn", "AUROC"), tested), (("svhn", "FPR"), tested)]
     assert marks_by_group(columns) == {"Accuracy": tested, "svhn": tested}
     assert marks_by_group([*columns, (("svhn", "new"), untested)]) == {

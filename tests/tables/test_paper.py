@@ -116,7 +116,7 @@ def test_seeds_are_counted_where_rows_differ_in_them(tmp_path: Path) -> None:
     about = " ".join(line for line in text if line.startswith("%"))
     assert "the best means alone" in about
     assert "a t-interval on the logit scale" in about
-    assert "tests for bold" not in about
+    assert "the tests compare" not in about
 
 
 def test_rows_of_as_many_seeds_have_no_count(tmp_path: Path) -> None:

@@ -49,6 +49,7 @@ def test_latex_escapes() -> None:
     assert latex("**91.00 ± 0.10** `fpr95_idpos` ↑ †") == (
         r"\textbf{91.00 $\pm$ 0.10} \texttt{fpr95\_idpos} $\uparrow$ $^\dagger$"
     )
+    assert latex("*90.00 ± 0.10* / **9.00**, 2*a*b * c") == r"\textit{90.00 $\pm$ 0.10} / \textbf{9.00}, 2*a*b * c"
 
 
 def test_latex_is_balanced_ascii_with_equal_rows(tmp_path: Path) -> None:

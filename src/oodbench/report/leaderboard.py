@@ -13,7 +13,7 @@ from oodbench.tables.cells import Cell, Column, best_of, cell_key, cells_of, tex
 from oodbench.tables.labels import Row, protocol, row_labels, row_of
 from oodbench.tables.means import FAR, NEAR, common_means, with_means
 from oodbench.tables.names import row_name, score_name, set_name
-from oodbench.tables.notes import BOLD, bold_notes, marks_by_group, shared_seeds
+from oodbench.tables.notes import BEST_AND_CLOSE, marks_by_group, notes_on_marks, shared_seeds
 from oodbench.tables.render import markdown_table
 from oodbench.tables.results import Result
 from oodbench.tables.sections import by_protocol, group, means_alone, named, ood_sets
@@ -25,7 +25,7 @@ docs/adding.md says how to hand in one.
 
 - A table is of one protocol. Rows: by the mean of their AUROCs, those with fewer OOD sets last.
 - Cells, in percent: mean ± sample deviation over n seeds; of one seed the value [95 % interval over images].
-- Bold: the best of a column, and what a paired test (5 %, Holm's correction) does not distinguish from it.
+- Bold: the best of a column; italics: what a paired test (5 %, Holm's correction) does not distinguish from it.
 - Score: two scores whose printed numbers are the same share a row.
 - Numbers: recomputed from the outputs, this project's, or as handed in."""
 HANDED_IN, OWN, RECOMPUTED = "as handed in", "this project's", "recomputed"  # where a run's numbers come from
@@ -58,8 +58,7 @@ def _table(runs: Sequence[Result], origins: Mapping[Path, str], detectors: Seque
         keys = [cell_key(row, score, column) for column in columns]
         if any(key in cells for key in keys if key[1]):
             texts = (
-                text_of(cells.get(key), seeds[row], key in best[key[2]].keys, metric_of(key[2].metric).unit)
-                for key in keys
+                text_of(cells.get(key), seeds[row], metric_of(key[2].metric).unit, best[key[2]].of(key)) for key in keys
             )
             order = _order([cells.get(key) for key in keys if key[2].metric == "auroc"])
             found.setdefault((row, tuple(texts)), ([], order))[0].append(score_name(score))
@@ -78,7 +77,8 @@ def _table(runs: Sequence[Result], origins: Mapping[Path, str], detectors: Seque
     heads = [_set(column) + metric_of(column.metric).title for column in columns]
     table = markdown_table(["", "Loss", "Score", "n", *heads, "Numbers"], lines, 3)
     marks = marks_by_group([((group(c), metric_of(c.metric).title), best[c]) for c in columns])
-    notes = [note for note in [*bold_notes(marks), *shared_seeds(marks)] if note != BOLD]  # INTRODUCTION has that one
+    notes = [*notes_on_marks(marks), *shared_seeds(marks)]
+    notes = [note for note in notes if note != BEST_AND_CLOSE]  # INTRODUCTION has that one
     return "\n\n".join(filter(None, [table, bullets(map(escaped, notes))]))
 
 

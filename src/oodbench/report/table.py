@@ -9,10 +9,10 @@ from oodbench.evaluation.metric import MISSING, Metric, Unit
 from oodbench.evaluation.metrics import OOD_METRICS, metric_of
 from oodbench.report.material import Section
 from oodbench.tables.cells import (
-    Bold,
     CellKey,
     Cells,
     Column,
+    Marks,
     best_of,
     cell_key,
     cells_of,
@@ -35,7 +35,7 @@ class Shown(NamedTuple):
 
     text: str
     interval: str = ""
-    is_best: bool = False
+    mark: str = ""  # see `Marks.of`
     value: float | None = None
     said: str = ""  # for a pointer: n, deviation
 
@@ -62,12 +62,12 @@ class Line(NamedTuple):
 
 
 class Main(NamedTuple):
-    """The table. groups: (key, printed name, number of columns); marks: {name of a column: what is bold in it}."""
+    """The table. groups: (key, printed name, number of columns); marks: {name of a column: what is marked in it}."""
 
     groups: list[tuple[str, str, int]]
     heads: list[Head]
     rows: list[Line]
-    marks: dict[str, Bold]
+    marks: dict[str, Marks]
 
 
 def main_table(section: Section, detectors: Sequence[str]) -> Main:
@@ -93,7 +93,7 @@ def main_table(section: Section, detectors: Sequence[str]) -> Main:
         if one := ensembles.get(row):
             rows += lines(row_of(one), f"{label}, ensemble of {seeds[row]}", row.loss, 1)
     if len(rows) == 1:  # with nothing to compare
-        rows = [rows[0]._replace(cells=[cell._replace(is_best=False) for cell in rows[0].cells])]
+        rows = [rows[0]._replace(cells=[cell._replace(mark="") for cell in rows[0].cells])]
     heads = [head(column) for column in columns]
     marks = marks_by_group([((group_name(c.ood), h.text), best[c]) for c, h in zip(columns, heads, strict=True)])
     return Main(groups_of(columns), heads, rows, marks)
@@ -103,7 +103,7 @@ def _joined(lines: list[Line], line: Line) -> list[Line]:
     """Append a line, or name its score beside that of a line with the same printed numbers: "own = MSP"."""
     for i, other in enumerate(lines):
         if _printed(other) == _printed(line):
-            cells = [a if a.is_best else b for a, b in zip(other.cells, line.cells, strict=True)]
+            cells = [a if len(a.mark) > len(b.mark) else b for a, b in zip(other.cells, line.cells, strict=True)]
             scores, score = (*other.scores, *line.scores), f"{other.score} = {line.score}"
             return [*lines[:i], other._replace(scores=scores, score=score, cells=cells), *lines[i + 1 :]]
     return [*lines, line]
@@ -174,7 +174,7 @@ def dashed(interval: Interval | None, unit: Unit) -> str:
     return unit.ends(interval)[1:-1].replace(", ", EN_DASH) if interval else ""
 
 
-def _shown(cells: Cells, best: dict[Column, Bold], key: CellKey, n: int) -> Shown:
+def _shown(cells: Cells, best: dict[Column, Marks], key: CellKey, n: int) -> Shown:
     """Format a cell as the tables do: mean, 95 % interval, and for a pointer n and the deviation"""
     cell = cells.get(key)
     if cell is None:
@@ -183,4 +183,4 @@ def _shown(cells: Cells, best: dict[Column, Bold], key: CellKey, n: int) -> Show
     spread, interval = cell.spread(unit), interval_of(cell, unit)
     said = f"n = {spread.n}" + (f", ± {unit.text(spread.deviation)} over seeds" if spread.deviation is not None else "")
     text = unit.text(spread.mean) + fewer(cell, n)
-    return Shown(text, dashed(interval, unit), key in best[key[2]].keys, spread.mean, said)
+    return Shown(text, dashed(interval, unit), best[key[2]].of(key), spread.mean, said)

@@ -1,6 +1,6 @@
 """The numbers of all finished runs as the tables of a paper: Markdown, LaTeX and one long CSV.
 
-results, fields: folders -> runs. labels, notes, formulas: words. cells: a row's numbers in a column, and what is bold.
+results, fields: folders -> runs. labels, notes, formulas: words. cells: a row's numbers in a column, and marks.
 means, sections, by, matrix, calibration: runs -> tables. published, published_table: published rows, and runs of their
 protocol. ranks: the order of the losses under two protocols. render: tables -> text. paper, latex_commands: LaTeX to
 paste into a paper. long_format: runs -> runs.csv, means.csv.

@@ -9,11 +9,11 @@ import numpy as np
 
 from oodbench.evaluation.metric import MISSING
 from oodbench.evaluation.metrics import CALIBRATION_METRICS, ID_METRICS
-from oodbench.tables.cells import Bold, Cell, bold, no_cell, text_of
+from oodbench.tables.cells import Cell, Marks, marks_of, no_cell, text_of
 from oodbench.tables.ensembles import NO_ENSEMBLES, Ensembles, ensemble_notes
 from oodbench.tables.fields import VERSIONS
 from oodbench.tables.labels import Row, protocol, row_labels, row_of
-from oodbench.tables.notes import AGAIN, SPREAD, bold_notes, definitions, shared_seeds
+from oodbench.tables.notes import AGAIN, SPREAD, definitions, notes_on_marks, shared_seeds
 from oodbench.tables.results import Result
 from oodbench.tables.sections import Table
 
@@ -22,7 +22,7 @@ MEANING = [
     "Calibration errors in percent; three versions of the probabilities of the same outputs.",
     "predictive: the predictive probabilities of the loss, which need not sum to one. normalised: divided by their "
     "sum, the same as predictive for a loss whose probabilities sum to one. Where they do not, predictive NLL and "
-    "Brier are no proper scores and take no part in bold. temperature-scaled: softmax of log p / T, each half of the "
+    "Brier are no proper scores and are not compared. temperature-scaled: softmax of log p / T, each half of the "
     "test images with the T of the smallest NLL on the other half (T: mean of the two); with T = 1 it is the "
     "normalised version.",
 ]
@@ -45,13 +45,14 @@ def calibration_table(runs: Sequence[Result], ensembles: Ensembles = NO_ENSEMBLE
         return {row: cells[row, version, metric] for row in labels.keys() - left_out if (row, version, metric) in cells}
 
     best = {
-        (version, metric): bold(compared(version, metric), CALIBRATION_METRICS[metric]) for version, metric in columns
+        (version, metric): marks_of(compared(version, metric), CALIBRATION_METRICS[metric])
+        for version, metric in columns
     }
 
     def line(row: Row, label: str, members: Sequence[Result]) -> list[str]:
         n = len(members)
         texts = [
-            text_of(cells.get((row, *column)), n, row in best[column].keys, CALIBRATION_METRICS[column[1]].unit)
+            text_of(cells.get((row, *column)), n, CALIBRATION_METRICS[column[1]].unit, best[column].of(row))
             for column in columns
         ]
         return [label, str(n), *texts, _temperature(members)]
@@ -63,7 +64,7 @@ def calibration_table(runs: Sequence[Result], ensembles: Ensembles = NO_ENSEMBLE
             rows.append(line(row_of(one), f"{label}, ensemble of {seeds[row]}", [one]))
     header = [(version, CALIBRATION_METRICS[metric].title) for version, metric in columns]
     header = [("", "Loss"), ("", "n"), *header, ("temperature-scaled", "T")]
-    notes = [*MEANING, definitions(CALIBRATION_METRICS.values()), SPREAD, *_bold_notes(best)]
+    notes = [*MEANING, definitions(CALIBRATION_METRICS.values()), SPREAD, *_notes_on_marks(best)]
     notes += [*shared_seeds(_named(best)), *_dashes(runs, labels, cells), *ensemble_notes(ensembles, labels)]
     return Table(f"Calibration: {protocol(runs[0])}", header, rows, notes, 1, MEANING[0])
 
@@ -89,15 +90,15 @@ def _temperature(runs: Sequence[Result]) -> str:
     return f"{np.mean(values):.3g}" if values else MISSING
 
 
-def _bold_notes(best: Mapping[Version, Bold]) -> list[str]:
+def _notes_on_marks(best: Mapping[Version, Marks]) -> list[str]:
     resampled = {version: mark for version, mark in best.items() if _is_resampled(version)}
     names = [CALIBRATION_METRICS[metric].heading for _, metric in resampled]
     tested = ", ".join(names[:-1]) + " and " * (len(names) > 1) + "".join(names[-1:])
-    only = f"Only predictive {tested} have resamples, so an interval and a test; elsewhere bold is the best mean alone."
-    return [*bold_notes(_named(resampled)), only]
+    only = f"Only predictive {tested} have resamples, so an interval and a test; elsewhere bold alone is used."
+    return [*notes_on_marks(_named(resampled)), only]
 
 
-def _named(best: Mapping[Version, Bold]) -> dict[str, Bold]:
+def _named(best: Mapping[Version, Marks]) -> dict[str, Marks]:
     return {f"{version} {CALIBRATION_METRICS[metric].title}": mark for (version, metric), mark in best.items()}
 
 

@@ -1,4 +1,4 @@
-"""Cells of tables: their text, and which of a column are bold."""
+"""Cells of tables: their text, and which of a column are marked as the best and as close to it."""
 
 from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
 from itertools import product
@@ -16,6 +16,7 @@ from oodbench.tables.kinds import Kind
 from oodbench.tables.labels import Row
 from oodbench.tables.results import Result
 
+BEST, CLOSE = "**", "*"
 AnyKey = TypeVar("AnyKey", bound=Hashable)
 
 
@@ -59,16 +60,22 @@ CellKey = tuple[Row, str, Column]  # row, detector, column
 Cells = dict[CellKey, Cell]
 
 
-class Bold(NamedTuple):
-    """The best cells of a column, the seeds on which they were compared, or the reason why they were not.
+class Marks(NamedTuple):
+    """The best means of a column, the cells that tests do not distinguish from the best, the seeds on which they were
+    compared, or the reason why they were not.
 
     further: some cell has seeds beyond these, which its mean is over, too.
     """
 
-    keys: Collection[Hashable]
+    best: Collection[Hashable] = ()
+    close: Collection[Hashable] = ()
     seeds: tuple[int, ...] = ()
     untested: str = ""
     further: bool = False
+
+    def of(self, key: Hashable) -> str:
+        """Return what stands before and behind a cell's text: BEST, CLOSE or ""."""
+        return BEST if key in self.best else CLOSE if key in self.close else ""
 
 
 def cell_key(row: Row, detector: str, column: Column) -> CellKey:
@@ -99,32 +106,34 @@ def cells_of(
     return cells
 
 
-def best_of(cells: Cells, rows: Iterable[Row], detectors: Iterable[str], column: Column) -> Bold:
+def best_of(cells: Cells, rows: Iterable[Row], detectors: Iterable[str], column: Column) -> Marks:
     """Mark the best cells of a column among those of these rows and detectors."""
     keys = dict.fromkeys(cell_key(row, detector, column) for row, detector in product(rows, detectors))
-    return bold({key: cells[key] for key in keys if key in cells}, metric_of(column.metric))
+    return marks_of({key: cells[key] for key in keys if key in cells}, metric_of(column.metric))
 
 
-def bold(column: Mapping[AnyKey, Cell], metric: Metric) -> Bold:
-    """Mark the best mean, all equal to it, and all that are not distinguishable from the best on the seeds all share.
+def marks_of(column: Mapping[AnyKey, Cell], metric: Metric) -> Marks:
+    """Mark the best mean with all equal to it, and what is not distinguishable from the best on the seeds all share.
 
-    The best on the shared seeds may be another than the best mean; both are in. A cell alone is not compared.
+    The best on the shared seeds may be another than the best mean; it is among the close ones then. A cell alone is not
+    compared.
     """
     if len(column) < 2:
-        return Bold([])
+        return Marks()
     larger = metric.higher_is_better
     best = (max if larger else min)(cell.mean for cell in column.values())
     ties = [key for key, cell in column.items() if abs(cell.mean - best) < 1e-12]  # thrice .05 has not the mean .05
     seeds = sorted(set[int].intersection(*(set(cell.values) for cell in column.values())))
     if reason := _untested(metric, column.values(), seeds):
-        return Bold(ties, untested=reason)
+        return Marks(ties, untested=reason)
     values = {key: np.array([cell.values[seed] for seed in seeds]) for key, cell in column.items()}
     stacked = {
         key: np.stack([metric.corrected(cell.values[seed], np.asarray(cell.resampled[seed])) for seed in seeds])
         for key, cell in column.items()
     }
     found = indistinguishable_from_best(values, stacked, larger, normal_tail=True)
-    return Bold({*ties, *found}, tuple(seeds), further=any(len(cell.values) > len(seeds) for cell in column.values()))
+    further = any(len(cell.values) > len(seeds) for cell in column.values())
+    return Marks(ties, set(found) - set(ties), tuple(seeds), further=further)
 
 
 def _untested(metric: Metric, cells: Collection[Cell], seeds: Collection[int]) -> str:
@@ -142,10 +151,10 @@ def _untested(metric: Metric, cells: Collection[Cell], seeds: Collection[int]) -
     return ""
 
 
-def text_of(cell: Cell | None, n: int, is_bold: bool, unit: Unit) -> str:
+def text_of(cell: Cell | None, n: int, unit: Unit, mark: str = "") -> str:
     """Format mean ± sample deviation, or of one seed the value [interval over images].
 
-    n: the row's number of seeds; a cell with fewer says so.
+    n: the row's number of seeds; a cell with fewer says so. mark: see `Marks.of`.
     """
     if cell is None:
         return MISSING
@@ -156,7 +165,7 @@ def text_of(cell: Cell | None, n: int, is_bold: bool, unit: Unit) -> str:
     elif cell.intervals:
         text += " " + unit.ends(next(iter(cell.intervals.values())))
     text += fewer(cell, n)
-    return f"**{text}**" if is_bold else text
+    return f"{mark}{text}{mark}"
 
 
 def fewer(cell: Cell, n: int) -> str:

@@ -10,7 +10,7 @@ from oodbench.tables.labels import Row, row_of
 from oodbench.tables.results import Result
 
 MEANING = (
-    "Ensemble of n: one predictor, the mean of the predictive probabilities of the n seeds. It takes no part in bold; "
+    "Ensemble of n: one predictor, the mean of the predictive probabilities of the n seeds. It is not compared; "
     "its scores are those that need the probabilities alone, its interval is over the test images, and its means over "
     "OOD sets have none."
 )

@@ -7,13 +7,13 @@ from typing import NamedTuple
 
 from oodbench.evaluation.metric import MISSING
 from oodbench.evaluation.metrics import OOD_METRICS
-from oodbench.tables.cells import Bold, CellKey, Cells, Column, best_of, cells_of, fewer, interval_of
+from oodbench.tables.cells import CellKey, Cells, Column, Marks, best_of, cells_of, fewer, interval_of
 from oodbench.tables.labels import Row, protocol, row_labels, row_of
 from oodbench.tables.means import common_means, mean_notes, with_means
 from oodbench.tables.notes import (
-    bold_notes,
     definitions,
     marks_by_group,
+    notes_on_marks,
     other_images,
     other_settings,
     shared_seeds,
@@ -34,7 +34,7 @@ OVER_SEEDS = "An interval of n > 1 is of these test images: it does not include 
 
 
 def matrix_tables(runs: Sequence[Result], fpr: str, detectors: Sequence[str]) -> list[Table]:
-    """Return the tables of runs of one protocol. Bold is within a column, each metric for itself."""
+    """Return the tables of runs of one protocol. Marks are within a column, each metric for itself."""
     metrics, means, labels = ood_metrics(fpr), common_means(runs), row_labels(runs)
     measured = with_means(runs, means)
     cells = cells_of(measured, row_of, detectors, {metric.name for metric in metrics})
@@ -42,8 +42,8 @@ def matrix_tables(runs: Sequence[Result], fpr: str, detectors: Sequence[str]) ->
     header = [("", "Score"), *((label, f"n = {matrix.seeds[row]}") for row, label in labels.items())]
     heading = " / ".join(metric.title for metric in metrics)
     summary = (
-        f"{heading} in percent, mean over n training seeds. Bold is within a column, for each of them: the best "
-        "scores for a loss."
+        f"{heading} in percent, mean over n training seeds. Bold and italics are within a column, for each of "
+        "them: the best scores for a loss."
     )
     tables = []
     for kind, ood, images in ood_sets(measured):
@@ -56,7 +56,7 @@ def matrix_tables(runs: Sequence[Result], fpr: str, detectors: Sequence[str]) ->
         notes = [
             f"{summary} {trained(runs[0])}",
             definitions(metrics),
-            *_notes_on_bold(labels, best),
+            *_notes_on_marks(labels, best),
             *without_resamples(runs, labels),
             *mean_notes(runs, labels, {mean: sets for mean, sets in means.items() if mean == ood}),
             *other_images(runs),
@@ -74,11 +74,11 @@ def matrix_tables(runs: Sequence[Result], fpr: str, detectors: Sequence[str]) ->
     return tables
 
 
-def _notes_on_bold(labels: Mapping[Row, str], best: Mapping[tuple[Row, Column], Bold]) -> list[str]:
+def _notes_on_marks(labels: Mapping[Row, str], best: Mapping[tuple[Row, Column], Marks]) -> list[str]:
     columns = list(dict.fromkeys(column for _, column in best))
     names = {column: OOD_METRICS[column.metric].heading for column in columns}
     marks = marks_by_group([((labels[row], names[column]), mark) for (row, column), mark in best.items()])
-    return [*bold_notes(marks), *shared_seeds(marks)]
+    return [*notes_on_marks(marks), *shared_seeds(marks)]
 
 
 class _Matrix(NamedTuple):
@@ -124,10 +124,10 @@ class _Dashes:
         return [f"{mark} {reason}." for reason, mark in self.marks.items() if MISSING + mark in used]
 
 
-def _value(cells: Cells, best: Mapping[tuple[Row, Column], Bold], key: CellKey) -> str:
+def _value(cells: Cells, best: Mapping[tuple[Row, Column], Marks], key: CellKey) -> str:
     row, _, column = key
-    text = OOD_METRICS[column.metric].unit.text(cells[key].mean)
-    return f"**{text}**" if key in best[row, column].keys else text
+    mark = best[row, column].of(key)
+    return f"{mark}{OOD_METRICS[column.metric].unit.text(cells[key].mean)}{mark}"
 
 
 def _ends(cells: Cells, key: CellKey) -> str:

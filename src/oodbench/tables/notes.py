@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 
 from oodbench.evaluation.metric import MISSING, IDMetric, Metric
-from oodbench.tables.cells import Bold
+from oodbench.tables.cells import Marks
 from oodbench.tables.fields import flatten
 from oodbench.tables.formulas import ood_score_formula
 from oodbench.tables.labels import Row, differing, in_brackets, less, listed, only, row_of
@@ -17,10 +17,10 @@ SPREAD = (
     "Mean ± sample standard deviation over n training seeds; for n = 1 the value and in brackets its 95 % bootstrap "
     "interval over the test images, which does not include the variation between trainings."
 )
-BOLD = (
-    "Bold: the best mean of a column, and every row that paired tests do not distinguish from it at 5 % (Holm's "
-    "correction over the rows). For n = 1 the networks are compared, not the losses; with few seeds few differences "
-    "are significant, so that much is bold. More in docs/metrics.md, Intervals and bold."
+BEST_AND_CLOSE = (
+    "Bold: the best mean of a column. Italics: every row that paired tests do not distinguish from the best at 5 % "
+    "(Holm's correction over the rows). For n = 1 the networks are compared, not the losses; with few seeds few "
+    "differences are significant, so that much is in italics. More in docs/metrics.md, Intervals and marks."
 )
 DIFFERENT_SEEDS = "Rows have different seeds: means are over all n, "
 AGAIN = "score them again with `scripts/evaluate.py`"
@@ -41,12 +41,12 @@ def caption(
     labels: Mapping[Row, str],
     metrics: Sequence[Metric],
     detectors: Sequence[str],
-    marks: Mapping[str, Bold],
+    marks: Mapping[str, Marks],
     by: Sequence[str],
 ) -> list[str]:
     """Return the notes of a table.
 
-    metrics: those of the columns; marks: {name of a column: what is bold in it}.
+    metrics: those of the columns; marks: {name of a column: what is marked in it}.
     """
     run = runs[0]
     varying = differing(each.recipe_settings for each in runs)
@@ -55,7 +55,7 @@ def caption(
     notes = [
         *sorted({each.note for each in runs} - {""}),
         f"In percent where not stated otherwise. {SPREAD} {trained(run)}",
-        *bold_notes(marks),
+        *notes_on_marks(marks),
         *shared_seeds(marks),
         *without_resamples(runs, labels, by),
         definitions(metrics),
@@ -129,43 +129,43 @@ def definitions(metrics: Iterable[Metric]) -> str:
     return " ".join(f"{metric.heading}: {metric.definition} (`{metric.name}`)." for metric in metrics)
 
 
-def marks_by_group(marks: Iterable[tuple[tuple[str, str], Bold]]) -> dict[str, Bold]:
+def marks_by_group(marks: Iterable[tuple[tuple[str, str], Marks]]) -> dict[str, Marks]:
     """((group, name) of a column, its mark) -> {group: mark} where all marks of a group say the same in a note,
     else {"group name": mark}
     """
-    found: dict[str, Bold] = {}
+    found: dict[str, Marks] = {}
     for group, members in groupby(sorted(marks, key=lambda mark: mark[0][0]), key=lambda mark: mark[0][0]):
         columns = list(members)
-        said = {mark[1:] for _, mark in columns if mark.keys}
+        said = {mark[2:] for _, mark in columns if mark.best}
         for (_, name), mark in columns:
             key = f"{group} {name}".strip() if not group or len(said) > 1 else group
-            if key not in found or mark.keys:
+            if key not in found or mark.best:
                 found[key] = mark
     return found
 
 
-def bold_notes(marks: Mapping[str, Bold]) -> list[str]:
-    """Say what bold means in columns of these names, and where it means less."""
-    compared = {name: mark for name, mark in marks.items() if mark.keys}
+def notes_on_marks(marks: Mapping[str, Marks]) -> list[str]:
+    """Say what bold and italics mean in columns of these names, and where it means less."""
+    compared = {name: mark for name, mark in marks.items() if mark.best}
     if not compared:
         return []
     reasons = sorted({mark.untested for mark in compared.values() if mark.untested})
-    notes = [BOLD] * any(not mark.untested for mark in compared.values())
+    notes = [BEST_AND_CLOSE] * any(not mark.untested for mark in compared.values())
     for reason in reasons:
         names = [name for name, mark in compared.items() if mark.untested == reason]
         where = "" if len(names) == len(compared) else f" in {', '.join(names)}"
-        notes.append(f"Bold{where}: the best mean alone, not tested against the others, because {reason}.")
+        notes.append(f"Bold{where}: the best mean, not tested against the others, because {reason}.")
     return notes
 
 
-def shared_seeds(marks: Mapping[str, Bold]) -> list[str]:
+def shared_seeds(marks: Mapping[str, Marks]) -> list[str]:
     """Say where some row has more seeds than those it was compared on."""
     found: dict[tuple[int, ...], list[str]] = {}
     for name, mark in marks.items():
         if mark.further:
             found.setdefault(mark.seeds, []).append(name)
     return [
-        f"{DIFFERENT_SEEDS}the tests for bold compare with the best on those that all rows share, "
+        f"{DIFFERENT_SEEDS}the tests compare with the best on those that all rows share, "
         f"seed{'s' * (len(shared) > 1)} {', '.join(map(str, shared))}; in {', '.join(names)}."
         + " With one seed they are of single networks, whatever n is."
         * (len(shared) == 1)

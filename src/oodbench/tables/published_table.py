@@ -151,7 +151,7 @@ def _text(row: Published, column: Column, theirs: Number | None, cells: Mapping[
     cell, unit = cells.get((column.ood, column.metric)), _unit(column)
     if cell is None:
         return MISSING
-    text = text_of(cell, n, False, unit)
+    text = text_of(cell, n, unit)
     if row.protocol and row.protocol.deviation == "population" and len(cell.values) > 1:
         text += f" (population {unit.text(float(np.std(list(cell.values.values()))))})"
     text += f"; {unit.factor * (cell.mean - theirs.value):+.{unit.decimals}f}"

@@ -8,6 +8,8 @@ from oodbench.evaluation.metric import MISSING
 from oodbench.tables.sections import Table
 
 FOOTNOTES = (MISSING, *"¹²³⁴⁵⁶⁷⁸⁹†‡[")  # a note that begins so explains a mark in the table, or what one cites
+BOLD = re.compile(r"\*\*(.+?)\*\*")
+ITALICS = re.compile(r"(?<![\w*])\*(?=\S)([^*]+)(?<=\S)\*(?![\w*])")  # not the stars of a product
 NARROWER = "Of all columns; python scripts/tables.py --style paper writes tables that fit a page."
 NOT_READ = "Finished runs that cannot be read and are left out"
 ESCAPED = str.maketrans(
@@ -129,7 +131,7 @@ def latex_row(cells: Iterable[str]) -> str:
 
 
 def latex(text: str) -> str:
-    r"""Escape a text; **bold** becomes \textbf, `code` \texttt."""
+    r"""Escape a text; **bold** becomes \textbf, *italics* \textit, `code` \texttt."""
     text = printable(text).translate(ESCAPED)
-    text = re.sub(r"\*\*(.+?)\*\*", r"\\textbf{\1}", text)
+    text = ITALICS.sub(r"\\textit{\1}", BOLD.sub(r"\\textbf{\1}", text))
     return re.sub(r"`(.+?)`", r"\\texttt{\1}", text)

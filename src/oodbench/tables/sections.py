@@ -16,7 +16,7 @@ from oodbench.tables.results import Result
 
 
 class Table(NamedTuple):
-    """Cells and notes are text with two marks, **bold** and `code`. A column is (the group it stands under, name)."""
+    """Cells and notes are text with **bold**, *italics* and `code`. A column is (the group it stands under, name)."""
 
     title: str
     columns: list[tuple[str, str]]
@@ -28,7 +28,7 @@ class Table(NamedTuple):
 
 SUMMARY = (
     "In percent; mean ± standard deviation over n seeds, for n = 1 the value and its 95 % interval over the test "
-    "images; bold: the best of a column and what paired tests do not distinguish from it."
+    "images; bold: the best of a column; italics: what paired tests do not distinguish from it."
 )
 
 
@@ -53,7 +53,7 @@ def section(
 
     def text(row: Row, n: int, score: str, column: Column) -> str:
         key = cell_key(row, score, column)
-        return text_of(cells.get(key), n, key in best[column].keys, metric_of(column.metric).unit)
+        return text_of(cells.get(key), n, metric_of(column.metric).unit, best[column].of(key))
 
     def lines(row: Row, label: str, n: int, scores: Sequence[str]) -> list[list[str]]:
         """Return one line per score; what does not depend on the score stands in the first."""

@@ -9,6 +9,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from oodbench import __version__
+from oodbench.tables.render import BOLD, ITALICS
 
 
 def render(template: str, context: dict[str, Any]) -> str:
@@ -26,9 +27,8 @@ def render(template: str, context: dict[str, Any]) -> str:
 
 
 def marked(text: str) -> Markup:
-    """Escape a table's text; **bold** and `code` become elements."""
-    html = str(escape(text))
-    html = re.sub(r"\*\*(.+?)\*\*", r"<b>\1</b>", html)
+    """Escape a table's text; **bold**, *italics* and `code` become elements."""
+    html = ITALICS.sub(r"<i>\1</i>", BOLD.sub(r"<b>\1</b>", str(escape(text))))
     return Markup(re.sub(r"`(.+?)`", r"<code>\1</code>", html))
 
 

@@ -12,7 +12,7 @@ from oodbench.tables.ensembles import ensemble_notes
 from oodbench.tables.labels import row_of
 from oodbench.tables.means import common_means, mean_notes
 from oodbench.tables.names import set_name
-from oodbench.tables.notes import OWN, bold_notes, other_images, shared_seeds
+from oodbench.tables.notes import OWN, notes_on_marks, other_images, shared_seeds
 
 NAMED = 3  # of the best rows of a column
 
@@ -70,7 +70,7 @@ def best(section: Section, table: Main) -> list[tuple[str, str]]:
     for i, head in enumerate(table.heads):
         if head.group not in shown or head.convention:
             continue
-        cells = {_row_name(row, head.group): row.cells[i] for row in table.rows if row.cells[i].is_best}
+        cells = {_row_name(row, head.group): row.cells[i] for row in table.rows if row.cells[i].mark}
         order = sorted(cells, key=lambda name: cells[name].value or 0, reverse=head.higher_is_better)
         texts = [f"{name} {cells[name].text}{_in_brackets(cells[name].interval)}" for name in order]
         more = [f"{len(texts) - NAMED} more"] * (len(texts) > NAMED)
@@ -98,7 +98,7 @@ def notes(section: Section, table: Main) -> list[str]:
         "FPR@95 (95 % of ID accepted): the share of OOD images accepted by the threshold that accepts 95 % of ID. "
         "FPR@95 (95 % of OOD caught): the share of ID images flagged by the threshold that catches 95 % of OOD.",
         "own: the OOD score that belongs to the loss.",
-        *bold_notes(table.marks),
+        *notes_on_marks(table.marks),
         *shared_seeds(table.marks),
         *mean_notes(section.measured, section.labels, common_means(section.measured)),
         *other_sizes(section),
@@ -114,7 +114,7 @@ def _bold(section: Section, table: Main) -> str:
         return "Bold: the best of a column, not tested."
     alone = ", ".join(str(seeds[0]) for seeds in sorted(tested) if len(seeds) == 1 < len(section.labels))
     networks = f", on seed {alone} alone: networks are compared, not losses" * bool(alone)
-    return f"Bold: the best of a column, and what paired tests cannot tell from it at 5 %{networks}."
+    return f"Bold: the best of a column; italics: what paired tests cannot tell from it at 5 %{networks}."
 
 
 def gaps(section: Section) -> list[str]:
