@@ -42,17 +42,21 @@ def finish(
     without: tuple[str, ...] = (),
     digest: str = "digest of",
     others: tuple[str, ...] = (),
+    without_held_out: tuple[str, ...] = (),
 ) -> Record:
     """Return the record after a start whose every number of detectors is `auroc`; those in `without` do not apply.
 
-    digest: what the images' begin with; of the sets in `others` it is another.
+    digest: what the images' begin with; of the sets in `others` it is another. without_held_out: detectors that do not
+    apply to the held-out images.
     """
     request = requested(asked)
     scores = {d: {"auroc": auroc} for d in request.detectors if d not in without}
     numbers = NUMBERS | {"ood": {name: dict(scores) for name in request.ood}}
     numbers |= {"not_applicable": dict.fromkeys(without, REASON)}
     if request.validation:
-        numbers["validation"] = {"nll": 2.0, "ood": dict(scores)}
+        held_out = {d: values for d, values in scores.items() if d not in without_held_out}
+        reasons = dict.fromkeys((*without, *without_held_out), REASON)
+        numbers["validation"] = {"nll": 2.0, "ood": held_out, "not_applicable": reasons}
     sets = ["train", "test", *request.ood, *["val_ood"] * bool(request.validation)]
     facts = {"seed": 0, "images": dict.fromkeys(sets, 7), "digests": {name: f"{digest} {name}" for name in sets}}
     facts["digests"] |= dict.fromkeys(others, "another")
@@ -195,6 +199,19 @@ def test_a_detector_that_does_not_apply_is_complete() -> None:
     assert complete(record, config("noise"))
     assert not complete(record, config("noise", energy={"temperature": 2}))
     assert not complete(record, config("noise", detectors=("msp", "maxlogit")))
+
+
+def test_a_detector_of_the_test_images_alone_is_complete() -> None:
+    asked = config("noise") | {"validation": HELD_OUT}
+    record = finish(None, asked, without_held_out=("energy",))
+    assert complete(record, asked)
+    more = config("noise", detectors=("maxlogit",)) | {"validation": HELD_OUT}
+    record = finish(record, more)
+    assert record["not_applicable"] == {}
+    assert record["validation"]["not_applicable"] == {"energy": REASON}
+    assert complete(record, asked)
+    assert complete(record, more)
+    assert not complete(record, config("noise", detectors=("gen",)) | {"validation": HELD_OUT})
 
 
 def test_a_reason_stays_while_other_detectors_are_added() -> None:

@@ -62,9 +62,11 @@ def is_complete(record: Record | None, request: Request) -> bool:
         and request.detectors.items() <= provenance["detector"].items()
     ):
         return False
-    judged = [record["ood"][name] for name in request.ood]
-    judged += [validation["ood"]] if request.validation else []
-    return all(request.detectors.keys() <= scores.keys() | record["not_applicable"].keys() for scores in judged)
+    reasons = record["not_applicable"]
+    judged = [record["ood"][name] | reasons for name in request.ood]
+    if request.validation:  # a detector may apply to the test images alone, such as one that learns from held-out ones
+        judged.append(validation["ood"] | reasons | validation.get("not_applicable", {}))
+    return all(request.detectors.keys() <= known.keys() for known in judged)
 
 
 def merge(before: Record | None, numbers: Mapping[str, Any], provenance: Mapping[str, Any], request: Request) -> Record:
@@ -80,9 +82,7 @@ def merge(before: Record | None, numbers: Mapping[str, Any], provenance: Mapping
     for name, scores in old["ood"].items():
         if _same_images(name, old["provenance"], provenance, request):
             ood[name] = {d: values for d, values in scores.items() if d in kept} | ood.get(name, {})
-    not_requested = kept - request.detectors.keys()
-    reasons = {d: reason for d, reason in old["not_applicable"].items() if d in not_requested}
-    merged = dict(numbers) | {"ood": ood, "not_applicable": numbers["not_applicable"] | reasons}
+    merged = dict(numbers) | {"ood": ood, "not_applicable": _merged_reasons(old, kept, numbers, request)}
     if request.validation:
         merged["validation"] = _merged_validation(old, kept, numbers, provenance, request)
     provenance = dict(provenance) | {"near": request.near, "ood": request.ood, "detector": request.detectors}
@@ -98,7 +98,14 @@ def _merged_validation(
     before = old.get("validation", {})
     if before.get("of") == request.validation and _same_digest("val_ood", old["provenance"], new) is not False:
         merged["ood"] = {d: values for d, values in before["ood"].items() if d in kept} | merged["ood"]
+        merged["not_applicable"] = _merged_reasons(before, kept, merged, request)
     return merged
+
+
+def _merged_reasons(old: Record, kept: set[str], new: Mapping[str, Any], request: Request) -> dict[str, str]:
+    """Return why detectors have no numbers: new reasons, and the old ones of detectors that were not asked for now."""
+    still = kept - request.detectors.keys()
+    return new["not_applicable"] | {d: reason for d, reason in old.get("not_applicable", {}).items() if d in still}
 
 
 def _kept_detectors(
