@@ -3,8 +3,10 @@
 import csv
 import hashlib
 import io
+import os
 import re
 import shutil
+import signal
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +19,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 import yaml
-from helpers.cli import HALO, LIMITED, Finished, finish, folders, never, numbers_in, started
+from helpers.cli import HALO, LIMITED, RUN, Finished, finish, folders, never, numbers_in, started
 from helpers.config import composed, names
 from helpers.image_files import write_parquet
 from hydra.utils import instantiate
@@ -26,18 +28,22 @@ from PIL import Image
 from sklearn.metrics import roc_auc_score
 
 import oodbench.experiment
+from oodbench.build import build_model, build_recipe, open_data
+from oodbench.cli.configuration import resolve
 from oodbench.data.digits import digits
 from oodbench.data.noise import noise
 from oodbench.data.sets import Limits, data_splits
 from oodbench.detectors.logits import msp
 from oodbench.evaluation.metric import MISSING
 from oodbench.evaluation.metrics import ID_METRICS, OOD_METRICS
+from oodbench.experiment import Job, run, train_epochs
 from oodbench.losses.objective import Objective
 from oodbench.model import Classifier, extract_features, load_weights, predict
 from oodbench.outputs import Outputs
 from oodbench.runs.folder import RunFolder, open_run
 from oodbench.runs.status import states, table
 from oodbench.runs.terminal import header, result
+from oodbench.runs.tracking import NO_LOG
 from oodbench.runs.training_files import DataChangedError
 from oodbench.storage import load_arrays
 from oodbench.training import checkpoint
@@ -510,6 +516,44 @@ def test_an_unwritable_run_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "runs" / "digits").touch()
     with pytest.raises(SystemExit, match=rf"^not run: cannot write {tmp_path}/runs/digits[^\n]*$"):
         started(*LIMITED, "loss=ce", "ood=[]", f"results_dir={tmp_path}")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_after_the_last_step_stops_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    config = resolve(composed(*RUN, f"results_dir={tmp_path}"))
+    (model, provenance), recipe = build_model(config, torch.device("cpu")), build_recipe(config)
+    job = Job(config, RunFolder.of(config), model, recipe, open_data(config), provenance)
+
+    def fitted(*given: Any) -> list[dict[str, float]]:
+        os.kill(os.getpid(), number)
+        return [{"epoch": 1.0}] * recipe.epochs
+
+    monkeypatch.setattr("oodbench.experiment.fit", fitted)
+    with pytest.raises(SystemExit) as stopped:
+        train_epochs(job, recipe, NO_LOG)
+    assert stopped.value.code == 128 + number
+
+
+@pytest.mark.parametrize(("force", "count"), [("force=true", 2), ("force=false", 1)])
+def test_a_run_that_trains_again_takes_all_devices(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, force: str, count: int
+) -> None:
+    config = resolve(composed(*RUN, f"results_dir={tmp_path}", "devices=2", force))
+    folder = RunFolder.of(config)
+    folder.path.mkdir(parents=True)
+    folder.weights.touch()
+    asked: list[int] = []
+
+    def devices(name: str, runs_per_gpu: int, count: int) -> Any:
+        asked.append(count)
+        raise ValueError("no device")
+
+    monkeypatch.setattr("oodbench.experiment.acquire_devices", devices)
+    with pytest.raises(ValueError, match="no device"):
+        run(config)
+    assert asked == [count]
 
 
 # ---- a run in its surroundings

@@ -53,7 +53,7 @@ def run(config: Config, in_sweep: bool = False) -> None:
     SystemExit if it was stopped and saved.
     """
     folder = RunFolder.of(config)
-    trains = not config["weights"] and not folder.weights.exists()
+    trains = not config["weights"] and (config["force"] or not folder.weights.exists())
     with exit_on_signal(set), ExitStack() as held:  # set(): no workers to wait for
         count = config["devices"] if trains else 1
         devices = held.enter_context(acquire_devices(config["device"], config["runs_per_gpu"], count))
@@ -185,9 +185,10 @@ def train_epochs(job: Job, recipe: Recipe, log: Log) -> list[Row]:
         checkpointer = FileCheckpointer(folder.checkpoint, source, share, recipe.epochs, stop, log_epoch)
         seed, execution = job.config["seed"], execution_of(job, recipe)
         history = fit(job.model, split.images, split.labels, recipe, seed, resume, checkpointer, execution)
-        if len(history) < recipe.epochs:
+        stopped_by = checkpointer.stopped_by or stop()  # a signal may come after the last step
+        if len(history) < recipe.epochs or stopped_by:
             print(f"stopped and saved; the same command, without force, continues from there: {folder.path}")
-            raise SystemExit(128 + checkpointer.stopped_by)  # not an error of this run: it ends a sweep, too
+            raise SystemExit(128 + stopped_by)  # not an error of this run: it ends a sweep, too
     return history
 
 

@@ -123,14 +123,17 @@ def test_an_error_of_one_is_reported_while_the_other_waits() -> None:
 
 
 @pytest.mark.slow  # a second or two each
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_is_passed_on_and_waited_for(number: signal.Signals) -> None:
+@pytest.mark.parametrize(
+    ("number", "ends"), [(signal.SIGTERM, "128 + got"), (signal.SIGINT, "128 + got"), (signal.SIGTERM, "0")]
+)
+def test_a_signal_is_passed_on_and_waited_for(number: signal.Signals, ends: str) -> None:
+    """Also where it comes after the last step, so that the processes end as if there were none."""
     before = signal.signal(number, signal.SIG_DFL if number == signal.SIGTERM else signal.default_int_handler)
     timer = threading.Timer(1.0, os.kill, (os.getpid(), number))
     timer.start()
     try:
         with pytest.raises(SystemExit) as stopped:
-            launch_script("got = os.read(0, 1)[0]; time.sleep(0.5 * (rank == '0')); sys.exit(128 + got)")
+            launch_script("got = os.read(0, 1)[0]; time.sleep(0.5 * (rank == '0')); sys.exit(" + ends + ")")
     finally:
         timer.join()
         signal.signal(number, before)

@@ -154,7 +154,7 @@ def launch_workers(command: Sequence[str], devices: Sequence[torch.device]) -> N
         if error.exists() or (_failed(codes) and not stop()):
             what = error.read_text() if error.exists() else "no error was reported; a code below 0 is that of a signal"
             raise RuntimeError(f"one of {len(devices)} processes failed, exit codes {codes}:\n{what}")
-        if any(codes):
+        if any(codes) or stop():  # a signal may come after their last step
             raise SystemExit(128 + stop() if stop() else max(code or 0 for code in codes))
 
 
