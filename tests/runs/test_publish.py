@@ -113,6 +113,11 @@ def test_rows_are_the_same_json() -> None:
     assert ' "msp": {"auroc": 0.5, "\\u00e9": [1, 2.5e-300]}\n' in text
 
 
+def test_a_data_root_that_is_here_changes_no_text() -> None:
+    config = {"data_root": ".", "precision": "bf16", "ood": {"own": {"path": "own/test.parquet"}}}
+    assert portable_config(config) == config | {"results_dir": "results"}
+
+
 def test_paths_of_the_machine_do_not_get_out() -> None:
     config = {
         "results_dir": "/scratch/me",

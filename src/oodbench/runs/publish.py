@@ -88,11 +88,15 @@ def portable_config(config: Config) -> Config:
 
 
 def portable(node: Any, root: str | None, places_alone: bool = False) -> Any:
-    """Return the node with paths below a data root as if that were DATA_ROOT; of `root` keys alone, if told so."""
+    """Return the node with paths below a data root as if that were DATA_ROOT; of `root` keys alone, if told so.
+
+    Below "." lies every text, so that one stays.
+    """
     if isinstance(node, dict):
         return {key: portable(value, root, places_alone and key not in PLACES) for key, value in node.items()}
     if isinstance(node, list):
         return [portable(value, root, places_alone) for value in node]
-    if root and not places_alone and isinstance(node, str) and Path(node).is_relative_to(root):
+    is_place = isinstance(node, str) and not places_alone
+    if is_place and root and Path(root).parts and Path(node).is_relative_to(root):
         return str(Path(DATA_ROOT, Path(node).relative_to(root)))
     return node
