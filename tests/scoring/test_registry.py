@@ -81,6 +81,13 @@ def test_a_detector_that_the_outputs_do_not_have_is_named(finished: Finished, en
     assert "and nothing from the outputs" in problems(entry, finished.results)
 
 
+@pytest.mark.parametrize("computed", [{}, {"temperature_scaled": None}, {"temperature_scaled": {"temperatures": [1]}}])
+def test_numbers_that_the_outputs_do_not_give_at_all_are_named(computed: dict[str, Any]) -> None:
+    record = {"calibration": {"temperature_scaled": {"temperatures": [1, 2]}}}
+    found = differences(record, {"calibration": computed}, [])
+    assert "calibration temperature_scaled temperatures 1 is 2.0, and nothing from the outputs" in found
+
+
 def test_stored_scores_of_image_detectors_are_read(finished: Finished, entry: Path, tmp_path: Path) -> None:
     """Those without stored scores leave the entry as handed in"""
     whole = tmp_path / "whole"

@@ -4,6 +4,7 @@ An entry is a folder as scripts/publish.py makes it. It is not trusted: its file
 targets.py. If its outputs are given, every number and interval is computed again.
 """
 
+import contextlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -67,13 +68,20 @@ def differences(record: Record, computed: Mapping[str, Any], missing: list[str])
     for path, value in _leaves({key: record[key] for key in record if key in PARTS or isinstance(record[key], float)}):
         if set(path) & set(missing):
             continue
-        node: Any = computed
-        for key in path:
-            node = node[key] if isinstance(node, list) or key in node else {}
+        node = _at(computed, path)
         if not isinstance(node, int | float) or not abs(node - value) <= AGREE * max(1.0, abs(value)):
             what = node if isinstance(node, int | float) else "nothing"
             found.append(f"{' '.join(map(str, path))} is {value}, and {what} from the outputs")
     return found
+
+
+def _at(node: Any, path: tuple[Any, ...]) -> Any:
+    """-> what stands at these keys in a nest of dictionaries and lists, None where there is nothing"""
+    with contextlib.suppress(KeyError, IndexError, TypeError):
+        for key in path:
+            node = node[key]
+        return node
+    return None
 
 
 def _leaves(node: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], float]]:
