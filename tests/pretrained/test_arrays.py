@@ -15,6 +15,7 @@ from oodbench.pretrained.arrays import from_arrays
         ({"logits": np.zeros((3, 2)), "labels": [0, 1]}, "logits are of 3 images, and labels of 2"),
         ({"logits": np.zeros((3, 2)), "features": np.zeros((4, 2))}, "features of 4"),
         ({"logits": np.zeros((3, 2)), "ood_score": [0, np.inf, 0]}, "ood_score are not all finite"),
+        ({"logits": np.zeros((3, 2)), "log_probs": np.full((3, 2), -np.inf)}, "log_probs are not all finite"),
         ({"logits": np.zeros((3, 2)), "labels": [0.7, 1, 0]}, "labels are float64; whole numbers are needed"),
         ({"logits": np.zeros((3, 2)), "labels": [True, False, True]}, "labels are bool"),
         ({"logits": np.zeros((1, 2)), "labels": np.array([2**64 - 1], np.uint64)}, "labels are uint64 beyond int64"),

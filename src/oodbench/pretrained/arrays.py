@@ -71,7 +71,7 @@ def _array(name: str, values: Any, ndim: int, dtype: Any) -> NDArray[Any]:
         raise ValueError(f"{name} are {given.dtype} beyond int64")
     if array.ndim != ndim or 0 in array.shape:
         raise ValueError(f"{name} have shape {array.shape}; {('a number', 'a row')[ndim - 1]} an image is needed")
-    if np.isnan(array).any() or (name != "log_probs" and not np.isfinite(array).all()):
+    if not np.isfinite(array).all():
         raise ValueError(f"{name} are not all finite")
     return array
 
