@@ -10,7 +10,8 @@ from helpers.cli import HALO, LIMITED, RUN, Finished, command, folders, started
 from helpers.made_up import add_run
 from helpers.report import add_garbage_run
 
-from oodbench.cli.launch import launch, numbers
+from oodbench.cli.launch import best_of_search, launch, numbers
+from oodbench.cli.overrides import quote
 from oodbench.cli.plan import plan
 from oodbench.runs.folder import RunFolder
 from oodbench.runs.lock import run_lock
@@ -151,6 +152,13 @@ def test_a_sweep_of_finished_runs_ends_well(finished: Finished) -> None:
     assert printed.count("finished already") == 1
     assert printed.endswith("1 done, 0 running, 0 failed, 0 stopped\n")
     assert folders(finished.results) == [finished.folder]
+
+
+def test_what_a_search_found_is_read_in_a_folder_of_any_name(tmp_path: Path) -> None:
+    file = tmp_path / "über" / "runs" / "optimization_results.yaml"
+    file.parent.mkdir(parents=True)
+    file.write_text("best_value: 0.9\n")
+    assert best_of_search([quote(f"results_dir={tmp_path / 'über'}")]) == f"best_value: 0.9\n{file}"
 
 
 def test_without_arguments_nothing_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

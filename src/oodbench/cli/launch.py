@@ -97,7 +97,7 @@ def sweep_summary(folders: Sequence[RunFolder], finished: Sequence[bool]) -> str
 
 def best_of_search(arguments: Sequence[str]) -> str:
     """Return what a search has found, and the file that has it."""
-    places = [argument.partition("=")[2] for argument in arguments if argument.startswith("results_dir=")]
+    places = [argument.partition("=")[2].strip("'") for argument in arguments if argument.startswith("results_dir=")]
     file = Path((places or ["results"])[-1], "runs", "optimization_results.yaml")
     return f"{file.read_text('utf-8')}{file}" if file.is_file() else f"the search left no {file}"
 
