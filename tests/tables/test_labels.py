@@ -42,5 +42,13 @@ def test_the_protocol_names_subsets_and_an_unknown_length(tmp_path: Path) -> Non
     assert "recipe" not in protocol(run, ["recipe", "recipe.epochs"])
 
 
+def test_images_of_another_size_are_another_protocol(tmp_path: Path) -> None:
+    for size in (32, 64):
+        add_run(tmp_path, config={"dataset": {"size": size}})
+    small, large = sorted(map(protocol, load_runs(tmp_path).runs), key=len)
+    assert "pixels" not in small
+    assert large == small.replace("bf16", "images of 64 x 64 pixels, bf16")
+
+
 def test_values_are_sorted_as_numbers_before_words() -> None:
     assert sorted(["null", "10", "2", "0.5", "a"], key=numerically) == ["0.5", "2", "10", "a", "null"]

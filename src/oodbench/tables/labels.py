@@ -25,10 +25,14 @@ def row_of(run: Result, by: Sequence[str] = ()) -> Row:
 
 
 def protocol(run: Result, by: Sequence[str] = ()) -> str:
-    """Return the title of a table, shared by its rows: backbone, recipe, epochs, images, precision; less `by`."""
+    """Return the title of a table, shared by its rows: backbone, recipe, epochs, images, precision; less `by`.
+
+    Images have 32 pixels a side where it does not say how many.
+    """
     train = f"{run.train_images:,} training images" + " (subset)" * bool(run.train_limit)
     train += f", {run.held_out:,} held out" * bool(run.held_out)
     test = f"{run.test_images:,} test images" + " (subset)" * bool(run.test_limit)
+    size = run.settings.get("dataset.size", "32")
     epochs = f"{run.epochs} epoch" + "s" * (run.epochs != 1) if run.epochs else "epochs unknown"
     parts = {
         "backbone": run.backbone + in_brackets(less(by, "backbone.", run.backbone_settings)),
@@ -36,6 +40,7 @@ def protocol(run: Result, by: Sequence[str] = ()) -> str:
         "recipe.epochs": epochs,
         "dataset.limit": train,
         "dataset.limit_test": test,
+        "dataset.size": f"images of {size} x {size} pixels" * (size != "32"),
         "dataset.test.split": f"split {run.test_split}" * (run.test_split != "test"),
         "precision": run.precision,
     }
