@@ -86,7 +86,7 @@ def test_labels_that_are_no_classes_are_refused(tmp_path: Path, labels: np.ndarr
 
 
 def test_outputs_of_a_network_of_other_width_are_refused(tmp_path: Path) -> None:
-    folder = add_run(tmp_path, ood={"svhn": {}})
+    folder = add_run(tmp_path, ood={"svhn": {"msp": 0.9}})
     add_outputs(folder, {"svhn": 50})
     ood = outputs(50)
     open_run(folder)[0].write_outputs("svhn", ood._replace(features=ood.features[:, 1:]), "1" * 64)

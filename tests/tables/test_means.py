@@ -47,6 +47,13 @@ def only(results: Path) -> Result:
     return with_mean
 
 
+def test_a_set_without_numbers_is_in_no_mean(tmp_path: Path) -> None:
+    add_run(tmp_path, ood=ood(mnist=0.9, svhn=0.8) | {"places": {}})
+    run = only(tmp_path)
+    assert run.ood_images.keys() == {"mnist", "svhn", FAR}
+    assert run.numbers[FAR, "msp", "auroc"] == pytest.approx(0.75)
+
+
 def test_a_mean_is_of_the_sets_not_of_their_images(tmp_path: Path) -> None:
     """AUROC .90 and .80 of 300 and 9,000 images: .85, and not the .803 of the pooled images."""
     path = add(tmp_path, cifar100=0.9, tiny_imagenet=0.8)

@@ -110,7 +110,6 @@ def load_runs(results_dir: Path, detectors: Collection[str] | None = None) -> Fo
     detectors: those whose resamples are kept, None for all; of the metrics that tables show. Raises FileNotFoundError
     where no run is finished, ValueError where none of the finished ones can be read.
     """
-
     keep = partial(is_shown, detectors)
     folders = run_folders(results_dir)
     finished = [folder for folder in folders if (folder / "metrics.json").exists()]
@@ -213,6 +212,7 @@ def _configured(config: Config) -> dict[str, Any]:
 def _measured(metrics: Mapping[str, Any]) -> dict[str, Any]:
     """-> the fields of `Result` that metrics.json has"""
     provenance, images = metrics["provenance"], metrics["provenance"]["images"]
+    scored = [ood for ood, of in metrics["ood"].items() if of]  # a later start may have left none of a set's numbers
     near = {"near": frozenset(map(str, provenance["near"]))} if "near" in provenance else {}  # of what was measured
     return near | {
         "weights": str(metrics.get("weights", "")),
@@ -221,7 +221,7 @@ def _measured(metrics: Mapping[str, Any]) -> dict[str, Any]:
         "train_images": whole(images["train"], "images of train"),
         "scored_by": {name: json.dumps(how, sort_keys=True) for name, how in provenance.get("detector", {}).items()},
         "test_images": whole(images["test"], "images of test"),
-        "ood_images": {checked_name("OOD set", ood): whole(images[ood], f"images of {ood}") for ood in metrics["ood"]},
+        "ood_images": {checked_name("OOD set", ood): whole(images[ood], f"images of {ood}") for ood in scored},
         "numbers": numbers(metrics),
         "intervals": intervals(metrics),
         "calibration": calibration(metrics.get("calibration", {})),
