@@ -51,6 +51,13 @@ def test_threads_and_detectors_are_named() -> None:
     assert "detector" not in default
 
 
+@pytest.mark.parametrize("sets", [{}, {"mine": {"path": "/data/mine"}}, {"noise": {"_target_": "oodbench.data.noise"}}])
+def test_the_command_has_the_runs_ood_sets_alone(sets: dict[str, Any]) -> None:
+    command = command_of(configuration() | {"ood": sets})
+    assert command
+    assert again(command)["ood"] == sets
+
+
 def test_a_detector_that_conf_lacks_has_no_command() -> None:
     config = configuration()
     config["detector"]["gone"] = config["detector"]["msp"]

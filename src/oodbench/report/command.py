@@ -53,11 +53,11 @@ def _choices(config: Config) -> list[str]:
 
 
 def _sets(config: Config) -> list[str]:
-    """Return the override of the OOD sets: those of conf by name, others by path."""
+    """Return the overrides of the OOD sets: those of conf by name, or none of them; others by path."""
     known = [check_name("ood", name) for name in config["ood"]]
     known = [name for name in known if (CONF / "ood" / f"{name}.yaml").is_file()]
     others = {name: node["path"] for name, node in config["ood"].items() if name not in known and "path" in node}
-    return [f"ood=[{','.join(known)}]"] * bool(known) + [f"+ood.{name}.path={path}" for name, path in others.items()]
+    return [f"ood=[{','.join(known)}]", *(f"+ood.{name}.path={path}" for name, path in others.items())]
 
 
 def _chosen(group: str, base: Config, config: Config) -> list[str]:
