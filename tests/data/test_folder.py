@@ -256,6 +256,13 @@ def test_a_class_without_an_image_is_named(leaves: Path, cache_folder: Path) -> 
     assert entries(cache_folder) == []
 
 
+def test_hidden_folders_alone_are_no_classes(tmp_path: Path) -> None:
+    (tmp_path / "train/.hidden").mkdir(parents=True)
+    (tmp_path / "train/.hidden/a.png").write_bytes(encoded(IMAGES[0]))
+    with pytest.raises(ValueError, match="train: no image but in hidden folders, which are no classes"):
+        data.class_folder(tmp_path, "train")
+
+
 def test_an_image_outside_the_classes_is_named(leaves: Path) -> None:
     (leaves / "train/stray.png").write_bytes(encoded(IMAGES[0]))
     with pytest.raises(ValueError, match=r"train/stray\.png lies in no class's folder"):

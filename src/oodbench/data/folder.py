@@ -60,6 +60,8 @@ def class_folder(root: str | Path, split: str) -> Split:
     if empty := sorted(folders - set(classes)):
         few = ", ".join(printable(Path(name)) for name in empty[:5])
         raise ValueError(f"{printable(path)}: no image in the folder of a class ({few}); fill it or remove it")
+    if not names:
+        raise ValueError(f"{printable(path)}: no image but in hidden folders, which are no classes")
     numbers = {name: number for number, name in enumerate(classes)}
     return read_files(path, names, [numbers[_top(name)] for name in names], classes)
 
