@@ -10,10 +10,19 @@ from typing import Any
 
 import pytest
 from helpers.config import ROOT
-from helpers.made_up import CALIBRATION, NOISE, RESAMPLES, add_run, add_taus
+from helpers.made_up import CALIBRATION, NOISE, RESAMPLES, add_run, add_taus, alter_metrics
 
 from oodbench.runs import folder as folder_module
-from oodbench.tables import load_runs, write_by, write_matrix, write_tables
+from oodbench.tables import (
+    Style,
+    chosen_detectors,
+    default_detectors,
+    load_runs,
+    write_by,
+    write_matrix,
+    write_paper,
+    write_tables,
+)
 
 PUBLISHED = ROOT / "results" / "published.yaml"
 
@@ -29,6 +38,26 @@ def test_a_score_that_applies_to_no_run_is_not_unknown(tmp_path: Path) -> None:
     write_tables(tmp_path, load_runs(tmp_path).runs, PUBLISHED, "idpos", ["ood_score", "vim"])
     assert "— `vim` needs a linear head" in (tmp_path / "cifar10.md").read_text()
     assert "--- \\texttt{vim} needs a linear head" in (tmp_path / "cifar10.tex").read_text()
+
+
+def test_runs_without_an_ood_set_have_rows(tmp_path: Path) -> None:
+    for loss in "ab":
+        alter_metrics(add_run(tmp_path, loss), lambda content: content.update(ood={}))
+    runs = load_runs(tmp_path).runs
+    scores = default_detectors(runs)
+    assert chosen_detectors(runs, None) == scores
+    write_tables(tmp_path, runs, PUBLISHED, "idpos", scores)
+    write_paper(tmp_path, runs, "idpos", scores, Style())
+    table = (tmp_path / "cifar10.md").read_text()
+    assert "| a |  | 1 | **90.00** | **5.00** |" in table
+    assert "OOD images: none." in table
+    assert "Score: " not in table
+    assert r"\lossA{} & 90.00 & 5.00" in (tmp_path / "cifar10.paper.tex").read_text()
+
+
+def test_the_scores_of_a_page_are_some_that_runs_have(tmp_path: Path) -> None:
+    add_run(tmp_path, ood={"svhn": {"knn": 0.9}})
+    assert chosen_detectors(load_runs(tmp_path).runs, None) == ["knn"]
 
 
 def test_an_unknown_detector_is_an_error_and_nothing_is_written(tmp_path: Path) -> None:

@@ -148,14 +148,17 @@ def all_detectors(runs: Iterable[Result]) -> list[str]:
 
 
 def default_detectors(runs: Sequence[Result]) -> list[str]:
-    """Return the scores that tables show where none is named, but for the matrix, which has all."""
+    """Return the scores that tables show where none is named, but for the matrix, which has all.
+
+    [""] for runs without an OOD set, whose rows have the metrics of the test images alone.
+    """
     known = all_detectors(runs)
-    return [name for name in known if name in FIRST] or known
+    return [name for name in known if name in FIRST] or known or [""]
 
 
 def chosen_detectors(runs: Sequence[Result], asked: Sequence[str] | None) -> list[str]:
-    """Return the scores that are asked for, else those of FIRST that a run has. Raises ValueError as `write_tables`."""
-    detectors = list(asked or (name for name in all_detectors(runs) if name in FIRST))
+    """Return the scores that are asked for, else `default_detectors`. Raises ValueError as `write_tables`."""
+    detectors = list(asked or default_detectors(runs))
     check_detectors(runs, detectors)
     return detectors
 
@@ -168,7 +171,7 @@ def _option(detectors: Sequence[str], default: Sequence[str]) -> str:
 def check_detectors(runs: Sequence[Result], detectors: Sequence[str]) -> None:
     """Raise ValueError for a detector that no run has."""
     known = sorted(all_detectors(runs))
-    if unknown := sorted(set(detectors) - set(known)):
+    if unknown := sorted(set(detectors) - {"", *known}):
         raise ValueError(f"no run has the detector {', '.join(unknown)}; the runs have {', '.join(known)}")
 
 

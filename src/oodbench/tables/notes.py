@@ -59,7 +59,7 @@ def caption(
         *shared_seeds(marks),
         *without_resamples(runs, labels, by),
         definitions(metrics),
-        f"Score: {scores}. {_independent(metrics)}",
+        *[f"Score: {scores}. {_independent(metrics)}"] * any(detectors),
         f"Protocol: {run.backbone}{in_brackets(less(by, 'backbone.', run.backbone_settings))}, "
         f"precision {run.precision}; recipe {run.recipe}: {listed(common)}.",
         _data(runs, by),
@@ -115,7 +115,7 @@ def _data(runs: Sequence[Result], by: Sequence[str]) -> str:
     used = "trained on" if run.epochs else "detectors that learn saw"
     data = [f"{used} {train} training images{held_out}"] * ("dataset.limit" not in by)
     data += [f"tested on {test} test images{split}"] * ("dataset.limit_test" not in by)
-    data += [f"OOD images: {', '.join(f'{ood} {n:,}' for ood, n in sets)}"]
+    data += [f"OOD images: {', '.join(f'{ood} {n:,}' for ood, n in sets) or 'none'}"]
     return "Data: " + (", ".join(data[:-1]) + ". ") * (len(data) > 1) + data[-1] + "."
 
 
