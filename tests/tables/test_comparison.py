@@ -117,6 +117,17 @@ def test_what_cannot_be_compared_says_why(tmp_path: Path, other: dict[str, Any],
         assert {ood for ood, _ in compared(a, b)} == {""}
 
 
+def test_runs_without_an_ood_set_are_compared(tmp_path: Path) -> None:
+    folders = [add_run(tmp_path, loss, accuracy=accuracy, noise=NOISE) for loss, accuracy in (("a", 0.91), ("b", 0.9))]
+    for folder in folders:
+        alter_metrics(folder, lambda content: content.update(ood={}))
+    pairs = pairs_of(*map(load_side, folders))
+    first, *_ = lines(pairs, "ood_score", "ood_score")
+    assert (first.metric, first.difference) == ("accuracy", pytest.approx(0.01))
+    with pytest.raises(ValueError, match="have no OOD set in common"):
+        lines([(run, run) for run, _ in pairs], "ood_score", "msp")
+
+
 def test_sides_that_cannot_be_paired_say_why(tmp_path: Path) -> None:
     for seed in (0, 1):
         a = add_run(tmp_path, "a", seed, noise=NOISE)
