@@ -272,6 +272,17 @@ def test_a_lost_history_comes_from_the_checkpoint(again: Finished, monkeypatch: 
     assert len((again.folder / "train.csv").read_text().splitlines()) == 3
 
 
+def test_a_published_run_says_that_it_is_trained_again(again: Finished) -> None:
+    shutil.rmtree(again.folder / "outputs")
+    for file in (*again.folder.glob("*.pt"), again.folder / "model.safetensors"):
+        file.unlink()
+    said = f"weights are missing: {again.folder} is trained again"
+    assert said not in started(*HALO, f"results_dir={again.results}")
+    printed = started(*HALO, "ood=[unseen_digits,photo_patches,inverted_digits]", f"results_dir={again.results}")
+    assert said in printed
+    assert set(numbers_in(again.folder)["ood"]) == {"unseen_digits", "photo_patches", "inverted_digits"}
+
+
 def test_a_gpu_is_free_while_the_run_is_scored(again: Finished, monkeypatch: pytest.MonkeyPatch) -> None:
     unfinished(again)
     shutil.rmtree(again.folder / "outputs")

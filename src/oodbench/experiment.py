@@ -104,6 +104,8 @@ def prepare_folder(job: Job) -> bool:
         check_not_reported(before, data.validation["val_ood"].digest, folder)
     if is_complete(before, requested(config)):
         return False
+    if before and job.recipe and not (folder.weights.exists() or folder.checkpoint.exists()):
+        print(f"weights are missing: {folder.path} is trained again, and its numbers are replaced then", flush=True)
     settle_threads(job)
     folder.write_config(config)
     return True
