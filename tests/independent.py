@@ -60,17 +60,18 @@ def logits(loss: dict[str, Any], weights: Arrays, train: Arrays, features: Array
     w = {name.removeprefix("objective."): a.astype(float) for name, a in weights.items() if "objective." in name}
     f = features.astype(float)
     kind = loss["_target_"].split(".")[-1]
-    if kind == "Circle":  # cosines to the prototypes: learned, or the classes' mean directions
+    if kind == "Circle":  # scaled cosines to the prototypes: learned, or the classes' mean directions
         unit, labels = normalize(train["features"].astype(float)), train["labels"]
         means = np.stack([unit[labels == k].mean(0) for k in np.unique(labels)])
-        return cosine_similarity(f, w["prototypes"] if loss["variant"] == "class_level" else means)
+        return loss["scale"] * cosine_similarity(f, w["prototypes"] if loss["variant"] == "class_level" else means)
     if kind == "IsoMaxPlus":  # -|d_s| distance of the directions
         return -abs(w["distance_scale"]) * cdist(normalize(f), normalize(w["prototypes"]))
     if kind == "Halo":  # -gamma |z - c|^2 / D shifted by gamma |z|^2 / D, and the abstain class at the origin
         z, c = f @ w["embed.weight"].T + w["embed.bias"], w["centroids"] - w["centroids"].mean(0)
         (K, D), ls, gamma = c.shape, loss["label_smoothing"], np.log1p(np.exp(w["raw_gamma"]))
         ratio = (1 - ls + ls / K) / (ls / K) if ls else 0.99 / (0.01 / K)
-        abstain = 20 / (1 + 2 / D) * 2 / D - log(ratio)
+        first = 20 / (1 + 2 / D) if loss["gamma"] is None else loss["gamma"]
+        abstain = first * 2 / D - log(ratio) if loss["abstain_bias"] is None else loss["abstain_bias"]
         closer = gamma * ((z**2).sum(1, keepdims=True) - cdist(z, c, "sqeuclidean")) / D
         return np.column_stack([closer, np.full(len(z), abstain)])
     if kind == "T2FNorm":  # the feature divided by tau, the bias not
@@ -87,7 +88,7 @@ def log_p_and_own_score(loss: dict[str, Any], z: Array) -> tuple[Array, Array]:
     if kind == "GHMC":
         return log_expit(z), -z.max(1)
     if kind in ("Circle", "IsoMaxPlus"):
-        return log_softmax(loss.get("scale", 1) * z, axis=1), -z.max(1)
+        return log_softmax(z, axis=1), -z.max(1) / loss.get("scale", 1)
     log_p = log_softmax(z, axis=1)
     return log_p, -log_p.max(1)
 

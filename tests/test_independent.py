@@ -33,6 +33,7 @@ DETECTORS = "detector=[ood_score,msp,maxlogit,energy,knn,mahalanobis]"
 LOSSES = [
     *names("loss"),
     "halo variant=notes",
+    "halo gamma=3 abstain_bias=0.5",
     "circle variant=pairwise_global",
     "circle variant=pairwise_per_anchor",
 ]

@@ -41,6 +41,7 @@ def test_what_a_network_gives_has_no_problem() -> None:
         ("features", np.zeros(4, "f4"), "shapes"),
         ("logits", np.zeros((3, 2), "f4"), "shapes"),
         ("log_probs", np.zeros((4, 0)), "shapes"),
+        ("log_probs", np.zeros((4, 3)), "logits of 2 classes and probabilities of 3"),
         ("labels", np.zeros((4, 1), int), "shapes"),
         ("labels", np.zeros(4), "types"),
         ("ood_score", np.zeros(4, int), "types"),

@@ -19,7 +19,8 @@ from oodbench.runs.lock import LockedError, run_lock
 from oodbench.runs.training_files import DataChangedError
 from oodbench.storage import load_arrays, read_json, write_json
 
-MORE = ("detector=[knn,react,vim]", "detector.knn.k=5", "image_detector=[odin,rankfeat]")
+TOO_MANY = "detector.nnguide.k=1000000"  # neighbours: nnguide does not apply
+MORE = ("detector=[knn,react,nnguide]", "detector.knn.k=5", TOO_MANY, "image_detector=[odin,rankfeat]")
 NUMBERS = ("accuracy", "ece", "nll", "brier", "ood", "intervals", "calibration", "not_applicable")
 
 
@@ -36,7 +37,7 @@ def detector(*overrides: str) -> tuple[dict[str, Any], dict[str, Any]]:
 @pytest.fixture(scope="module")
 def fresh(tmp_path_factory: pytest.TempPathFactory) -> Finished:
     """A run that was scored with MORE from the start."""
-    names = "ood_score,msp,maxlogit,energy,knn,react,vim"
+    names = "ood_score,msp,maxlogit,energy,knn,react,nnguide"
     return finish(tmp_path_factory.mktemp("fresh"), *HALO, f"detector=[{names}]", *MORE[1:])
 
 
@@ -45,7 +46,7 @@ def test_a_finished_run_gets_the_numbers_of_a_fresh_one(again: Finished, fresh: 
         patch.setattr("oodbench.experiment.fit", never)
         rescore(again.folder, *chosen(*MORE))
     ours, theirs = numbers_in(again.folder), fresh.metrics
-    assert "vim" in ours["not_applicable"]
+    assert "nnguide" in ours["not_applicable"]
     assert {"knn", "react", "odin"} <= ours["ood"]["unseen_digits"].keys()
     for part in NUMBERS:
         assert ours[part] == theirs[part], part
@@ -132,12 +133,12 @@ def test_chosen_hyperparameters_stand_beside_the_defaults(again: Finished) -> No
 
 
 def test_detectors_that_do_not_apply_are_not_selected(again: Finished) -> None:
-    grids = {"vim": {"dim": [2]}, "knn": {"k": [10**6]}, "react": {"percentile": [85, 95]}}
-    rescore(again.folder, *detector("detector=[vim,knn,react]", "detector.knn.k=5"), grids)
+    grids = {"vim": {"dim": [10**6]}, "nnguide": {"k": [10**6]}, "react": {"percentile": [85, 95]}}
+    rescore(again.folder, *detector("detector=[vim,nnguide,react]", TOO_MANY), grids)
     after = numbers_in(again.folder)
     assert "react_selected" in after["ood"]["unseen_digits"]
-    assert not {"vim_selected", "knn_selected"} & after["ood"]["unseen_digits"].keys()
-    assert "vim" in after["not_applicable"]
+    assert not {"vim_selected", "nnguide_selected"} & after["ood"]["unseen_digits"].keys()
+    assert after["not_applicable"].keys() == {"nnguide"}
 
 
 def test_without_held_out_images_nothing_is_chosen(finished_ce: Finished, tmp_path: Path) -> None:
@@ -286,11 +287,11 @@ def test_the_script_refuses_what_is_no_detector(again: Finished, capsys: pytest.
 def test_the_script_scores_every_run_it_can(again: Finished) -> None:
     shutil.copytree(again.folder, again.folder.with_name("seed1"))  # whose configuration says seed 3
     command = [sys.executable, str(ROOT / "scripts" / "evaluate.py"), str(again.results)]
-    command += ["detector=[gen,vim,knn]", "image_detector=[odin]", "detector.knn.k=5", "--select"]
+    command += ["detector=[gen,nnguide,knn]", TOO_MANY, "image_detector=[odin]", "detector.knn.k=5", "--select"]
     ended = subprocess.run(command, capture_output=True, text=True)
     assert ended.returncode == 1, ended.stderr
     assert (
-        f"{again.folder}: scored by gen, vim, knn, odin on unseen_digits, photo_patches; not applicable: vim"
+        f"{again.folder}: scored by gen, nnguide, knn, odin on unseen_digits, photo_patches; not applicable: nnguide"
         in ended.stdout
     )
     assert f"{again.folder.with_name('seed1')}: ValueError" in ended.stdout

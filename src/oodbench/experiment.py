@@ -231,7 +231,7 @@ def measure(job: Job, outputs: dict[str, Outputs], scoring: Scoring) -> Record:
 
 def outputs_on(job: Job, name: str, split: Split) -> Outputs:
     """Return the network's outputs on a set: stored ones, or those of one forward pass, which are then stored."""
-    outputs = usable_outputs(job.folder, name, split.digest)
+    outputs = usable_outputs(job.folder, name, split.digest, job.model.objective)
     if outputs is None:
         outputs = predict(job.model.objective, extract_features(job.model, split.images), split.labels)
         job.folder.write_outputs(name, outputs, split.digest)

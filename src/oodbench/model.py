@@ -76,6 +76,26 @@ def predict(objective: Objective, features: Tensor, labels: NDArray[np.int64]) -
     return Outputs(features.numpy(), logits.numpy(), log_probs, ood_score, np.asarray(labels, dtype=np.int64))
 
 
+@torch.inference_mode()
+def gives(objective: Objective, outputs: Outputs) -> bool:
+    """Return whether the objective has these outputs, up to rounding: not where they are of other code than today's.
+
+    A hundred images are compared. Of external outputs without a head the logits are taken as they are.
+    """
+    objective = deepcopy(objective).cpu().eval()
+    features, logits = (torch.from_numpy(array[:100].copy()) for array in (outputs.features, outputs.logits))
+    found = [
+        (objective.log_probs(logits.double()), outputs.log_probs, 1e-6),
+        (objective.ood_score(logits.double()), outputs.ood_score, 1e-6),
+    ]
+    if objective.has_head:
+        found.append((objective.logits(features), outputs.logits, 1e-3))
+    return all(
+        now.shape[1:] == then.shape[1:] and np.abs(now.numpy() - then[:100]).max() <= tolerance * np.abs(then).max()
+        for now, then, tolerance in found
+    )
+
+
 def head_fn(objective: Objective) -> Callable[[NDArray[np.floating]], NDArray[np.floating]] | None:
     """Return the objective's (N, D) features -> (N, C) logits as a function of arrays; None if its head is unknown."""
     if not objective.has_head:

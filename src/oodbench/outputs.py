@@ -34,6 +34,8 @@ def problem_of(outputs: Outputs, of_classes: bool) -> str:
     if kinds[:4] != "ffff" or kinds[4] not in "iu":
         return f"arrays of types {', '.join(array.dtype.name for array in outputs)}"
     K = outputs.log_probs.shape[1]
+    if outputs.logits.shape[1] < K:
+        return f"logits of {outputs.logits.shape[1]} classes and probabilities of {K}"
     if of_classes and not (outputs.labels.min() >= 0 and outputs.labels.max() < K):
         return f"labels other than those of {K} classes"
     return ""

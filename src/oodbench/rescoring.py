@@ -14,7 +14,7 @@ from oodbench.runs.identity import Config
 from oodbench.runs.lock import run_lock
 from oodbench.runs.record import SELECTED, Record
 from oodbench.scoring.score import RunOutputs, Scoring, check_not_reported, reference_of
-from oodbench.scoring.stored import score_stored, stored_model, stored_objective, stored_outputs
+from oodbench.scoring.stored import score_stored, stored_model, stored_run
 from oodbench.targets import trusted
 from oodbench.training.device import pick_device
 
@@ -36,8 +36,7 @@ def rescore(path: Path, detector: Config, image_detector: Config, grids: Config 
         if before is None:
             raise ValueError(f"{folder.path} is not finished: repeat its command")
         reported = config | {"ood": before["provenance"]["ood"]}  # sets of every start, not of the last alone
-        outputs = stored_outputs(folder, reported, before["provenance"]["digests"])
-        objective = stored_objective(folder, config)
+        outputs, objective = stored_run(folder, reported, before["provenance"]["digests"])
         if grids:
             check_not_reported(before, before["provenance"]["digests"].get("val_ood", "none"), folder)
             detector = detector | selected(outputs, objective, detector, grids)
@@ -63,7 +62,7 @@ def selected(outputs: RunOutputs, objective: Objective, detector: Config, grids:
     """
     if not outputs.validation:
         raise ValueError("nothing to choose by: the run holds no images out; train with validation.images")
-    reference, chosen = reference_of(outputs, objective), {}
+    reference, chosen = reference_of(outputs, objective)._replace(validation=None), {}  # which judges, and must not fit
     val, val_ood = outputs.validation["val"], outputs.validation["val_ood"]
     for name, function in build_detectors({name: detector[name] for name in sorted(detector.keys() & grids)}).items():
         with suppress(NotApplicable):

@@ -19,15 +19,20 @@ every_detector = pytest.mark.parametrize("name", DETECTORS)
 WITHOUT_SEED = [name for name in DETECTORS if "seed" not in OmegaConf.load(CONF / f"detector/{name}.yaml")]
 
 
-def scores_or_reason(score: Detector, *arguments: Any) -> Array | None:
-    """Return finite scores, or None if the detector raises NotApplicable."""
-    try:
-        scores = score(*arguments)
-    except NotApplicable:
-        return None
+def finite_scores(score: Detector, *arguments: Any) -> Array:
+    """Return the scores, checked."""
+    scores = score(*arguments)
     assert scores.shape == arguments[0].labels.shape
     assert np.isfinite(scores).all()
     return scores
+
+
+def scores_or_reason(score: Detector, *arguments: Any) -> Array | None:
+    """Return finite scores, or None if the detector raises NotApplicable."""
+    try:
+        return finite_scores(score, *arguments)
+    except NotApplicable:
+        return None
 
 
 def test_all_is_every_file_of_conf_detector() -> None:
@@ -40,10 +45,9 @@ def test_all_is_every_file_of_conf_detector() -> None:
 @every_detector
 def test_ood_images_score_higher(name: str) -> None:
     test, ood, reference = blobs()
-    id_scores, ood_scores = (scores_or_reason(detector(name), outputs, reference) for outputs in (test, ood))
-    if id_scores is not None and ood_scores is not None:
-        assert id_scores.dtype == np.float64
-        assert auroc(id_scores, ood_scores) > 0.5  # the sign; blobs and noise are far apart
+    id_scores, ood_scores = (finite_scores(detector(name), outputs, reference) for outputs in (test, ood))
+    assert id_scores.dtype == np.float64
+    assert auroc(id_scores, ood_scores) > 0.5  # the sign; blobs and noise are far apart
 
 
 @every_detector
@@ -56,28 +60,27 @@ def test_every_loss_has_a_score_or_a_reason(name: str, loss: str) -> None:
 @every_detector
 def test_an_image_scores_the_same_in_any_company(name: str) -> None:
     test, _, reference = blobs()
-    if (together := scores_or_reason(detector(name), test, reference)) is not None:
-        alone = detector(name)(rows(test, slice(17, 18)), reference)
-        assert alone[0] == pytest.approx(together[17], rel=1e-5)
-        order = np.random.default_rng(0).permutation(len(together))
-        np.testing.assert_allclose(detector(name)(rows(test, order), reference), together[order], rtol=1e-5)
+    together = finite_scores(detector(name), test, reference)
+    alone = detector(name)(rows(test, slice(17, 18)), reference)
+    assert alone[0] == pytest.approx(together[17], rel=1e-5)
+    order = np.random.default_rng(0).permutation(len(together))
+    np.testing.assert_allclose(detector(name)(rows(test, order), reference), together[order], rtol=1e-5)
 
 
 @every_detector
 def test_the_outputs_are_not_changed(name: str) -> None:
     test, _, reference = blobs()
     before = [array.copy() for array in (*test, *reference.train)]
-    scores_or_reason(detector(name), test, reference)
+    finite_scores(detector(name), test, reference)
     assert all((a == b).all() for a, b in zip(before, (*test, *reference.train), strict=True))
 
 
 @every_detector
 def test_the_size_of_blocks_changes_nothing(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     test, _, reference = blobs()
-    whole = scores_or_reason(detector(name), test, reference)
+    whole = finite_scores(detector(name), test, reference)
     monkeypatch.setattr(reference_module, "BLOCK", 7)
-    if whole is not None:
-        np.testing.assert_allclose(detector(name)(test, reference), whole, rtol=1e-5)
+    np.testing.assert_allclose(detector(name)(test, reference), whole, rtol=1e-5)
 
 
 @pytest.mark.parametrize("name", WITHOUT_SEED)
@@ -85,15 +88,33 @@ def test_the_order_of_training_images_changes_nothing(name: str) -> None:
     test, _, reference = blobs()
     order = np.random.default_rng(0).permutation(len(reference.train.labels))
     shuffled = reference._replace(train=rows(reference.train, order))
-    if (scores := scores_or_reason(detector(name), test, reference)) is not None:
-        np.testing.assert_allclose(detector(name)(test, shuffled), scores, rtol=1e-4)
+    scores = finite_scores(detector(name), test, reference)
+    np.testing.assert_allclose(detector(name)(test, shuffled), scores, rtol=1e-4)
 
 
 @every_detector
 def test_logits_beyond_the_classes_do_not_count(name: str) -> None:
     with_extra, without = random_problem(extra=1, n=120), random_problem(n=120)
-    if (scores := scores_or_reason(detector(name), without.test, without.reference)) is not None:
-        np.testing.assert_allclose(detector(name)(with_extra.test, with_extra.reference), scores, rtol=1e-5)
+    scores = finite_scores(detector(name), without.test, without.reference)
+    np.testing.assert_allclose(detector(name)(with_extra.test, with_extra.reference), scores, rtol=1e-5)
+
+
+@pytest.mark.parametrize("value", [0, -1])
+@pytest.mark.parametrize(
+    ("name", "hyperparameter"),
+    [
+        ("energy", "temperature"),
+        ("odin_unperturbed", "temperature"),
+        ("gradnorm", "temperature"),
+        ("gen", "gamma"),
+        ("relation", "power"),
+        ("gmm", "ridge"),
+    ],
+)
+def test_hyperparameters_that_must_be_positive_are_named(name: str, hyperparameter: str, value: float) -> None:
+    test, _, reference = blobs()
+    with pytest.raises(ValueError, match=f"{hyperparameter} is {value}; it must be positive"):
+        detector(name, **{hyperparameter: value})(test, reference)
 
 
 @every_detector
@@ -113,7 +134,7 @@ def test_images_without_any_feature_have_a_score(name: str) -> None:
     test, _, reference = blobs()
     test.features[::2] = 0
     reference.train.features[::2] = 0
-    scores_or_reason(detector(name), test, reference)
+    finite_scores(detector(name), test, reference)
 
 
 @every_detector
@@ -121,4 +142,4 @@ def test_features_that_are_always_0_do_no_harm(name: str) -> None:
     test, _, reference = blobs()
     for outputs in (test, reference.train):
         outputs.features[:, :5] = 0
-    scores_or_reason(detector(name), test, reference)
+    finite_scores(detector(name), test, reference)

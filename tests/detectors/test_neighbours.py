@@ -100,6 +100,17 @@ def test_close_neighbours_are_measured_in_float64() -> None:
     np.testing.assert_allclose(knn(test, reference, k=5), exact, rtol=1e-4)
 
 
+def test_training_images_without_features_are_no_neighbours() -> None:
+    test, _, reference = random_problem(n=40)
+    without = reference.train.features.copy()
+    without[10:] = 0  # 70 of 80
+    some = reference._replace(train=reference.train._replace(features=without))
+    few = reference._replace(train=rows(reference.train, slice(10)))
+    np.testing.assert_array_equal(knn(test, some, k=5), knn(test, few, k=5))
+    with pytest.raises(NotApplicable, match="needs 11 training images; there are 10"):
+        knn(test, some, k=11)
+
+
 def test_relations_are_summed_in_float64() -> None:
     """A float32 sum ties images whose features hardly differ."""
     q, ones = np.linspace(0.999, 1, 50, dtype=np.float32)[:, None], np.ones((1000, 1), np.float32)

@@ -307,8 +307,11 @@ def test_ood_score_is_log_p_of_the_abstain_class(name: str) -> None:
     close(objective.ood_score(logits), logits[:, -1] - logits.logsumexp(1))
 
 
-def test_the_head_is_not_linear() -> None:
-    assert build_loss("halo").linear() is None
+def test_the_logits_of_the_classes_are_linear_in_the_features() -> None:
+    objective, (x, _) = build_loss("halo"), draw()
+    objective.embed.bias.data.normal_()
+    W, b = objective.linear()
+    close(x @ W.T + b, objective.logits(x)[:, :-1], rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize(

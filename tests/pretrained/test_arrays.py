@@ -2,9 +2,25 @@
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 
 from oodbench.pretrained.arrays import from_arrays
+
+
+def test_certain_images_do_not_tie() -> None:
+    found = from_arrays(np.array([[0, 40.0], [0, 60], [0, 100]]))
+    np.testing.assert_allclose(found.ood_score, np.exp([-40.0, -60, -100]), rtol=1e-12)
+
+
+def test_tensors_of_half_precision_are_taken() -> None:
+    logits = torch.tensor([[0.5, 2.0], [1.0, -3.0]])
+    np.testing.assert_array_equal(from_arrays(logits.bfloat16()).logits, logits)
+    np.testing.assert_array_equal(from_arrays(logits.half()).logits, logits)
+
+
+def test_probabilities_above_1_by_rounding_are_1() -> None:
+    assert from_arrays(np.zeros((1, 2)), log_probs=[[5e-7, -20.0]]).log_probs.max() == 0
 
 
 @pytest.mark.parametrize(

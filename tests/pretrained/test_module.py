@@ -44,7 +44,8 @@ def test_features_are_what_enters_the_last_linear_layer() -> None:
 
 def test_images_alone_have_unknown_labels() -> None:
     net = Net()
-    assert run_module(net, [IMAGES[:3], IMAGES[3:]], net.fc)["labels"].tolist() == [-1] * 10
+    for batches in ([IMAGES[:3], IMAGES[3:]], DataLoader(TensorDataset(IMAGES), batch_size=3)):
+        assert run_module(net, batches, net.fc)["labels"].tolist() == [-1] * 10
 
 
 @pytest.mark.parametrize(
@@ -75,7 +76,7 @@ def test_heads_of_every_kind_give_the_logits() -> None:
     W, b = linear.weight.detach().numpy(), linear.bias.detach().numpy()
     loss = CrossEntropy(5, 3, label_smoothing=0.0)
     loss.head.load_state_dict(linear.state_dict())
-    for head in (linear, (W, b), loss):
+    for head in (linear, (W, b), (linear.weight, linear.bias), loss):
         apply, found = head_parts(head)
         np.testing.assert_allclose(apply(features), expected, rtol=1e-5)
         assert found is not None

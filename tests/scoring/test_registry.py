@@ -56,6 +56,7 @@ def set_number(path: tuple[Any, ...], value: Any) -> Callable[[dict[str, Any]], 
 
 ALTERED: list[tuple[tuple[Any, ...], float]] = [
     (("accuracy",), 0.987),
+    (("accuracy",), 1),
     (("ood", "photo_patches", "msp", "auroc"), 0.987),
     (("intervals", "ood", "photo_patches", "msp", "auroc", 1), 0.987),
     (("calibration", "own", "mce"), 0.987),
@@ -70,7 +71,7 @@ def test_a_number_that_outputs_give_otherwise_is_named(
     """Even where the checksum was made again"""
     alter_metrics(entry, set_number(path, value))
     found = check(load_run(entry), finished.results)
-    assert f"{' '.join(map(str, path))} is {value}, and " in "\n".join(found.problems)
+    assert f"{' '.join(map(str, path))} is {float(value)}, and " in "\n".join(found.problems)
     assert len(found.problems) == 1
 
 

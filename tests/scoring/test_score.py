@@ -12,6 +12,7 @@ from oodbench.losses.external import ExternalLogits
 from oodbench.outputs import Outputs
 from oodbench.runs.folder import open_run
 from oodbench.scoring.score import RunOutputs, Scoring, reference_of, score, usable_outputs
+from oodbench.scoring.stored import stored_objective
 
 
 def test_detectors_are_blind_where_held_out_images_judge_them() -> None:
@@ -47,10 +48,15 @@ def test_a_detector_may_know_what_the_objective_offers() -> None:
 
 
 def test_unusable_outputs_are_computed_again(again: Finished) -> None:
-    folder = open_run(again.folder)[0]
+    folder, config = open_run(again.folder)
     digest = again.metrics["provenance"]["digests"]["test"]
-    assert usable_outputs(folder, "test", digest) is not None
-    assert usable_outputs(folder, "test", "other") is None
+    objective = stored_objective(folder, config)
+    outputs = usable_outputs(folder, "test", digest, objective)
+    assert outputs is not None
+    assert usable_outputs(folder, "test", "other", objective) is None
+    folder.write_outputs("test", outputs._replace(ood_score=outputs.ood_score + 1), digest)
+    with pytest.warns(UserWarning, match=r"outputs are computed again: .*test\.safetensors has other logits, prob"):
+        assert usable_outputs(folder, "test", digest, objective) is None
     folder.outputs("test").write_bytes(b"")
     with pytest.warns(UserWarning, match=r"outputs are computed again: .*test\.safetensors is damaged"):
-        assert usable_outputs(folder, "test", digest) is None
+        assert usable_outputs(folder, "test", digest, objective) is None

@@ -13,6 +13,7 @@ from oodbench.detectors.reference import (
     Array,
     NotApplicable,
     Reference,
+    check_positive,
     gram_matrix,
     in_blocks,
     mean_rows,
@@ -54,6 +55,7 @@ def mahalanobis_pp(test: Outputs, reference: Reference, ridge: float) -> Array:
 
 def gmm(test: Outputs, reference: Reference, ridge: float) -> Array:
     """-log sum_k pi_k N(f; m_k, C_k), one Gaussian per class; C_k += ridge mean(diag C) I, C their common covariance"""
+    check_positive(ridge=ridge)
     features, labels = reference.train.features, reference.train.labels
     means, shares, index = class_means(features, labels)
     D = features.shape[1]

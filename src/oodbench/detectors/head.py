@@ -12,6 +12,7 @@ from oodbench.detectors.reference import (
     Array,
     NotApplicable,
     Reference,
+    check_positive,
     class_logits,
     in_blocks,
     mean_rows,
@@ -70,6 +71,7 @@ def gradnorm(test: Outputs, reference: Reference, temperature: float) -> Array:
 
     For a linear head that is -|f|_1 sum_k |p_k - 1/K| / T, p = softmax(z / T).
     """
+    check_positive(temperature=temperature)
     reference.weights()
 
     def score(features: Array, z: Array) -> Array:

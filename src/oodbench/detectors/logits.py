@@ -9,6 +9,7 @@ from oodbench.detectors.reference import (
     Array,
     NotApplicable,
     Reference,
+    check_positive,
     class_logits,
     in_blocks,
     map_log_probs,
@@ -42,6 +43,7 @@ def maxlogit(test: Outputs, reference: Reference) -> Array:
 
 def energy(test: Outputs, reference: Reference, temperature: float) -> Array:
     """-T log sum_k exp(z_k / T)   (Liu et al., 2020, eq. 4)"""
+    check_positive(temperature=temperature)
     return -temperature * map_logits(lambda z: logsumexp(z / temperature, axis=1), test)
 
 
@@ -55,6 +57,7 @@ def gen(test: Outputs, reference: Reference, gamma: float, M: int) -> Array:
 
     Computed in logarithms, with 1 - p of the largest as the sum of the others: (1 - p)^0.1 separates 1e-30 from 0.
     """
+    check_positive(gamma=gamma)
     if M < 1:
         raise ValueError(f"M is {M}; at least one class is needed")
 
@@ -97,6 +100,7 @@ def odin_unperturbed(test: Outputs, reference: Reference, temperature: float) ->
 
     Returned as the log-odds log((1 - p) / p) of the largest p: the same order, and it does not saturate.
     """
+    check_positive(temperature=temperature)
     return map_logits(lambda z: log_odds_of_error(z / temperature), test)
 
 

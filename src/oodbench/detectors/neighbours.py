@@ -11,6 +11,7 @@ from oodbench.detectors.reference import (
     NotApplicable,
     Reference,
     blocks,
+    check_positive,
     class_logits,
     in_blocks,
     map_logits,
@@ -23,12 +24,18 @@ TOO_CLOSE = 1e-4  # squared distance below which products of float32 unit vector
 
 
 def knn(test: Outputs, reference: Reference, k: int) -> Array:
-    """|q - Q_(k)|, distance to the k-th nearest training image, q = f / |f|   (Sun et al., 2022)"""
-    check_neighbours(k, len(reference.train.features))
-    square = kth_square_distance(test.features, reference.train.features, k)
+    """|q - Q_(k)|, distance to the k-th nearest training image, q = f / |f|   (Sun et al., 2022)
+
+    Training images of f = 0 have no direction and are nobody's neighbours; a q = 0 is at 1 from every other image.
+    """
+    bank = reference.train.features
+    if not (has_direction := bank.any(1)).all():
+        bank = bank[has_direction]
+    check_neighbours(k, len(bank))
+    square = kth_square_distance(test.features, bank, k)
     close = square < TOO_CLOSE
     if close.any():
-        square[close] = kth_square_distance(test.features[close].astype(np.float64), reference.train.features, k)
+        square[close] = kth_square_distance(test.features[close].astype(np.float64), bank, k)
     return np.sqrt(square)
 
 
@@ -76,6 +83,7 @@ def nnguide(test: Outputs, reference: Reference, k: int, share: float, seed: int
 
 def relation(test: Outputs, reference: Reference, power: float, threshold: float) -> Array:
     """-sum_i r_i^power over r_i > threshold,   r_i = (q . Q_i) (p . P_i), q = f / |f|   (Kim, Yun & Song, 2023)"""
+    check_positive(power=power)
     if threshold < 0:
         raise ValueError(f"threshold is {threshold}; it must be >= 0")
     train = reference.train

@@ -43,6 +43,13 @@ class Reference(NamedTuple):
         return self.head(features)
 
 
+def check_positive(**hyperparameters: float) -> None:
+    """Raise ValueError naming a hyperparameter that is 0 or less."""
+    for name, value in hyperparameters.items():
+        if not value > 0:
+            raise ValueError(f"{name} is {value}; it must be positive")
+
+
 def negated_probability(detector: Callable[..., Array]) -> Callable[..., Array]:
     """Mark a detector whose scores are -p, p a probability, for metrics that depend on the scale of a score."""
     detector.is_negated_probability = True  # type: ignore[attr-defined]

@@ -52,9 +52,9 @@ class Circle(Objective):
     s is a cosine. class_level: of a feature with learned class prototypes, P the true class, N the others; mean over
     the batch. pairwise_global: of two features of the batch, P pairs of one class, N of two; one sum over all pairs.
     pairwise_per_anchor: the same pairs, one sum for each image. The pairwise variants set the prototypes to the mean
-    directions of the classes after training (`finalize`); before that their logits are NaN. logits = cosines to the
-    prototypes, log_probs = log softmax(scale cosine), OOD score = -max_k cosine. The scale decides the calibration
-    error and not the prediction.
+    directions of the classes after training (`finalize`); before that their logits are NaN. logits = scale times the
+    cosines to the prototypes, log_probs = log softmax(logits), OOD score = -max_k cosine. The scale decides the
+    calibration error, and what detectors see of the logits; it decides neither the prediction nor the OOD score.
     """
 
     prototypes: Tensor
@@ -73,20 +73,24 @@ class Circle(Objective):
 
     def loss(self, features: Tensor, labels: Tensor) -> Tensor:
         if self.variant == "class_level":
-            return class_level_loss(self.logits(features), labels, self.m, self.gamma)
+            return class_level_loss(self.cosine(features), labels, self.m, self.gamma)
         return pairwise_loss(features, labels, self.m, self.gamma, self.variant == "pairwise_per_anchor")
 
-    def logits(self, features: Tensor) -> Tensor:
+    def cosine(self, features: Tensor) -> Tensor:
         """(B, D) -> (B, K), cosines to the prototypes"""
         return F.normalize(features) @ F.normalize(self.prototypes).T
 
+    def logits(self, features: Tensor) -> Tensor:
+        """(B, D) -> (B, K), scale cosine"""
+        return self.scale * self.cosine(features)
+
     def log_probs(self, logits: Tensor) -> Tensor:
         """(B, C) -> (B, K), log softmax(scale cosine)"""
-        return (self.scale * logits).log_softmax(1)
+        return logits.log_softmax(1)
 
     def ood_score(self, logits: Tensor) -> Tensor:
         """(B, C) -> (B,), -max_k cosine"""
-        return -logits.amax(1)
+        return -logits.amax(1) / self.scale
 
     @torch.no_grad()
     def finalize(self, features: Tensor, labels: Tensor) -> None:

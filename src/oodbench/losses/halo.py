@@ -131,6 +131,11 @@ class Halo(Objective):
         """(B, D) -> (B, K+1), S"""
         return self.shifted_logits(self.embed(features))
 
+    def linear(self) -> tuple[Tensor, Tensor]:
+        """-> W = 2 gamma / D c E, b = gamma / D (2 c e - |c_k|^2), for an embedding z = E f + e"""
+        c, scale = self.centres(), self.gamma / self.centroids.shape[1]
+        return 2 * scale * c @ self.embed.weight, scale * (2 * c @ self.embed.bias - c.square().sum(1))
+
     def log_probs(self, logits: Tensor) -> Tensor:
         """(B, C) -> (B, K), log softmax(S), without its last column"""
         return logits.log_softmax(1)[:, :-1]

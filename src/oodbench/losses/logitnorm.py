@@ -16,8 +16,8 @@ def logitnorm_loss(logits: Tensor, labels: Tensor, tau: float) -> Tensor:
 class LogitNorm(SoftmaxObjective):
     """L = mean_i CE(f_i / (|f_i| + 1e-7) / tau, y_i)   (Wei et al., 2022, eq. 5 and the authors' code)
 
-    f = linear head. At test time neither the norm nor tau is used: log_probs = log softmax(f), OOD score = -max_k log
-    p_k, which is under-confident by design.
+    f = linear head. At test time neither the norm nor tau is used: log_probs = log softmax(f), under-confident by
+    design, OOD score = -max_k log p_k.
     """
 
     def __init__(self, num_features: int, num_classes: int, tau: float) -> None:

@@ -7,6 +7,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import log_softmax
 
 from oodbench.data.split import UNKNOWN
+from oodbench.detectors.logits import log_odds_of_error
 from oodbench.detectors.reference import NotApplicable
 from oodbench.outputs import Outputs
 
@@ -31,16 +32,19 @@ def from_arrays(
     """Return a network's outputs on N images from arrays or tensors of any origin.
 
     logits, (N, C), the K classes first; labels, (N,), are not needed of OOD images; features, (N, D), for detectors
-    that read them. Without log_probs, (N, K), the softmax of the logits; without ood_score, (N,), -max_k log p_k.
+    that read them. Without log_probs, (N, K), the softmax of the logits; without ood_score, (N,), -max_k log p_k, in
+    which images whose p rounds to 1 do not tie, unless log_probs are given.
     Raises ValueError for shapes that do not agree, for what is not finite, and for labels that are no whole numbers.
     """
     z = _array("logits", logits, 2, np.float32)
-    p = (
-        log_softmax(z.astype(np.float64), axis=1)
-        if log_probs is None
-        else _array("log_probs", log_probs, 2, np.float64)
-    )
-    score = -p.max(1) if ood_score is None else _array("ood_score", ood_score, 1, np.float64)
+    if log_probs is None:
+        wide = z.astype(np.float64)
+        p, score = log_softmax(wide, axis=1), np.logaddexp(0, log_odds_of_error(wide))
+    else:
+        p = _array("log_probs", log_probs, 2, np.float64)
+        score = -p.max(1)
+    if ood_score is not None:
+        score = _array("ood_score", ood_score, 1, np.float64)
     f = np.empty((len(z), 0), np.float32) if features is None else _array("features", features, 2, np.float32)
     kind = LogitsAlone if features is None else Outputs
     arrays: dict[str, Any] = {
@@ -56,12 +60,15 @@ def from_arrays(
         raise ValueError(f"log_probs are of {p.shape[1]} classes, logits of {z.shape[1]}")
     if p.max() > LARGEST:
         raise ValueError(f"log_probs go up to {p.max():.3g}; the logarithm of a probability is at most 0")
+    arrays["log_probs"] = np.minimum(p, 0)
     return kind(**arrays)
 
 
 def _array(name: str, values: Any, ndim: int, dtype: Any) -> NDArray[Any]:
     """Return values, or a tensor, as an array. Raises ValueError where it has another shape or is not finite."""
-    values = values.detach().cpu() if hasattr(values, "detach") else values
+    if hasattr(values, "detach"):
+        values = values.detach().cpu()
+        values = values.float() if "bfloat16" in str(values.dtype) else values  # which NumPy does not have
     given = np.asarray(values)
     kinds, needed = ("iu", "whole numbers") if dtype is np.int64 else ("fiu", "numbers")
     if given.dtype.kind not in kinds:

@@ -26,7 +26,7 @@ from oodbench.runs.identity import PRETRAINED, Config, check_name, identify
 from oodbench.runs.lock import run_lock
 from oodbench.runs.paths import LOCK_FILES
 from oodbench.runs.record import Record
-from oodbench.scoring.stored import score_stored, stored_objective, stored_outputs
+from oodbench.scoring.stored import score_stored, stored_run
 from oodbench.storage import Arrays, regular
 from oodbench.training.provenance import collect_provenance
 
@@ -222,7 +222,7 @@ def import_external(external: External, config: Config, file: str, force: bool) 
             folder.write_weights(weights)
             images = {name: len(outputs.labels) for name, outputs in external.sets.items()}
             about = folder.read_training() | {"images": images, "digests": external.digests}
-            of_run, objective = stored_outputs(folder, config, external.digests), stored_objective(folder, config)
+            of_run, objective = stored_run(folder, config, external.digests)
             return folder, score_stored(folder, config, of_run, objective, about)
 
 

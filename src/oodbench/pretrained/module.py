@@ -40,7 +40,7 @@ def run_module(model: nn.Module, loader: Iterable[Any], head: nn.Module) -> dict
     found: dict[str, list[NDArray[Any]]] = {"logits": [], "features": [], "labels": []}
     try:
         for batch in loader:
-            images, labels = batch if isinstance(batch, tuple | list) else (batch, None)
+            images, labels = (*batch, None)[:2] if isinstance(batch, tuple | list) else (batch, None)
             entered.clear()
             logits = model(images.to(device))
             found["features"].append(_features(entered, len(logits)))
@@ -84,10 +84,9 @@ def head_parts(head: nn.Module | Linear) -> tuple[Apply, Linear | None]:
             raise ValueError(f"{type(head).__name__} has no head that could be applied: leave head out")
         return apply, linear_weights(head)
     if isinstance(head, nn.Linear):
-        bias = torch.zeros(head.out_features) if head.bias is None else head.bias
-        head = (head.weight.detach().float().cpu().numpy(), bias.detach().float().cpu().numpy())
+        head = (head.weight, torch.zeros(head.out_features) if head.bias is None else head.bias)
     if isinstance(head, tuple):
-        W, b = head
+        W, b = (torch.as_tensor(part).detach().float().cpu().numpy() for part in head)
         return lambda features: features @ W.T + b, (W, b)
     module = head
     device = next((parameter.device for parameter in module.parameters()), torch.device("cpu"))

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from oodbench.cli.late import import_late
-from oodbench.evaluation.metrics import metric_of
+from oodbench.evaluation.metrics import ID_METRICS, metric_of
 from oodbench.runs.folder import RunFolder, open_run
 from oodbench.runs.record import Record
 from oodbench.tables.results import Result
@@ -40,7 +40,7 @@ def check(run: Result, whole_runs: Path | None = None) -> Entry:
         given = outputs_of(folder, whole_runs)
         computed, missing = import_late("scoring.stored").recompute(given, record) if given else ({}, [])
         problems = [*out_of_range(run), *(differences(record, computed, missing) if given else [])]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         return Entry(run, False, [f"{run.folder}: {type(error).__name__}: {error}"])
     return Entry(run, bool(given) and not missing, [f"{run.folder}: {problem}" for problem in problems])
 
@@ -65,7 +65,8 @@ def out_of_range(run: Result) -> list[str]:
 def differences(record: Record, computed: Mapping[str, Any], missing: list[str]) -> list[str]:
     """Name the numbers of a record that its outputs do not give; missing: detectors whose scores are not given."""
     found = []
-    for path, value in _leaves({key: record[key] for key in record if key in PARTS or isinstance(record[key], float)}):
+    stated = [key for key in record if key in (*PARTS, *ID_METRICS) or isinstance(record[key], float)]
+    for path, value in _leaves({key: record[key] for key in stated}):
         if set(path) & set(missing):
             continue
         node = _at(computed, path)

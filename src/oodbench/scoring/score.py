@@ -7,13 +7,16 @@ from typing import Any, NamedTuple
 from oodbench.detectors.reference import Reference
 from oodbench.evaluation.evaluate import Detector, evaluate, intervals
 from oodbench.losses.objective import Objective
-from oodbench.model import head_fn, linear_weights
+from oodbench.model import gives, head_fn, linear_weights
 from oodbench.outputs import Outputs
 from oodbench.report.card import write_card
 from oodbench.runs.folder import RunFolder
 from oodbench.runs.record import Record, Request, merge, merge_intervals, merge_resamples
 from oodbench.scoring.network_scores import Scores, as_detectors
 from oodbench.storage import Arrays
+
+
+OF_OTHER_CODE = "has other logits, probabilities or scores than the loss gives today: another version wrote it"
 
 
 class RunOutputs(NamedTuple):
@@ -81,10 +84,13 @@ def check_not_reported(before: Record | None, digest: str | None, folder: RunFol
             )
 
 
-def usable_outputs(folder: RunFolder, name: str, digest: str) -> Outputs | None:
-    """Read stored outputs of these images; None if they must be computed, with a warning if they are damaged."""
+def usable_outputs(folder: RunFolder, name: str, digest: str, objective: Objective) -> Outputs | None:
+    """Read stored outputs of these images; None if they must be computed, with a warning if those there are are bad."""
     try:
-        return folder.read_outputs(name, digest)
+        outputs = folder.read_outputs(name, digest)
+        if outputs and not gives(objective, outputs):
+            raise ValueError(f"{folder.outputs(name)} {OF_OTHER_CODE}")
     except ValueError as error:
         warnings.warn(f"outputs are computed again: {error}", stacklevel=2)
         return None
+    return outputs

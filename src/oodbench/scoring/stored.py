@@ -9,30 +9,36 @@ import torch
 from oodbench.build import build_detectors
 from oodbench.evaluation.evaluate import intervals
 from oodbench.losses.objective import Objective
-from oodbench.model import Classifier, load_head, load_weights
+from oodbench.model import Classifier, gives, load_head, load_weights
 from oodbench.outputs import Outputs
 from oodbench.runs.folder import RunFolder, open_run
 from oodbench.runs.identity import Config
 from oodbench.runs.record import Record, requested
-from oodbench.scoring.score import RunOutputs, Scoring, record, score
+from oodbench.scoring.score import OF_OTHER_CODE, RunOutputs, Scoring, record, score
 from oodbench.targets import trusted, trusted_detector
 from oodbench.training.device import pick_precision, use_precision
 
 OF_NETWORK = "oodbench.detectors.network."  # addresses of detectors that need images
 
 
-def stored_outputs(folder: RunFolder, config: Config, digests: Mapping[str, str]) -> RunOutputs:
-    """Read the outputs of a finished run. Raises ValueError naming a file that `stored_on` refuses.
+def stored_run(folder: RunFolder, config: Config, digests: Mapping[str, str]) -> tuple[RunOutputs, Objective]:
+    """Read the outputs of a finished run and its trained loss.
 
-    digests: {set: of its images}, as the record has them.
+    digests: {set: of its images}, as the record has them. Raises ValueError naming a file that `stored_on` refuses, or
+    that the loss does not give.
     """
+    objective = stored_objective(folder, config)
+
+    def read(name: str) -> Outputs:
+        outputs = stored_on(folder, name, digests)
+        if not gives(objective, outputs):
+            file = folder.outputs(name)
+            raise ValueError(f"{file} {OF_OTHER_CODE}; delete it and {folder.metrics}, and repeat the run's command")
+        return outputs
+
     held_out = ("val", "val_ood") if requested(config).validation else ()
-    return RunOutputs(
-        train=stored_on(folder, "train", digests),
-        test=stored_on(folder, "test", digests),
-        ood={name: stored_on(folder, name, digests) for name in config["ood"]},
-        validation={name: stored_on(folder, name, digests) for name in held_out},
-    )
+    ood, validation = ({name: read(name) for name in names} for names in (config["ood"], held_out))
+    return RunOutputs(train=read("train"), test=read("test"), ood=ood, validation=validation), objective
 
 
 def stored_on(folder: RunFolder, name: str, digests: Mapping[str, str]) -> Outputs:
@@ -95,7 +101,7 @@ def recompute(path: Path, record: Record) -> tuple[dict[str, Any], list[str]]:
     provenance = record["provenance"]
     if folder.read_training()["weights"] != record["weights"]:
         raise ValueError(f"{folder.path} has the outputs of other weights")
-    outputs = stored_outputs(folder, config | {"ood": provenance["ood"]}, provenance["digests"])
+    outputs, objective = stored_run(folder, config | {"ood": provenance["ood"]}, provenance["digests"])
     sets = ("test", *outputs.ood, *outputs.validation)
     nodes = provenance["detector"]
     of_network = [name for name, node in nodes.items() if str(node.get("_target_")).startswith(OF_NETWORK)]
@@ -103,5 +109,5 @@ def recompute(path: Path, record: Record) -> tuple[dict[str, Any], list[str]]:
     missing = [name for name, of_sets in scores.items() if any(each is None for each in of_sets.values())]
     known: dict[str, Any] = {name: of_sets for name, of_sets in scores.items() if name not in missing}
     detectors = {name: trusted_detector(node) for name, node in nodes.items() if name not in of_network}
-    numbers, resamples = score(outputs, stored_objective(folder, config), Scoring(detectors, known))
+    numbers, resamples = score(outputs, objective, Scoring(detectors, known))
     return numbers | {"intervals": intervals(numbers, resamples)}, missing
