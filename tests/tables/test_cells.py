@@ -99,6 +99,15 @@ def test_tests_of_ece_take_its_corrected_resamples() -> None:
     assert marks_of(cells, ID_METRICS["nll"])[:2] == (["a"], {"b"})
 
 
+def test_cells_of_equal_numbers_are_one_test() -> None:
+    """b is .0388 below a with p = .03, times the number of tests by Holm's correction."""
+    a, b = (Cell({0: mean}, {}, {0: mean + sign * NOISE}, set()) for mean, sign in ((0.9, 1), (0.8612, -1)))
+    other = Cell({0: 0.8612}, {}, {0: 0.8612 - NOISE - 1e-9}, set())
+    assert marks_of({"a": a, "b": b}, ID_METRICS["accuracy"]).close == set()
+    assert marks_of({"a": a, "b": b, "its copy": b}, ID_METRICS["accuracy"]).close == set()
+    assert marks_of({"a": a, "b": b, "other": other}, ID_METRICS["accuracy"]).close == {"b", "other"}
+
+
 def test_a_lower_number_is_better_where_it_is(tmp_path: Path) -> None:
     """FPR@95 is 1 - AUROC here: b's is .1, c's .12 and moves with it."""
     for loss, auroc in (("b", 0.9), ("c", 0.88)):

@@ -19,8 +19,9 @@ SPREAD = (
 )
 BEST_AND_CLOSE = (
     "Bold: the best mean of a column. Italics: every row that paired tests do not distinguish from the best at 5 % "
-    "(Holm's correction over the rows). For n = 1 the networks are compared, not the losses; with few seeds few "
-    "differences are significant, so that much is in italics. More in docs/metrics.md, Intervals and marks."
+    "(Holm's correction over the rows, equal ones counted once). For n = 1 the networks are compared, not the losses; "
+    "with few seeds few differences are significant, so that much is in italics. More in docs/metrics.md, Intervals "
+    "and marks."
 )
 DIFFERENT_SEEDS = "Rows have different seeds: means are over all n, "
 AGAIN = "score them again with `scripts/evaluate.py`"
