@@ -105,13 +105,16 @@ def printed(number: Number | None, metric: str, seeds: int) -> dict[str, object]
 
 
 def packed(heat: Heat) -> dict[str, list[list[list[int | None] | None]]]:
-    """Return all numbers for the page's script, in hundredths of a percent: [mean, low, high, n, is_best]."""
+    """Return all numbers for the page's script, as they are printed: [mean, low, high, n, is_best].
+
+    Means in hundredths of a percent, ends of intervals in tenths.
+    """
 
     def pack(number: Number | None) -> list[int | None] | None:
         if number is None:
             return None
-        ends = [round(10_000 * end) for end in number.interval] if number.interval else [None, None]
-        return [round(10_000 * number.mean), *ends, number.n, int(number.is_best)]
+        ends = [round(10 * float(f"{100 * end:.1f}")) for end in number.interval] if number.interval else [None, None]
+        return [round(100 * float(f"{100 * number.mean:.2f}")), *ends, number.n, int(number.is_best)]
 
     return {
         f"{choice}|{metric}": [[pack(n) for n in row] for row in rows]

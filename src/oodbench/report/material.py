@@ -1,8 +1,6 @@
 """Material of a page: finished runs, grouped by protocol, with the data of their figures."""
 
-import os
 from collections.abc import Callable, Iterable, Sequence
-from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,7 +28,6 @@ class Run(NamedTuple):
     without: str  # why there is no summary
     history: History | None
     provenance: dict[str, Any]
-    written: date  # of metrics.json
 
 
 class Section(NamedTuple):
@@ -147,8 +144,7 @@ def _run(result: Result, label: str) -> Run:
     except (OSError, ValueError):  # status.py and publish.py name it; a page has no curve
         history = None
     provenance = dict(folder.load_record()["provenance"])
-    written = datetime.fromtimestamp(os.stat(folder.metrics).st_mtime, UTC).date()  # noqa: PTH116
-    return Run(result, label, summary, without, history, provenance, written)
+    return Run(result, label, summary, without, history, provenance)
 
 
 def all_runs(sections: Iterable[Section]) -> list[Run]:

@@ -26,11 +26,10 @@ from oodbench.tables.published_table import published_table
 from oodbench.tables.ranks import rank_tables
 from oodbench.tables.render import to_latex, to_markdown
 from oodbench.tables.results import Found, Result, Unreadable, load_runs, merged
-from oodbench.tables.sections import Table, by_protocol, section
+from oodbench.tables.sections import DEFAULT, Table, by_protocol, section
 
 FIRST = (OWN, "msp")  # of the scores; the others follow by name
 CONVENTIONS = sorted({metric.convention for metric in OOD_METRICS.values()} - {""})
-DEFAULT = "idpos"  # the convention whose tables have no suffix in their file's name
 
 
 def tables_of(
@@ -194,6 +193,6 @@ def _write(
         ]
         if tables:
             texts[f"{dataset}{suffix}.md"] = to_markdown(dataset, tables, options, left_out)
-            texts[f"{dataset}{suffix}.tex"] = to_latex(dataset, tables, left_out)
+            texts[f"{dataset}{suffix}.tex"] = to_latex(dataset, tables, left_out, suffix)
     for name, text in texts.items():
         write_atomic(results_dir / name, text)

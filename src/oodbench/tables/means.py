@@ -64,7 +64,8 @@ class MeanOf:
 def with_means(runs: Sequence[Result], means: Means) -> list[Result]:
     """Return the runs, those that have the very sets of a mean with it as one more OOD set."""
     return [
-        _with_means(run, {mean: sets for mean, sets in means.items() if sets_of(run, mean) == sets}) for run in runs
+        _with_means(run, {mean: sets for mean, sets in means.items() if sets and sets_of(run, mean) == sets})
+        for run in runs
     ]
 
 

@@ -24,7 +24,7 @@ from oodbench.tables.names import paper_name, row_name, score_name, set_name
 from oodbench.tables.notes import DIFFERENT_SEEDS
 from oodbench.tables.render import comments, latex, latex_row
 from oodbench.tables.results import Result
-from oodbench.tables.sections import by_protocol, means_alone, ood_metrics, ood_sets, section
+from oodbench.tables.sections import DEFAULT, by_protocol, means_alone, ood_metrics, ood_sets, section
 
 MOST = 11  # columns of numbers that fit a page
 MOST_WITH_DEVIATION = 7
@@ -96,7 +96,8 @@ def _table(runs: Sequence[Result], fpr: str, detectors: Sequence[str], style: St
         for line in _body(rows, labels, seeds, columns, cells, style, commands)
     ]
     heads = [word for word, is_shown in words.items() if is_shown]
-    slug = re.sub(r"[^a-z0-9]+", "-", f"{runs[0].dataset} {runs[0].backbone} {runs[0].recipe}".lower()).strip("-")
+    of = f"{runs[0].dataset} {runs[0].backbone} {runs[0].recipe} {fpr if fpr != DEFAULT else ''}"
+    slug = re.sub(r"[^a-z0-9]+", "-", of.lower()).strip("-")
     return "\n".join(
         [
             *_comments(runs, fpr, detectors, style),
@@ -105,7 +106,7 @@ def _table(runs: Sequence[Result], fpr: str, detectors: Sequence[str], style: St
             r"\small",
             r"\setlength{\tabcolsep}{4pt}",
             r"\setlength{\belowcaptionskip}{4pt}",
-            rf"\caption{{{_caption(runs, seeds, style, commands)}}}",
+            rf"\caption{{{_caption(runs, seeds, columns, style, commands)}}}",
             rf"\label{{tab:{slug}}}",
             rf"\begin{{tabular}}{{{'l' * len(heads)}{'c' * len(columns)}}}",
             r"\toprule",
@@ -257,7 +258,9 @@ def _arrow(metric: str) -> str:
     return r"\,$\uparrow$" if metric_of(metric).higher_is_better else r"\,$\downarrow$"
 
 
-def _caption(runs: Sequence[Result], seeds: Counter[Row], style: Style, commands: Commands) -> str:
+def _caption(
+    runs: Sequence[Result], seeds: Counter[Row], columns: Sequence[Column], style: Style, commands: Commands
+) -> str:
     data = commands.use("ood", runs[0].dataset, set_name(runs[0].dataset))
     counts = sorted(set(seeds.values()))
     over = f"{counts[0]} seeds" if len(counts) == 1 else "$n$ seeds" + ", of one the value" * (counts[0] == 1)
@@ -267,8 +270,20 @@ def _caption(runs: Sequence[Result], seeds: Counter[Row], style: Style, commands
     backbone = latex(paper_name("backbone", runs[0].backbone))
     return (
         f"OOD detection with backbone {backbone} trained on {data} ({what}; in percent{brackets}): "
-        r"the best of a column is bold, the second \underline{underlined}."
+        r"the best of a column is bold, the second \underline{underlined}." + _about(runs, columns, commands)
     )
+
+
+def _about(runs: Sequence[Result], columns: Sequence[Column], commands: Commands) -> str:
+    """-> the definition of FPR95, and the sets that an average is over where they have no columns of their own"""
+    fpr = [metric_of(column.metric) for column in columns if metric_of(column.metric).convention][:1]
+    text = "".join(f" FPR95 has {latex(metric.heading.partition('(')[2].rstrip(')'))}." for metric in fpr)
+    shown = {column.ood for column in columns}
+    for mean, sets in common_means(runs).items():
+        if mean in shown and not shown & set(sets):
+            names = ", ".join(commands.use("ood", ood, set_name(ood)) for ood in sets)
+            text += f" {KINDS[Kind.NEAR if mean == NEAR else Kind.FAR]}: the average over {names}."
+    return text
 
 
 def _comments(runs: Sequence[Result], fpr: str, detectors: Sequence[str], style: Style) -> list[str]:

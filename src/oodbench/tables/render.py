@@ -72,17 +72,17 @@ def _markdown_row(cells: Iterable[str]) -> str:
     return "| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |"
 
 
-def to_latex(dataset: str, tables: Iterable[Table], left_out: Sequence[str] = ()) -> str:
+def to_latex(dataset: str, tables: Iterable[Table], left_out: Sequence[str] = (), suffix: str = "") -> str:
     r"""Format one table* per table, its notes as comments; needs the packages named on the first line.
 
-    \caption has the title, the table's summary and the notes that explain a mark.
+    \caption has the title, the table's summary and the notes that explain a mark; \label the suffix of the file's name.
     """
     not_read = [f"{NOT_READ}:", *left_out] if left_out else []
     head = comments([r"\usepackage{booktabs,adjustbox}", NARROWER, *not_read])
-    return "\n".join([*head, ""]) + "".join(_latex_table(dataset, table) for table in tables)
+    return "\n".join([*head, ""]) + "".join(_latex_table(dataset, table, suffix) for table in tables)
 
 
-def _latex_table(dataset: str, table: Table) -> str:
+def _latex_table(dataset: str, table: Table, suffix: str) -> str:
     groups: list[str] = []
     rules, start = "", 1
     for group, members in groupby(table.columns, key=lambda column: column[0]):
@@ -93,7 +93,7 @@ def _latex_table(dataset: str, table: Table) -> str:
     blocks = [list(rows) for _, rows in groupby(table.rows, key=lambda row: row[0])]  # the rows of one loss
     space = "\n\\addlinespace\n" if len(blocks) < len(table.rows) else "\n"
     body = space.join("\n".join(latex_row(map(latex, row)) for row in block) for block in blocks)
-    slug = re.sub(r"[^a-z0-9]+", "-", f"{dataset} {table.title}".lower()).strip("-")
+    slug = re.sub(r"[^a-z0-9]+", "-", f"{dataset}{suffix} {table.title}".lower()).strip("-")
     footnotes = [note for note in table.notes if note.startswith(FOOTNOTES)]
     caption = " ".join(filter(None, [f"{dataset}: {table.title}.", table.summary, *footnotes]))
     lines = [
@@ -126,8 +126,9 @@ def comments(notes: Iterable[str]) -> list[str]:
 
 
 def latex_row(cells: Iterable[str]) -> str:
-    """Format a row of cells that are escaped."""
-    return " & ".join(cells) + r" \\"
+    """Format a row of cells that are escaped. A [ or * at its start would be an argument of the line before."""
+    row = " & ".join(cells)
+    return "{}" * row.startswith(("[", "*")) + row + r" \\"
 
 
 def latex(text: str) -> str:

@@ -89,6 +89,9 @@ def _header(columns: Iterable[Column]) -> list[tuple[str, str]]:
     return [(group(c) + f", {c.images:,} images" * (times[c.ood] > 1), metric_of(c.metric).title) for c in columns]
 
 
+DEFAULT = "idpos"  # the convention whose tables have no suffix in the names of their files and labels
+
+
 def ood_metrics(fpr: str) -> list[Metric]:
     """Return the metrics that the tables show, with FPR@95 of the convention `fpr`."""
     return [metric for metric in OOD_METRICS.values() if metric.in_tables and metric.convention in ("", fpr)]

@@ -58,7 +58,7 @@ def heat_block(section: Section) -> dict[str, Any] | None:
     if not found.columns or len(found.detectors) < 2:
         return None
     first = found.choices[0][0], "auroc"
-    where = f" on {found.choices[0][1]}, or what is chosen above" if len(found.choices) > 1 else ""
+    where = f" on {found.choices[0][1]}" if len(found.choices) > 1 else ""
     return {
         "kind": "heat",
         "name": "heat",
@@ -71,9 +71,10 @@ def heat_block(section: Section) -> dict[str, Any] | None:
             (score_name(d), [heat.printed(n, "auroc", seeds) for n, seeds in zip(row, found.seeds, strict=True)])
             for d, row in zip(found.detectors, found.numbers[first], strict=True)
         ],
+        "shown": f"AUROC (%){where}",
         "caption": (
-            f"AUROC (%){where}. Bold: the best mean of a column, not tested. Tint: from chance to a perfect detector. "
-            "Rows: by the mean AUROC over the columns."
+            "Bold: the best mean of a column, not tested. Tint: from chance to a perfect detector. Rows: by the mean "
+            f"AUROC{where} over the columns."
         ),
         "data": as_json(heat.packed(found)),
     }

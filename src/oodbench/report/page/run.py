@@ -42,7 +42,6 @@ def facts(run: Run) -> list[tuple[str, str]]:
         ("Training images", f"{result.train_images:,}"),
         ("Test images", f"{result.test_images:,}"),
         ("OOD images", images),
-        ("Numbers written", str(run.written)),
     ]
 
 

@@ -203,6 +203,7 @@ class Threshold {
       });
     }
     this.find(".at").textContent = stop.value.toPrecision(5);
+    this.slider.setAttribute("aria-valuetext", stop.value.toPrecision(5));
     const names = { idpos: "95 % of ID accepted", oodpos: "95 % of OOD caught" };
     this.find(".stands").textContent = stop.convention ? `FPR@95: ${names[stop.convention]}` : "";
   }
@@ -213,7 +214,10 @@ for (const root of document.querySelectorAll(".threshold[data-section]")) if (da
 // ---- loss x detector: another number
 
 function shadeHeat(root) {
-  const [set, metric] = ["set", "metric"].map((name) => root.querySelector(`.${name}`).value);
+  const selects = ["set", "metric"].map((name) => root.querySelector(`.${name}`));
+  const [set, metric] = selects.map((select) => select.value);
+  const [onSet, named] = selects.map((select) => select.selectedOptions[0].text);
+  root.querySelector(".shown").textContent = selects[0].length > 1 ? `${named} on ${onSet}` : named;
   const table = root.querySelector("table");
   const values = JSON.parse(root.querySelector("script").textContent)[`${set}|${metric}`] ?? [];
   const higher = metric === "auroc";
@@ -224,7 +228,7 @@ function shadeHeat(root) {
       const found = values[i]?.[j];
       const n = found && found[3] !== seeds[j] ? ` (n=${found[3]})` : "";
       cell.textContent = found ? (found[0] / 100).toFixed(2) + n : "—";
-      if (found && found[1] !== null) cell.append(small(`${(found[1] / 100).toFixed(1)}–${(found[2] / 100).toFixed(1)}`));
+      if (found && found[1] !== null) cell.append(small(`${(found[1] / 10).toFixed(1)}–${(found[2] / 10).toFixed(1)}`));
       cell.title = found ? `n = ${found[3]}` : "";
       const share = found ? found[0] / 10000 : 0;
       cell.style.setProperty("--v", found ? shadeOf(higher ? share : 1 - share) : 0);

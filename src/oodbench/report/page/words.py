@@ -34,13 +34,11 @@ def facts(runs: Sequence[Run], material: Material) -> list[tuple[str, str]]:
     """Return what a reader wants to know first, as (name, value)."""
     of = [run.provenance for run in runs]
     seconds = sum(float(p.get("wall_time_s") or 0) for p in of if isinstance(p.get("wall_time_s"), int | float))
-    dates = sorted(run.written for run in runs)
     found = [
         ("Seeds", ", ".join(str(seed) for seed in sorted({run.result.seed for run in runs}))),
         ("OOD sets", ", ".join(dict.fromkeys(set_name(ood) for section in material.sections for ood in section.sets))),
         ("Machine", ", ".join(filter(None, dict.fromkeys(map(machine, of))))),
         ("Training", f"{duration(seconds)} in all" if seconds else ""),
-        ("Numbers written", f"{dates[0]}" + (f" to {dates[-1]}" if dates[0] != dates[-1] else "")),
         ("Versions", ", ".join(filter(None, dict.fromkeys(map(versions, of))))),
     ]
     found = [(name, value) for name, value in found if value]
