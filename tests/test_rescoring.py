@@ -95,6 +95,19 @@ def test_sets_of_an_earlier_start_are_scored_too(again: Finished) -> None:
     assert all("gen" in numbers[name] for name in ("unseen_digits", "photo_patches"))
 
 
+def test_image_detectors_see_the_sets_of_every_start(again: Finished) -> None:
+    started(*HALO, "ood=[shuffled_digits]", "threads=2", f"results_dir={again.results}")
+    rescore(again.folder, *chosen("detector=[msp]", "image_detector=[odin]"))
+    assert {name for name, scores in numbers_in(again.folder)["ood"].items() if "odin" in scores} == {
+        "unseen_digits",
+        "photo_patches",
+        "shuffled_digits",
+    }
+    card = (again.folder / "README.md").read_text()
+    assert " threads=1 " in card
+    assert "'ood=[unseen_digits,photo_patches,shuffled_digits]'" in card
+
+
 def test_outputs_on_other_images_are_not_scored(again: Finished) -> None:
     """As a start leaves them that was killed before its record was written: the columns would be of other images."""
     folder, _ = open_run(again.folder)

@@ -84,7 +84,7 @@ def gives(objective: Objective, outputs: Outputs) -> bool:
     """
     objective = deepcopy(objective).cpu().eval()
     features, logits = (torch.from_numpy(array[:100].copy()) for array in (outputs.features, outputs.logits))
-    found = [
+    found: list[tuple[Tensor, NDArray[np.floating], float]] = [
         (objective.log_probs(logits.double()), outputs.log_probs, 1e-6),
         (objective.ood_score(logits.double()), outputs.ood_score, 1e-6),
     ]

@@ -4,6 +4,7 @@ import json
 import re
 import shlex
 import shutil
+from html import unescape
 from pathlib import Path
 
 import numpy as np
@@ -39,6 +40,8 @@ def test_own_runs_stand_beside_those_handed_in(finished: Finished, finished_ce: 
     origins = {cells[2].strip(): cells[-2].strip() for cells in (line.split("|") for line in lines) if len(cells) > 8}
     assert origins["HALO"] == "as handed in"
     assert origins["CE"] == "recomputed"  # its outputs lie in its folder
+    page = unescape((registry / "report.html").read_text("utf-8"))
+    assert f"python scripts/registry.py --own {finished_ce.results}" in page
     with pytest.raises(SystemExit, match="are the same run; name one of the two folders alone"):
         script("scripts/registry.py", "--results-dir", registry, "--own", finished.results)
 

@@ -1,5 +1,6 @@
 """scripts/report.py."""
 
+from html import unescape
 from pathlib import Path
 
 import pytest
@@ -10,9 +11,12 @@ from helpers.report import add_garbage_run
 
 def test_the_page_of_a_folder_is_written(finished_ce: Finished, tmp_path: Path) -> None:
     out = tmp_path / "page.html"
-    printed = script("scripts/report.py", "--results-dir", finished_ce.results, "--out", out)
+    arguments = ("--results-dir", finished_ce.results, "--detectors", "msp")
+    printed = script("scripts/report.py", *arguments, "--out", out)
     assert str(out) in printed
-    assert out.read_text("utf-8").startswith("<!doctype html>")
+    page = unescape(out.read_text("utf-8"))
+    assert page.startswith("<!doctype html>")
+    assert f"python scripts/report.py results_dir={finished_ce.results} --detectors msp" in page
 
 
 def test_the_page_of_a_run_lies_in_its_folder(finished_ce: Finished, tmp_path: Path) -> None:

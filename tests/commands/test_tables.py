@@ -16,6 +16,25 @@ def test_tables_are_written_and_an_overview_is_printed(tmp_path: Path) -> None:
     assert "finished: 1, unfinished: 0" in printed
 
 
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        (["--digits", "0"], "--digits and --intervals are for --style paper"),
+        (["--calibration", "--fpr", "oodpos"], "shows neither scores nor FPR@95"),
+        (["--calibration", "--detectors", "msp"], "shows neither scores nor FPR@95"),
+    ],
+)
+def test_options_without_effect_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], options: list[str], complaint: str
+) -> None:
+    add_run(tmp_path)
+    with pytest.raises(SystemExit) as ended:
+        script("scripts/tables.py", "--results-dir", tmp_path, *options)
+    assert ended.value.code == 2
+    assert complaint in capsys.readouterr().err
+    assert not (tmp_path / "runs.csv").exists()
+
+
 def test_a_run_that_is_left_out_is_named_and_the_status_is_1(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -11,7 +11,7 @@ from helpers.config import CONF, configuration, names
 import oodbench.build
 import oodbench.report.command
 from oodbench.cli.configuration import compose, resolve
-from oodbench.report.command import command_of
+from oodbench.report.command import command_of, command_of_record
 from oodbench.runs.identity import config_hash
 
 
@@ -49,6 +49,16 @@ def test_threads_and_detectors_are_named() -> None:
     default = command_of(configuration())
     assert default
     assert "detector" not in default
+
+
+def test_the_command_of_a_record_is_of_all_its_starts() -> None:
+    config = configuration("threads=1", "detector=[msp]", "ood=[svhn]")
+    every = configuration("detector=[knn,msp]", "image_detector=[odin]")
+    nodes = every["detector"] | every["image_detector"] | {"knn_selected": {"_target_": "oodbench.detectors.knn"}}
+    command = command_of_record(config, {"ood": {"svhn": {}, "noise": {}}, "detector": nodes})
+    assert command
+    given = ["threads=1", "ood=[svhn,noise]", "detector=[knn,msp]", "image_detector=[odin]"]
+    assert shlex.split(command)[-4:] == given
 
 
 @pytest.mark.parametrize("sets", [{}, {"mine": {"path": "/data/mine"}}, {"noise": {"_target_": "oodbench.data.noise"}}])

@@ -9,7 +9,7 @@ from helpers.committed import tracked
 from helpers.config import ROOT, composed, configuration
 
 from oodbench.cli.configuration import resolve
-from oodbench.runs.identity import Config, check_name, config_hash, identify, with_pretrained_weights
+from oodbench.runs.identity import PRETRAINED, Config, check_name, config_hash, identify, with_pretrained_weights
 
 CONFIG = configuration()
 
@@ -143,6 +143,8 @@ def test_weight_files_take_the_place_of_the_recipe(files: list[str]) -> None:
     assert config["recipe"]["epochs"] is None
     assert len(config["recipe"]["weights"]) == 2
     assert with_pretrained_weights(config) == config  # as it lies in the run's folder, perhaps without the files
+    named = CONFIG | {"name": CONFIG["name"] | {"recipe": PRETRAINED}}  # by a user
+    assert with_pretrained_weights(named | {"weights": files[:2]}) == config
 
 
 def test_contents_of_weight_files_decide_the_hash(files: list[str]) -> None:

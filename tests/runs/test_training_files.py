@@ -10,6 +10,7 @@ import pytest
 from helpers.config import configuration
 from helpers.run_files import OUTPUTS, WEIGHTS, everything, trained
 
+from oodbench.runs.config import read_config
 from oodbench.runs.folder import RunFolder
 from oodbench.runs.training_files import DataChangedError, ForeignFileError
 from oodbench.storage import read_json, save_arrays, write_json
@@ -41,6 +42,26 @@ def test_threads_that_cannot_be_count_as_none(text: str, tmp_path: Path) -> None
     for content in (text, f"{text}: :", "{}", ""):
         folder.config.write_text(content)
         assert folder.threads_before() is None
+
+
+def test_a_further_start_keeps_what_the_weights_are_of(tmp_path: Path) -> None:
+    first = {"threads": 1, "note": "a", "ood": {"a": {"n": 1}, "b": {}}, "detector": {"msp": {}}}
+    then = {"threads": 2, "note": "b", "ood": {"a": {"n": 2}}, "detector": {"knn": {}}, "image_detector": {}}
+    folder = RunFolder.of(configuration(results_dir=str(tmp_path)))
+    folder.write_config(first)
+    folder.write_config(then)
+    assert read_config(folder.config) == then
+    folder = trained(tmp_path / "trained")
+    for config in (first, then):
+        folder.write_config(config)
+    both = {"ood": {"a": {"n": 2}, "b": {}}, "detector": {"msp": {}, "knn": {}}}
+    found = read_config(folder.config)
+    assert found["threads"] == 1
+    assert found["note"] == "b"
+    assert {key: found[key] for key in both} == both
+    folder.config.write_text("no configuration")
+    folder.write_config(then)
+    assert read_config(folder.config) == then
 
 
 def test_a_trained_run_gives_its_weights_back(tmp_path: Path) -> None:

@@ -45,6 +45,7 @@ def test_names_are_those_of_papers_and_commands(tmp_path: Path) -> None:
     assert body(text)[0][0] == r"\lossHalo{}"
     caption = next(line for line in text if line.startswith(r"\caption"))
     assert r"ResNet-18 trained on \oodCifarx{}" in caption
+    assert "FPR95 has 95 \\% of ID accepted." in caption
     assert len(caption.split()) < 40
     assert r"\label{tab:cifar10-resnet18-short}" in text
 
@@ -58,8 +59,17 @@ def test_near_and_far_are_grouped_with_averages(tmp_path: Path) -> None:
     assert body(text)[0][3::2] == ["80.00", "90.00", "70.00", "80.00"]
 
 
+def test_the_other_fpr_has_its_name_and_label(tmp_path: Path) -> None:
+    add_run(tmp_path, ood=ood())
+    text = paper(load_runs(tmp_path).runs, "oodpos", BOTH, Style())
+    assert "FPR95 has 95 \\% of OOD caught." in text
+    assert r"\label{tab:cifar10-resnet18-short-oodpos}" in text
+
+
 def test_of_many_sets_the_means_stand_alone(tmp_path: Path) -> None:
     add_run(tmp_path, ood=ood(sets=SETS | {"mnist": 0.6, "places365": 0.5}))
+    far = ", ".join(rf"\ood{name}{{}}" for name in ("Mnist", "Placesccclxv", "Svhn", "Textures"))
+    assert f"Far-OOD: the average over {far}." in "\n".join(lines(tmp_path))
     assert body(lines(tmp_path))[0][3::2] == ["80.00", "67.50"]  # the one near set has no mean
     assert body(lines(tmp_path, Style(sets=["mnist", "far"])))[0][3::2] == ["60.00", "67.50"]
 

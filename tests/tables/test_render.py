@@ -101,6 +101,12 @@ def test_captions_of_all_tables_are_short(tmp_path: Path) -> None:
         assert len(caption.split()) < 75
 
 
+@pytest.mark.parametrize("start", ["[64, 256]", "*"])
+def test_a_row_is_no_argument_of_the_line_before(start: str) -> None:
+    text = to_latex("cifar10", [Table("t", [("", "Loss")], [[start]], [])])
+    assert f"\\midrule\n{{}}{start}" in text
+
+
 def test_latex_separates_losses_of_several_rows() -> None:
     rows = [["a", "own"], ["a", "msp"], ["b", "own"], ["b", "msp"]]
     text = to_latex("cifar10", [Table("t", [("", "Loss"), ("", "Score")], rows, [])])

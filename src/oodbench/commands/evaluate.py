@@ -74,6 +74,10 @@ def detectors(overrides: list[str]) -> tuple[dict[str, Any], dict[str, Any]]:
 def rescored(folder: Path, detector: dict[str, Any], image_detector: dict[str, Any], grids: Any) -> str:
     """Score one run; return a line about it."""
     record = import_late("rescoring").rescore(folder, detector, image_detector, grids)
-    without = [name for name in (*detector, *image_detector) if name in record["not_applicable"]]
+    asked = [*detector, *image_detector]
+    without = [name for name in asked if name in record["not_applicable"]]
     note = f"; not applicable: {', '.join(without)}" if without else ""
-    return f"{folder}: scored by {', '.join([*detector, *image_detector])} on {', '.join(record['ood'])}{note}"
+    for ood, found in record["ood"].items():
+        if missing := [name for name in image_detector if name not in found and name not in without]:
+            note += f"; {', '.join(missing)} not on {ood}, whose images config.yaml does not name"
+    return f"{folder}: scored by {', '.join(asked)} on {', '.join(record['ood'])}{note}"

@@ -51,7 +51,9 @@ def write_registry(results_dir: Path, own: Path | None, outputs: Path | None, ch
         print(*problems, sep="\n", file=sys.stderr)
         raise SystemExit(1)
     material = material_of(found, results_dir)
-    page = report_html(material, detectors, load_published(PUBLISHED), "python scripts/registry.py")
+    given = {"--own": [own] if own else [], "--detectors": chosen or []}
+    options = "".join(f" {name} {' '.join(map(str, values))}" for name, values in given.items() if values)
+    page = report_html(material, detectors, load_published(PUBLISHED), f"python scripts/registry.py{options}")
     pages = {"README.md": leaderboard(found.runs, origins, detectors), "report.html": page}
     for name, text in pages.items():
         write_atomic(results_dir / name, text)

@@ -45,7 +45,7 @@ def write_run(args: argparse.Namespace) -> None:
         return done(write_figures([section], args.figures, args.format.split(",")))
     out = args.out or args.run / "report.html"
     detectors = chosen_detectors([run.result for run in section.runs], args.detectors)
-    write_atomic(out, run_html(section, detectors, f"python scripts/report.py {args.run}"))
+    write_atomic(out, run_html(section, detectors, f"python scripts/report.py {args.run}{_detectors(args)}"))
     done([out], args.open)
 
 
@@ -67,7 +67,13 @@ def write_report(args: argparse.Namespace) -> None:
 def page(material: Material, args: argparse.Namespace) -> str:
     detectors = chosen_detectors([run.result for run in all_runs(material.sections)], args.detectors)
     options = f" results_dir={args.results_dir}" if args.results_dir != Path("results") else ""
-    return report_html(material, detectors, load_published(PUBLISHED), f"python scripts/report.py{options}")
+    return report_html(
+        material, detectors, load_published(PUBLISHED), f"python scripts/report.py{options}{_detectors(args)}"
+    )
+
+
+def _detectors(args: argparse.Namespace) -> str:
+    return f" --detectors {' '.join(args.detectors)}" if args.detectors else ""
 
 
 def progress(line: str) -> None:

@@ -59,7 +59,7 @@ def arguments() -> argparse.Namespace:
     parser = Parser(description="Tabulate every finished run.")
     parser.add_results_dir("has runs/ and gets the tables")
     words = f"which FPR@95, default: {DEFAULT}; runs.csv has both"
-    parser.add_argument("--fpr", choices=CONVENTIONS, default=DEFAULT, help=words)
+    parser.add_argument("--fpr", choices=CONVENTIONS, help=words)
     parser.add_argument("--detectors", nargs="+", help=f"the scores to show; {' '.join(FIRST)}, in the matrix all")
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--by", nargs="+", metavar="KEY", help="keys of the configuration, such as loss.tau, to sort by")
@@ -71,11 +71,15 @@ def arguments() -> argparse.Namespace:
     of_paper.add_argument("--sets", nargs="+", default=[], help="OOD sets; near and far are their means")
     of_paper.add_argument("--metrics", nargs="+", default=[], help="accuracy, ece, auroc, fpr95")
     of_paper.add_argument("--columns", nargs="+", default=[], help="in this order: accuracy ece near:auroc svhn:fpr95")
-    of_paper.add_argument("--digits", type=int, default=2, choices=range(5), help="after the point; default: 2")
+    of_paper.add_argument("--digits", type=int, choices=range(5), help="after the point; default: 2")
     of_paper.add_argument("--intervals", action="store_true", help="print 95 %% intervals, too")
     args = parser.parse_args()
-    if not args.style and (args.losses or args.sets or args.metrics or args.columns or args.intervals):
-        parser.error("--losses, --sets, --metrics, --columns and --intervals are for --style paper")
+    of_style = (args.losses, args.sets, args.metrics, args.columns, args.intervals, args.digits is not None)
+    if not args.style and any(of_style):
+        parser.error("--losses, --sets, --metrics, --columns, --digits and --intervals are for --style paper")
+    if args.calibration and (args.detectors or args.fpr):
+        parser.error("--calibration shows neither scores nor FPR@95: leave --detectors and --fpr out")
+    args.fpr = args.fpr or DEFAULT
     if args.columns and (args.sets or args.metrics):
         parser.error("--columns stands in the place of --sets and --metrics")
     return args
@@ -86,7 +90,8 @@ def write(args: argparse.Namespace, found: Found) -> None:
     runs, _, unreadable = found
     detectors = args.detectors or (all_detectors(runs) if args.matrix else default_detectors(runs))
     if args.style:
-        style = Style(args.losses, args.sets, args.metrics, args.columns, args.digits, args.intervals)
+        digits = Style().digits if args.digits is None else args.digits
+        style = Style(args.losses, args.sets, args.metrics, args.columns, digits, args.intervals)
         for file in write_paper(args.results_dir, runs, args.fpr, detectors, style):
             print(file)
     elif args.by:

@@ -11,10 +11,10 @@ class GHMC(Objective):
     (Li et al., 2019, eq. 8 and 9, and the authors' code)
 
     A cell is one (image, class) pair, t its one-hot label, R the number of cells in each of `bins` equal bins of g over
-    [0, 1], n the number of bins that are not empty. With momentum m, R of these bins is replaced by acc <- m acc + (1 - m) R, which
-    starts at 0 without bias correction, as in the authors' code. w has no gradient. f = linear head, log_probs = log
-    sigmoid(f), so a row's probabilities need not sum to one; OOD score = -max_k f_k, which ranks like the largest
-    sigmoid and does not saturate.
+    [0, 1], n the number of bins that are not empty. With momentum m, R of these bins is replaced by acc <- m acc +
+    (1 - m) R, which starts at 0 without bias correction, as in the authors' code. w has no gradient. f = linear head,
+    log_probs = log sigmoid(f), so a row's probabilities need not sum to one; OOD score = -max_k f_k, which ranks like
+    the largest sigmoid and does not saturate.
     """
 
     acc: Tensor

@@ -29,7 +29,8 @@ class Halo(Objective):
 
     gamma = softplus(raw_gamma), learned, never decayed, at first 20 / (1 + 2/D) where none is given; z = linear
     embedding. abstain_bias, where none is given: 2/D times the first gamma, less log((1 - ls + ls/K) / (ls/K)).
-    log_probs = the first K columns of log softmax(S), OOD score = log p(abstain), its last column.
+    log_probs = the first K columns of log softmax(S), OOD score = log p(abstain), its last column: as abstain_bias is a
+    constant, it ranks images as the energy of the K other columns does.
     """
 
     no_weight_decay = ("raw_gamma",)

@@ -10,8 +10,8 @@ class IsoMaxPlus(Objective):
     (Macedo & Ludermir, 2021, arXiv 2105.14399, and the authors' code)
 
     Prototypes p (K, D) and the distance scale d_s are learned; E is the entropic scale of the loss alone. log_probs =
-    log softmax(f), without E, and under-confident by design: f spans at most 2 |d_s|. OOD score = -max_k f_k, |d_s| times
-    the smallest distance.
+    log softmax(f), without E, and under-confident by design: f spans at most 2 |d_s|. OOD score = -max_k f_k, |d_s|
+    times the smallest distance.
     """
 
     def __init__(self, num_features: int, num_classes: int, entropic_scale: float) -> None:

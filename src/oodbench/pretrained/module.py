@@ -83,10 +83,10 @@ def head_parts(head: nn.Module | Linear) -> tuple[Apply, Linear | None]:
         if apply is None:
             raise ValueError(f"{type(head).__name__} has no head that could be applied: leave head out")
         return apply, linear_weights(head)
-    if isinstance(head, nn.Linear):
-        head = (head.weight, torch.zeros(head.out_features) if head.bias is None else head.bias)
-    if isinstance(head, tuple):
-        W, b = (torch.as_tensor(part).detach().float().cpu().numpy() for part in head)
+    if isinstance(head, nn.Linear | tuple):
+        weight, bias = head if isinstance(head, tuple) else (head.weight, head.bias)
+        bias = torch.zeros(len(weight)) if bias is None else bias
+        W, b = (torch.as_tensor(part).detach().float().cpu().numpy() for part in (weight, bias))
         return lambda features: features @ W.T + b, (W, b)
     module = head
     device = next((parameter.device for parameter in module.parameters()), torch.device("cpu"))

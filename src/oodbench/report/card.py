@@ -13,7 +13,7 @@ from oodbench import __version__
 from oodbench.evaluation.metric import MISSING, Metric
 from oodbench.evaluation.metrics import ID_METRICS, OOD_METRICS
 from oodbench.report.cite import citations
-from oodbench.report.command import command_of
+from oodbench.report.command import command_of_record
 from oodbench.runs.folder import RunFolder, open_run
 from oodbench.runs.lock import LockedError, run_lock
 from oodbench.storage import write_atomic
@@ -66,7 +66,7 @@ def card(path: Path) -> str:
         "## Cost",
         bullets(f"{key}: {escaped(value)}" for key, value in cost_of(provenance)),
         "## Repeat it",
-        _command(command_of(config)),
+        _command(command_of_record(config, provenance)),
         "## Load it",
         _loading(folder),
         "## Data",
@@ -130,7 +130,7 @@ def _command(command: str | None) -> str:
 
 
 def _loading(folder: RunFolder) -> str:
-    lines = ["import oodbench", "", f'run = oodbench.load("results/runs/{folder.run.place}")']
+    lines = ["import oodbench", "", 'run = oodbench.load(".")  # in this folder']
     lines += ['run.numbers, run.outputs["test"], run.head, run.network']
     missing = "This copy has neither weights nor outputs: `run.numbers` alone can be read."
     return fenced("\n".join(lines), "python") + f"\n\n{missing}" * (not folder.weights.exists())

@@ -2,6 +2,7 @@
 
 import json
 import shlex
+from collections.abc import Mapping
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
@@ -11,6 +12,7 @@ from omegaconf.errors import OmegaConfBaseException
 from oodbench.cli.configuration import compose, plain
 from oodbench.cli.errors import UsageError
 from oodbench.runs.identity import NAMED, Config, check_name, config_hash
+from oodbench.runs.record import SELECTED, needs_images
 from oodbench.shipped import CONF
 
 PLAIN = (bool, int, float, str)
@@ -38,6 +40,18 @@ def command_of(config: Config) -> str | None:
     if config_hash(again) != config_hash(config):
         return None
     return " ".join(["python train.py", *map(shlex.quote, [*choices, *changed])])
+
+
+def command_of_record(config: Config, provenance: Mapping[str, Any]) -> str | None:
+    """Return the command that gives all numbers of a run's record: its sets, and the detectors of any later scoring."""
+    try:
+        nodes = {name: node for name, node in provenance["detector"].items() if not name.endswith(SELECTED)}
+        of_images = {name: node for name, node in nodes.items() if needs_images(node)}
+        of_outputs = {name: node for name, node in nodes.items() if name not in of_images}
+        recorded = {"ood": dict(provenance["ood"]), "detector": of_outputs, "image_detector": of_images}
+    except (KeyError, AttributeError, TypeError, ValueError):  # a stranger's, or a very early one
+        recorded = {}
+    return command_of(config | recorded)
 
 
 def _choices(config: Config) -> list[str]:

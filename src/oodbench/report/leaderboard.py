@@ -11,7 +11,7 @@ from oodbench.evaluation.metrics import metric_of
 from oodbench.report.card import bullets, escaped
 from oodbench.tables.cells import Cell, Column, best_of, cell_key, cells_of, text_of
 from oodbench.tables.labels import Row, protocol, row_labels, row_of
-from oodbench.tables.means import FAR, NEAR, common_means, with_means
+from oodbench.tables.means import FAR, NEAR, common_means, mean_notes, with_means
 from oodbench.tables.names import row_name, score_name, set_name
 from oodbench.tables.notes import BEST_AND_CLOSE, marks_by_group, notes_on_marks, shared_seeds
 from oodbench.tables.render import markdown_table
@@ -43,11 +43,12 @@ def leaderboard(runs: Sequence[Result], origins: Mapping[Path, str], detectors: 
 
 
 def _table(runs: Sequence[Result], origins: Mapping[Path, str], detectors: Sequence[str]) -> str:
-    measured = with_means(runs, common_means(runs))
+    means, labels = common_means(runs), row_labels(runs)
+    measured = with_means(runs, means)
     columns = [Column(None, "", 0, metric) for metric in ID]
     columns += [Column(*each, metric) for each in means_alone(ood_sets(measured)) for metric in OOD]
     cells = cells_of(measured, row_of, detectors, {*ID, *OOD})
-    names = {row: escaped(row_name(row.loss, label)) for row, label in row_labels(runs).items()}
+    names = {row: escaped(row_name(row.loss, label)) for row, label in labels.items()}
     best = {column: best_of(cells, names, detectors, column) for column in columns}
     seeds, of_row = (
         Counter(map(row_of, runs)),
@@ -77,7 +78,7 @@ def _table(runs: Sequence[Result], origins: Mapping[Path, str], detectors: Seque
     heads = [_set(column) + metric_of(column.metric).title for column in columns]
     table = markdown_table(["", "Loss", "Score", "n", *heads, "Numbers"], lines, 3)
     marks = marks_by_group([((group(c), metric_of(c.metric).title), best[c]) for c in columns])
-    notes = [*notes_on_marks(marks), *shared_seeds(marks)]
+    notes = [*mean_notes(runs, labels, means), *notes_on_marks(marks), *shared_seeds(marks)]
     notes = [note for note in notes if note != BEST_AND_CLOSE]  # INTRODUCTION has that one
     return "\n\n".join(filter(None, [table, bullets(map(escaped, notes))]))
 

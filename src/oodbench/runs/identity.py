@@ -112,7 +112,7 @@ def with_pretrained_weights(config: Config) -> Config:
 
     Without `weights` it is returned as it is. Raises FileNotFoundError for a file that is missing.
     """
-    if not config.get("weights") or config["name"]["recipe"] == PRETRAINED:  # the latter was written to a run's folder
+    if not config.get("weights") or config["recipe"].get("weights"):  # the latter was written to a run's folder
         return config
     for path in config["weights"]:
         if not isinstance(path, str) or not Path(path).is_file():

@@ -13,7 +13,13 @@ from oodbench.storage import Arrays
 
 Record = dict[str, Any]
 GROWING = ("images", "digests", "ood", "detector")  # parts of the provenance that grow with the sets and detectors
+OF_NETWORK = "oodbench.detectors.network."  # addresses of detectors that need images
 SELECTED = "_selected"  # suffix of a detector whose hyperparameters were chosen on the run's held-out images
+
+
+def needs_images(detector: Config) -> bool:
+    """Tell whether a detector's configuration is of one that passes images through the network."""
+    return str(detector.get("_target_")).startswith(OF_NETWORK)
 
 
 class Request(NamedTuple):

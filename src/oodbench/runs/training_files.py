@@ -29,6 +29,10 @@ from oodbench.storage import (
 LARGEST_HISTORY = 2_000_000  # bytes of a train.csv: ten thousand epochs
 
 
+OF_TRAINING = ("device", "devices", "threads", "compile", "cuda_graph")  # keys of a configuration beside its hash
+GROUPS = ("ood", "detector", "image_detector")
+
+
 class ForeignFileError(ValueError):
     """The file is whole, but belongs to another run or to other weights."""
 
@@ -41,6 +45,13 @@ class TrainingFiles(RunPaths):
     """Reading and writing of what one training leaves; outputs and scores name its weights, too."""
 
     def write_config(self, config: Config) -> None:
+        """Write config.yaml. Of a trained run, what its weights took stays in it, and earlier sets and detectors."""
+        if self.weights.exists():
+            with contextlib.suppress(ValueError):  # garbage is replaced
+                before = read_config(self.config)
+                training = {key: before[key] for key in OF_TRAINING if key in before}
+                both = {group: before.get(group, {}) | config.get(group, {}) for group in GROUPS}
+                config = config | training | both
         write_atomic(self.config, yaml.safe_dump(config, sort_keys=False))
 
     def is_started(self) -> bool:

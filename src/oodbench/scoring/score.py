@@ -15,7 +15,6 @@ from oodbench.runs.record import Record, Request, merge, merge_intervals, merge_
 from oodbench.scoring.network_scores import Scores, as_detectors
 from oodbench.storage import Arrays
 
-
 OF_OTHER_CODE = "has other logits, probabilities or scores than the loss gives today: another version wrote it"
 
 

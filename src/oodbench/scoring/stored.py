@@ -13,12 +13,10 @@ from oodbench.model import Classifier, gives, load_head, load_weights
 from oodbench.outputs import Outputs
 from oodbench.runs.folder import RunFolder, open_run
 from oodbench.runs.identity import Config
-from oodbench.runs.record import Record, requested
+from oodbench.runs.record import Record, needs_images, requested
 from oodbench.scoring.score import OF_OTHER_CODE, RunOutputs, Scoring, record, score
 from oodbench.targets import trusted, trusted_detector
 from oodbench.training.device import pick_precision, use_precision
-
-OF_NETWORK = "oodbench.detectors.network."  # addresses of detectors that need images
 
 
 def stored_run(folder: RunFolder, config: Config, digests: Mapping[str, str]) -> tuple[RunOutputs, Objective]:
@@ -104,7 +102,7 @@ def recompute(path: Path, record: Record) -> tuple[dict[str, Any], list[str]]:
     outputs, objective = stored_run(folder, config | {"ood": provenance["ood"]}, provenance["digests"])
     sets = ("test", *outputs.ood, *outputs.validation)
     nodes = provenance["detector"]
-    of_network = [name for name, node in nodes.items() if str(node.get("_target_")).startswith(OF_NETWORK)]
+    of_network = [name for name, node in nodes.items() if needs_images(node)]
     scores = {name: {each: folder.read_scores(name, each) for each in sets} for name in of_network}
     missing = [name for name, of_sets in scores.items() if any(each is None for each in of_sets.values())]
     known: dict[str, Any] = {name: of_sets for name, of_sets in scores.items() if name not in missing}

@@ -20,8 +20,8 @@ LEAST = 4  # losses; three have six orders, and one of them agrees by chance
 NOTE = (
     "Spearman's rank correlation of the losses' means under two protocols: 1 where both put them in the same order, -1 "
     "where in the opposite one; in brackets its 95 % interval over resampled test images, which does not include the "
-    "variation between trainings. p: the share of all orders of the losses whose correlation is at least as far from "
-    "0; about one number in twenty has p below 0.05 by chance."
+    "variation between trainings and lies a little low, since resampling adds noise. p: the share of all orders of the "
+    "losses whose correlation is at least as far from 0; about one number in twenty has p below 0.05 by chance."
 )
 SUMMARY = "Rank correlation of the losses' means under two protocols, with its 95 % interval and p."
 Loss = tuple[str, tuple[tuple[str, str], ...]]  # its name and settings

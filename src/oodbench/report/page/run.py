@@ -5,7 +5,7 @@ from typing import Any
 
 from oodbench.report.card import COST, cost_of
 from oodbench.report.cite import citations
-from oodbench.report.command import command_of
+from oodbench.report.command import command_of_record
 from oodbench.report.material import Run, Section
 from oodbench.report.page.build import index_of, page_html, section_context
 from oodbench.runs.folder import open_run
@@ -48,7 +48,7 @@ def facts(run: Run) -> list[tuple[str, str]]:
 def details(run: Run) -> list[dict[str, Any]]:
     """Return the parts beneath the figures: command, cost, provenance, configuration, citation."""
     _, config = open_run(run.result.folder)
-    command = command_of(config)
+    command = command_of_record(config, run.provenance)
     unrepeatable = "No command of this version of conf/ gives this run's hash; config.yaml has all of its values."
     shown = (*COST, "detector", "ood", "digests", "images", "near")  # in other parts of the page
     about = flatten({key: value for key, value in run.provenance.items() if key not in shown})
