@@ -11,6 +11,7 @@ with status 1; then nothing is written.
 import argparse
 import sys
 from pathlib import Path
+from typing import Any
 
 from oodbench.cli.arguments import Parser
 from oodbench.report.leaderboard import HANDED_IN, OWN, RECOMPUTED, leaderboard
@@ -51,7 +52,7 @@ def write_registry(results_dir: Path, own: Path | None, outputs: Path | None, ch
         print(*problems, sep="\n", file=sys.stderr)
         raise SystemExit(1)
     material = material_of(found, results_dir)
-    given = {"--own": [own] if own else [], "--detectors": chosen or []}
+    given: dict[str, list[Any]] = {"--own": [own] if own else [], "--detectors": chosen or []}
     options = "".join(f" {name} {' '.join(map(str, values))}" for name, values in given.items() if values)
     page = report_html(material, detectors, load_published(PUBLISHED), f"python scripts/registry.py{options}")
     pages = {"README.md": leaderboard(found.runs, origins, detectors), "report.html": page}
