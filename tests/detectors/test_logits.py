@@ -15,12 +15,17 @@ from helpers.definitions import (
     probabilities,
     uses_held_out_images,
 )
-from helpers.toy import NO_HEAD, Problem, detector, random_outputs, random_problem, rows
+from helpers.toy import NO_HEAD, Problem, classifier, detector, random_outputs, random_problem, rows
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
-from scipy.special import logsumexp, softmax
+from scipy.special import log_softmax, logsumexp, softmax
 from scipy.stats import entropy as kl_or_entropy
 
-from oodbench.detectors.reference import NotApplicable
+from oodbench.detectors.logits import NoTemperatureError, temperature
+from oodbench.detectors.reference import Array, NotApplicable
+from oodbench.evaluation.metrics.classification import nll
 from oodbench.losses.ce import CrossEntropy
 from oodbench.model import predict
 
@@ -109,10 +114,10 @@ def test_a_temperature_needs_errors_and_informative_logits() -> None:
     test, _, reference = random_problem()
     train = reference.train
     right = reference._replace(train=train._replace(labels=train.log_probs.argmax(1)))
-    with pytest.raises(NotApplicable, match="every calibration image is correctly classified"):
+    with pytest.raises(NotApplicable, match="every label has its image's largest logit"):
         detector("temperature_scaling")(test, right)
     wrong = reference._replace(train=train._replace(labels=train.log_probs.argmin(1)))
-    with pytest.raises(NotApplicable, match="tell nothing about their classes"):
+    with pytest.raises(NotApplicable, match="the logits do not tell"):
         detector("temperature_scaling")(test, wrong)
 
 
@@ -140,3 +145,68 @@ def test_senseless_hyperparameters_are_named(
     problem = random_problem(n=120)
     with pytest.raises(error, match=says):
         detector(name, **hyperparameters)(problem.test, problem.reference)
+
+
+# ---- temperature
+
+
+def nll_at(log_t: float, z: Array, labels: NDArray[np.int64]) -> float:
+    return nll(log_softmax(z * np.exp(-log_t), axis=1), labels)
+
+
+def brute_force(z: Array, labels: NDArray[np.int64], around: float) -> float:
+    bounds = np.log(around) - 3, np.log(around) + 3
+    found = minimize_scalar(nll_at, bounds=bounds, args=(z, labels), method="bounded", options={"xatol": 1e-10})
+    return float(np.exp(found.x))
+
+
+@pytest.mark.parametrize("scale", [0.001, 0.02, 0.157, 1, 1.49, 30, 1000])
+def test_temperature_is_the_minimum_that_brute_force_finds(scale: float) -> None:
+    z, labels = classifier(1000, 10, scale)
+    found = temperature(z, labels)
+    assert found == pytest.approx(brute_force(z, labels, scale), rel=1e-5)
+    assert found == pytest.approx(scale, rel=0.15)
+
+
+def test_temperature_of_logits_of_norm_1() -> None:
+    """LogitNorm's own: one large logit among small ones, norm 1, float32, 5 % of the labels elsewhere"""
+    random = np.random.default_rng(0)
+    labels = random.integers(10, size=2000)
+    z = 0.05 * random.normal(size=(2000, 10))
+    said = np.where(random.random(2000) < 0.05, random.integers(10, size=2000), labels)
+    z[np.arange(2000), said] += 0.12 + 0.05 * random.random(2000)
+    z = (z / np.linalg.norm(z, axis=1, keepdims=True) * 0.3).astype(np.float32)
+    found = temperature(z, labels)
+    assert 0.01 < found < 0.1
+    assert found == pytest.approx(brute_force(z.astype(np.float64), labels, 0.03), rel=1e-5)
+    assert temperature(log_softmax(z.astype(np.float64), axis=1), labels) == pytest.approx(found, rel=1e-9)
+
+
+@given(st.floats(1e-3, 1e3), st.integers(0, 2**32 - 1))
+def test_temperature_follows_the_scale_and_no_constant_of_a_row(scale: float, seed: int) -> None:
+    z, labels = classifier(60, 3, 1.0, seed)
+    found = temperature(z, labels)
+    assert temperature(scale * z, labels) == pytest.approx(scale * found, rel=1e-6)
+    shifted = z + np.random.default_rng(seed).normal(size=(60, 1))
+    assert temperature(shifted, labels) == pytest.approx(found, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("z", "labels", "message"),
+    [
+        (np.eye(3), [0, 1, 2], "T = 0"),  # all right
+        (np.zeros((3, 3)), [0, 1, 2], "T = 0"),  # all tied with the largest
+        (np.eye(3), [1, 2, 0], "T = infinity"),  # all wrong
+        (np.array([[1, 0.0], [1, 0]]), [0, 1], "T = infinity"),  # right in half of two
+        (np.array([[1e-9, 0]] * 3), [0, 0, 1], "outside"),
+    ],
+)
+def test_no_best_temperature_is_said_so(z: Array, labels: list[int], message: str) -> None:
+    with pytest.raises(NoTemperatureError, match=message):
+        temperature(z, np.array(labels))
+
+
+@pytest.mark.parametrize("bad", [np.nan, -np.inf])
+def test_temperature_refuses_what_is_not_finite(bad: float) -> None:
+    with pytest.raises(ValueError, match=r"NaN|not finite"):
+        temperature(np.array([[0, bad], [1, 0]]), np.array([0, 0]))

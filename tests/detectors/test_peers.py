@@ -14,7 +14,7 @@ from helpers.toy import Problem, detector, random_problem
 from scipy.stats import spearmanr
 from torch import Tensor, nn
 
-from oodbench.detectors.logits import inverse_temperature
+from oodbench.detectors.logits import temperature
 from oodbench.detectors.reference import Array, class_logits
 
 PROBLEM = random_problem(K=5, D=12, n=300)
@@ -136,4 +136,4 @@ def test_the_temperature_is_likelier_than_that_of_pytorch_ood() -> None:
     def nll(b: float) -> float:
         return nn.functional.cross_entropy(torch.from_numpy(z) * b, Y).item()
 
-    assert nll(inverse_temperature(z, TRAIN.labels)) < nll(1 / peer.t.item()) - 0.1
+    assert nll(1 / temperature(z, TRAIN.labels)) < nll(1 / peer.t.item()) - 0.1

@@ -1,105 +1,25 @@
-"""Temperatures against brute force, and the three versions of the probabilities."""
+"""The three versions of the probabilities, and temperatures fitted to the other half."""
 
 import numpy as np
 import pytest
+from helpers.toy import classifier
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
 
-from oodbench.evaluation.calibration import (
-    NoTemperatureError,
-    calibration,
-    cross_fitted,
-    halves,
-    renormalised,
-    scores,
-    temperature,
-)
-from oodbench.evaluation.metrics.classification import brier, confidence_ece, nll
+from oodbench.detectors.logits import temperature
+from oodbench.evaluation.calibration import calibration, cross_fitted, halves, renormalised, scores
+from oodbench.evaluation.metrics.classification import brier, confidence_ece
 from oodbench.outputs import Outputs
 
 Array = NDArray[np.float64]
 Labels = NDArray[np.int64]
 
 
-def classifier(n: int, classes: int, scale: float, seed: int = 0) -> tuple[Array, Labels]:
-    """Logits z, and labels drawn from softmax(z / scale): the best temperature is near scale"""
-    random = np.random.default_rng(seed)
-    z = random.normal(size=(n, classes)) * 2
-    labels = (z + random.gumbel(size=z.shape)).argmax(1)
-    return z * scale, labels
-
-
 def outputs(log_probs: Array, labels: Labels) -> Outputs:
     n = len(labels)
     return Outputs(np.zeros((n, 1), np.float32), log_probs.astype(np.float32), log_probs, np.zeros(n), labels)
-
-
-# ---- temperature
-
-
-def nll_at(log_t: float, z: Array, labels: Labels) -> float:
-    return nll(log_softmax(z * np.exp(-log_t), axis=1), labels)
-
-
-def brute_force(z: Array, labels: Labels, around: float) -> float:
-    bounds = np.log(around) - 3, np.log(around) + 3
-    found = minimize_scalar(nll_at, bounds=bounds, args=(z, labels), method="bounded", options={"xatol": 1e-10})
-    return float(np.exp(found.x))
-
-
-@pytest.mark.parametrize("scale", [0.001, 0.02, 0.157, 1, 1.49, 30, 1000])
-def test_temperature_is_the_minimum_that_brute_force_finds(scale: float) -> None:
-    z, labels = classifier(1000, 10, scale)
-    found = temperature(z, labels)
-    assert found == pytest.approx(brute_force(z, labels, scale), rel=1e-5)
-    assert found == pytest.approx(scale, rel=0.15)
-
-
-def test_temperature_of_logits_of_norm_1() -> None:
-    """LogitNorm's own: one large logit among small ones, norm 1, float32, 5 % of the labels elsewhere"""
-    random = np.random.default_rng(0)
-    labels = random.integers(10, size=2000)
-    z = 0.05 * random.normal(size=(2000, 10))
-    said = np.where(random.random(2000) < 0.05, random.integers(10, size=2000), labels)
-    z[np.arange(2000), said] += 0.12 + 0.05 * random.random(2000)
-    z = (z / np.linalg.norm(z, axis=1, keepdims=True) * 0.3).astype(np.float32)
-    found = temperature(z, labels)
-    assert 0.01 < found < 0.1
-    assert found == pytest.approx(brute_force(z.astype(np.float64), labels, 0.03), rel=1e-5)
-    assert temperature(log_softmax(z.astype(np.float64), axis=1), labels) == pytest.approx(found, rel=1e-9)
-
-
-@given(st.floats(1e-3, 1e3), st.integers(0, 2**32 - 1))
-def test_temperature_follows_the_scale_and_no_constant_of_a_row(scale: float, seed: int) -> None:
-    z, labels = classifier(60, 3, 1.0, seed)
-    found = temperature(z, labels)
-    assert temperature(scale * z, labels) == pytest.approx(scale * found, rel=1e-6)
-    shifted = z + np.random.default_rng(seed).normal(size=(60, 1))
-    assert temperature(shifted, labels) == pytest.approx(found, rel=1e-6)
-
-
-@pytest.mark.parametrize(
-    ("z", "labels", "message"),
-    [
-        (np.eye(3), [0, 1, 2], "T = 0"),  # all right
-        (np.zeros((3, 3)), [0, 1, 2], "T = 0"),  # all tied with the largest
-        (np.eye(3), [1, 2, 0], "T = infinity"),  # all wrong
-        (np.array([[1, 0.0], [1, 0]]), [0, 1], "T = infinity"),  # right in half of two
-        (np.array([[1e-9, 0]] * 3), [0, 0, 1], "outside"),
-    ],
-)
-def test_no_best_temperature_is_said_so(z: Array, labels: list[int], message: str) -> None:
-    with pytest.raises(NoTemperatureError, match=message):
-        temperature(z, np.array(labels))
-
-
-@pytest.mark.parametrize("bad", [np.nan, -np.inf])
-def test_temperature_refuses_what_is_not_finite(bad: float) -> None:
-    with pytest.raises(ValueError, match=r"NaN|not finite"):
-        temperature(np.array([[0, bad], [1, 0]]), np.array([0, 0]))
 
 
 # ---- halves and versions of the probabilities

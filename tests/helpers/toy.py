@@ -24,6 +24,14 @@ def detector(name: str, **hyperparameters: Any) -> Detector:
     return instantiate(OmegaConf.load(ROOT / f"conf/detector/{name}.yaml"), **hyperparameters)
 
 
+def classifier(n: int, classes: int, scale: float, seed: int = 0) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Logits z, and labels drawn from softmax(z / scale): the best temperature is near scale"""
+    random = np.random.default_rng(seed)
+    z = random.normal(size=(n, classes)) * 2
+    labels = (z + random.gumbel(size=z.shape)).argmax(1)
+    return z * scale, labels
+
+
 class Problem(NamedTuple):
     test: Outputs
     ood: Outputs

@@ -1,14 +1,17 @@
 """Detectors of logits z (N, K) and of probabilities p (N, K), the predictive probabilities of the loss, normalised."""
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import brentq
-from scipy.special import logsumexp, softmax
+from scipy.special import logsumexp
 
 from oodbench.detectors.reference import (
     Array,
     NotApplicable,
     Reference,
+    blocks,
     check_positive,
     class_logits,
     in_blocks,
@@ -19,6 +22,12 @@ from oodbench.detectors.reference import (
     rows_by_label,
 )
 from oodbench.outputs import Outputs
+
+LARGEST = 1e6  # temperatures are sought from its inverse to it
+
+
+class NoTemperatureError(NotApplicable):
+    """No finite temperature is the best one."""
 
 
 def ood_score(test: Outputs, reference: Reference) -> Array:
@@ -91,8 +100,8 @@ def temperature_scaling(test: Outputs, reference: Reference) -> Array:
 
     Returned as the log-odds log((1 - p) / p) of the largest p: the same order, and it does not saturate.
     """
-    b = inverse_temperature(class_logits(reference.calibration), reference.calibration.labels)
-    return map_logits(lambda z: log_odds_of_error(b * z), test)
+    T = temperature(class_logits(reference.calibration), reference.calibration.labels)
+    return map_logits(lambda z: log_odds_of_error(z / T), test)
 
 
 def odin_unperturbed(test: Outputs, reference: Reference, temperature: float) -> Array:
@@ -110,22 +119,37 @@ def log_odds_of_error(z: Array) -> Array:
     return logsumexp(z[:, :-1], axis=1) - z[:, -1]
 
 
-def inverse_temperature(z: Array, labels: NDArray[np.integer]) -> float:
-    """(N, K), (N,) -> b of least mean -log softmax(b z)_y, which is convex in b: the root of its slope
+def temperature(logits: Array, labels: NDArray[np.integer]) -> float:
+    """(N, K), (N,) -> T > 0 of least mean -log softmax(logits / T)_y   (Guo et al., 2017, sec. 4.2)
 
-    Raises NotApplicable if there is none: all images are correctly classified, or no more of them than by chance.
+    The NLL is convex in 1/T with the derivative mean(E_p[z] - z_y), which rises with 1/T: its zero is found by Brent's
+    method over log T, for any scale of the logits: T(c z) = c T(z). Raises NoTemperatureError where every label has the
+    largest logit of its image (T -> 0 is best), where labels' logits are no larger than the image's average one
+    (T -> infinity), and where T would be outside 1e-6 to 1e6; ValueError for logits that are not finite.
     """
-    z_label = z[np.arange(len(z)), labels]
+    if not all(np.isfinite(z).all() for (z,) in blocks(logits)):
+        raise ValueError("logits are not finite; a temperature cannot be fitted to them")
 
-    def slope(b: float) -> float:
-        expected = in_blocks(lambda z: (softmax(b * z.astype(np.float64), axis=1) * z).sum(1), z)
-        return float(np.mean(expected - z_label))
+    def mean(function: Callable[[Array], Array]) -> float:
+        """Mean over images of a function of z, logits in float64 less the largest of their row"""
+        return float(in_blocks(lambda z: function(z.astype(np.float64) - z.max(1, keepdims=True)), logits).mean())
 
-    if (z.max(1) == z_label).all():
-        raise NotApplicable("every calibration image is correctly classified, so no temperature is the best")
-    if slope(0.0) >= 0:
-        raise NotApplicable("the logits of the calibration images tell nothing about their classes")
-    high = 1.0
-    while slope(high) < 0:
-        high *= 2
-    return float(brentq(slope, 0.0, high, rtol=1e-6))
+    def expected(z: Array, log_t: float) -> Array:
+        p = np.exp(z / np.exp(log_t))
+        return (p * z).sum(1) / p.sum(1)
+
+    rows = np.arange(len(logits))
+    of_label = float((logits[rows, labels].astype(np.float64) - logits.max(1)).mean())
+    if of_label == 0 or of_label <= mean(lambda z: z.mean(1)):
+        best = "0: every label has its image's largest logit" if of_label == 0 else "infinity: the logits do not tell"
+        raise NoTemperatureError(f"{len(logits)} images have no best temperature, the NLL falls towards T = {best}")
+
+    def slope(log_t: float) -> float:
+        return mean(lambda z: expected(z, log_t)) - of_label
+
+    ends = -np.log(LARGEST), np.log(LARGEST)
+    if slope(ends[0]) <= 0 or slope(ends[1]) >= 0:
+        raise NoTemperatureError(
+            f"the best temperature of {len(logits)} images is outside {1 / LARGEST:g} to {LARGEST:g}"
+        )
+    return float(np.exp(brentq(slope, *ends, xtol=1e-12)))

@@ -14,18 +14,12 @@ temperature_scaled  softmax over the K classes of log p / T, each half of the im
 from typing import Any
 
 import numpy as np
-from scipy.optimize import brentq
 from scipy.special import log_softmax, logsumexp
 
-from oodbench.evaluation.arrays import Array, Labels, checked_log_probs
+from oodbench.detectors.logits import NoTemperatureError, temperature
+from oodbench.evaluation.arrays import Array, Labels
 from oodbench.evaluation.metrics import CALIBRATION_METRICS
 from oodbench.outputs import Outputs
-
-LARGEST = 1e6  # temperatures are sought from its inverse to it
-
-
-class NoTemperatureError(ValueError):
-    """No finite temperature is the best one."""
 
 
 def calibration(outputs: Outputs, seed: int) -> dict[str, dict[str, Any] | None]:
@@ -55,33 +49,6 @@ def scores(log_probs: Array, labels: Labels) -> dict[str, float]:
 def renormalised(log_probs: Array) -> Array:
     """(N, K) -> (N, K), log of p_k / sum_j p_j"""
     return log_softmax(log_probs, axis=1)
-
-
-def temperature(logits: Array, labels: Labels) -> float:
-    """(N, K), (N,) -> T > 0 that minimises the NLL of softmax(logits / T) (Guo et al., 2017, sec. 4.2).
-
-    The NLL is convex in 1/T with the derivative mean(E_p[z] - z_y), which rises with 1/T: its zero is found by Brent's
-    method over log T, for any scale of the logits: T(c z) = c T(z). Raises NoTemperatureError where every label has the
-    largest logit of its image (T -> 0 is best), where labels' logits are no larger than the image's average one
-    (T -> infinity), and where T would be outside 1e-6 to 1e6.
-    """
-    z = checked_log_probs(np.asarray(logits, dtype=np.float64), labels)
-    if not np.isfinite(z).all():
-        raise ValueError("logits are not finite; a temperature cannot be fitted to them")
-    z = z - z.max(1, keepdims=True)
-    of_label = z[np.arange(len(z)), labels].mean()
-    if of_label == 0 or of_label <= z.mean():
-        best = "0: every label has its image's largest logit" if of_label == 0 else "infinity: the logits do not tell"
-        raise NoTemperatureError(f"{len(z)} images have no best temperature, the NLL falls towards T = {best}")
-
-    def slope(log_t: float) -> float:
-        p = np.exp(z / np.exp(log_t))
-        return float(((p * z).sum(1) / p.sum(1)).mean() - of_label)
-
-    ends = -np.log(LARGEST), np.log(LARGEST)
-    if slope(ends[0]) <= 0 or slope(ends[1]) >= 0:
-        raise NoTemperatureError(f"the best temperature of {len(z)} images is outside {1 / LARGEST:g} to {LARGEST:g}")
-    return float(np.exp(brentq(slope, *ends, xtol=1e-12)))
 
 
 def cross_fitted(log_probs: Array, labels: Labels, seed: int) -> tuple[Array, tuple[float, float]]:

@@ -5,7 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from oodbench.evaluation.calibration import NoTemperatureError, cross_fitted
+from oodbench.detectors.logits import NoTemperatureError
+from oodbench.evaluation.calibration import cross_fitted
 from oodbench.evaluation.metrics import auroc
 from oodbench.outputs import Outputs
 from oodbench.report.figures.components import Components, components_of
