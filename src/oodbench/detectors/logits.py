@@ -149,7 +149,5 @@ def temperature(logits: Array, labels: NDArray[np.integer]) -> float:
 
     ends = -np.log(LARGEST), np.log(LARGEST)
     if slope(ends[0]) <= 0 or slope(ends[1]) >= 0:
-        raise NoTemperatureError(
-            f"the best temperature of {len(logits)} images is outside {1 / LARGEST:g} to {LARGEST:g}"
-        )
+        raise NoTemperatureError(f"the best temperature is outside {1 / LARGEST:g} to {LARGEST:g}")
     return float(np.exp(brentq(slope, *ends, xtol=1e-12)))
