@@ -9,7 +9,7 @@ from oodbench.report.figures import accuracy, cliques, components, histogram, no
 from oodbench.report.figures.sweep import Measured
 from oodbench.report.material import Run, Section
 from oodbench.report.plot import Plot, tones_of
-from oodbench.tables.cells import Cell, cells_of, interval_of
+from oodbench.tables.cells import Cell, cells_of, common_seeds, interval_of, untested
 from oodbench.tables.kinds import Kind
 from oodbench.tables.labels import Row, row_of
 from oodbench.tables.means import FAR, KIND, NEAR
@@ -150,10 +150,8 @@ def _cliques(section: Section) -> Plot | None:
     panels = []
     for ood, printed in near_and_far(section):
         cells = _cells(section, ood, "auroc")
-        seeds = sorted(set[int].intersection(*(set(cell.resampled) for cell in cells.values()))) if cells else []
-        sizes = {len(cell.resampled[seed]) for cell in cells.values() for seed in seeds}
-        digests = set[tuple[str, ...]]().union(*(cell.digests for cell in cells.values()))
-        if len(cells) < 2 or not seeds or len(sizes) != 1 or len(digests) > 1:
+        seeds = common_seeds(cells.values())
+        if len(cells) < 2 or untested(OOD_METRICS["auroc"], cells.values(), seeds):
             continue
         named = {section.labels[row]: cell for row, cell in cells.items()}
         found = cliques.ranked(

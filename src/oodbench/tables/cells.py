@@ -33,7 +33,7 @@ class Cell(NamedTuple):
     """One row in one column: by seed the value, its interval over images and its (R,) resamples, if there are any."""
 
     values: dict[int, float]
-    intervals: dict[int, Interval]  # of the first seed that has one: with several, the interval is over seeds
+    intervals: list[Interval]  # of the first seed that has one: with several, the interval is over seeds
     resampled: dict[int, Resampled]
     digests: set[tuple[str, ...]]  # of the test set and the OOD set
 
@@ -48,7 +48,7 @@ class Cell(NamedTuple):
         """Take a run's number, and where it is resampled its interval and resamples."""
         self.values[run.seed] = value
         if resampled and not self.intervals and (interval := run.interval(key)):
-            self.intervals[run.seed] = interval
+            self.intervals.append(interval)
         if resampled and (name := arrays_key(*key)) in run.resampled:
             self.resampled[run.seed] = run.resampled[name]
         digests = [run.digests.get(name, "") for name in ("test", key[0]) if name]
@@ -89,7 +89,7 @@ def id_columns() -> list[Column]:
 
 
 def no_cell() -> Cell:
-    return Cell({}, {}, {}, set())
+    return Cell({}, [], {}, set())
 
 
 def cells_of(
@@ -123,8 +123,8 @@ def marks_of(column: Mapping[AnyKey, Cell], metric: Metric) -> Marks:
     larger = metric.higher_is_better
     best = (max if larger else min)(cell.mean for cell in column.values())
     ties = [key for key, cell in column.items() if abs(cell.mean - best) < 1e-12]  # thrice .05 has not the mean .05
-    seeds = sorted(set[int].intersection(*(set(cell.values) for cell in column.values())))
-    if reason := _untested(metric, column.values(), seeds):
+    seeds = common_seeds(column.values())
+    if reason := untested(metric, column.values(), seeds):
         return Marks(ties, untested=reason)
     values = {key: np.array([cell.values[seed] for seed in seeds]) for key, cell in column.items()}
     stacked = {
@@ -140,8 +140,13 @@ def marks_of(column: Mapping[AnyKey, Cell], metric: Metric) -> Marks:
     return Marks(ties, close, tuple(seeds), further=further)
 
 
-def _untested(metric: Metric, cells: Collection[Cell], seeds: Collection[int]) -> str:
-    """Say why these cells cannot be compared on these seeds; "" where they can."""
+def common_seeds(cells: Collection[Cell]) -> list[int]:
+    """Return the seeds that all cells have."""
+    return sorted(set[int].intersection(*(set(cell.values) for cell in cells))) if cells else []
+
+
+def untested(metric: Metric, cells: Collection[Cell], seeds: Collection[int]) -> str:
+    """Say why these cells are not compared on these seeds; "" where they are."""
     if metric.resampled is None:
         return "this metric has no form for resampled images"
     if not seeds:
@@ -167,7 +172,7 @@ def text_of(cell: Cell | None, n: int, unit: Unit, mark: str = "") -> str:
     if spread.deviation is not None:
         text += f" ± {unit.text(spread.deviation)}"
     elif cell.intervals:
-        text += " " + unit.ends(next(iter(cell.intervals.values())))
+        text += " " + unit.ends(cell.intervals[0])
     text += fewer(cell, n)
     return f"{mark}{text}{mark}"
 
@@ -179,4 +184,4 @@ def fewer(cell: Cell, n: int) -> str:
 
 def interval_of(cell: Cell, unit: Unit) -> Interval | None:
     """Return the interval of the mean of several seeds, of one seed that over images, if it has one."""
-    return cell.spread(unit).interval or next(iter(cell.intervals.values()), None)
+    return cell.spread(unit).interval or next(iter(cell.intervals), None)
