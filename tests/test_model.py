@@ -12,10 +12,12 @@ from torch import Tensor, nn
 from oodbench.backbones import ResNet18
 from oodbench.losses.ce import CrossEntropy
 from oodbench.losses.external import ExternalLogits
+from oodbench.losses.halo import Halo
 from oodbench.losses.objective import Objective
 from oodbench.model import (
     Classifier,
     extract_features,
+    gives,
     head_fn,
     linear_weights,
     load_head,
@@ -24,6 +26,7 @@ from oodbench.model import (
     predict,
     weights_of,
 )
+from oodbench.pretrained.arrays import from_arrays
 
 IMAGES = np.random.default_rng(0).integers(256, size=(23, 32, 32, 3), dtype=np.uint8)
 LABELS = np.arange(23) % 5
@@ -158,3 +161,15 @@ def test_linear_weights_are_those_of_the_head() -> None:
     np.testing.assert_allclose(features @ linear[0].T + linear[1], head(features), rtol=1e-5, atol=1e-6)
     assert linear_weights(ExternalLogits(6, 5)) is None
     assert head_fn(ExternalLogits(6, 5)) is None
+
+
+def test_outputs_are_those_of_the_objective_or_not() -> None:
+    objective, features = Halo(6, 5, "published", None, 0.1, True, True, None, 1.0, None), torch.randn(120, 6)
+    outputs = predict(objective, features, np.zeros(120, np.int64))
+    assert gives(objective, outputs)
+    for name in ("features", "logits", "log_probs", "ood_score"):
+        assert not gives(objective, outputs._replace(**{name: getattr(outputs, name) * 1.1})), name
+    assert not gives(objective, outputs._replace(logits=outputs.logits[:, :5]))
+    taken = ExternalLogits(6, 5)
+    logits = np.random.default_rng(0).normal(size=(9, 5)).astype("f4")
+    assert gives(taken, from_arrays(logits, features=np.zeros((9, 6))))

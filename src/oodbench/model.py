@@ -91,7 +91,8 @@ def gives(objective: Objective, outputs: Outputs) -> bool:
     if objective.has_head:
         found.append((objective.logits(features), outputs.logits, 1e-3))
     return all(
-        now.shape[1:] == then.shape[1:] and np.abs(now.numpy() - then[:100]).max() <= tolerance * np.abs(then).max()
+        now.shape[1:] == then.shape[1:]
+        and np.allclose(now.numpy(), then[:100], rtol=0, atol=tolerance * np.nanmax(np.abs(then)), equal_nan=True)
         for now, then, tolerance in found
     )
 

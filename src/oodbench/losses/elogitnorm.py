@@ -29,8 +29,8 @@ def elogitnorm_loss(logits: Tensor, weight: Tensor, labels: Tensor) -> Tensor:
 
 
 class ELogitNorm(SoftmaxObjective):
-    """L = mean_i CE(f_i / s_i, y_i), s_i 1/K times the distances of the feature to the K - 1 decision boundaries of its
-    predicted class   (Ding et al., 2025, arXiv 2504.11434, and the authors' code)
+    """L = mean_i CE(f_i / s_i, y_i), s_i 1/K times the sum of the distances of the feature to the K - 1 decision
+    boundaries of its predicted class   (Ding et al., 2025, arXiv 2504.11434, and the authors' code)
 
     f = linear head W, b. At test time f is used without s: log_probs = log softmax(f), OOD score = -max_k log p_k. |W|
     acts as the inverse temperature, so the head needs its weight decay.

@@ -47,7 +47,7 @@ class TrainingFiles(RunPaths):
     def write_config(self, config: Config) -> None:
         """Write config.yaml. Of a trained run, what its weights took stays in it, and earlier sets and detectors."""
         if self.weights.exists():
-            with contextlib.suppress(ValueError):  # garbage is replaced
+            with contextlib.suppress(ValueError, TypeError):  # garbage is replaced
                 before = read_config(self.config)
                 training = {key: before[key] for key in OF_TRAINING if key in before}
                 both = {group: before.get(group, {}) | config.get(group, {}) for group in GROUPS}
