@@ -84,7 +84,7 @@ def check_not_reported(before: Record | None, digest: str | None, folder: RunFol
 
 
 def usable_outputs(folder: RunFolder, name: str, digest: str, objective: Objective) -> Outputs | None:
-    """Read stored outputs of these images; None, with a warning where there are useless ones, if they must be computed."""
+    """Read stored outputs of these images; None, with a warning if there are some, where they must be computed."""
     try:
         outputs = folder.read_outputs(name, digest)
         if outputs and not gives(objective, outputs):
