@@ -28,6 +28,17 @@ def test_nothing_is_imported_where_it_is_disabled(tmp_path: Path, monkeypatch: p
     assert list(tmp_path.iterdir()) == []
 
 
+def test_where_it_is_missing_the_way_to_install_it_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    config = configuration(wandb__mode="offline")
+    with (
+        pytest.raises(ImportError, match=r"wandb\.mode=offline needs wandb: pip install 'oodbench\[wandb\]'"),
+        track(identify(config), tmp_path / "run", config),
+    ):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_the_axis_alone_has_no_prefix() -> None:
     assert epoch_row(ROWS[0]) == {"epoch": 1, "train/loss": 2.5, "train/accuracy": 0.25, "train/gamma": 3.0}
 

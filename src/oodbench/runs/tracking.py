@@ -25,13 +25,17 @@ def track(run: RunId, folder: Path, config: Config) -> Iterator[Log]:
     """Give the functions that log; they do nothing when `wandb.mode` is disabled.
 
     Epochs are logged as train/<name> over the axis `epoch`, numbers of the test and OOD sets as test/<name>. Runs are
-    grouped by dataset and loss; a resumed run continues under its id.
+    grouped by dataset and loss; a resumed run continues under its id. Raises ImportError, with the way to install it,
+    where wandb is missing.
     """
     settings = config["wandb"]
     if settings["mode"] == "disabled":
         yield NO_LOG
         return
-    import wandb  # takes a second, and is off by default
+    try:
+        import wandb  # takes a second, and is off by default
+    except ImportError as error:
+        raise ImportError(f"wandb.mode={settings['mode']} needs wandb: pip install 'oodbench[wandb]'") from error
 
     folder.mkdir(parents=True, exist_ok=True)
     with wandb.init(  # marks a run that ends in an error as failed
