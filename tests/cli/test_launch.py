@@ -1,8 +1,11 @@
 """A command is checked before anything starts; a mistake is one line; a sweep ends with a table and a status."""
 
+import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -152,6 +155,17 @@ def test_a_sweep_of_finished_runs_ends_well(finished: Finished) -> None:
     assert printed.count("finished already") == 1
     assert printed.endswith("1 done, 0 running, 0 failed, 0 stopped\n")
     assert folders(finished.results) == [finished.folder]
+
+
+@pytest.mark.parametrize(("train", "code"), [(lambda file: None, 1), (os.utime, 0)])
+def test_a_forced_sweep_needs_new_numbers(
+    again: Finished, monkeypatch: pytest.MonkeyPatch, train: Callable[[Path], None], code: int
+) -> None:
+    arguments = ["-m", *HALO, "force=true", f"results_dir={again.results}"]
+    monkeypatch.setattr(sys, "argv", ["train.py", *arguments])
+    with pytest.raises(SystemExit) if code else nullcontext() as end:
+        launch(lambda: train(again.folder / "metrics.json"), arguments)
+    assert end is None or end.value.code == code
 
 
 def test_what_a_search_found_is_read_in_a_folder_of_any_name(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from oodbench.cli import sweep
 from oodbench.cli.arguments import as_overrides
 from oodbench.cli.checks import check_buildable, is_finished
 from oodbench.cli.dry_run import dry_run
-from oodbench.cli.errors import UsageError, plain_warnings
+from oodbench.cli.errors import UsageError, plain_warnings, written
 from oodbench.cli.help import help_text
 from oodbench.cli.late import import_late
 from oodbench.cli.output import end_with_output
@@ -69,15 +69,19 @@ def run(train: Callable[[], Any], grid: Sequence[Config]) -> None:
     """Call train, which does the runs of a grid, or one run or a search, where the grid is empty.
 
     After a grid it prints the numbers of the finished runs and then the others. Raises SystemExit with status 1 if
-    there are others.
+    there are others; with force=true those whose record is still the old one are, too.
     """
     folders = [RunFolder.of(config) for config in grid]
+    before = [written(folder.metrics) for folder in folders]
     sweep.begin([is_finished(config) and not config["force"] for config in grid])
     try:
         with exit_on_signal(lambda: run_by_workers(folder.path for folder in folders)):
             train()
     finally:
-        finished = [is_finished(config) for config in grid]
+        finished = [
+            is_finished(config) and (not config["force"] or written(folder.metrics) != time)
+            for config, folder, time in zip(grid, folders, before, strict=True)
+        ]
         if grid:
             print("\n" + sweep_summary(folders, finished))
     if not all(finished):
