@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from oodbench.cli import sweep
-from oodbench.cli.arguments import as_overrides
+from oodbench.cli.arguments import KEY, as_overrides
 from oodbench.cli.checks import check_buildable, is_finished
 from oodbench.cli.dry_run import dry_run
 from oodbench.cli.errors import UsageError, plain_warnings, written
 from oodbench.cli.help import help_text
 from oodbench.cli.late import import_late
 from oodbench.cli.output import end_with_output
-from oodbench.cli.overrides import quote
+from oodbench.cli.overrides import parse, quote
 from oodbench.cli.plan import plan
 from oodbench.runs.folder import RunFolder
 from oodbench.runs.identity import Config
@@ -101,7 +101,7 @@ def sweep_summary(folders: Sequence[RunFolder], finished: Sequence[bool]) -> str
 
 def best_of_search(arguments: Sequence[str]) -> str:
     """Return what a search has found, and the file that has it."""
-    places = [argument.partition("=")[2].strip("'") for argument in arguments if argument.startswith("results_dir=")]
+    places = [parse([argument])[0].value() for argument in arguments if argument.startswith(KEY)]
     file = Path((places or ["results"])[-1], "runs", "optimization_results.yaml")
     return f"{file.read_text('utf-8')}{file}" if file.is_file() else f"the search left no {file}"
 
