@@ -1,5 +1,6 @@
 """Train a classifier with a loss and measure its accuracy, calibration and OOD detection."""
 
+import signal
 import sys
 
 import hydra
@@ -42,4 +43,7 @@ def train(cfg: DictConfig) -> float | None:
 
 
 def main() -> None:
-    launch(train, sys.argv[1:])
+    try:
+        launch(train, sys.argv[1:])
+    except KeyboardInterrupt:  # before a run begins, or the second one
+        raise SystemExit(128 + signal.SIGINT) from None
