@@ -23,8 +23,10 @@ from oodbench.training.provenance import collect_provenance
 from oodbench.training.recipe import Recipe
 from oodbench.training.step import Execution
 
-REFUSALS = (ValueError, TypeError, LookupError, RuntimeError, ArithmeticError, AttributeError, ImportError)  # of values
-REFUSALS += (HydraException, OmegaConfBaseException)
+REFUSALS = (  # of values
+    *(ValueError, TypeError, LookupError, RuntimeError, ArithmeticError, AttributeError, ImportError),
+    *(HydraException, OmegaConfBaseException),
+)
 FROM_PATH = {"_target_": "oodbench.data.from_path"}  # of +ood.<name>.path=...
 
 

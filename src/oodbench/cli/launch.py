@@ -101,7 +101,7 @@ def sweep_summary(folders: Sequence[RunFolder], finished: Sequence[bool]) -> str
 
 def best_of_search(arguments: Sequence[str]) -> str:
     """Return what a search has found, and the file that has it."""
-    places = [parse([argument])[0].value() for argument in arguments if argument.startswith(KEY)]
+    places = [str(parse([argument])[0].value()) for argument in arguments if argument.startswith(KEY)]
     file = Path((places or ["results"])[-1], "runs", "optimization_results.yaml")
     return f"{file.read_text('utf-8')}{file}" if file.is_file() else f"the search left no {file}"
 
