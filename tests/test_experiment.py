@@ -36,7 +36,7 @@ from oodbench.data.sets import Limits, data_splits
 from oodbench.detectors.logits import msp
 from oodbench.evaluation.metric import MISSING
 from oodbench.evaluation.metrics import ID_METRICS, OOD_METRICS
-from oodbench.experiment import Job, run, train_epochs
+from oodbench.experiment import Job, prepare_folder, run, train_epochs
 from oodbench.losses.objective import Objective
 from oodbench.model import Classifier, extract_features, load_weights, predict
 from oodbench.outputs import Outputs
@@ -545,6 +545,21 @@ def test_a_signal_after_the_last_step_stops_the_run(
     with pytest.raises(SystemExit) as stopped:
         train_epochs(job, recipe, NO_LOG)
     assert stopped.value.code == 128 + number
+
+
+@pytest.mark.parametrize(("restarts", "is_done", "kept"), [(0, False, False), (1, False, True), (1, True, False)])
+def test_a_job_that_is_queued_again_goes_on_with_a_forced_run(
+    again: Finished, monkeypatch: pytest.MonkeyPatch, restarts: int, is_done: bool, kept: bool
+) -> None:
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    monkeypatch.setenv("SLURM_RESTART_COUNT", str(restarts))
+    config = resolve(composed(*HALO, f"results_dir={again.results}", "force=true"))
+    if not is_done:
+        unfinished(again)
+    model, provenance = build_model(config, torch.device("cpu"))
+    job = Job(config, RunFolder.of(config), model, build_recipe(config), open_data(config), provenance)
+    assert prepare_folder(job)
+    assert (again.folder / "model.safetensors").exists() == kept
 
 
 @pytest.mark.parametrize(("force", "count"), [("force=true", 2), ("force=false", 1)])

@@ -2,11 +2,14 @@
 
 import inspect
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
 import torch
+from hydra.errors import HydraException
+from omegaconf.errors import OmegaConfBaseException
 
 from oodbench.data.images import SIDE, images_of
 from oodbench.data.sets import DataSplits, Limits, data_splits
@@ -20,6 +23,10 @@ from oodbench.training.provenance import collect_provenance
 from oodbench.training.recipe import Recipe
 from oodbench.training.step import Execution
 
+REFUSALS = (  # of values
+    *(ValueError, TypeError, LookupError, RuntimeError, ArithmeticError, AttributeError, ImportError),
+    *(HydraException, OmegaConfBaseException),
+)
 FROM_PATH = {"_target_": "oodbench.data.from_path"}  # of +ood.<name>.path=...
 
 
@@ -39,10 +46,10 @@ def build_model(config: Config, device: torch.device) -> tuple[Classifier, dict[
 
 
 def build_recipe(config: Config) -> Recipe:
-    """Return the recipe; an option that its optimizer or schedule does not know raises TypeError now, not later."""
+    """Return the recipe; what its optimizer or schedule does not take raises their error now, not later."""
     recipe = Recipe(**make(config["recipe"]))
-    inspect.signature(recipe.optimizer).bind([])
-    inspect.signature(recipe.schedule).bind(0.0)
+    recipe.optimizer([{"params": [torch.zeros(1)]}])
+    recipe.schedule(0.5)
     return recipe
 
 
@@ -93,14 +100,26 @@ def _measured(train: str, size: int) -> dict[str, Any]:
 
 
 def check(config: Config) -> None:
-    """Build the loss, backbone, recipe and detectors once: ValueError or TypeError where one refuses its values."""
+    """Build the loss, backbone, recipe and detectors once: ValueError, naming it, where one refuses its values."""
     data, detectors = config["dataset"], config["detector"] | config["image_detector"]
     with torch.random.fork_rng(devices=[]):
-        num_features = _checked_backbone(json.dumps(config["backbone"], sort_keys=True))
-        make(config["loss"], num_features=num_features, num_classes=data["num_classes"])
+        with _naming("backbone"):
+            num_features = _checked_backbone(json.dumps(config["backbone"], sort_keys=True))
+        with _naming("loss"):
+            make(config["loss"], num_features=num_features, num_classes=data["num_classes"])
     if not config["weights"]:
-        _check_recipe(json.dumps(config["recipe"]))
-    _check_detectors(json.dumps(detectors))
+        with _naming("recipe"):
+            _check_recipe(json.dumps(config["recipe"]))
+    with _naming("detector"):
+        _check_detectors(json.dumps(detectors))
+
+
+@contextmanager
+def _naming(part: str) -> Iterator[None]:
+    try:
+        yield
+    except REFUSALS as error:
+        raise ValueError(f"{part}: {error}") from error
 
 
 @cache  # of a hundred runs most have the same parts

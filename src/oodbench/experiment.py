@@ -15,7 +15,7 @@ from oodbench.pretrained.weights import load_pretrained
 from oodbench.runs.config import read_config
 from oodbench.runs.folder import RunFolder
 from oodbench.runs.identity import Config
-from oodbench.runs.lock import run_lock
+from oodbench.runs.lock import is_requeued, run_lock
 from oodbench.runs.record import Record, is_complete, requested
 from oodbench.runs.signals import exit_on_signal, stop_signal
 from oodbench.runs.terminal import header, outcome
@@ -53,7 +53,7 @@ def run(config: Config, in_sweep: bool = False) -> None:
     SystemExit if it was stopped and saved.
     """
     folder = RunFolder.of(config)
-    trains = not config["weights"] and (config["force"] or not folder.weights.exists())
+    trains = not config["weights"] and (starts_over(config, folder) or not folder.weights.exists())
     with exit_on_signal(set), ExitStack() as held:  # set(): no workers to wait for
         count = config["devices"] if trains else 1
         devices = held.enter_context(acquire_devices(config["device"], config["runs_per_gpu"], count))
@@ -80,6 +80,11 @@ def run(config: Config, in_sweep: bool = False) -> None:
             print(text if in_sweep else f"{text}\n\n{folder.path}", flush=True)
 
 
+def starts_over(config: Config, folder: RunFolder) -> bool:
+    """Tell whether nothing of earlier starts is kept; a SLURM job that was queued again keeps what it has begun."""
+    return config["force"] and (folder.metrics.exists() or not is_requeued())
+
+
 def splits_of(data: DataSplits) -> dict[str, Split]:
     """Return every set of the run by its name."""
     return {"train": data.train, "test": data.test, **data.ood, **data.validation}
@@ -93,7 +98,7 @@ def sizes(data: DataSplits) -> dict[str, int]:
 def prepare_folder(job: Job) -> bool:
     """Make the folder ready for this start; return False if another process has finished the run meanwhile."""
     config, folder, data = job.config, job.folder, job.data
-    if config["force"]:
+    if starts_over(config, folder):
         folder.remove_all()
     else:
         folder.remove_stale()

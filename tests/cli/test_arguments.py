@@ -10,7 +10,8 @@ import pytest
 from helpers.cli import script
 from helpers.config import ROOT
 
-from oodbench.cli.arguments import Parser
+from oodbench.cli.arguments import Parser, as_overrides
+from oodbench.cli.overrides import parse
 
 SCRIPTS = sorted(path.name for path in (ROOT / "scripts").glob("*.py"))
 
@@ -37,6 +38,22 @@ def test_results_dir_is_spelt_as_for_train_too(name: str, monkeypatch: pytest.Mo
         assert parser.parse_args(arguments).results_dir == Path("x")
     assert parser.parse_args([]).results_dir == Path("results")
     assert "results_dir=PATH" in help_of(name, monkeypatch)
+
+
+@pytest.mark.parametrize("path", ["x", "/x/über", "/x/my (1)", "/x/a,b", "/x/[1]", "bob's"])
+def test_train_takes_the_path_of_the_option_as_it_is(path: str) -> None:
+    for arguments in (["--results-dir", path], [f"--results-dir={path}"]):
+        (override,) = parse(as_overrides(["seed=1", *arguments])[1:])
+        assert (override.key_or_group, override.value()) == ("results_dir", path)
+
+
+def test_the_home_may_be_written_as_a_tilde() -> None:
+    home = Path("~/x").expanduser()
+    parser = Parser()
+    parser.add_results_dir("has runs/")
+    for arguments in (["--results-dir", "~/x"], ["--results-dir=~/x"], ["results_dir=~/x"]):
+        assert parser.parse_args(arguments).results_dir == home
+        assert parse(as_overrides(arguments))[0].value() == str(home)
 
 
 def help_of(name: str, monkeypatch: pytest.MonkeyPatch) -> str:

@@ -30,6 +30,7 @@ def test_help_follows_the_arguments() -> None:
     text = help_text(["--help", "loss=ce", "seed=3"])
     assert "\nseed: 3 " in text
     assert "smoothing: 0.0" in text
+    assert help_text(["-m", "--help", "loss=ce,focal", "seed=range(3)"]) == help_text(["--help"])
     with pytest.raises(UsageError, match="nonsense"):
         help_text(["nonsense=1"])
 

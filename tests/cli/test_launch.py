@@ -1,8 +1,11 @@
 """A command is checked before anything starts; a mistake is one line; a sweep ends with a table and a status."""
 
+import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -42,13 +45,14 @@ MISTAKES: list[tuple[tuple[str, ...], str]] = [
     (("detector=[odin]",), "odin reads images: image_detector=[odin]"),
     (("loss=focal", "loss.gama=1"), "loss has no gama; did you mean loss.gamma? available: gamma"),
     (("ood.leaves.path=/x",), "+ood.leaves.path"),
-    (("recipe.epochs=0",), "recipe.epochs=0: a number from 1 on is needed"),
+    (("recipe.epochs=0",), "recipe.epochs=0: a whole number from 1 on is needed"),
     (("backbone.width=0",), "backbone.width=0"),
     (("threads=0",), "threads=0"),
     (("precision=fp16",), "precision=fp16: one of auto, bf16, fp32, tf32 is needed"),
     (("wandb.mode=onlin",), "wandb.mode=onlin"),
     (("device=gpu",), "device=gpu"),
     (("seed=-1",), "seed=-1"),
+    (("recipe.epochs=${oc.env:HOME}",), "recipe.epochs='"),
     ((f"seed={10**30}",), f"seed={10**30}: a whole number from 0 to 2^63 - 1 is needed"),
     (("seed=1,2",), "seed=1,2: several values are a sweep, which needs -m"),
     (("~seed",), "the configuration lacks 'seed'"),
@@ -61,6 +65,7 @@ MISTAKES: list[tuple[tuple[str, ...], str]] = [
     (("name.loss='=cmd()'",), "name.loss='=cmd()'"),
     (("+recipe.optimizer.betta=1",), "betta"),
     (("loss=halo", "loss.variant=other"), "other"),
+    (("recipe.optimizer.momentum=0",), "recipe: Nesterov momentum requires"),
     (("+detector.msp.temperature=3",), "temperature"),
     (("detector.msp._target_=oodbench.detectors.mps",), "mps"),
     (("+detector.mine._target_=nowhere.mine",), "nowhere"),
@@ -81,7 +86,7 @@ MISTAKES: list[tuple[tuple[str, ...], str]] = [
     (("-m", "loss=ce,halo", "seed=0,abc"), "seed=abc: a whole number"),
     (("-m", "loss=ce,logitnorm", "loss.tau=0.1,0.2"), "loss.tau=0.1: loss has no tau"),
     (("-m", "loss=ce,hallo"), "loss=hallo: loss hallo is not available"),
-    (("-m", "recipe.epochs=1,0"), "recipe.epochs=0: a number from 1 on is needed"),
+    (("-m", "recipe.epochs=1,0"), "recipe.epochs=0: a whole number from 1 on is needed"),
     (("-m", "loss=halo", "loss.variant=published,other"), "other"),
     (("-m", "loss.label_smoothing=interval(0,1)"), "an interval is for hydra/sweeper=search; a grid needs a list"),
     ((*SEARCH, "loss.label_smoothing=interval(0,1)"), "a search needs held-out images"),
@@ -152,6 +157,17 @@ def test_a_sweep_of_finished_runs_ends_well(finished: Finished) -> None:
     assert printed.count("finished already") == 1
     assert printed.endswith("1 done, 0 running, 0 failed, 0 stopped\n")
     assert folders(finished.results) == [finished.folder]
+
+
+@pytest.mark.parametrize(("train", "code"), [(lambda file: None, 1), (os.utime, 0)])
+def test_a_forced_sweep_needs_new_numbers(
+    again: Finished, monkeypatch: pytest.MonkeyPatch, train: Callable[[Path], None], code: int
+) -> None:
+    arguments = ["-m", *HALO, "force=true", f"results_dir={again.results}"]
+    monkeypatch.setattr(sys, "argv", ["train.py", *arguments])
+    with pytest.raises(SystemExit) if code else nullcontext() as end:
+        launch(lambda: train(again.folder / "metrics.json"), arguments)
+    assert end is None or end.value.code == code
 
 
 def test_what_a_search_found_is_read_in_a_folder_of_any_name(tmp_path: Path) -> None:

@@ -63,12 +63,16 @@ def test_a_choice_that_is_there_is_taken(text: str) -> None:
     check_text(text)
 
 
-@pytest.mark.parametrize("argument", ["seed=1", "loss=ce,halo", "ood=[ä,ö]", "note='ü'", "-m", "note=${oc.env:Ü}", "ü"])
+@pytest.mark.parametrize(
+    "argument",
+    ["seed=1", "loss=ce,halo", "ood=[ä,ö]", "note='ü'", "-m", "note=${oc.env:Ü}", "ü", "--config-dir=/ü", "a=/x/y 1"],
+)
 def test_what_hydra_can_read_is_left_as_it_is(argument: str) -> None:
     assert quote(argument) == argument
 
 
-def test_letters_that_hydra_lacks_are_quoted() -> None:
-    assert quote("results_dir=/x/über") == "results_dir='/x/über'"
-    (override,) = parse([quote("results_dir=/x/über")])
-    assert override.value() == "/x/über"
+@pytest.mark.parametrize("path", ["/x/über", "/x/my (1)", "/x/lr=0.1", "/x/bob's", "my (1)", "/x/a 'b' c"])
+def test_a_path_that_hydra_cannot_read_is_quoted(path: str) -> None:
+    assert quote(f"results_dir={path}") != f"results_dir={path}"
+    (override,) = parse([quote(f"results_dir={path}")])
+    assert override.value() == path

@@ -22,7 +22,7 @@ class Parser(argparse.ArgumentParser):
         """Add the results folder; `what`: what it holds or will hold; default `results` unless it is required."""
         default = None if required else Path("results")
         words = f"{what}; or {KEY}PATH" + "; default: results" * (not required)
-        self.add_argument(OPTION, type=Path, default=default, required=required, metavar="PATH", help=words)
+        self.add_argument(OPTION, type=as_folder, default=default, required=required, metavar="PATH", help=words)
 
     def parse_known_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]
         plain_warnings()
@@ -37,11 +37,27 @@ class Parser(argparse.ArgumentParser):
 
 
 def as_overrides(arguments: Sequence[str]) -> list[str]:
-    """Return the arguments of train.py with --results-dir PATH, as the scripts have it, as results_dir=PATH."""
+    """Return the arguments of train.py with --results-dir PATH, as the scripts have it, as results_dir='PATH'."""
     given: list[str] = []
     for argument in arguments:
         if given and given[-1] == OPTION:
-            given[-1] = f"{KEY}{argument}"
+            given[-1] = f"{OPTION}={argument}"
         else:
-            given.append(argument.replace(f"{OPTION}=", KEY, 1) if argument.startswith(f"{OPTION}=") else argument)
-    return given
+            given.append(argument)
+    return [_as_override(argument) for argument in given]
+
+
+def _as_override(argument: str) -> str:
+    if argument.startswith(f"{OPTION}="):
+        return KEY + as_text(str(as_folder(argument.removeprefix(f"{OPTION}="))))
+    return f"{KEY}{as_folder(argument.removeprefix(KEY))}" if argument.startswith(f"{KEY}~/") else argument
+
+
+def as_folder(path: str) -> Path:
+    """Return the path, ~/ as the home, which a shell leaves to us where it is quoted."""
+    return Path(path).expanduser() if path.startswith("~/") else Path(path)
+
+
+def as_text(value: str) -> str:
+    """Quote a value so that Hydra takes it as it is."""
+    return "'" + value.replace("'", r"\'") + "'"

@@ -3,9 +3,6 @@
 import json
 from collections.abc import Sequence
 
-from hydra.errors import HydraException
-from omegaconf.errors import OmegaConfBaseException
-
 from oodbench.cli.errors import UsageError
 from oodbench.cli.late import import_late, without_collector
 from oodbench.runs.folder import RunFolder
@@ -27,7 +24,7 @@ def check_buildable(runs: Sequence[Config]) -> None:
     for config in different.values():
         try:
             import_late("build").check(config)
-        except (ValueError, TypeError, AttributeError, ImportError, HydraException, OmegaConfBaseException) as error:
+        except ValueError as error:
             raise UsageError(f"{RunFolder.of(config).run.place}: {error}") from error
 
 

@@ -44,7 +44,7 @@ def exit_codes(error_file: Path) -> Iterator[None]:
     error_file: has the traceback, if the run got far enough to write it. An error that no user can cause keeps its
     traceback.
     """
-    before = _written(error_file)
+    before = written(error_file)
     try:
         yield
     except LockedError as error:
@@ -56,7 +56,7 @@ def exit_codes(error_file: Path) -> Iterator[None]:
             raise SystemExit(f"not run: {error}") from error
         raise
     except Exception as error:
-        has_file = _written(error_file) != before
+        has_file = written(error_file) != before
         if os.environ.get(FULL) == "1" or not (has_file or isinstance(error, OF_USERS)):
             raise
         kind = "" if isinstance(error, OF_USERS) else f"{type(error).__name__}: "
@@ -69,5 +69,6 @@ def exit_codes(error_file: Path) -> Iterator[None]:
             raise
 
 
-def _written(file: Path) -> float:
+def written(file: Path) -> float:
+    """Return when the file was written; 0 where it is not there."""
     return file.stat().st_mtime if file.is_file() else 0.0

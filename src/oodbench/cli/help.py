@@ -11,6 +11,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from oodbench.cli.configuration import compose
 from oodbench.cli.errors import UsageError
+from oodbench.cli.overrides import parse
 from oodbench.shipped import CONF
 
 WIDTH = 120  # characters
@@ -20,13 +21,14 @@ GROUPS = ("dataset", "backbone", "recipe", "loss")
 
 
 def help_text(arguments: Sequence[str]) -> str:
-    """Return the text for a command with these arguments, which may choose files and set values.
+    """Return the text for a command with these arguments, which may choose files and set values; a list chooses none.
 
     Hydra's own --help takes half a second longer. Raises UsageError for an argument that is wrong.
     """
     template = OmegaConf.load(CONF / "train.yaml").hydra.help.template
-    overrides = [argument for argument in arguments if not argument.startswith("-")]
     try:
+        given = parse([argument for argument in arguments if not argument.startswith("-")])
+        overrides = [str(override.input_line) for override in given if not override.is_sweep_override()]
         keys = OmegaConf.to_yaml(compose(overrides))
     except (HydraException, OmegaConfBaseException) as error:
         raise UsageError(str(error).strip()) from error

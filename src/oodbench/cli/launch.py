@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from oodbench.cli import sweep
-from oodbench.cli.arguments import as_overrides
+from oodbench.cli.arguments import KEY, as_overrides
 from oodbench.cli.checks import check_buildable, is_finished
 from oodbench.cli.dry_run import dry_run
-from oodbench.cli.errors import UsageError, plain_warnings
+from oodbench.cli.errors import UsageError, plain_warnings, written
 from oodbench.cli.help import help_text
 from oodbench.cli.late import import_late
 from oodbench.cli.output import end_with_output
-from oodbench.cli.overrides import quote
+from oodbench.cli.overrides import parse, quote
 from oodbench.cli.plan import plan
 from oodbench.runs.folder import RunFolder
 from oodbench.runs.identity import Config
@@ -69,15 +69,19 @@ def run(train: Callable[[], Any], grid: Sequence[Config]) -> None:
     """Call train, which does the runs of a grid, or one run or a search, where the grid is empty.
 
     After a grid it prints the numbers of the finished runs and then the others. Raises SystemExit with status 1 if
-    there are others.
+    there are others; with force=true those whose record is still the old one are, too.
     """
     folders = [RunFolder.of(config) for config in grid]
+    before = [written(folder.metrics) for folder in folders]
     sweep.begin([is_finished(config) and not config["force"] for config in grid])
     try:
         with exit_on_signal(lambda: run_by_workers(folder.path for folder in folders)):
             train()
     finally:
-        finished = [is_finished(config) for config in grid]
+        finished = [
+            is_finished(config) and (not config["force"] or written(folder.metrics) != time)
+            for config, folder, time in zip(grid, folders, before, strict=True)
+        ]
         if grid:
             print("\n" + sweep_summary(folders, finished))
     if not all(finished):
@@ -97,7 +101,7 @@ def sweep_summary(folders: Sequence[RunFolder], finished: Sequence[bool]) -> str
 
 def best_of_search(arguments: Sequence[str]) -> str:
     """Return what a search has found, and the file that has it."""
-    places = [argument.partition("=")[2].strip("'") for argument in arguments if argument.startswith("results_dir=")]
+    places = [str(parse([argument])[0].value()) for argument in arguments if argument.startswith(KEY)]
     file = Path((places or ["results"])[-1], "runs", "optimization_results.yaml")
     return f"{file.read_text('utf-8')}{file}" if file.is_file() else f"the search left no {file}"
 

@@ -13,7 +13,9 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
 
+from oodbench.cli.arguments import as_text
 from oodbench.cli.errors import UsageError
 from oodbench.cli.limits import check_value
 
@@ -21,15 +23,22 @@ OPEN = ("ood", "detector", "image_detector")  # where +<name> adds a set or a de
 
 
 def quote(argument: str) -> str:
-    """Quote a value with letters that Hydra's grammar lacks, as in results_dir=/x/über; lists have to be quoted."""
-    key, _, value = argument.partition("=")
-    is_plain = value.isascii() or any(mark in value for mark in "'\"\\,[{($")
-    return argument if is_plain else f"{key}='{value}'"
+    """Quote a value that Hydra's grammar cannot read, as in results_dir='/x/über (1)'; lists have to be quoted."""
+    key, equals, value = argument.partition("=")
+    if not equals or argument.startswith("-") or any(mark in value for mark in '"\\,[{$'):
+        return argument
+    try:
+        parse([argument])
+    except HydraException:
+        return f"{key}={as_text(value)}"
+    return argument
 
 
 def parse(texts: Sequence[str]) -> list[Override]:
     """Return the overrides. Raises HydraException for a text that is not one."""
-    return OverridesParser.create(config_loader=GlobalHydra.instance().config_loader()).parse_overrides(list(texts))
+    hydra = GlobalHydra.instance()
+    loader = hydra.config_loader() if hydra.is_initialized() else None  # only globs ask it
+    return OverridesParser.create(config_loader=loader).parse_overrides(list(texts))
 
 
 def is_choice(override: Override) -> bool:

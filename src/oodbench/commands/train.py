@@ -1,5 +1,6 @@
 """Train a classifier with a loss and measure its accuracy, calibration and OOD detection."""
 
+import signal
 import sys
 
 import hydra
@@ -12,6 +13,7 @@ from oodbench.cli.late import import_late
 from oodbench.cli.launch import launch
 from oodbench.cli.sweep import announce, in_search, in_sweep, timed
 from oodbench.runs.folder import RunFolder
+from oodbench.runs.lock import run_lock
 from oodbench.runs.record import number_named, requested
 from oodbench.shipped import CONF
 
@@ -25,6 +27,9 @@ def train(cfg: DictConfig) -> float | None:
     if in_sweep():
         announce()
     if is_finished(config) and not config["force"]:
+        if config["note"]:
+            with exit_codes(folder.error), run_lock(folder.path):
+                folder.write_note(config["note"])
         if not folder.card.exists():
             import_late("report.card").restore_card(folder)
         print(import_late("runs.terminal").finished(folder.load_record(), folder.path, config, in_sweep()), flush=True)
@@ -42,4 +47,7 @@ def train(cfg: DictConfig) -> float | None:
 
 
 def main() -> None:
-    launch(train, sys.argv[1:])
+    try:
+        launch(train, sys.argv[1:])
+    except KeyboardInterrupt:  # before a run begins, or the second one
+        raise SystemExit(128 + signal.SIGINT) from None

@@ -76,6 +76,13 @@ class RunFolder(TrainingFiles):
         write_json(self.metrics, content)
         return content
 
+    def write_note(self, note: str) -> None:
+        """Give the run another note; the card, which has the one before, is removed."""
+        config = read_config(self.config)
+        if config.get("note") != note:
+            self.write_config(config | {"note": note})
+            self.remove_card()
+
     def remove_card(self) -> None:
         """Remove the card, so that it never describes another record than metrics.json."""
         _remove_file(self.card)

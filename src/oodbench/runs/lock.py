@@ -165,6 +165,11 @@ def _this_process() -> Owner:
     return Owner(socket.gethostname(), _machine(), os.getpid(), started, time.time(), *_slurm_job())
 
 
+def is_requeued() -> bool:
+    """Tell whether this process is of a SLURM job that was queued again."""
+    return _slurm_job()[1] > 0
+
+
 def _slurm_job() -> tuple[str | None, int]:
     """Return this process's SLURM job, and how often it was queued again."""
     if number := os.environ.get("SLURM_JOB_ID"):
