@@ -22,6 +22,7 @@ class Request(NamedTuple):
     near: list[str]  # OOD sets that tables call near
     ood: Config  # {OOD set: its configuration without the data root}
     detectors: Config  # {detector, of outputs or of the network: its configuration}
+    roots: dict[str, str]  # {train or test: where it lies, if not where the configuration's other data lie}
     validation: Config  # what hyperparameters are chosen on; empty where nothing is held out
 
 
@@ -43,8 +44,15 @@ def requested(config: Config) -> Request:
         near=config["dataset"]["near"],
         ood=without_places(config["ood"], data_root),
         detectors=without_places(of_outputs | of_network),
+        roots=_roots(config["dataset"], data_root),
         validation=validation if validation.get("images") else {},
     )
+
+
+def _roots(data: Config, data_root: str | None) -> dict[str, str]:
+    """Return {train or test: its root}, where it is neither the data root nor the path of a custom data set."""
+    roots = {part: data[part].get("root") for part in ("train", "test") if isinstance(data.get(part), dict)}
+    return {part: root for part, root in roots.items() if root not in (None, data_root, data.get("path"))}
 
 
 def is_complete(record: Record | None, request: Request) -> bool:
@@ -57,6 +65,7 @@ def is_complete(record: Record | None, request: Request) -> bool:
     provenance, validation = record["provenance"], record.get("validation", {})
     if not (
         provenance["near"] == request.near
+        and provenance.get("roots", {}) == request.roots
         and validation.get("of", {}) == request.validation
         and request.ood.items() <= provenance["ood"].items()
         and request.detectors.items() <= provenance["detector"].items()
@@ -86,7 +95,7 @@ def merge(before: Record | None, numbers: Mapping[str, Any], provenance: Mapping
     if request.validation:
         merged["validation"] = _merged_validation(old, kept, numbers, provenance, request)
     provenance = dict(provenance) | {"near": request.near, "ood": request.ood, "detector": request.detectors}
-    provenance |= {key: old["provenance"][key] | provenance[key] for key in GROWING}
+    provenance |= {"roots": request.roots} | {key: old["provenance"][key] | provenance[key] for key in GROWING}
     return merged | {"provenance": provenance}
 
 
