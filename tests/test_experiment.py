@@ -519,7 +519,6 @@ def test_force_with_a_missing_set_leaves_the_finished_run(again: Finished, tmp_p
     ("override", "error", "says"),
     [
         ("+ood.gone.path=/nowhere/gone.parquet", FileNotFoundError, "/nowhere/gone.parquet"),
-        ("+ood.test._target_=oodbench.data.noise", ValueError, "called test"),
         ("dataset.limit=3", ValueError, "limit of 3"),
     ],
 )

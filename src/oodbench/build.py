@@ -14,7 +14,7 @@ from oodbench.data.split import Split
 from oodbench.data.statistics import STATISTICS, statistics
 from oodbench.model import Classifier
 from oodbench.runs.folder import RunFolder
-from oodbench.runs.identity import Config
+from oodbench.runs.identity import Config, check_ood_name
 from oodbench.targets import make
 from oodbench.training.device import disable_malloc_trim, pick_compile, pick_precision, use_precision, use_threads
 from oodbench.training.provenance import collect_provenance
@@ -68,7 +68,7 @@ def open_data(config: Config, read: Callable[[Config], Split] = make) -> DataSpl
     """Find, check and open every set that the run needs, before an hour is spent on training."""
     data, held_out = config["dataset"], config["validation"]["images"]
     with images_of(data.get("size", SIDE)):
-        ood = {name: read(FROM_PATH | node) for name, node in config["ood"].items()}
+        ood = {check_ood_name(name): read(FROM_PATH | node) for name, node in config["ood"].items()}
         train, test = read(data["train"]), read(data["test"])
         val_ood = read(config["validation"]["ood"]) if held_out else None
         limits = Limits(data["limit"], data["limit_test"], held_out)

@@ -120,6 +120,12 @@ def test_a_name_that_no_file_can_have_is_refused(part: str, name: str) -> None:
         requested(config("noise") | {part: {name: {}}})
 
 
+@pytest.mark.parametrize("name", ["train", "test", "val", "val_ood"])
+def test_an_ood_set_has_no_name_of_the_runs_own_sets(name: str) -> None:
+    with pytest.raises(ValueError, match=f"an OOD set cannot be called {name}, "):
+        requested(config(name))
+
+
 def test_a_run_is_complete_when_its_numbers_are_there() -> None:
     asked = config("noise", "svhn")
     assert not complete(None, asked)

@@ -1,6 +1,5 @@
 """The sets of one run: checked against each other, cut to the limits."""
 
-import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -10,9 +9,6 @@ from numpy.typing import NDArray
 from oodbench.data.images import side
 from oodbench.data.overlap import MAX_OF_OOD, MAX_OF_TEST, check_overlap
 from oodbench.data.split import UNKNOWN, Split, balanced_rows, balanced_subset, rows_of, spaced_subset
-
-RESERVED = ("train", "test", "val", "val_ood")  # names of the outputs of a run's own sets
-PLAIN_NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,99}", re.ASCII)  # names a file in a run's outputs/
 
 
 class DataSplits(NamedTuple):
@@ -48,8 +44,8 @@ def data_splits(
     of its images with it, is refused unless `allow_overlap`, and so is an OOD set with more than 0.1 % of either's.
 
     Raises ValueError, with the set's name, for arrays of another shape or type, a label outside [0, num_classes), a
-    class without an image, classes that are not the same in train and test, an OOD set without an image or with a name
-    that is taken or no plain name, a limit that cannot be met, a validation set that is reported, sets that overlap.
+    class without an image, classes that are not the same in train and test, an OOD set without an image, a limit that
+    cannot be met, a validation set that is reported, sets that overlap.
     """
     _check_known("train", train, num_classes)
     _check_known("test", test, num_classes)
@@ -76,16 +72,6 @@ def _hold_out(split: Split, n: int, num_classes: int) -> tuple[Split, Split]:
     return rows_of(split, rest), rows_of(split, np.sort(last))
 
 
-def _check_name(name: str) -> None:
-    if name in RESERVED:
-        raise ValueError(f"an OOD set cannot be called {name}, as one of the run's own sets is; choose another name")
-    if not PLAIN_NAME.fullmatch(str(name)):
-        raise ValueError(
-            f"an OOD set cannot be called {name!r}, since its name becomes a file name: use a letter or digit, then up "
-            "to 99 letters, digits, dots, hyphens and underscores"
-        )
-
-
 def _check_known(name: str, split: Split, num_classes: int) -> None:
     _check_arrays(name, split)
     _check_labels(name, split.labels, num_classes)
@@ -93,7 +79,6 @@ def _check_known(name: str, split: Split, num_classes: int) -> None:
 
 def _check_ood_sets(ood: Mapping[str, Split], val_ood: Split | None) -> None:
     for name, split in ood.items():
-        _check_name(name)
         _check_ood(f"OOD set {name}", split)
         if val_ood and split.digest == val_ood.digest:
             raise ValueError(

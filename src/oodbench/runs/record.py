@@ -8,7 +8,7 @@ them still hold.
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from oodbench.runs.identity import Config, check_name, without_places
+from oodbench.runs.identity import Config, check_name, check_ood_name, without_places
 from oodbench.storage import Arrays
 
 Record = dict[str, Any]
@@ -34,7 +34,9 @@ def requested(config: Config) -> Request:
     of_outputs, of_network = config["detector"], config.get("image_detector", {})
     if both := sorted(of_outputs.keys() & of_network.keys()):
         raise ValueError(f"{', '.join(both)}: a detector and an image detector have this name")
-    for part in ("ood", "detector", "image_detector"):
+    for name in config["ood"]:
+        check_ood_name(name)
+    for part in ("detector", "image_detector"):
         for name in config.get(part, {}):
             check_name(part, name)
     data_root = config.get("data_root")
