@@ -21,6 +21,8 @@ from oodbench.build import (
     open_data,
     with_statistics,
 )
+from oodbench.runs.folder import RunFolder
+from oodbench.runs.training_files import DataChangedError
 from oodbench.training.device import THREADS
 from oodbench.training.step import PLAIN, Execution
 
@@ -141,6 +143,23 @@ def test_what_a_set_states_is_not_measured(leaves: dict[str, Any]) -> None:
     stated = {"num_classes": 3, "mean": [0.5] * 3, "std": [0.25] * 3}
     assert with_statistics(plain(leaves, path="/nowhere", **stated)) == plain(leaves, path="/nowhere", **stated)
     assert with_statistics(plain(leaves, mean=[0.5] * 3))["dataset"]["mean"] == [0.5] * 3
+
+
+def test_a_finished_run_of_other_images_is_an_error(leaves: dict[str, Any], tmp_path: Path) -> None:
+    """Images and labels swap classes: mean, deviation and the run's hash stay."""
+    config = with_statistics(plain(leaves)) | {"results_dir": str(tmp_path / "results")}
+    folder = RunFolder.of(config)
+    folder.write_training({}, {}, open_data(config).train.digest)
+    again = config | {"dataset": config["dataset"] | {"mean": None}}
+    assert with_statistics(again) == config
+    ash, elm = tmp_path / "leaves/train/ash/1.png", tmp_path / "leaves/train/elm/1.png"
+    ash.rename(ash.with_name("3.png"))
+    elm.rename(ash)
+    ash.with_name("3.png").rename(elm)
+    oodbench.build._measured.cache_clear()  # of another command
+    with pytest.raises(DataChangedError, match=r"training\.json was made from images with digest"):
+        with_statistics(again)
+    assert with_statistics(again | {"force": True}) == config | {"force": True}
 
 
 @pytest.mark.parametrize("size", [32, 48])

@@ -412,7 +412,7 @@ def test_a_foreign_checkpoint_is_passed_over(again: Finished, other: Finished, k
     source, _ = checkpoint.read_checkpoint(file)
     file.write_bytes((other.folder / "checkpoint.pt").read_bytes() if content is None else foreign(content))
     with pytest.warns(UserWarning, match=r"checkpoint not used: .*checkpoint\.pt"):
-        state = checkpoint.load_checkpoint(file, source)
+        state = checkpoint.load_checkpoint(file, source)[0]
     assert state is not None
     assert len(state.history) == 1  # of the one before
 
@@ -424,6 +424,23 @@ def test_a_run_goes_on_from_the_checkpoint_before(again: Finished, steps: list[i
         started(*HALO, f"results_dir={again.results}")
     assert steps == [1]
     assert_same_numbers(again)
+
+
+def test_a_run_goes_on_in_its_precision(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, steps: list[int]) -> None:
+    """On a machine for which `precision=auto` is another."""
+    line = [*RUN, "recipe.epochs=2", "precision=auto"]
+    monkeypatch.setattr("oodbench.training.device._cpu_has", lambda feature: True)
+    before = finish(tmp_path, *line)
+    unfinished(before, "model.safetensors", "training.json")
+    (before.folder / "checkpoint.previous.pt").replace(before.folder / "checkpoint.pt")
+    shutil.rmtree(before.folder / "outputs")
+    monkeypatch.setattr("oodbench.training.device._cpu_has", lambda feature: False)
+    assert "in bf16, as the training began, not in this machine's fp32" in started(*line, f"results_dir={tmp_path}")
+    assert steps == [0, 1, 1]
+    assert folder_of(before).read_training()["precision"] == "bf16"
+    after = numbers_in(before.folder)
+    assert all(after[key] == before.metrics[key] for key in ("weights", "nll", "ood", "intervals"))
+    assert after["provenance"]["precision"] == "bf16"
 
 
 def test_a_folder_in_the_checkpoints_place_is_one_line(again: Finished) -> None:
@@ -502,7 +519,6 @@ def test_force_with_a_missing_set_leaves_the_finished_run(again: Finished, tmp_p
     ("override", "error", "says"),
     [
         ("+ood.gone.path=/nowhere/gone.parquet", FileNotFoundError, "/nowhere/gone.parquet"),
-        ("+ood.test._target_=oodbench.data.noise", ValueError, "called test"),
         ("dataset.limit=3", ValueError, "limit of 3"),
     ],
 )

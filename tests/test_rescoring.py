@@ -261,7 +261,7 @@ def test_a_stored_ood_set_runs_nothing_foreign(again: Finished, tmp_path: Path, 
     assert not (tmp_path / "evil").exists()
 
 
-@pytest.mark.parametrize("name", ["../../../../../../up", "a/b", "=cmd()", ".x"])
+@pytest.mark.parametrize("name", ["../../../../../../up", "a/b", "=cmd()", ".x", "test"])
 def test_a_stored_set_of_any_name_writes_nowhere_else(again: Finished, tmp_path: Path, name: str) -> None:
     stranger(again, ood={name: {"_target_": "oodbench.data.noise"}})
     before = {path for path in tmp_path.rglob("*") if path.name != ".lock"}

@@ -16,7 +16,8 @@ from oodbench.data.sets import DataSplits, Limits, data_splits
 from oodbench.data.split import Split
 from oodbench.data.statistics import STATISTICS, statistics
 from oodbench.model import Classifier
-from oodbench.runs.identity import Config
+from oodbench.runs.folder import RunFolder
+from oodbench.runs.identity import Config, check_ood_name
 from oodbench.targets import make
 from oodbench.training.device import disable_malloc_trim, pick_compile, pick_precision, use_precision, use_threads
 from oodbench.training.provenance import collect_provenance
@@ -74,7 +75,7 @@ def open_data(config: Config, read: Callable[[Config], Split] = make) -> DataSpl
     """Find, check and open every set that the run needs, before an hour is spent on training."""
     data, held_out = config["dataset"], config["validation"]["images"]
     with images_of(data.get("size", SIDE)):
-        ood = {name: read(FROM_PATH | node) for name, node in config["ood"].items()}
+        ood = {check_ood_name(name): read(FROM_PATH | node) for name, node in config["ood"].items()}
         train, test = read(data["train"]), read(data["test"])
         val_ood = read(config["validation"]["ood"]) if held_out else None
         limits = Limits(data["limit"], data["limit_test"], held_out)
@@ -84,19 +85,25 @@ def open_data(config: Config, read: Callable[[Config], Split] = make) -> DataSpl
 def with_statistics(config: Config) -> Config:
     """Return the configuration with number of classes, mean and deviation measured where it has null.
 
-    Raises FileNotFoundError and ValueError where the training set cannot be read or has no such numbers.
+    Raises FileNotFoundError and ValueError where the training set cannot be read or has no such numbers, and
+    DataChangedError where an earlier start of this run saw another one, unless it is to start over.
     """
     data = config["dataset"]
     if all(data[key] is not None for key in STATISTICS):
         return config
-    measured = _measured(json.dumps(data["train"]), data.get("size", SIDE))
-    return config | {"dataset": data | {key: measured[key] for key in STATISTICS if data[key] is None}}
+    measured, digest = _measured(json.dumps(data["train"]), data.get("size", SIDE))
+    config = config | {"dataset": data | {key: measured[key] for key in STATISTICS if data[key] is None}}
+    if not config["force"]:
+        RunFolder.of(config).check_train_digest(digest)
+    return config
 
 
 @cache  # of a hundred runs most read the same set
-def _measured(train: str, size: int) -> dict[str, Any]:
+def _measured(train: str, size: int) -> tuple[dict[str, Any], str]:
+    """Return the numbers and the digest of the training set."""
     with images_of(size):
-        return statistics(make(json.loads(train)))
+        split: Split = make(json.loads(train))
+        return statistics(split), split.digest
 
 
 def check(config: Config) -> None:

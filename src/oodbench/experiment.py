@@ -27,7 +27,7 @@ from oodbench.training.batch_norm import estimate_batch_norm
 from oodbench.training.checkpoint import FileCheckpointer, Source, load_checkpoint
 from oodbench.training.device import THREADS, acquire_devices, pick_precision, use_precision, use_threads
 from oodbench.training.distributed import broadcast_weights, launch_workers, rank, sync_batch_norm, worker, world_size
-from oodbench.training.loop import fit
+from oodbench.training.loop import TrainState, fit
 from oodbench.training.means import Row
 from oodbench.training.progress import EpochLines, resumed
 from oodbench.training.recipe import Recipe
@@ -174,8 +174,7 @@ def train(job: Job, recipe: Recipe, log: Log) -> Arrays:
 def train_epochs(job: Job, recipe: Recipe, log: Log) -> list[Row]:
     """Train the epochs that the run's checkpoint lacks; return the rows of all. Raises SystemExit where stopped."""
     folder, split = job.folder, job.data.train
-    source = Source(str(folder.run), job.provenance["precision"], split.digest)
-    resume = load_checkpoint(folder.checkpoint, source)
+    resume, source = last_state(job)
     rows = list(resume.history) if resume else []
     if resume and rank() == 0:
         print(resumed(rows, resume.step, recipe.epochs), flush=True)
@@ -197,6 +196,20 @@ def train_epochs(job: Job, recipe: Recipe, log: Log) -> list[Row]:
             print(f"stopped and saved; the same command, without force, continues from there: {folder.path}")
             raise SystemExit(128 + stopped_by)  # not an error of this run: it ends a sweep, too
     return history
+
+
+def last_state(job: Job) -> tuple[TrainState | None, Source]:
+    """Return the state to go on from, None at the start, and its source, in whose precision the job goes on.
+
+    One training has one precision, though `auto` may have chosen another for this machine.
+    """
+    here = Source(str(job.folder.run), job.provenance["precision"], job.data.train.digest)
+    resume, source = load_checkpoint(job.folder.checkpoint, here)
+    job.model.precision = use_precision(pick_precision(source.precision, job.model.mean.device))
+    job.provenance["precision"] = source.precision
+    if source.precision != here.precision and rank() == 0:
+        print(f"in {source.precision}, as the training began, not in this machine's {here.precision}", flush=True)
+    return resume, source
 
 
 def execution_of(job: Job, recipe: Recipe) -> Execution:

@@ -67,6 +67,19 @@ def test_a_value_that_must_be_given_is_named(chosen: str, key: str) -> None:
         resolve(compose([chosen]))
 
 
+def test_a_name_that_no_ood_set_can_have_is_refused() -> None:
+    with pytest.raises(UsageError, match="an OOD set cannot be called test"):
+        resolve(compose(["+ood.test.path=/x"]))
+
+
+@pytest.mark.parametrize("near", ["[noise,fungy]", "[1]", "[[svhn]]"])
+def test_a_near_set_that_is_no_ood_set_is_named(near: str) -> None:
+    line = ["ood=[noise]", "+ood.fungi.path=/x"]
+    with pytest.raises(UsageError, match=r"dataset\.near has .*: neither .* the run \(noise, fungi\) nor of"):
+        resolve(compose([*line, f"dataset.near={near}"]))
+    assert resolve(compose([*line, "dataset.near=[fungi,svhn]"]))["dataset"]["near"] == ["fungi", "svhn"]
+
+
 @pytest.mark.parametrize("path", ["/data/leaves", "/data/leaves/", "leaves", "../x/leaves"])
 def test_a_set_of_ones_own_is_called_like_its_folder(path: str) -> None:
     assert compose(["dataset=folder", f"dataset.path={path}"]).name.dataset == "leaves"

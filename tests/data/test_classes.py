@@ -49,6 +49,14 @@ def test_a_set_without_names_takes_numbers_only() -> None:
         without_classes(unnamed, ["dog"], "here")
 
 
+def test_a_number_that_is_the_name_of_another_class_is_refused() -> None:
+    for classes in (("1", "2", "3"), ("7", "1", "1")):  # 1 would leave out "2", and one class of two
+        with pytest.raises(ValueError, match=r"here: exclude_classes has 1, but the class called 1 .* \['1'\]"):
+            excluded_numbers([1], classes, range(3), "here")
+    assert excluded_numbers(["1"], ["1", "2"], range(2), "here") == {0}
+    assert excluded_numbers([1], ["0", "1"], range(2), "here") == {1}
+
+
 def test_leaving_out_all_is_refused() -> None:
     with pytest.raises(ValueError, match="here: exclude_classes leaves no image"):
         without_classes(split_of([0, 1]), [0, 1], "here")

@@ -100,6 +100,12 @@ def test_a_link_to_images_elsewhere_is_followed_once(three: Path, tmp_path: Path
     assert len(data.folder(three).images) == 4
 
 
+def test_hidden_files_and_folders_are_passed_over(three: Path) -> None:
+    write_files(three, {".a.png": b"", ".git/y.png": encoded(IMAGES[3]), "b/.x/y.png": encoded(IMAGES[3])})
+    (three / ".link").symlink_to("nothing")
+    assert names_in(three) == ["a.png", "b/x.png", "c.png"]
+
+
 def test_special_files_among_the_images_are_passed_over(three: Path) -> None:
     os.mkfifo(three / "fifo.png")
     (three / "zero.png").symlink_to("/dev/zero")
@@ -259,8 +265,14 @@ def test_a_class_without_an_image_is_named(leaves: Path, cache_folder: Path) -> 
 def test_hidden_folders_alone_are_no_classes(tmp_path: Path) -> None:
     (tmp_path / "train/.hidden").mkdir(parents=True)
     (tmp_path / "train/.hidden/a.png").write_bytes(encoded(IMAGES[0]))
-    with pytest.raises(ValueError, match="train: no image but in hidden folders, which are no classes"):
+    with pytest.raises(ValueError, match="train: no image below this folder"):
         data.class_folder(tmp_path, "train")
+
+
+def test_hidden_folders_within_a_class_are_passed_over(leaves: Path) -> None:
+    before = data.class_folder(leaves, "train").digest
+    write_files(leaves, {"train/ash/x/.ipynb_checkpoints/b-checkpoint.png": encoded(IMAGES[1])})
+    assert data.class_folder(leaves, "train").digest == before
 
 
 def test_an_image_outside_the_classes_is_named(leaves: Path) -> None:

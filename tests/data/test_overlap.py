@@ -82,6 +82,16 @@ def test_testing_on_the_training_set_is_refused() -> None:
     assert data.data_splits(TRAIN, TRAIN, {}, 2, allow_overlap=True).test is TRAIN
 
 
+def test_testing_on_training_images_is_refused() -> None:
+    part = TRAIN._replace(images=TRAIN.images[:-1], labels=TRAIN.labels[:-1], digest="of a part")
+    with pytest.raises(ValueError, match="39 of the 39 images of the test set are also in the training set"):
+        data.data_splits(TRAIN, part, {}, 2)
+    few, more = (with_copies(n, TRAIN)._replace(labels=np.arange(2000) % 2) for n in (10, 11))
+    assert data.data_splits(TRAIN, few, {}, 2).test is few  # 0.5 %
+    with pytest.raises(ValueError, match="11 of the 2000 images of the test set"):
+        data.data_splits(TRAIN, more, {}, 2)
+
+
 @given(st.lists(st.integers(0, 30), max_size=30), st.lists(st.integers(0, 30), max_size=30))
 def test_shared_rows_are_those_of_a_plain_comparison(rows: list[int], others: list[int]) -> None:
     images, other_images = TRAIN.images[rows], TRAIN.images[others]

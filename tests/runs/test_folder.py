@@ -391,6 +391,7 @@ def test_a_results_folder_may_be_moved(tmp_path: Path, monkeypatch: pytest.Monke
     assert open_run(Path())[0].path == folder.path
     (tmp_path / "link").symlink_to(tmp_path / "here")
     assert open_run(tmp_path / "link" / "runs" / folder.run.place)[0].run == folder.run
+    assert open_run(Path("..", folder.path.name))[0].path == folder.path
 
 
 def test_a_file_that_is_written_is_read_by_everybody(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """No run is worked on by two processes at once; a dead one's run is free again, whatever clocks and files say."""
 
+import errno
 import json
 import multiprocessing
 import os
@@ -270,6 +271,22 @@ def test_an_owner_touches_its_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         os.utime(tmp_path / "lock.json", (0, 0))
         until = time.monotonic() + 30
         while (tmp_path / "lock.json").stat().st_mtime == 0:
+            assert time.monotonic() < until
+            time.sleep(0.01)
+
+
+def test_a_touch_that_fails_is_not_the_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lock, "HEARTBEAT", 0.01)
+    touches: list[Path] = []
+
+    def touch(file: Path) -> None:
+        touches.append(file)
+        raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+
+    monkeypatch.setattr("oodbench.runs.lock.os.utime", touch)
+    with run_lock(tmp_path):
+        until = time.monotonic() + 30
+        while len(touches) < 3:
             assert time.monotonic() < until
             time.sleep(0.01)
 

@@ -87,6 +87,21 @@ def test_another_folder_than_the_data_root_is_another_request() -> None:
     assert not complete(before, asked)
 
 
+def test_a_test_set_that_lies_elsewhere_is_another_request() -> None:
+    asked = config("noise") | {"data_root": "/data"}
+    asked["dataset"] |= {"path": "/leaves", "train": {"root": "/leaves"}, "test": {"root": "/data"}}
+    before = finish(None, asked)
+    del before["provenance"]["roots"]  # by an earlier version
+    assert complete(before, asked)
+    asked["dataset"]["path"] = asked["dataset"]["train"]["root"] = "/moved"
+    assert complete(before, asked)
+    asked["dataset"]["test"]["root"] = "/other"
+    assert not complete(before, asked)
+    assert complete(finish(before, asked), asked)
+    asked["dataset"]["test"]["root"] = "/data"
+    assert not complete(finish(before, asked | {"data_root": "/elsewhere"}), asked)
+
+
 def test_nothing_is_asked_of_held_out_images_where_none_are() -> None:
     assert requested(config("noise") | {"validation": HELD_OUT | {"images": 0}}).validation == {}
 
@@ -103,6 +118,12 @@ def test_detectors_of_outputs_and_of_images_are_asked_for() -> None:
 def test_a_name_that_no_file_can_have_is_refused(part: str, name: str) -> None:
     with pytest.raises(ValueError, match=re.escape(f"{part}='{name}'")):
         requested(config("noise") | {part: {name: {}}})
+
+
+@pytest.mark.parametrize("name", ["train", "test", "val", "val_ood"])
+def test_an_ood_set_has_no_name_of_the_runs_own_sets(name: str) -> None:
+    with pytest.raises(ValueError, match=f"an OOD set cannot be called {name}, "):
+        requested(config(name))
 
 
 def test_a_run_is_complete_when_its_numbers_are_there() -> None:

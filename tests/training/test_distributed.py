@@ -274,7 +274,7 @@ def start(file: Path, signalled: int | None) -> State:
     path = file.with_name(f"{file.name}{rank() or ''}")  # of the second: a file that must not appear
     checkpointer = FileCheckpointer(path, SOURCE, 1.0, RECIPE.epochs, seen, logged.append)
     model = classifier("loss=ghm", backbone=with_dropout)
-    history = fit(model, IMAGES[:N], LABELS[:N], RECIPE, 0, load_checkpoint(file, SOURCE), checkpointer)
+    history = fit(model, IMAGES[:N], LABELS[:N], RECIPE, 0, load_checkpoint(file, SOURCE)[0], checkpointer)
     return {
         "epochs": len(history), "stopped_by": checkpointer.stopped_by, "steps": len(steps), "logged": len(logged)
     }  # fmt: skip
@@ -293,7 +293,7 @@ def test_a_signal_to_one_stops_both_and_they_resume(
     assert all((a["epochs"], a["stopped_by"], a["steps"]) == (epochs, 15, signalled) for a in stopped)
     rest = both(start, file, None)
     assert [answer["steps"] for answer in rest] == [12 - signalled] * 2
-    ends = [load_checkpoint(path, SOURCE) for path in (straight, file)]
+    ends = [load_checkpoint(path, SOURCE)[0] for path in (straight, file)]
     assert ends[0]
     assert ends[1]
     assert same(arrays(ends[0]), arrays(ends[1]))  # to the bit

@@ -81,7 +81,7 @@ def test_a_killed_training_resumes_to_the_same_bits(loss: str, tmp_path: Path) -
         train(classifier(loss), save=save_and_die)
     torch.rand(3)
     model = classifier(loss, seed=99)  # whose own initial weights must not matter
-    rest = train(model, resume=load_checkpoint(path, SOURCE))
+    rest = train(model, resume=load_checkpoint(path, SOURCE)[0])
     assert [len(state.history) for state in rest] == [3, 4]
     assert same(rest[-1].model, straight.model)
     assert same(model.state_dict(), straight.model)
@@ -107,7 +107,7 @@ def test_a_training_stopped_at_any_step_resumes_exactly(tmp_path: Path) -> None:
         assert (len(stopped.history), stopped.step) == divmod(stop_after, 4)
         save_checkpoint(path, stopped, SOURCE)
         torch.rand(3)
-        rest = train(classifier(loss, seed=99), resume=load_checkpoint(path, SOURCE))
+        rest = train(classifier(loss, seed=99), resume=load_checkpoint(path, SOURCE)[0])
         assert same(rest[-1].model, straight.model)
         assert same(rest[-1].optimizer, straight.optimizer)
         assert same(without_times(rest[-1].history), without_times(straight.history))

@@ -158,6 +158,10 @@ def _check_combinations(config: Config) -> None:
             f"{reported[0]} is reported, so nothing may be chosen on it: leave it out of ood=[...], or take another "
             "set for ood@validation.ood"
         )
+    known = [*config["ood"], *(file.stem for file in (CONF / "ood").glob("*.yaml"))]  # not every run has all near sets
+    if strange := [name for name in config["dataset"]["near"] if name not in known]:
+        here = ", ".join(config["ood"]) or "none"
+        raise UsageError(f"dataset.near has {strange[0]}: neither an OOD set of the run ({here}) nor of conf/ood")
     name = config["name"]["dataset"]
     if "path" in config["dataset"] and (CONF / "dataset" / f"{name}.yaml").exists():
         raise UsageError(f"name.dataset={name}: another set has this name; give this one a name of its own")

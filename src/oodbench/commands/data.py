@@ -38,6 +38,8 @@ def main() -> None:
     root, words = Path(os.environ.get("OODBENCH_DATA", "data")), "default: $OODBENCH_DATA, else data"
     parser.add_argument("--data-root", type=Path, metavar="PATH", default=root, help=words)
     chosen = parser.parse_args()
+    if without := [name for name in chosen.names if READERS[name].keys().isdisjoint(chosen.split)]:
+        parser.error(f"{without[0]} has no split {' or '.join(chosen.split)}, only {', '.join(READERS[without[0]])}")
     for name in chosen.names:
         for part in [part for part in chosen.split if part in READERS[name]]:
             try:

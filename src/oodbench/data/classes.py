@@ -29,13 +29,19 @@ def excluded_numbers(
 ) -> set[int]:
     """Return the numbers of classes that are given by name or number; all classes of one name are meant by it.
 
-    classes: names in the order of the numbers, empty where they are not known. known: numbers that have images.
+    classes: names in the order of the numbers, empty where they are not known. known: numbers that have images. Raises
+    ValueError for a number that is the name of another class.
     """
     check_is_list(excluded, where)
     numbers: set[int] = set()
     for each in excluded:
-        named = (number for number, name in enumerate(classes) if name == each)
-        found = set(named) if isinstance(each, str) else {each}
+        named = {number for number, name in enumerate(classes) if name == str(each)}
+        found = named if isinstance(each, str) else {each}
+        if named - found:
+            raise ValueError(
+                f"{where}: exclude_classes has {each}, but the class called {each} is not number {each}; give its name "
+                f"in quotes, ['{each}']"
+            )
         if not found.intersection(known):
             raise ValueError(f"{where}: exclude_classes has {each}, of which there is no image; {_hint(each, classes)}")
         numbers |= found

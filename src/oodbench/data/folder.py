@@ -19,8 +19,8 @@ def folder(path: str | Path, exclude_classes: Sequence[str | int] = ()) -> Split
     """Read all images below `path`, sorted by their relative path; without labels, so only for an OOD set.
 
     Regular files alone are read. Links are followed, but no folder is entered twice, nor one that `path` lies in.
-    Hidden files and files without the suffix of an image are passed over. The digest is the sha256 of the listing
-    that sha256sum would write of the images.
+    Hidden files and folders, and files without the suffix of an image, are passed over. The digest is the sha256 of the
+    listing that sha256sum would write of the images.
 
     exclude_classes: folders directly below `path`, by name or by their number in alphabetical order.
 
@@ -48,8 +48,7 @@ def class_folder(root: str | Path, split: str) -> Split:
             f"no folder at {printable(path)}: a set to learn is <path>/train/<class>/<image> and "
             "<path>/test/<class>/<image>; dataset.path=... names another, dataset.test.split=val reads <path>/val"
         )
-    path, listed = _listed(path)
-    names = [name for name in listed if not name.startswith(".")]  # a hidden folder is no class
+    path, names = _listed(path)
     if stray := [name for name in names if not _top(name)]:
         raise ValueError(
             f"{printable(path / stray[0])} lies in no class's folder, as {len(stray)} images of {printable(path)} do; "
@@ -60,8 +59,6 @@ def class_folder(root: str | Path, split: str) -> Split:
     if empty := sorted(folders - set(classes)):
         few = ", ".join(printable(Path(name)) for name in empty[:5])
         raise ValueError(f"{printable(path)}: no image in the folder of a class ({few}); fill it or remove it")
-    if not names:
-        raise ValueError(f"{printable(path)}: no image but in hidden folders, which are no classes")
     numbers = {name: number for number, name in enumerate(classes)}
     return read_files(path, names, [numbers[_top(name)] for name in names], classes)
 
@@ -119,7 +116,9 @@ def _contents(folder: Path) -> tuple[list[Path], list[Path], list[Path]]:
     inside: list[Path] = []
     links: list[Path] = []
     for path in _sorted(folder):
-        is_wanted = path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+        if path.name.startswith("."):  # such as what a notebook or a file manager leaves
+            continue
+        is_wanted = path.suffix.lower() in SUFFIXES
         try:
             status = path.stat()
         except OSError as error:

@@ -1,6 +1,5 @@
 """The sets of one run: checked against each other, cut to the limits."""
 
-import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -8,11 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oodbench.data.images import side
-from oodbench.data.overlap import check_overlap
+from oodbench.data.overlap import MAX_OF_OOD, MAX_OF_TEST, check_overlap
 from oodbench.data.split import UNKNOWN, Split, balanced_rows, balanced_subset, rows_of, spaced_subset
-
-RESERVED = ("train", "test", "val", "val_ood")  # names of the outputs of a run's own sets
-PLAIN_NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,99}", re.ASCII)  # names a file in a run's outputs/
 
 
 class DataSplits(NamedTuple):
@@ -44,12 +40,12 @@ def data_splits(
 ) -> DataSplits:
     """Check the sets of one run against each other and cut them to the limits; `val_ood`: of the validation set.
 
-    The complete sets are compared, before they are cut: an OOD set that is the training or test set, or shares more
-    than 0.1 % of its images with one of them, is refused unless `allow_overlap`.
+    The complete sets are compared, before they are cut: a test set that is the training set, or shares more than 0.5 %
+    of its images with it, is refused unless `allow_overlap`, and so is an OOD set with more than 0.1 % of either's.
 
     Raises ValueError, with the set's name, for arrays of another shape or type, a label outside [0, num_classes), a
-    class without an image, classes that are not the same in train and test, an OOD set without an image or with a name
-    that is taken or no plain name, a limit that cannot be met, a validation set that is reported, sets that overlap.
+    class without an image, classes that are not the same in train and test, an OOD set without an image, a limit that
+    cannot be met, a validation set that is reported, sets that overlap.
     """
     _check_known("train", train, num_classes)
     _check_known("test", test, num_classes)
@@ -76,16 +72,6 @@ def _hold_out(split: Split, n: int, num_classes: int) -> tuple[Split, Split]:
     return rows_of(split, rest), rows_of(split, np.sort(last))
 
 
-def _check_name(name: str) -> None:
-    if name in RESERVED:
-        raise ValueError(f"an OOD set cannot be called {name}, as one of the run's own sets is; choose another name")
-    if not PLAIN_NAME.fullmatch(str(name)):
-        raise ValueError(
-            f"an OOD set cannot be called {name!r}, since its name becomes a file name: use a letter or digit, then up "
-            "to 99 letters, digits, dots, hyphens and underscores"
-        )
-
-
 def _check_known(name: str, split: Split, num_classes: int) -> None:
     _check_arrays(name, split)
     _check_labels(name, split.labels, num_classes)
@@ -93,7 +79,6 @@ def _check_known(name: str, split: Split, num_classes: int) -> None:
 
 def _check_ood_sets(ood: Mapping[str, Split], val_ood: Split | None) -> None:
     for name, split in ood.items():
-        _check_name(name)
         _check_ood(f"OOD set {name}", split)
         if val_ood and split.digest == val_ood.digest:
             raise ValueError(
@@ -157,12 +142,8 @@ def check_classes(train: Split, test: Split) -> None:
 def _check_overlaps(
     train: Split, test: Split, ood: Mapping[str, Split], val_ood: Split | None, allow_overlap: bool
 ) -> None:
-    if train.digest == test.digest and not allow_overlap:
-        raise ValueError(
-            f"the test set is the same set as the training set (digest {test.digest[:12]}); choose another, or measure "
-            "nevertheless with allow_overlap=true"
-        )
+    check_overlap({"the training set": train}, {"the test set": test}, allow_overlap, MAX_OF_TEST)
     reported = {f"the OOD set {name}": split for name, split in ood.items()}
     validation = {"the validation OOD set": val_ood} if val_ood else {}
-    check_overlap({"the training set": train, "the test set": test}, reported | validation, allow_overlap)
-    check_overlap(reported, validation, allow_overlap)
+    check_overlap({"the training set": train, "the test set": test}, reported | validation, allow_overlap, MAX_OF_OOD)
+    check_overlap(reported, validation, allow_overlap, MAX_OF_OOD)

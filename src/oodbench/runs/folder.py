@@ -190,9 +190,9 @@ def open_run(path: Path) -> tuple[RunFolder, Config]:
 
     Raises ValueError where config.yaml cannot be read, or describes a run of another folder.
     """
+    path = Path(os.path.abspath(path))  # noqa: PTH100 - without `..`, but of links by the names that the user sees
     file = path / "config.yaml"
     config = read_config(file)
-    path = path.absolute()
     try:
         folder = RunFolder(path.parents[5], identify(config))
     except (KeyError, TypeError, AttributeError, IndexError) as error:

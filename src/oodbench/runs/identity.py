@@ -13,6 +13,7 @@ PLACES = ("root",)  # keys that say where a set lies, not what it is
 NOT_OF_DATASET = ("near", "path")  # for tables only; where a custom set lies
 PRETRAINED = "pretrained"  # the recipe's name where weights or outputs were made by other code
 NAME = r"[A-Za-z0-9_][A-Za-z0-9_.+-]*"  # one folder, one cell of a table, no formula of a spreadsheet
+OWN_SETS = ("train", "test", "val", "val_ood")  # whose outputs have these names
 TAKEN = r"(?i)readme|.*\.(oodpos|matrix|paper|by-.*)"  # a data set's tables, <name>.md, would replace another file
 LONGEST = 1000  # characters
 NAMED = ("dataset", "backbone", "loss", "recipe")
@@ -73,6 +74,13 @@ def check_name(what: str, name: Any) -> str:
     if not isinstance(name, str) or not re.fullmatch(NAME, name) or len(name) > 100:
         raise ValueError(f"{what}={name!r}: at most 100 letters, digits, _, ., + and - are needed, not . or - first")
     return name
+
+
+def check_ood_name(name: Any) -> str:
+    """Return the name of an OOD set. Raises ValueError where no file can have it, or one of the run's own sets has."""
+    if name in OWN_SETS:
+        raise ValueError(f"an OOD set cannot be called {name}, as one of the run's own sets is; choose another name")
+    return check_name("ood", name)
 
 
 def config_hash(config: Config) -> str:

@@ -219,4 +219,5 @@ def _exclusive(folder: Path) -> Iterator[None]:
 def _send_heartbeats(file: Path, over: threading.Event) -> None:
     while not over.wait(HEARTBEAT):
         if _is_mine(file):
-            os.utime(file)
+            with contextlib.suppress(OSError):  # of a network file system that stalls: the next touch may succeed
+                os.utime(file)

@@ -8,7 +8,7 @@ them still hold.
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from oodbench.runs.identity import Config, check_name, without_places
+from oodbench.runs.identity import Config, check_name, check_ood_name, without_places
 from oodbench.storage import Arrays
 
 Record = dict[str, Any]
@@ -28,6 +28,7 @@ class Request(NamedTuple):
     near: list[str]  # OOD sets that tables call near
     ood: Config  # {OOD set: its configuration without the data root}
     detectors: Config  # {detector, of outputs or of the network: its configuration}
+    roots: dict[str, str]  # {train or test: where it lies, if not where the configuration's other data lie}
     validation: Config  # what hyperparameters are chosen on; empty where nothing is held out
 
 
@@ -39,7 +40,9 @@ def requested(config: Config) -> Request:
     of_outputs, of_network = config["detector"], config.get("image_detector", {})
     if both := sorted(of_outputs.keys() & of_network.keys()):
         raise ValueError(f"{', '.join(both)}: a detector and an image detector have this name")
-    for part in ("ood", "detector", "image_detector"):
+    for name in config["ood"]:
+        check_ood_name(name)
+    for part in ("detector", "image_detector"):
         for name in config.get(part, {}):
             check_name(part, name)
     data_root = config.get("data_root")
@@ -49,8 +52,15 @@ def requested(config: Config) -> Request:
         near=config["dataset"]["near"],
         ood=without_places(config["ood"], data_root),
         detectors=without_places(of_outputs | of_network),
+        roots=_roots(config["dataset"], data_root),
         validation=validation if validation.get("images") else {},
     )
+
+
+def _roots(data: Config, data_root: str | None) -> dict[str, str]:
+    """Return {train or test: its root}, where it is neither the data root nor the path of a custom data set."""
+    roots = {part: data[part].get("root") for part in ("train", "test") if isinstance(data.get(part), dict)}
+    return {part: root for part, root in roots.items() if root not in (None, data_root, data.get("path"))}
 
 
 def is_complete(record: Record | None, request: Request) -> bool:
@@ -63,6 +73,7 @@ def is_complete(record: Record | None, request: Request) -> bool:
     provenance, validation = record["provenance"], record.get("validation", {})
     if not (
         provenance["near"] == request.near
+        and provenance.get("roots", {}) == request.roots
         and validation.get("of", {}) == request.validation
         and request.ood.items() <= provenance["ood"].items()
         and request.detectors.items() <= provenance["detector"].items()
@@ -92,7 +103,7 @@ def merge(before: Record | None, numbers: Mapping[str, Any], provenance: Mapping
     if request.validation:
         merged["validation"] = _merged_validation(old, kept, numbers, provenance, request)
     provenance = dict(provenance) | {"near": request.near, "ood": request.ood, "detector": request.detectors}
-    provenance |= {key: old["provenance"][key] | provenance[key] for key in GROWING}
+    provenance |= {"roots": request.roots} | {key: old["provenance"][key] | provenance[key] for key in GROWING}
     return merged | {"provenance": provenance}
 
 

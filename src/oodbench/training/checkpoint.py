@@ -35,7 +35,7 @@ class Source(NamedTuple):
     """The run, precision and images behind a checkpoint, which one training does not mix."""
 
     run: str  # <hash>/seed<n>
-    precision: str  # the one that `auto` chose for this machine
+    precision: str  # where it is `auto`, the one chosen for the machine that the training began on
     train_digest: str
 
 
@@ -102,23 +102,24 @@ def save_checkpoint(path: Path, state: TrainState, source: Source) -> None:
     write_atomic(path, FORMAT + hashlib.sha256(content).digest() + content)
 
 
-def load_checkpoint(path: Path, source: Source) -> TrainState | None:
-    """Return the state of the last usable checkpoint, or None. Warns of each unusable file, and why.
+def load_checkpoint(path: Path, source: Source) -> tuple[TrainState | None, Source]:
+    """Return the state of the last usable checkpoint and its source; where there is none, None and the given one.
 
-    Raises DataChangedError where this run's checkpoint was made from other training images.
+    Its precision is another where `auto` chose for another machine. Warns of each unusable file, and why. Raises
+    DataChangedError where this run's checkpoint was made from other training images.
     """
     for file in (path, previous(path)):
         if file.exists():
             try:
                 made_from, state = read_checkpoint(file)
-                if made_from[:2] != source[:2]:
-                    raise ValueError(f"{file} is of run {made_from.run} in {made_from.precision}, not of {source[:2]}")
+                if made_from.run != source.run:
+                    raise ValueError(f"{file} is of run {made_from.run}, not of {source.run}")
             except ValueError as error:
                 warnings.warn(f"checkpoint not used: {error}", stacklevel=2)
                 continue
             check_same_images(file, made_from.train_digest, source.train_digest)
-            return state
-    return None
+            return state, made_from
+    return None, source
 
 
 def read_checkpoint(path: Path) -> tuple[Source, TrainState]:
