@@ -25,7 +25,8 @@ from helpers.config import CONF, configuration
 from oodbench import experiment
 from oodbench.build import build_detectors, build_model, open_data
 from oodbench.model import extract_features, predict
-from oodbench.report.card import command_of, restore_card
+from oodbench.report.card import restore_card
+from oodbench.report.command import command_of
 from oodbench.rescoring import rescore
 from oodbench.runs import lock
 from oodbench.runs.folder import RunFolder
