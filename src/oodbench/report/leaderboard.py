@@ -4,12 +4,13 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import product
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from oodbench.evaluation.metrics import metric_of
 from oodbench.report.card import bullets, escaped
-from oodbench.tables.cells import Cell, Column, best_of, cell_key, cells_of, text_of
+from oodbench.tables.cells import Cell, Cells, Column, Marks, best_of, cell_key, cells_of, text_of
 from oodbench.tables.labels import Row, protocol, row_labels, row_of
 from oodbench.tables.means import FAR, NEAR, common_means, mean_notes, with_means
 from oodbench.tables.names import row_name, score_name, set_name
@@ -48,32 +49,21 @@ def _table(runs: Sequence[Result], origins: Mapping[Path, str], detectors: Seque
     columns = [Column(None, "", 0, metric) for metric in ID]
     columns += [Column(*each, metric) for each in means_alone(ood_sets(measured)) for metric in OOD]
     cells = cells_of(measured, row_of, detectors, {*ID, *OOD})
-    names = {row: escaped(row_name(row.loss, label)) for row, label in labels.items()}
-    best = {column: best_of(cells, names, detectors, column) for column in columns}
-    seeds, of_row = (
-        Counter(map(row_of, runs)),
-        Counter((row_of(run), origins.get(run.folder, HANDED_IN)) for run in runs),
-    )
-    found: dict[tuple[Row, tuple[str, ...]], tuple[list[str], tuple[int, float]]] = {}
-    for row, score in product(names, detectors):
-        keys = [cell_key(row, score, column) for column in columns]
-        if any(key in cells for key in keys if key[1]):
-            texts = (
-                text_of(cells.get(key), seeds[row], metric_of(key[2].metric).unit, best[key[2]].of(key)) for key in keys
-            )
-            order = _order([cells.get(key) for key in keys if key[2].metric == "auroc"])
-            found.setdefault((row, tuple(texts)), ([], order))[0].append(score_name(score))
-    ranked = sorted(found.items(), key=lambda each: each[1][1])
+    best = {column: best_of(cells, labels, detectors, column) for column in columns}
+    seeds = Counter(map(row_of, runs))
+    from_where = {
+        row: Counter(origins.get(run.folder, HANDED_IN) for run in runs if row_of(run) == row) for row in seeds
+    }
     lines = [
         [
-            str(i),
-            names[row],
-            escaped(" = ".join(scores)),
-            str(seeds[row]),
-            *texts,
-            _origins({origin: n for (of, origin), n in of_row.items() if of == row}),
+            str(place),
+            escaped(row_name(line.row.loss, labels[line.row])),
+            escaped(" = ".join(map(score_name, line.scores))),
+            str(seeds[line.row]),
+            *line.texts,
+            _origins(from_where[line.row]),
         ]
-        for i, ((row, texts), (scores, _)) in enumerate(ranked, 1)
+        for place, line in enumerate(_lines(cells, seeds, detectors, best), 1)
     ]
     heads = [_set(column) + metric_of(column.metric).title for column in columns]
     table = markdown_table(["", "Loss", "Score", "n", *heads, "Numbers"], lines, 3)
@@ -81,6 +71,35 @@ def _table(runs: Sequence[Result], origins: Mapping[Path, str], detectors: Seque
     notes = [*mean_notes(runs, labels, means), *notes_on_marks(marks), *shared_seeds(marks)]
     notes = [note for note in notes if note != BEST_AND_CLOSE]  # INTRODUCTION has that one
     return "\n\n".join(filter(None, [table, bullets(map(escaped, notes))]))
+
+
+class Line(NamedTuple):
+    """A line of a table; its scores are those whose printed numbers are the same."""
+
+    row: Row
+    scores: list[str]
+    texts: list[str]  # of its cells
+    order: tuple[int, float]
+
+
+def _lines(
+    cells: Cells, seeds: Mapping[Row, int], detectors: Sequence[str], best: Mapping[Column, Marks]
+) -> list[Line]:
+    """Return the lines, the first of the leaderboard first."""
+    lines: list[Line] = []
+    for row, score in product(seeds, detectors):
+        of = {column: cells.get(cell_key(row, score, column)) for column in best}
+        if not any(cell for column, cell in of.items() if column.ood):
+            continue
+        texts = [
+            text_of(cell, seeds[row], metric_of(column.metric).unit, best[column].of(cell_key(row, score, column)))
+            for column, cell in of.items()
+        ]
+        if same := [line for line in lines if (line.row, line.texts) == (row, texts)]:
+            same[0].scores.append(score)
+        else:
+            lines.append(Line(row, [score], texts, _order([of[c] for c in best if c.metric == "auroc"])))
+    return sorted(lines, key=lambda line: line.order)
 
 
 def _origins(times: Mapping[str, int]) -> str:
