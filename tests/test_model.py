@@ -170,6 +170,12 @@ def test_outputs_are_those_of_the_objective_or_not() -> None:
     for name in ("features", "logits", "log_probs", "ood_score"):
         assert not gives(objective, outputs._replace(**{name: getattr(outputs, name) * 1.1})), name
     assert not gives(objective, outputs._replace(logits=outputs.logits[:, :5]))
+    objective = CrossEntropy(6, 5, label_smoothing=0.0)
+    outputs = predict(objective, 1000 * features, np.zeros(120, np.int64))
+    rounded = -outputs.log_probs.max(1)
+    assert (rounded == 0).any()
+    assert gives(objective, outputs)
+    assert not gives(objective, outputs._replace(ood_score=rounded))
     taken = ExternalLogits(6, 5)
     logits = np.random.default_rng(0).normal(size=(9, 5)).astype("f4")
     assert gives(taken, from_arrays(logits, features=np.zeros((9, 6))))

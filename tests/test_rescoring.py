@@ -13,6 +13,7 @@ from helpers.cli import HALO, Finished, copied, finish, never, numbers_in, scrip
 from helpers.config import ROOT, composed
 from omegaconf import OmegaConf
 
+from oodbench.commands.evaluate import rescored
 from oodbench.rescoring import rescore
 from oodbench.runs.folder import open_run
 from oodbench.runs.lock import LockedError, run_lock
@@ -106,6 +107,15 @@ def test_image_detectors_see_the_sets_of_every_start(again: Finished) -> None:
     card = (again.folder / "README.md").read_text()
     assert " threads=1 " in card
     assert "'ood=[unseen_digits,photo_patches,shuffled_digits]'" in card
+
+
+def test_a_set_that_is_gone_does_not_stop_image_detectors(again: Finished, tmp_path: Path) -> None:
+    config = yaml.safe_load((again.folder / "config.yaml").read_text())
+    config["ood"]["photo_patches"] = {"path": str(tmp_path / "gone")}
+    (again.folder / "config.yaml").write_text(yaml.safe_dump(config))
+    line = rescored(again.folder, *chosen("detector=[msp]", "image_detector=[odin]"), None)
+    assert "odin not on photo_patches, whose images are not where config.yaml says" in line
+    assert "odin" in numbers_in(again.folder)["ood"]["unseen_digits"]
 
 
 def test_outputs_on_other_images_are_not_scored(again: Finished) -> None:

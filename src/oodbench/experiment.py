@@ -112,7 +112,7 @@ def prepare_folder(job: Job) -> bool:
     if before and job.recipe and not (folder.weights.exists() or folder.checkpoint.exists()):
         print(f"weights are missing: {folder.path} is trained again, and its numbers are replaced then", flush=True)
     settle_threads(job)
-    folder.write_config(config)
+    folder.write_config(config, before["provenance"] if before else None)
     return True
 
 

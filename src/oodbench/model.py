@@ -84,16 +84,16 @@ def gives(objective: Objective, outputs: Outputs) -> bool:
     """
     objective = deepcopy(objective).cpu().eval()
     features, logits = (torch.from_numpy(array[:100].copy()) for array in (outputs.features, outputs.logits))
-    found: list[tuple[Tensor, NDArray[np.floating], float]] = [
-        (objective.log_probs(logits.double()), outputs.log_probs, 1e-6),
-        (objective.ood_score(logits.double()), outputs.ood_score, 1e-6),
+    found: list[tuple[Tensor, NDArray[np.floating], float, float]] = [
+        (objective.log_probs(logits.double()), outputs.log_probs, 0, 1e-6),
+        (objective.ood_score(logits.double()), outputs.ood_score, 1e-6, 0),  # 1e-20 is not 0: images must not tie
     ]
     if objective.has_head:
-        found.append((objective.logits(features), outputs.logits, 1e-3))
+        found.append((objective.logits(features), outputs.logits, 0, 1e-3))
     return all(
         now.shape[1:] == then.shape[1:]
-        and np.allclose(now.numpy(), then[:100], rtol=0, atol=tolerance * np.nanmax(np.abs(then)), equal_nan=True)
-        for now, then, tolerance in found
+        and np.allclose(now.numpy(), then[:100], rtol, atol=share * np.nanmax(np.abs(then)), equal_nan=True)
+        for now, then, rtol, share in found
     )
 
 

@@ -3,6 +3,7 @@
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from oodbench.build import build_detectors, open_data
 from oodbench.detectors.reference import NotApplicable
@@ -43,10 +44,17 @@ def rescore(path: Path, detector: Config, image_detector: Config, grids: Config 
         if not image_detector:
             reported |= {"detector": detector, "image_detector": {}}
             return score_stored(folder, reported, outputs, objective, before["provenance"])
-        job = reopen(folder, config | {"detector": detector, "image_detector": image_detector}, objective)
+        there = {name: node for name, node in config["ood"].items() if not is_gone(node)}
+        chosen = {"ood": there, "detector": detector, "image_detector": image_detector}
+        job = reopen(folder, config | chosen, objective)
         folder.check_train_digest(job.data.train.digest)
         of_sets, scores = predict_sets(job, build_detectors(image_detector))
         return measure(job, of_sets, Scoring(build_detectors(detector), scores))
+
+
+def is_gone(node: Any) -> bool:
+    """Tell whether the images of an earlier start's OOD set are not where they were."""
+    return isinstance(node, dict) and isinstance(node.get("path"), str) and not Path(node["path"]).exists()
 
 
 def reopen(folder: RunFolder, config: Config, objective: Objective) -> Job:

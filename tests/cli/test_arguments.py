@@ -10,7 +10,7 @@ import pytest
 from helpers.cli import script
 from helpers.config import ROOT
 
-from oodbench.cli.arguments import Parser, as_overrides
+from oodbench.cli.arguments import Parser, as_overrides, as_text
 from oodbench.cli.overrides import parse
 
 SCRIPTS = sorted(path.name for path in (ROOT / "scripts").glob("*.py"))
@@ -67,3 +67,9 @@ def help_of(name: str, monkeypatch: pytest.MonkeyPatch) -> str:
 def test_an_unknown_option_of_train_ends_in_one_line(arguments: list[str]) -> None:
     with pytest.raises(SystemExit, match=r"^train\.py: .*; --help lists keys and options$"):
         script("train.py", *arguments)
+
+
+@pytest.mark.parametrize("value", ["C:\\x\\", "a\\'b", "it's", "\\", "/x [1]", "", "x"])
+def test_a_quoted_text_is_taken_as_it_is(value: str) -> None:
+    (override,) = parse([f"note={as_text(value)}"])
+    assert override.value() == value

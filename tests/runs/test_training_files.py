@@ -45,23 +45,25 @@ def test_threads_that_cannot_be_count_as_none(text: str, tmp_path: Path) -> None
 
 
 def test_a_further_start_keeps_what_the_weights_are_of(tmp_path: Path) -> None:
-    first = {"threads": 1, "note": "a", "ood": {"a": {"n": 1}, "b": {}}, "detector": {"msp": {}}}
+    first = {"threads": 1, "note": "a", "ood": {"a": {"n": 1}, "b": {}}, "detector": {"msp": {}}, "image_detector": {}}
     then = {"threads": 2, "note": "b", "ood": {"a": {"n": 2}}, "detector": {"knn": {}}, "image_detector": {}}
     folder = RunFolder.of(configuration(results_dir=str(tmp_path)))
     folder.write_config(first)
     folder.write_config(then)
     assert read_config(folder.config) == then
     folder = trained(tmp_path / "trained")
-    for config in (first, then):
-        folder.write_config(config)
+    folder.write_config(first)
+    folder.write_config(then | {"note": ""}, {"ood": {"b": {}}, "detector": {"msp": {}}})
     both = {"ood": {"a": {"n": 2}, "b": {}}, "detector": {"msp": {}, "knn": {}}}
     found = read_config(folder.config)
     assert found["threads"] == 1
-    assert found["note"] == "b"
+    assert found["note"] == "a"
     assert {key: found[key] for key in both} == both
+    folder.write_config(then, {"ood": {}, "detector": {}})  # of a start that has no numbers nothing stays
+    assert read_config(folder.config)["ood"] == then["ood"]
     for garbage in ("no configuration", "ood: [1]"):
         folder.config.write_text(garbage)
-        folder.write_config(then)
+        folder.write_config(then, {"ood": {}, "detector": {}})
         assert read_config(folder.config) == then
 
 

@@ -54,9 +54,11 @@ def test_unusable_outputs_are_computed_again(again: Finished) -> None:
     outputs = usable_outputs(folder, "test", digest, objective)
     assert outputs is not None
     assert usable_outputs(folder, "test", "other", objective) is None
+    assert folder.metrics.exists()
     folder.write_outputs("test", outputs._replace(ood_score=outputs.ood_score + 1), digest)
     with pytest.warns(UserWarning, match=r"outputs are computed again: .*test\.safetensors has other logits, prob"):
         assert usable_outputs(folder, "test", digest, objective) is None
+    assert not folder.metrics.exists()
     folder.outputs("test").write_bytes(b"")
     with pytest.warns(UserWarning, match=r"outputs are computed again: .*test\.safetensors is damaged"):
         assert usable_outputs(folder, "test", digest, objective) is None

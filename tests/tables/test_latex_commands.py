@@ -13,6 +13,8 @@ from oodbench.tables.latex_commands import Commands
         ("ood", "places365", r"\oodPlacesccclxv{}"),
         ("metric", "fpr95", r"\metricFprxcv{}"),
         ("ood", "leaves2026", r"\oodLeavesiioiivi{}"),
+        ("loss", "isomax+", r"\lossIsomaxPlus{}"),
+        ("loss", "halo-v2", r"\lossHaloDashVii{}"),
     ],
 )
 def test_a_command_has_letters_alone(kind: str, key: str, command: str) -> None:

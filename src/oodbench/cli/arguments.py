@@ -1,6 +1,7 @@
 """Arguments of the scripts, and the two spellings of the results folder that every command takes."""
 
 import argparse
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -60,4 +61,4 @@ def as_folder(path: str) -> Path:
 
 def as_text(value: str) -> str:
     """Quote a value so that Hydra takes it as it is."""
-    return "'" + value.replace("'", r"\'") + "'"
+    return "'" + re.sub(r"(\\*)('|\Z)", lambda found: found[1] * 2 + found[2].replace("'", r"\'"), value) + "'"

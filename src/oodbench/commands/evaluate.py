@@ -79,5 +79,5 @@ def rescored(folder: Path, detector: dict[str, Any], image_detector: dict[str, A
     note = f"; not applicable: {', '.join(without)}" if without else ""
     for ood, found in record["ood"].items():
         if missing := [name for name in image_detector if name not in found and name not in without]:
-            note += f"; {', '.join(missing)} not on {ood}, whose images config.yaml does not name"
+            note += f"; {', '.join(missing)} not on {ood}, whose images are not where config.yaml says"
     return f"{folder}: scored by {', '.join(asked)} on {', '.join(record['ood'])}{note}"

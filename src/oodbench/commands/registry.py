@@ -9,6 +9,7 @@ with status 1; then nothing is written.
 """
 
 import argparse
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -53,7 +54,7 @@ def write_registry(results_dir: Path, own: Path | None, outputs: Path | None, ch
         raise SystemExit(1)
     material = material_of(found, results_dir)
     given: dict[str, list[Any]] = {"--own": [own] if own else [], "--detectors": chosen or []}
-    options = "".join(f" {name} {' '.join(map(str, values))}" for name, values in given.items() if values)
+    options = "".join(f" {name} {shlex.join(map(str, values))}" for name, values in given.items() if values)
     page = report_html(material, detectors, load_published(PUBLISHED), f"python scripts/registry.py{options}")
     pages = {"README.md": leaderboard(found.runs, origins, detectors), "report.html": page}
     for name, text in pages.items():

@@ -7,6 +7,7 @@ python scripts/report.py --figures DIR --format pdf,svg # the figures for a pape
 
 import argparse
 import os
+import shlex
 import sys
 import webbrowser
 from pathlib import Path
@@ -45,7 +46,9 @@ def write_run(args: argparse.Namespace) -> None:
         return done(write_figures([section], args.figures, args.format.split(",")))
     out = args.out or args.run / "report.html"
     detectors = chosen_detectors([run.result for run in section.runs], args.detectors)
-    write_atomic(out, run_html(section, detectors, f"python scripts/report.py {args.run}{_detectors(args)}"))
+    write_atomic(
+        out, run_html(section, detectors, f"python scripts/report.py {shlex.quote(str(args.run))}{_detectors(args)}")
+    )
     done([out], args.open)
 
 
@@ -66,14 +69,14 @@ def write_report(args: argparse.Namespace) -> None:
 
 def page(material: Material, args: argparse.Namespace) -> str:
     detectors = chosen_detectors([run.result for run in all_runs(material.sections)], args.detectors)
-    options = f" results_dir={args.results_dir}" if args.results_dir != Path("results") else ""
+    options = f" {shlex.quote(f'results_dir={args.results_dir}')}" if args.results_dir != Path("results") else ""
     return report_html(
         material, detectors, load_published(PUBLISHED), f"python scripts/report.py{options}{_detectors(args)}"
     )
 
 
 def _detectors(args: argparse.Namespace) -> str:
-    return f" --detectors {' '.join(args.detectors)}" if args.detectors else ""
+    return f" --detectors {shlex.join(args.detectors)}" if args.detectors else ""
 
 
 def progress(line: str) -> None:

@@ -12,6 +12,7 @@ from oodbench.cli.errors import exit_codes, plain_warnings
 from oodbench.cli.late import import_late
 from oodbench.cli.launch import launch
 from oodbench.cli.sweep import announce, in_search, in_sweep, timed
+from oodbench.runs.config import read_config
 from oodbench.runs.folder import RunFolder
 from oodbench.runs.lock import run_lock
 from oodbench.runs.record import number_named, requested
@@ -27,7 +28,7 @@ def train(cfg: DictConfig) -> float | None:
     if in_sweep():
         announce()
     if is_finished(config) and not config["force"]:
-        if config["note"]:
+        if config["note"] not in ("", read_config(folder.config).get("note")):
             with exit_codes(folder.error), run_lock(folder.path):
                 folder.write_note(config["note"])
         if not folder.card.exists():

@@ -78,10 +78,8 @@ class RunFolder(TrainingFiles):
 
     def write_note(self, note: str) -> None:
         """Give the run another note; the card, which has the one before, is removed."""
-        config = read_config(self.config)
-        if config.get("note") != note:
-            self.write_config(config | {"note": note})
-            self.remove_card()
+        self.write_config(read_config(self.config) | {"note": note})
+        self.remove_card()
 
     def remove_card(self) -> None:
         """Remove the card, so that it never describes another record than metrics.json."""
@@ -130,12 +128,16 @@ class RunFolder(TrainingFiles):
             warnings.warn(f"resamples not used: {error}", stacklevel=2)
             return {}
 
-    def remove_numbers(self) -> None:
-        """Remove the numbers of other weights: the record first, then resamples and outputs."""
+    def remove_record(self) -> None:
+        """Remove the record, then its card and resamples."""
         _remove_file(self.metrics)
         self.remove_card()
         for file in self.path.glob("resamples*.safetensors"):
             _remove_file(file)
+
+    def remove_numbers(self) -> None:
+        """Remove what is of other weights: the record and the outputs."""
+        self.remove_record()
         shutil.rmtree(self.path / "outputs", ignore_errors=True)
 
     def remove_all(self) -> None:

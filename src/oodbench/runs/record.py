@@ -5,6 +5,7 @@ A record is {"config_hash", "seed", "weights", numbers of `evaluation.evaluate`,
 them still hold.
 """
 
+import os
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -60,7 +61,8 @@ def requested(config: Config) -> Request:
 def _roots(data: Config, data_root: str | None) -> dict[str, str]:
     """Return {train or test: its root}, where it is neither the data root nor the path of a custom data set."""
     roots = {part: data[part].get("root") for part in ("train", "test") if isinstance(data.get(part), dict)}
-    return {part: root for part, root in roots.items() if root not in (None, data_root, data.get("path"))}
+    others = {part: root for part, root in roots.items() if root not in (None, data_root, data.get("path"))}
+    return {part: os.path.normpath(root) for part, root in others.items()}
 
 
 def is_complete(record: Record | None, request: Request) -> bool:

@@ -30,7 +30,7 @@ LARGEST_HISTORY = 2_000_000  # bytes of a train.csv: ten thousand epochs
 
 
 OF_TRAINING = ("device", "devices", "threads", "compile", "cuda_graph")  # keys of a configuration beside its hash
-GROUPS = ("ood", "detector", "image_detector")
+GROUPS = {"ood": "ood", "detector": "detector", "image_detector": "detector"}  # of a configuration: of a provenance
 
 
 class ForeignFileError(ValueError):
@@ -44,14 +44,21 @@ class DataChangedError(ValueError):
 class TrainingFiles(RunPaths):
     """Reading and writing of what one training leaves; outputs and scores name its weights, too."""
 
-    def write_config(self, config: Config) -> None:
-        """Write config.yaml. Of a trained run, what its weights took stays in it, and earlier sets and detectors."""
+    def write_config(self, config: Config, recorded: Config | None = None) -> None:
+        """Write config.yaml. Of a trained run, what its weights took stays in it, and what its record has of a start.
+
+        recorded: the record's provenance, which names sets and detectors.
+        """
         if self.weights.exists():
-            with contextlib.suppress(ValueError, TypeError):  # garbage is replaced
+            with contextlib.suppress(ValueError, TypeError, AttributeError, KeyError):  # garbage is replaced
                 before = read_config(self.config)
-                training = {key: before[key] for key in OF_TRAINING if key in before}
-                both = {group: before.get(group, {}) | config.get(group, {}) for group in GROUPS}
-                config = config | training | both
+                kept = {key: before[key] for key in OF_TRAINING if key in before}
+                kept["note"] = config.get("note") or before.get("note", "")
+                for group, part in GROUPS.items():
+                    names = (recorded or {}).get(part, {})
+                    earlier = {name: node for name, node in before.get(group, {}).items() if name in names}
+                    kept[group] = earlier | config.get(group, {})
+                config = config | kept
         write_atomic(self.config, yaml.safe_dump(config, sort_keys=False))
 
     def is_started(self) -> bool:

@@ -84,11 +84,15 @@ def check_not_reported(before: Record | None, digest: str | None, folder: RunFol
 
 
 def usable_outputs(folder: RunFolder, name: str, digest: str, objective: Objective) -> Outputs | None:
-    """Read stored outputs of these images; None, with a warning if there are some, where they must be computed."""
+    """Read stored outputs of these images; None, with a warning if there are some, where they must be computed.
+
+    With outputs that the loss does not give, the record is removed: its numbers are of such outputs, too.
+    """
     try:
         outputs = folder.read_outputs(name, digest)
         if outputs and not gives(objective, outputs):
-            raise ValueError(f"{folder.outputs(name)} {OF_OTHER_CODE}")
+            folder.remove_record()
+            raise ValueError(f"{folder.outputs(name)} {OF_OTHER_CODE}; the numbers of earlier starts are removed")
     except ValueError as error:
         warnings.warn(f"outputs are computed again: {error}", stacklevel=2)
         return None

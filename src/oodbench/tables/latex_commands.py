@@ -7,6 +7,7 @@ from oodbench.tables.render import latex
 ROMAN = ((100, "C"), (90, "XC"), (50, "L"), (40, "XL"), (10, "X"), (9, "IX"), (5, "V"), (4, "IV"), (1, "I"))
 
 
+SPELT = {"+": "_plus", "-": "_dash_", ".": "_dot_"}  # beside letters, figures and _ what names may have
 SHORT_OR_FIGURE = r"^\d{1,3}$|\d"
 
 
@@ -35,6 +36,7 @@ def _with_roman(key: str) -> str:
 
     Of more than three figures each alone: 2,026 hundreds would be as many letters.
     """
+    key = re.sub(r"[+.-]", lambda found: SPELT[found[0]], key)
     return re.sub(r"\d+", lambda found: "".join(_roman(int(n)) for n in re.findall(SHORT_OR_FIGURE, found[0])), key)
 
 
