@@ -49,7 +49,7 @@ def command_of_record(config: Config, provenance: Mapping[str, Any]) -> str | No
         of_images = {name: node for name, node in nodes.items() if needs_images(node)}
         of_outputs = {name: node for name, node in nodes.items() if name not in of_images}
         recorded = {"ood": dict(provenance["ood"]), "detector": of_outputs, "image_detector": of_images}
-    except (KeyError, AttributeError, TypeError, ValueError):  # a stranger's, or a very early one
+    except (KeyError, AttributeError, TypeError, ValueError):  # a published record is not trusted; early ones lack them
         recorded = {}
     return command_of(config | recorded)
 
