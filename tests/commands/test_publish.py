@@ -3,7 +3,11 @@
 from pathlib import Path
 
 import pytest
-from helpers.cli import script
+from helpers.cli import Finished, script
+
+from oodbench.report.material import read_material
+from oodbench.report.page.build import report_html
+from oodbench.tables import FIRST
 
 
 def test_a_folder_without_finished_runs_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -11,3 +15,13 @@ def test_a_folder_without_finished_runs_is_one_line(tmp_path: Path, capsys: pyte
         script("scripts/publish.py", f"results_dir={tmp_path}")
     assert ended.value.code == 2
     assert f"no finished run below {tmp_path / 'runs'}" in capsys.readouterr().err
+
+
+def test_the_page_of_the_copies_is_that_of_the_runs(finished: Finished, tmp_path: Path) -> None:
+    script("scripts/publish.py", f"results_dir={finished.results}", "--target", tmp_path)
+    assert not list(tmp_path.rglob("outputs"))
+    full, small = (
+        report_html(read_material(results, FIRST), FIRST, (), "the command") for results in (finished.results, tmp_path)
+    )
+    assert small == full
+    assert 'id="p0-roc"' in small

@@ -4,8 +4,8 @@ python scripts/publish.py results_dir=PATH         # -> results/runs, to commit;
 python scripts/publish.py results_dir=PATH --target DIR --detectors ood_score msp knn
 
 A run keeps config.yaml, training.json, train.csv and metrics.json, with the machine's paths made relative, and of its
-resamples those that tables of the detectors need, rounded to 1e-5. Runs that cannot be read are named, and end the
-command with status 1.
+resamples those that tables of the detectors need, rounded to 1e-5; of its outputs, what figures are drawn from. Runs
+that cannot be read are named, and end the command with status 1.
 """
 
 import argparse
@@ -15,6 +15,7 @@ from pathlib import Path
 
 from oodbench.cli.arguments import Parser
 from oodbench.report.card import write_card
+from oodbench.report.kept import keep_summary
 from oodbench.runs.paths import run_folders
 from oodbench.runs.publish import publish, publish_ensemble
 from oodbench.tables import FIRST
@@ -38,6 +39,7 @@ def main() -> None:
                 load_run(folder, keep)  # what no table can read is not published
                 copies.append(publish(folder, args.target, keep))
                 write_card(copies[-1])
+                keep_summary(folder, copies[-1])
                 publish_ensemble(folder.parent, args.target)
         except (OSError, ValueError) as error:  # told and counted; the others are published
             failed += 1

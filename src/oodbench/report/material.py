@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from oodbench.report.figures.training import History, history_of
-from oodbench.report.summary import Summary, summarise
+from oodbench.report.kept import read_summary
+from oodbench.report.summary import Summary
 from oodbench.runs.folder import open_run
 from oodbench.tables import FIRST
 from oodbench.tables.ensembles import Ensembles, load_ensembles
@@ -133,9 +134,9 @@ def section_of(results: Sequence[Result], progress: Callable[[str], None]) -> Se
 
 
 def _run(result: Result, label: str) -> Run:
-    """Read a run's outputs, history and provenance, each of which may be missing"""
+    """Read a run's figure data, history and provenance, each of which may be missing"""
     try:
-        summary, without = summarise(result), ""
+        summary, without = read_summary(result), ""
     except ValueError as error:
         summary, without = None, " ".join(str(error).split())
     folder, _ = open_run(result.folder)

@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import json
 import os
 import re
 import shutil
@@ -19,6 +20,7 @@ from oodbench.runs.reduced import pack, unpack
 from oodbench.runs.training_files import ForeignFileError, TrainingFiles
 from oodbench.storage import (
     Arrays,
+    Content,
     UnwritableError,
     checksum,
     load_arrays,
@@ -86,11 +88,15 @@ class RunFolder(TrainingFiles):
         _remove_file(self.card)
 
     def remove_superseded(self, record: Record) -> None:
-        """Remove resamples that the record does not name: those of an earlier record."""
+        """Remove what is of an earlier record: resamples that this one does not name, figure data of other numbers."""
         named = str((record.get("resamples") or {}).get("file"))
         for file in self.path.glob("resamples-*.safetensors"):
             if file.name not in (named, self.reduced_resamples(named).name):
                 _remove_file(file)
+        try:
+            self.read_figures(record)
+        except ValueError:
+            _remove_file(self.figures)
 
     def load_resamples(self, record: Record) -> Arrays:
         """Return {number: (R,)} that belong to the record, in a published run reduced ones; empty where it has none.
@@ -128,10 +134,28 @@ class RunFolder(TrainingFiles):
             warnings.warn(f"resamples not used: {error}", stacklevel=2)
             return {}
 
+    def write_figures(self, record: Record, data: Content) -> None:
+        """Write what the figures of the run of this record are drawn from."""
+        content = {"run": str(self.run), "numbers": checksum(record), "data": data}
+        write_atomic(self.figures, json.dumps({**content, "sha256": checksum(content)}) + "\n")
+
+    def read_figures(self, record: Record) -> Content | None:
+        """Return what `write_figures` wrote of this record; None where nothing is.
+
+        Raises ValueError naming the file where it is damaged, another run's, or of other numbers.
+        """
+        if not self.figures.exists():
+            return None
+        content = self._belonging(self.figures, read_json(self.figures))
+        if content.get("numbers") != checksum(record):
+            raise ForeignFileError(f"{self.figures} was made with other numbers than those of {self.metrics}")
+        return dict(content["data"])
+
     def remove_record(self) -> None:
-        """Remove the record, then its card and resamples."""
+        """Remove the record, then its card, figure data and resamples."""
         _remove_file(self.metrics)
         self.remove_card()
+        _remove_file(self.figures)
         for file in self.path.glob("resamples*.safetensors"):
             _remove_file(file)
 
@@ -162,7 +186,7 @@ class RunFolder(TrainingFiles):
 
     def check_places(self) -> None:
         """Raise UnwritableError, naming it, if one of the run's files is a directory."""
-        single = (self.config, self.history, self.training, self.metrics, self.card)
+        single = (self.config, self.history, self.training, self.metrics, self.figures, self.card)
         for path in (*single, *self.path.glob("*.pt"), *self.path.glob("**/*.safetensors")):
             with naming_unwritable(path):
                 if path.is_dir():
