@@ -72,9 +72,9 @@ def _replace(path: Path, data: bytes) -> None:
         raise
 
 
-def write_json(path: Path, content: Content) -> None:
-    """Write JSON atomically, with the checksum of the rest under "sha256"."""
-    write_atomic(path, json.dumps({**content, "sha256": checksum(content)}, indent=1) + "\n")
+def write_json(path: Path, content: Content, indent: int | None = 1) -> None:
+    """Write JSON atomically, with the checksum of the rest under "sha256"; indent None: on one line."""
+    write_atomic(path, json.dumps({**content, "sha256": checksum(content)}, indent=indent) + "\n")
 
 
 def regular(path: Path) -> Path:

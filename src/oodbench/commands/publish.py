@@ -15,7 +15,7 @@ from pathlib import Path
 
 from oodbench.cli.arguments import Parser
 from oodbench.report.card import write_card
-from oodbench.report.kept import keep_summary
+from oodbench.report.stored_summary import summary_to_store, write_summary
 from oodbench.runs.paths import run_folders
 from oodbench.runs.publish import publish, publish_ensemble
 from oodbench.tables import FIRST
@@ -36,11 +36,13 @@ def main() -> None:
     for folder in finished:
         try:
             with errors_name(folder):
-                load_run(folder, keep)  # what no table can read is not published
-                copies.append(publish(folder, args.target, keep))
-                write_card(copies[-1])
-                keep_summary(folder, copies[-1])
-                publish_ensemble(folder.parent, args.target)
+                run = load_run(folder, keep)  # what no table or figure can be made of is not published
+                summary = summary_to_store(run)
+            copies.append(publish(folder, args.target, keep))
+            write_card(copies[-1])
+            if summary:
+                write_summary(summary, copies[-1])
+            publish_ensemble(folder.parent, args.target)
         except (OSError, ValueError) as error:  # told and counted; the others are published
             failed += 1
             print(f"{folder}: {error}", file=sys.stderr)

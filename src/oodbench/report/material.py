@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from oodbench.report.figures.training import History, history_of
-from oodbench.report.kept import read_summary
+from oodbench.report.stored_summary import read_summary
 from oodbench.report.summary import Summary
 from oodbench.runs.folder import open_run
 from oodbench.tables import FIRST

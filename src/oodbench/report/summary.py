@@ -47,7 +47,7 @@ class Wrong(NamedTuple):
 def summarise(run: Result) -> Summary:
     """Read a run's outputs and count. Raises ValueError, in one sentence, where there are none that can be used."""
     folder, _ = open_run(run.folder)
-    sets = {name: folder.read_outputs(name) for name in ("test", *run.ood_images)}
+    sets = {name: folder.read_outputs(name, run.digests.get(name)) for name in ("test", *run.ood_images)}
     test = sets.pop("test")
     if test is None:
         raise ValueError("no stored outputs")

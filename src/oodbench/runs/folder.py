@@ -2,7 +2,6 @@
 
 import contextlib
 import errno
-import json
 import os
 import re
 import shutil
@@ -88,15 +87,17 @@ class RunFolder(TrainingFiles):
         _remove_file(self.card)
 
     def remove_superseded(self, record: Record) -> None:
-        """Remove what is of an earlier record: resamples that this one does not name, figure data of other numbers."""
+        """Remove what is of an earlier record: resamples that this one does not name, a summary of other numbers."""
         named = str((record.get("resamples") or {}).get("file"))
         for file in self.path.glob("resamples-*.safetensors"):
             if file.name not in (named, self.reduced_resamples(named).name):
                 _remove_file(file)
         try:
-            self.read_figures(record)
-        except ValueError:
-            _remove_file(self.figures)
+            self.read_summary(record)
+        except ForeignFileError:
+            _remove_file(self.summary)
+        except ValueError:  # missing, or damaged: a page names it
+            pass
 
     def load_resamples(self, record: Record) -> Arrays:
         """Return {number: (R,)} that belong to the record, in a published run reduced ones; empty where it has none.
@@ -134,28 +135,28 @@ class RunFolder(TrainingFiles):
             warnings.warn(f"resamples not used: {error}", stacklevel=2)
             return {}
 
-    def write_figures(self, record: Record, data: Content) -> None:
-        """Write what the figures of the run of this record are drawn from."""
-        content = {"run": str(self.run), "numbers": checksum(record), "data": data}
-        write_atomic(self.figures, json.dumps({**content, "sha256": checksum(content)}) + "\n")
+    def write_summary(self, record: Record, summary: Content) -> None:
+        """Write the data of the run's figures, stamped with the checksum of its record."""
+        content = {"run": str(self.run), "numbers": checksum(record), "summary": summary}
+        write_json(self.summary, content, indent=None)
 
-    def read_figures(self, record: Record) -> Content | None:
-        """Return what `write_figures` wrote of this record; None where nothing is.
+    def read_summary(self, record: Record) -> Content:
+        """Return what `write_summary` wrote.
 
-        Raises ValueError naming the file where it is damaged, another run's, or of other numbers.
+        Raises ValueError naming the file where it is missing, damaged, another run's, or of another record.
         """
-        if not self.figures.exists():
-            return None
-        content = self._belonging(self.figures, read_json(self.figures))
+        content = self._belonging(self.summary, read_json(self.summary))
         if content.get("numbers") != checksum(record):
-            raise ForeignFileError(f"{self.figures} was made with other numbers than those of {self.metrics}")
-        return dict(content["data"])
+            raise ForeignFileError(f"{self.summary} is of other numbers than {self.metrics}")
+        if not isinstance(content.get("summary"), dict):
+            raise ValueError(f"{self.summary} has no summary")
+        return dict(content["summary"])
 
     def remove_record(self) -> None:
-        """Remove the record, then its card, figure data and resamples."""
+        """Remove the record, then its card, summary and resamples."""
         _remove_file(self.metrics)
         self.remove_card()
-        _remove_file(self.figures)
+        _remove_file(self.summary)
         for file in self.path.glob("resamples*.safetensors"):
             _remove_file(file)
 
@@ -173,7 +174,7 @@ class RunFolder(TrainingFiles):
                 shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
 
     def remove_stale(self) -> None:
-        """Remove what a killed process left: halves of files, and resamples that the record does not name.
+        """Remove what a killed process left: halves of files, and what is of an earlier record.
 
         Only for the process that holds the run's lock.
         """
@@ -186,7 +187,7 @@ class RunFolder(TrainingFiles):
 
     def check_places(self) -> None:
         """Raise UnwritableError, naming it, if one of the run's files is a directory."""
-        single = (self.config, self.history, self.training, self.metrics, self.figures, self.card)
+        single = (self.config, self.history, self.training, self.metrics, self.summary, self.card)
         for path in (*single, *self.path.glob("*.pt"), *self.path.glob("**/*.safetensors")):
             with naming_unwritable(path):
                 if path.is_dir():

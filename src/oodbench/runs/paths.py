@@ -11,8 +11,8 @@ results/runs/<dataset>/<backbone>/<loss>/<recipe>-<hash>/seed<n>/
     resamples-<checksum>.safetensors    bootstrap resamples of the numbers that have intervals; metrics.json names it
     resamples-<checksum>.reduced.safetensors    in a published run, without weights and outputs: those that tables need
     metrics.json         the numbers: the run is finished
-    figures.json         in a published run that had outputs: what the figures of a page are drawn from
     README.md            the run's card, written after it; not every run has one
+    summary.json         in a published run that had outputs: the data of its figures
     lock.json            while a process works on it
     error.txt            what went wrong last, and the traceback
 """
@@ -39,7 +39,7 @@ class RunPaths:
         self.training = self.path / "training.json"
         self.weights = self.path / "model.safetensors"
         self.metrics = self.path / "metrics.json"
-        self.figures = self.path / "figures.json"
+        self.summary = self.path / "summary.json"
         self.card = self.path / "README.md"
         self.error = self.path / "error.txt"
 

@@ -36,7 +36,9 @@ def check(run: Result, whole_runs: Path | None = None) -> Entry:
     try:
         folder, _ = open_run(run.folder)
         record = folder.load_record()
-        folder.read_training(), folder.read_figures(record)  # or they say what is wrong with the file
+        folder.read_training()  # or it says what is wrong with the file
+        if folder.summary.exists():
+            folder.read_summary(record)
         given = outputs_of(folder, whole_runs)
         computed, missing = import_late("scoring.stored").recompute(given, record) if given else ({}, [])
         problems = [*out_of_range(run), *(differences(record, computed, missing) if given else [])]
