@@ -16,7 +16,7 @@ from helpers.made_up import alter_metrics
 from oodbench.rescoring import rescore
 from oodbench.runs.folder import open_run
 from oodbench.scoring.registry import check, differences
-from oodbench.storage import load_arrays, save_arrays
+from oodbench.storage import load_arrays, read_json, save_arrays, write_json
 from oodbench.tables.results import load_run
 
 
@@ -168,3 +168,11 @@ def test_the_committed_runs_are_sound() -> None:
     entries = [check(load_run(file.parent)) for file in tracked(ROOT / "results") if file.name == "metrics.json"]
     assert entries
     assert [problem for each in entries for problem in each.problems] == []
+
+
+def test_a_summary_of_other_numbers_is_named(finished: Finished, entry: Path) -> None:
+    assert (entry / "summary.json").exists()
+    assert problems(entry, finished.results) == ""
+    summary = read_json(entry / "summary.json")
+    write_json(entry / "summary.json", summary | {"numbers": "0" * 64})
+    assert "summary.json is of other numbers" in problems(entry, finished.results)

@@ -37,11 +37,10 @@ def check(run: Result, whole_runs: Path | None = None) -> Entry:
         folder, _ = open_run(run.folder)
         record = folder.load_record()
         folder.read_training()  # or it says what is wrong with the file
-        if folder.summary.exists():
-            folder.read_summary(record)
         given = outputs_of(folder, whole_runs)
         computed, missing = import_late("scoring.stored").recompute(given, record) if given else ({}, [])
         problems = [*out_of_range(run), *(differences(record, computed, missing) if given else [])]
+        problems = problems or problems_of_summary(folder, record)  # of an altered record it is another's anyway
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         return Entry(run, False, [f"{run.folder}: {type(error).__name__}: {error}"])
     return Entry(run, bool(given) and not missing, [f"{run.folder}: {problem}" for problem in problems])
@@ -51,6 +50,16 @@ def outputs_of(folder: RunFolder, whole_runs: Path | None) -> Path | None:
     """Return the folder that has the run with its outputs, if there is one."""
     places = [folder.path, *([whole_runs / "runs" / folder.run.place] if whole_runs else [])]
     return next((place for place in places if (place / "outputs" / "test.safetensors").exists()), None)
+
+
+def problems_of_summary(folder: RunFolder, record: Record) -> list[str]:
+    """Name what is wrong with a stored summary, if the run has one: it is damaged, or of another run or record."""
+    try:
+        if folder.summary.exists():
+            folder.read_summary(record)
+    except ValueError as error:
+        return [str(error)]
+    return []
 
 
 def out_of_range(run: Result) -> list[str]:
