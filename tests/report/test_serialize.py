@@ -60,7 +60,7 @@ def test_scalars_of_numpy_become_numbers() -> None:
         ({"pair": [float("inf"), 2]}, "inf is no finite float"),
         ({"pair": [0.5, 2.5]}, "2.5 is no int"),
         ({"pair": [0.5, True]}, "True is no int"),
-        ({"inner": [1]}, "not a Outer: AttributeError"),
+        ({"inner": [1]}, "no Outer: AttributeError"),
         ({"some": "abc"}, "'abc' is no list"),
         ({"other": {"counts": [1]}}, "KeyError 'name'"),
     ],

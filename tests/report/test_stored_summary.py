@@ -120,7 +120,7 @@ def odd(path: str, value: Any) -> Callable[[dict[str, Any]], None]:
 
 
 CHANGES = {
-    "no histograms": (odd("histograms", 3), "not a Summary"),
+    "no histograms": (odd("histograms", 3), "no Summary: "),
     "more bins": (odd("norms/ids", [1] * 49), "norms on test has 49 images"),
     "fewer than no images": (odd("norms/ids/[]", -1), "norms on test"),
     "one image more": (odd("histograms/ood_score/ids/[]", 10**4), "ood_score on test"),
@@ -131,7 +131,7 @@ CHANGES = {
     "no thresholds": (odd("histograms/ood_score/at/*", {}), "histogram of ood_score lacks"),
     "no edges": (odd("histograms/ood_score/edges", [0.5]), "histogram of ood_score lacks"),
     "no axis": (odd("histograms/ood_score/scale/high", -1e9), "histogram of ood_score lacks"),
-    "a list for an axis": (odd("histograms/ood_score/scale", [0.0, 1.0]), "not a Summary"),
+    "a list for an axis": (odd("histograms/ood_score/scale", [0.0, 1.0]), "no Summary: "),
     "many decades": (
         odd("histograms/ood_score/scale", {"is_log": True, "origin": 0.0, "low": -1e9, "high": 1e9}),
         "histogram of ood_score lacks",

@@ -38,11 +38,11 @@ def main() -> None:
             with errors_name(folder):
                 run = load_run(folder, keep)  # what no table or figure can be made of is not published
                 summary = summary_to_store(run)
-            copies.append(publish(folder, args.target, keep))
-            write_card(copies[-1])
-            if summary:
-                write_summary(summary, copies[-1])
-            publish_ensemble(folder.parent, args.target)
+                copies.append(publish(folder, args.target, keep))
+                write_card(copies[-1])
+                if summary:
+                    write_summary(summary, copies[-1])
+                publish_ensemble(folder.parent, args.target)
         except (OSError, ValueError) as error:  # told and counted; the others are published
             failed += 1
             print(f"{folder}: {error}", file=sys.stderr)

@@ -30,7 +30,7 @@ def from_json(kind: Any, node: Any) -> Any:
     try:
         return _read(kind, node)
     except (KeyError, TypeError, AttributeError, OverflowError) as error:
-        raise ValueError(f"not a {kind.__name__}: {type(error).__name__} {error}") from error
+        raise ValueError(f"no {kind.__name__}: {type(error).__name__} {error}") from error
 
 
 def _read(kind: Any, node: Any) -> Any:

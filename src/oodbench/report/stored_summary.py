@@ -53,11 +53,12 @@ def write_summary(summary: Summary, copy: Path) -> None:
 
 def check_summary(summary: Summary, run: Result) -> None:
     """Raise ValueError for a summary of other numbers of images than the run's, and for one that cannot be drawn."""
-    for problem in _problems(summary, run):
+    if problem := next(_problems(summary, run), None):
         raise ValueError(problem)
 
 
 def _problems(summary: Summary, run: Result) -> Iterator[str]:
+    """Yield what outputs of the run never give, and no figure could be drawn from"""
     sets = run.ood_images
     counted: dict[str, tuple[Histogram | Norms, int]] = {"norms": (summary.norms, norms.BINS)}
     counted |= {detector: (each, histogram.BINS) for detector, each in summary.histograms.items()}
