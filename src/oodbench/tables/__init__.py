@@ -2,8 +2,8 @@
 
 results, fields: folders -> runs. labels, notes, formulas: words. cells: a row's numbers in a column, and marks.
 means, sections, by, matrix, calibration: runs -> tables. published, published_table: published rows, and runs of their
-protocol. ranks: the order of the losses under two protocols. render: tables -> text. paper, latex_commands: LaTeX to
-paste into a paper. long_format: runs -> runs.csv, means.csv.
+protocol. ranks: the order of the losses under two protocols. render: tables -> text. paper/: LaTeX to paste into a
+paper. long_format: runs -> runs.csv, means.csv.
 A run is read from its config.yaml, its metrics.json and its resamples. Differences between runs are found by comparing
 their configurations, and a metric is described by its record, so that a new loss or metric needs no line here.
 Shares in [0, 1] in files and in code; percent only where a cell is printed.
@@ -20,7 +20,8 @@ from oodbench.tables.ensembles import load_ensembles
 from oodbench.tables.long_format import means_of, numbers_of, to_csv
 from oodbench.tables.matrix import matrix_tables
 from oodbench.tables.notes import AGAIN, OWN
-from oodbench.tables.paper import Style, check_style, paper
+from oodbench.tables.paper import paper
+from oodbench.tables.paper.style import Style, check_style
 from oodbench.tables.published import Published, load_published
 from oodbench.tables.published_table import published_table
 from oodbench.tables.ranks import rank_tables

@@ -2,7 +2,7 @@
 
 import pytest
 
-from oodbench.tables.latex_commands import Commands
+from oodbench.tables.paper.latex_commands import Commands
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,81 @@
+"""The lines of a paper's table: labels, scores, seeds, and numbers with their marks."""
+
+from collections.abc import Mapping, Sequence
+from itertools import groupby
+
+from oodbench.evaluation.metrics import metric_of
+from oodbench.tables.cells import Cell, Cells, Column, cell_key, fewer, interval_of
+from oodbench.tables.labels import Row
+from oodbench.tables.names import paper_name, row_name, score_name
+from oodbench.tables.paper.latex_commands import Commands
+from oodbench.tables.paper.style import Style
+from oodbench.tables.render import latex
+
+RowScores = tuple[Row, tuple[str, ...]]  # a line's row, and the scores whose numbers it has
+
+
+def rows_of(
+    labels: Mapping[Row, str], detectors: Sequence[str], columns: Sequence[Column], cells: Cells, style: Style
+) -> list[RowScores]:
+    """Return a line per row and score; scores whose printed numbers agree in every column share one."""
+    of_score = [column for column in columns if column.ood]
+    lines = []
+    for row in labels:
+        same: dict[tuple[str, ...], list[str]] = {}
+        for score in detectors:
+            found = [(cells.get(cell_key(row, score, column)), column) for column in of_score]
+            if any(cell for cell, _ in found) or not found:
+                printed = tuple(_cell(cell, column, (), style, 0) for cell, column in found)  # each with its seeds
+                same.setdefault(printed, []).append(score)
+        lines += [(row, tuple(scores)) for scores in same.values()]
+    return lines
+
+
+def lines_of(
+    rows: Sequence[RowScores],
+    labels: Mapping[Row, str],
+    seeds: Mapping[Row, int],
+    columns: Sequence[Column],
+    cells: Cells,
+    style: Style,
+    commands: Commands,
+) -> list[list[str]]:
+    """Return label, score, n and numbers of each line; from a loss's second line on what depends on the score."""
+    marks = {c: _marks([cells.get(cell_key(row, scores[0], c)) for row, scores in rows], c) for c in columns}
+    lines = []
+    for row, group in groupby(rows, key=lambda each: each[0]):
+        label = _label(row, labels[row], commands)
+        for at, (_, scores) in enumerate(group):
+            numbers = [
+                _cell(cells.get(cell_key(row, scores[0], c)), c, marks[c], style, seeds[row]) if c.ood or not at else ""
+                for c in columns
+            ]
+            of_row = [label, str(seeds[row])] if not at else ["", ""]
+            lines.append([of_row[0], latex(" / ".join(map(score_name, scores))), of_row[1], *numbers])
+    return lines
+
+
+def _label(row: Row, label: str, commands: Commands) -> str:
+    """-> the command of a loss, and what sets it apart from its namesakes"""
+    name = paper_name("loss", row.loss)
+    return commands.use("loss", row.loss, name) + latex(row_name(row.loss, label).removeprefix(name))
+
+
+def _marks(column: Sequence[Cell | None], of: Column) -> list[float]:
+    """-> the best mean and the second of a column, in the digits' full precision; fewer where there are fewer"""
+    means = {cell.mean for cell in column if cell}
+    return sorted(means, reverse=metric_of(of.metric).higher_is_better)[:2] if len(means) > 1 else []
+
+
+def _cell(cell: Cell | None, column: Column, marks: Sequence[float], style: Style, n: int) -> str:
+    """Format mean and deviation, or of one seed the value; with intervals, where asked for. n: seeds of the row."""
+    if cell is None:
+        return "--"
+    unit = metric_of(column.metric).unit
+    spread, text = cell.spread(unit), unit.text(cell.mean, style.digits)
+    if cell.mean in marks:
+        text = rf"\textbf{{{text}}}" if cell.mean == marks[0] else rf"\underline{{{text}}}"
+    if spread.deviation is not None:
+        text += rf"{{\scriptsize\,$\pm$\,{unit.text(spread.deviation, style.digits)}}}"
+    interval = interval_of(cell, unit) if style.intervals else None
+    return text + fewer(cell, n) + (rf" {{\scriptsize {unit.ends(interval)}}}" if interval else "")

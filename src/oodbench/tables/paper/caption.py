@@ -1,0 +1,58 @@
+"""The caption of a paper's table, and the comment above it."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+from oodbench.evaluation.metrics import metric_of
+from oodbench.tables.cells import Column
+from oodbench.tables.kinds import Kind
+from oodbench.tables.labels import Row
+from oodbench.tables.matrix import INTERVALS
+from oodbench.tables.means import NEAR, common_means
+from oodbench.tables.names import paper_name, set_name
+from oodbench.tables.notes import DIFFERENT_SEEDS
+from oodbench.tables.paper.heads import KINDS
+from oodbench.tables.paper.latex_commands import Commands
+from oodbench.tables.paper.style import Style
+from oodbench.tables.render import comments, latex
+from oodbench.tables.results import Result
+from oodbench.tables.sections import section
+
+ON_TESTS = ("Bold", DIFFERENT_SEEDS)  # notes that begin so
+
+
+def caption(
+    runs: Sequence[Result], seeds: Counter[Row], columns: Sequence[Column], style: Style, commands: Commands
+) -> str:
+    """Return the backbone, the data set, what the numbers are over, and what marks and averages mean."""
+    data = commands.use("ood", runs[0].dataset, set_name(runs[0].dataset))
+    counts = sorted(set(seeds.values()))
+    over = f"{counts[0]} seeds" if len(counts) == 1 else "$n$ seeds" + ", of one the value" * (counts[0] == 1)
+    what = "one training" if counts == [1] else f"mean and sample standard deviation over {over}"
+    of = ["of the mean over seeds"] * (counts[-1] > 1) + ["of one training over the test images"] * (counts[0] == 1)
+    brackets = f", in brackets 95\\,\\% intervals, {', '.join(of)}" * style.intervals
+    backbone = latex(paper_name("backbone", runs[0].backbone))
+    return (
+        f"OOD detection with backbone {backbone} trained on {data} ({what}; in percent{brackets}): "
+        r"the best of a column is bold, the second \underline{underlined}." + _about(runs, columns, commands)
+    )
+
+
+def _about(runs: Sequence[Result], columns: Sequence[Column], commands: Commands) -> str:
+    """-> the definition of FPR95, and the sets that an average is over where they have no columns of their own"""
+    fpr = [metric_of(column.metric) for column in columns if metric_of(column.metric).convention][:1]
+    text = "".join(f" FPR95 has {latex(metric.heading.partition('(')[2].rstrip(')'))}." for metric in fpr)
+    shown = {column.ood for column in columns}
+    for mean, sets in common_means(runs).items():
+        if mean in shown and not shown & set(sets):
+            names = ", ".join(commands.use("ood", ood, set_name(ood)) for ood in sets)
+            text += f" {KINDS[Kind.NEAR if mean == NEAR else Kind.FAR]}: the average over {names}."
+    return text
+
+
+def explained(runs: Sequence[Result], fpr: str, detectors: Sequence[str], style: Style) -> list[str]:
+    """Return what explains the table at length, as lines of comment."""
+    table = section(runs, fpr, detectors)
+    bold = "Bold and underlined here are the best means alone, whatever chance may do; <dataset>.md has the tests."
+    notes = [note for note in table.notes if not note.startswith(ON_TESTS)]
+    return comments([table.title, bold, *[INTERVALS] * style.intervals, *notes])

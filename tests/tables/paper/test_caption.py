@@ -1,0 +1,23 @@
+"""The caption of a paper's table, and the comment above it."""
+
+from pathlib import Path
+
+from helpers.made_up import add_run
+from helpers.paper import BOTH, lines, scores
+
+from oodbench.tables import Style, load_runs
+from oodbench.tables.paper import paper
+
+
+def test_the_other_fpr_has_its_name_and_label(tmp_path: Path) -> None:
+    add_run(tmp_path, ood=scores())
+    text = paper(load_runs(tmp_path).runs, "oodpos", BOTH, Style())
+    assert "FPR95 has 95 \\% of OOD caught." in text
+    assert r"\label{tab:cifar10-resnet18-short-oodpos}" in text
+
+
+def test_explanations_are_comments_and_the_rest_is_ascii(tmp_path: Path) -> None:
+    add_run(tmp_path, config={"loss": {"form": "odd_{name&"}})
+    text = lines(tmp_path)
+    assert any(line.startswith("% ") and "FPR@95 (95 % of ID accepted)" in line for line in text)
+    assert all(line.isascii() for line in text)

@@ -1,0 +1,16 @@
+"""The headings of a paper's table."""
+
+import re
+from pathlib import Path
+
+from helpers.made_up import add_run
+from helpers.paper import body, lines, scores
+
+
+def test_near_and_far_are_grouped_with_averages(tmp_path: Path) -> None:
+    add_run(tmp_path, ood=scores())
+    text = lines(tmp_path)
+    kinds, _, sets = text[text.index(r"\toprule") + 1 :][:3]
+    assert re.findall(r"multicolumn{(\d)}{c}{(.+?)} ", kinds + " ") == [("2", "Near-OOD"), ("6", "Far-OOD")]
+    assert re.findall(r"{c}{(.+?)} ", sets + " ") == [r"\oodCifarc{}", r"\oodSvhn{}", r"\oodTextures{}", "Average"]
+    assert body(text)[0][3::2] == ["80.00", "90.00", "70.00", "80.00"]
