@@ -1,8 +1,9 @@
 """Principal components of features, against a singular value decomposition."""
 
 import numpy as np
+import pytest
 
-from oodbench.report.figures.components import components_of, panel, some_rows
+from oodbench.report.figures.components import components_of, panel, rounded, some_rows
 
 
 def problem() -> tuple[np.ndarray, np.ndarray]:
@@ -46,6 +47,27 @@ def test_one_dimension_has_a_second_axis_of_zeros() -> None:
     assert (found.ids[:, 1] == 0).all()
     assert found.explained[1] == 0
     assert panel(found, "CE", {}).y.high > panel(found, "CE", {}).y.low
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e-3, 1, 1e12, 1e30])
+def test_coordinates_are_rounded_to_what_a_figure_shows(scale: float) -> None:
+    """So a last bit, in which processors differ, does not reach the file."""
+    features, labels = problem()
+    exact = components_of(scale * features, labels, {"a": scale * features + scale})
+    moved = exact._replace(ids=exact.ids * (1 + 1e-13), explained=(exact.explained[0] + 1e-15, exact.explained[1]))
+    found, step = rounded(exact), 1e-4 * np.abs(exact.ids).max()
+    assert rounded(moved).ids.tolist() == found.ids.tolist()
+    assert rounded(moved).explained == found.explained
+    for a, b in ((found.ids, exact.ids), (found.oods["a"], exact.oods["a"]), (found.origin, exact.origin)):
+        assert np.abs(a - b).max() <= step / 2 * (1 + 1e-9)
+    steps = found.ids / 10 ** np.floor(np.log10(step))
+    assert np.allclose(steps, steps.round(), rtol=1e-9, atol=0)
+
+
+def test_features_that_are_all_alike_can_be_rounded() -> None:
+    found = rounded(components_of(np.full((6, 3), 4.0), np.zeros(6, int), {}))
+    assert (found.ids == 0).all()
+    assert np.isfinite(found.origin).all()
 
 
 def test_some_rows_are_evenly_spaced() -> None:

@@ -9,7 +9,7 @@ from oodbench.detectors.logits import NoTemperatureError
 from oodbench.evaluation.calibration import cross_fitted
 from oodbench.evaluation.metrics import auroc
 from oodbench.outputs import Outputs
-from oodbench.report.figures.components import Components, components_of
+from oodbench.report.figures.components import Components, components_of, rounded
 from oodbench.report.figures.histogram import Histogram, histogram_of
 from oodbench.report.figures.norms import Norms, norms_of
 from oodbench.report.figures.reliability import Reliability, reliability_of
@@ -80,7 +80,7 @@ def summary_of(test: Outputs, oods: Mapping[str, Outputs], run: Result) -> Summa
         after=after,
         temperatures=temperatures,
         norms=norms_of(test.features, features),
-        components=components_of(test.features, test.labels, features),
+        components=rounded(components_of(test.features, test.labels, features)),
         wrong={name: confidently_wrong(outputs) for name, outputs in oods.items()},
         disagreements=disagreements(scored, run),
     )

@@ -1,5 +1,6 @@
 """The features' first two principal components, with the classes' centroids."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -11,6 +12,7 @@ from oodbench.evaluation.arrays import Array, Labels
 from oodbench.report.plot import Axis, Dots, Label, Mark, Panel, Plot, padded
 
 POINTS = 240  # of ID images, and as many of near and of far OOD, evenly spaced in file order
+DIGITS = 5  # of coordinates: more than a figure shows, fewer than processors agree on
 
 
 class Components(NamedTuple):
@@ -47,6 +49,18 @@ def components_of(ids: Array, labels: Labels, oods: Mapping[str, Array], points:
         [int(k) for k in classes],
         -mean @ axes,
         (shares[0], shares[1] if len(shares) > 1 else 0.0),
+    )
+
+
+def rounded(found: Components) -> Components:
+    """Return the same to DIGITS digits of the ID images' largest coordinate, and of the shares."""
+    places = DIGITS - 1 - math.floor(math.log10(max(float(np.abs(found.ids).max()), 1e-99)))
+    return found._replace(
+        ids=found.ids.round(places),
+        oods={name: xy.round(places) for name, xy in found.oods.items()},
+        centroids=found.centroids.round(places),
+        origin=found.origin.round(places),
+        explained=(round(found.explained[0], DIGITS), round(found.explained[1], DIGITS)),
     )
 
 
