@@ -58,7 +58,7 @@ def check_summary(summary: Summary, run: Result) -> None:
 
 
 def _problems(summary: Summary, run: Result) -> Iterator[str]:
-    """Yield what outputs of the run never give, and no figure could be drawn from"""
+    """Yield what outputs of the run never give, and no figure could be drawn from."""
     sets = run.ood_images
     counted: dict[str, tuple[Histogram | Norms, int]] = {"norms": (summary.norms, norms.BINS)}
     counted |= {detector: (each, histogram.BINS) for detector, each in summary.histograms.items()}

@@ -1,4 +1,4 @@
-"""What a paper's table shows: the choices of its author, checked, and the columns that they lead to."""
+"""The choices for a paper's table, their check, and the columns that they lead to."""
 
 import sys
 from collections.abc import Sequence
