@@ -71,3 +71,18 @@ def test_a_number_of_fewer_seeds_than_its_column_says_so(tmp_path: Path) -> None
         "ood_score": "70.00",
         "msp": "60.00",
     }
+
+
+def test_sets_of_other_sizes_are_in_no_column(tmp_path: Path) -> None:
+    for loss, images in (("a", 100), ("b", 200), ("c", 100), ("d", 100)):
+        add_run(tmp_path, loss, ood=A, images=images)
+    add_run(tmp_path, "c", seed=1, ood={"svhn": {"ood_score": 0.9}}, images=200)
+    (section,) = read_material(tmp_path, FIRST).sections
+    heat = heat_of(section)
+    assert heat.columns == ["a", "b", "c", "d"]
+    rows = heat.numbers["svhn", "auroc"]
+    assert [[n and (n.mean, n.n) for n in row] for row in rows] == [
+        [(0.9, 1), None, (0.9, 1), (0.9, 1)],
+        [(0.8, 1), None, (0.8, 1), (0.8, 1)],
+        [(0.7, 1), None, (0.7, 1), (0.7, 1)],
+    ]

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
-from helpers.made_up import add_run, add_taus, column, notes
+from helpers.made_up import add_run, add_taus, alter_metrics, column, notes
 
 from oodbench.tables import load_runs, tables_by, write_by
 
@@ -72,3 +72,11 @@ def test_an_unknown_key_names_those_near_it(tmp_path: Path, keys: list[str], com
     with pytest.raises(ValueError, match=re.escape(complaint)):
         write_by(tmp_path, load_runs(tmp_path).runs, "idpos", ["ood_score"], keys)
     assert [path.name for path in tmp_path.iterdir()] == ["runs"]
+
+
+def test_by_precision_rows_are_what_was_used(tmp_path: Path) -> None:
+    paths = [add_run(tmp_path, seed=seed, accuracy=0.9 - seed / 10) for seed in (0, 1)]
+    alter_metrics(paths[1], lambda content: content["provenance"].update(precision="fp32"))
+    (table,) = tables_by(load_runs(tmp_path).runs, "idpos", ["ood_score"], ["precision"])
+    assert column(table, "`precision`") == ["bf16", "fp32"]
+    assert column(table, "Accuracy ↑") == ["**90.00**", "80.00"]

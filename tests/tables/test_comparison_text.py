@@ -52,3 +52,25 @@ def test_a_number_that_one_run_lacks_is_a_row_of_dashes(tmp_path: Path) -> None:
     assert row.split() == ["-", "brier", "—", "—", "—", "—", "-", "10,000"]
     assert "Of 7 numbers A is better in 0, B in 0; 7 are not" in printed
     assert "—: a run lacks the metric, or its resamples, so that it is not tested." in printed
+
+
+def test_sides_that_are_unlike_in_more_than_the_loss_say_so(tmp_path: Path) -> None:
+    a, b = (add_run(tmp_path, loss, noise=NOISE) for loss in "ab")
+    assert "protocol" not in compared(a, b)
+    alter_metrics(b, lambda content: content["provenance"].update(precision="fp32"))
+    printed = compared(a, b)
+    assert "Not one protocol, so that more than the losses may differ:\n  A: resnet18" in printed
+    assert [line[-4:] for line in printed.splitlines() if line.startswith(("  A: ", "  B: "))] == ["bf16", "fp32"]
+
+
+def test_each_side_has_its_detectors_hyperparameters(tmp_path: Path) -> None:
+    a, b = (add_run(tmp_path, loss, ood={"svhn": {"energy": 0.9}}, noise=NOISE) for loss in "ab")
+    for path, temperature in ((a, 1.0), (b, 0.1)):
+        of = {"energy": {"_target_": "oodbench.detectors.energy", "_partial_": True, "temperature": temperature}}
+        alter_metrics(path, lambda content, of=of: content["provenance"].update(detector=of))
+    pairs = pairs_of(load_side(a), load_side(b))
+    printed = report(pairs, "energy", "energy", lines(pairs, "energy", "energy"), ())
+    assert [line.split(", ", 1)[1] for line in printed.splitlines()[:2]] == [
+        "energy (temperature=1)",
+        "energy (temperature=0.1)",
+    ]

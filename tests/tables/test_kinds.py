@@ -8,7 +8,7 @@ from omegaconf import OmegaConf
 
 from oodbench.report.card import card
 from oodbench.tables import Style, load_runs
-from oodbench.tables.kinds import SHIFTED_BY, Kind, is_shifted
+from oodbench.tables.kinds import CORRUPTED, Kind, is_shifted
 from oodbench.tables.means import FAR, common_means, with_means
 from oodbench.tables.overview import overview
 from oodbench.tables.paper import paper
@@ -16,13 +16,16 @@ from oodbench.tables.sections import section
 from oodbench.targets import allowed
 
 CONF = Path(__file__).parents[2] / "conf"
+FOG = {"fog": {"_target_": "oodbench.data.cifar10c"}}
+TEST = {"_target_": "oodbench.data.cifar10"}
 AUROC = {"cifar100": 0.8, "fog": 0.5, "mnist": 0.9, "svhn": 0.96}
 
 
 @pytest.fixture
 def results(tmp_path: Path) -> Path:
-    path = add_run(tmp_path, ood={name: {"ood_score": auroc} for name, auroc in AUROC.items()})
-    of = {name: {"_target_": f"oodbench.data.{name}"} for name in AUROC} | {"fog": {"_target_": SHIFTED_BY[0]}}
+    ood = {name: {"ood_score": auroc} for name, auroc in AUROC.items()}
+    path = add_run(tmp_path, ood=ood, config={"dataset": {"test": TEST}})
+    of = {name: {"_target_": f"oodbench.data.{name}"} for name in AUROC} | FOG
     alter_metrics(path, lambda content: content["provenance"].update(ood=of))
     return tmp_path
 
@@ -45,6 +48,16 @@ def test_every_table_says_shifted(results: Path) -> None:
 
 
 def test_the_readers_of_corrupted_sets_are_there() -> None:
-    assert {*SHIFTED_BY} <= allowed("data").keys()
-    names = {f.stem for f in (CONF / "ood").glob("*.yaml") if is_shifted(OmegaConf.to_container(OmegaConf.load(f)))}
-    assert names == {"cifar10c", "cifar100c"}
+    assert {*CORRUPTED, *CORRUPTED.values()} <= allowed("data").keys()
+    of = {file.stem: OmegaConf.to_container(OmegaConf.load(file)) for file in (CONF / "ood").glob("*.yaml")}
+    for dataset in ("cifar10", "cifar100"):
+        test = {"_target_": f"oodbench.data.{dataset}"}
+        assert [name for name, configured in of.items() if is_shifted(configured, test)] == [f"{dataset}c"]
+
+
+def test_corrupted_images_of_other_classes_are_ood(tmp_path: Path) -> None:
+    config = {"dataset": {"test": {"_target_": "oodbench.data.cifar100"}}}
+    path = add_run(tmp_path, ood={"fog": {"ood_score": 0.8}}, config=config)
+    alter_metrics(path, lambda content: content["provenance"].update(ood=FOG))
+    (run,) = load_runs(tmp_path).runs
+    assert run.kind("fog") == Kind.FAR

@@ -112,3 +112,15 @@ def test_the_csv_is_what_pandas_would_write(tmp_path: Path) -> None:
     for table in (numbers_of, means_of):
         frame = frame_of(table(runs)).astype(dict.fromkeys(("epochs", "train_limit", "test_limit"), "Int64"))
         assert to_csv(table(runs)) == frame.to_csv(index=False, lineterminator="\n")
+
+
+def test_seeds_of_two_protocols_are_not_averaged(tmp_path: Path) -> None:
+    """The precision that was used may be another than the one asked for, and part of the test images may be missing."""
+    paths = [add_run(tmp_path, seed=seed, accuracy=0.9 - seed / 10) for seed in (0, 1, 2)]
+    alter_metrics(paths[1], lambda content: content["provenance"].update(precision="fp32"))
+    alter_metrics(paths[2], lambda content: content["provenance"]["images"].update(test=500))
+    frame = means(tmp_path)
+    found = frame[frame.metric == "accuracy"]
+    assert found["mean"].to_list() == pytest.approx([0.9, 0.8, 0.7])
+    assert (found.seeds == 1).all()
+    assert found.precision.to_list() == ["bf16", "fp32", "bf16"]

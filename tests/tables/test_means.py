@@ -232,3 +232,11 @@ def test_rows_of_the_csv_stand_in_one_order(tmp_path: Path) -> None:
     frame = frame_of(load_runs(tmp_path).runs)
     of_set, of_mean = (frame[frame.ood == name][["detector", "metric"]].to_numpy().tolist() for name in ("svhn", FAR))
     assert of_mean == of_set
+
+
+def test_means_over_sets_of_other_sizes_are_apart(tmp_path: Path) -> None:
+    for loss, images in (("a", 100), ("b", 200)):
+        add_run(tmp_path, loss, ood=ood(svhn=0.9, mnist=0.8), images=images)
+    table = section(load_runs(tmp_path).runs, "idpos", ["ood_score"])
+    groups = [group for group, name in table.columns if name.startswith("AUROC")]
+    assert groups[:2] == ["far mean, 200 images", "far mean, 400 images"]

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 from helpers.config import ROOT
-from helpers.made_up import HALO_BLOG, add_run, column, notes
+from helpers.made_up import HALO_BLOG, add_run, alter_metrics, column, notes
 
 from oodbench.tables import Table, load_published, load_runs, tables_of, to_latex
 from oodbench.tables.published_table import follows, published_table
@@ -242,3 +242,13 @@ def test_the_title_names_the_part_of_the_test_set(tmp_path: Path) -> None:
         "own_9000",
     ]
     assert all("9,000 test images of the split" in notes(table) for table in tables if "Published" not in table.title)
+
+
+def test_our_score_has_its_hyperparameters(tmp_path: Path) -> None:
+    add_openood(tmp_path)
+    of = {"vim": {"_target_": "oodbench.detectors.vim", "_partial_": True, "dim": 300}}
+    (run,) = load_runs(tmp_path).runs
+    alter_metrics(run.folder, lambda content: content["provenance"].update(detector=of))
+    table = made(tmp_path)
+    assert table is not None
+    assert {row[1] for row in table.rows if row[2] == "ours"} == {"msp", "vim (dim=300)"}

@@ -74,3 +74,12 @@ def test_a_loss_with_two_recipes_in_one_protocol_is_left_out(tmp_path: Path) -> 
     (table,) = tables(tmp_path)
     assert table.title.startswith("Order of 4 losses")
     assert "`e`" not in " ".join(table.notes)
+
+
+def test_a_set_that_some_losses_lack_says_of_how_many(tmp_path: Path) -> None:
+    add_losses(tmp_path, FIRST | {"e": 0.7})
+    add_losses(tmp_path, FIRST, OTHER)
+    add_losses(tmp_path, {"e": 0.7}, OTHER, images=50)
+    (table,) = tables(tmp_path)
+    assert cell(table, "test images: Accuracy ↑", "own", "correlation") == "1.00"
+    assert cell(table, "cifar100 (near): AUROC ↑", "own", "correlation") == "1.00 (4 losses)"

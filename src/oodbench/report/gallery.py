@@ -127,13 +127,13 @@ def _accuracy(section: Section) -> Plot | None:
     for ood, printed in near_and_far(section):
         points = [
             accuracy.Point(
-                run.label,
-                run.result.seed,
-                run.result.numbers["", "", "accuracy"],
-                run.result.numbers[ood, OWN, "auroc"],
+                section.labels[row_of(result)],
+                result.seed,
+                result.numbers["", "", "accuracy"],
+                result.numbers[ood, OWN, "auroc"],
             )
-            for run in section.runs
-            if {("", "", "accuracy"), (ood, OWN, "auroc")} <= run.result.numbers.keys()
+            for result in section.alike
+            if {("", "", "accuracy"), (ood, OWN, "auroc")} <= result.numbers.keys()
         ]
         if len(points) > 1:
             panels.append(accuracy.panel(points, printed, tones_of(section.labels.values()), "AUROC (%)"))
@@ -142,7 +142,7 @@ def _accuracy(section: Section) -> Plot | None:
 
 def _cells(section: Section, ood: str, metric: str) -> dict[Row, Cell]:
     """{row: the cell of the loss's own score}"""
-    cells = cells_of([run.result for run in section.runs], row_of, [OWN], [metric])
+    cells = cells_of(section.alike, row_of, [OWN], [metric])
     return {row: cell for (row, _, column), cell in cells.items() if column.ood == ood}
 
 
@@ -192,8 +192,7 @@ def _sweeps(section: Section) -> list[Plot]:
 def _measured(section: Section, ood: str, metric: str) -> dict[str, Measured]:
     """{label: number} of the loss's own score, or of ID"""
     unit = metric_of(metric).unit
-    results = [run.result for run in section.runs]
-    cells = cells_of(results, row_of, [OWN], [metric])
+    cells = cells_of(section.alike, row_of, [OWN], [metric])
     return {
         section.labels[row]: Measured(cell.mean, interval_of(cell, unit))
         for (row, _, column), cell in cells.items()

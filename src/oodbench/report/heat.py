@@ -40,8 +40,8 @@ class Heat(NamedTuple):
 
 def heat_of(section: Section) -> Heat:
     """Collect the numbers of all detectors of a section."""
-    results = [run.result for run in section.runs]
-    detectors = sorted({d for run in results for d in run.detectors})
+    results = section.alike
+    detectors = sorted({d for result in results for d in result.detectors})
     cells = cells_of(results, row_of, detectors, METRICS)
     found = {(column.ood, column.metric, row, d): cell for (row, d, column), cell in cells.items()}
     named = dict(near_and_far(section))

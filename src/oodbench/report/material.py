@@ -1,6 +1,7 @@
 """Material of a page: finished runs, grouped by protocol, with the data of their figures."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -45,6 +46,20 @@ class Section(NamedTuple):
     def sets(self) -> list[str]:
         """OOD sets, near ones first"""
         return list(self.kinds)
+
+    @property
+    def sizes(self) -> dict[tuple[str, Kind], int]:
+        """{OOD set or mean, its kind: its number of images}; of sets of one name that differ, what most runs have"""
+        results = [run.result for run in self.runs]
+        times = Counter((ood, result.kind(ood), n) for result in results for ood, n in result.ood_images.items())
+        found = sorted(times, key=lambda each: (times[each], each[2]))  # the last one stays
+        return {(ood, kind): n for ood, kind, n in found}
+
+    @property
+    def alike(self) -> list[Result]:
+        """The numbers of all runs, less those on sets of another size than `sizes`"""
+        sizes = self.sizes
+        return [_less_other_sizes(run.result, sizes) for run in self.runs]
 
     @property
     def kinds(self) -> dict[str, Kind]:
@@ -146,6 +161,12 @@ def _run(result: Result, label: str) -> Run:
         history = None
     provenance = dict(folder.load_record()["provenance"])
     return Run(result, label, summary, without, history, provenance)
+
+
+def _less_other_sizes(result: Result, sizes: Mapping[tuple[str, Kind], int]) -> Result:
+    images = {ood: n for ood, n in result.ood_images.items() if n == sizes[ood, result.kind(ood)]}
+    numbers = {key: value for key, value in result.numbers.items() if not key[0] or key[0] in images}
+    return result._replace(ood_images=images, numbers=numbers)
 
 
 def all_runs(sections: Iterable[Section]) -> list[Run]:

@@ -20,7 +20,6 @@ from oodbench.tables.cells import (
     id_columns,
     interval_of,
 )
-from oodbench.tables.kinds import Kind
 from oodbench.tables.labels import Row, row_of
 from oodbench.tables.means import FAR, NEAR
 from oodbench.tables.names import score_name, set_name
@@ -116,13 +115,9 @@ def _printed(line: Line) -> list[tuple[str, str]]:
 def columns_of(section: Section) -> list[Column]:
     """Return accuracy and ECE, then by OOD set, means first, the metrics of the tables with both FPR@95.
 
-    Of sets of one name that differ in size, the one that most runs have; `other_sizes` names the rows of the others.
+    `other_sizes` names the rows whose sets have other sizes than the section's.
     """
-    results = [run.result for run in section.runs]
-    times = Counter((ood, run.kind(ood), n) for run in results for ood, n in run.ood_images.items())
-    sizes: dict[tuple[str, Kind], int] = {}
-    for ood, kind, n in sorted(times, key=lambda each: (times[each], each[2])):  # the last one stays
-        sizes[ood, kind] = n
+    sizes = section.sizes
     order = sorted(sizes, key=lambda each: (each[0] not in GROUPS, each[1].rank, each[0]))
     names = [name for name, metric in OOD_METRICS.items() if metric.in_tables]
     return id_columns() + [Column(kind, ood, sizes[ood, kind], name) for ood, kind in order for name in names]

@@ -4,7 +4,10 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any
 
-SHIFTED_BY = ("oodbench.data.cifar10c", "oodbench.data.cifar100c")  # readers of corrupted test sets
+CORRUPTED = {  # {reader of a corrupted test set: that of the set itself}
+    "oodbench.data.cifar10c": "oodbench.data.cifar10",
+    "oodbench.data.cifar100c": "oodbench.data.cifar100",
+}
 
 
 class Kind(StrEnum):
@@ -19,6 +22,7 @@ class Kind(StrEnum):
         return [*Kind].index(self)
 
 
-def is_shifted(configured: Any) -> bool:
-    """Tell from an OOD set's configuration whether its images are of the classes to learn."""
-    return isinstance(configured, Mapping) and configured.get("_target_") in SHIFTED_BY
+def is_shifted(configured: Any, test: Any) -> bool:
+    """Tell from the configurations of an OOD set and of the test set whether both are of the same classes."""
+    targets = [each.get("_target_") if isinstance(each, Mapping) else None for each in (configured, test)]
+    return targets[0] in CORRUPTED and CORRUPTED[targets[0]] == targets[1]

@@ -20,7 +20,8 @@ class Row(NamedTuple):
 
 
 def row_of(run: Result, by: Sequence[str] = ()) -> Row:
-    values = tuple(run.settings[key] for key in by)
+    found = run.settings | {"precision": run.precision}  # asked for may have been auto
+    values = tuple(found[key] for key in by)
     return Row(values, run.dataset, run.backbone, run.loss, run.recipe, run.hash)
 
 

@@ -58,17 +58,18 @@ def numbers_of(runs: Iterable[Result]) -> Long:
 
 
 def means_of(runs: Iterable[Result]) -> Long:
-    """Return one row per number of a configuration: mean, sample deviation and the 95 % interval of the mean over its
-    seeds (`oodbench.evaluation.significance.over_seeds`).
+    """Return one row per number of a configuration under one protocol: mean, sample deviation and the 95 % interval of
+    the mean over its seeds (`oodbench.evaluation.significance.over_seeds`).
     """
     runs = _with_means(list(runs))
     keys = _settings(runs)
     over: dict[tuple[Any, ...], dict[int, float]] = defaultdict(dict)  # by seed
-    first: dict[Row, Result] = {}
+    first: dict[tuple[Row, str], Result] = {}
     for run in runs:
-        first.setdefault(row_of(run), run)
+        row = row_of(run), protocol(run)  # seeds of one hash may differ in precision, or in the test images found
+        first.setdefault(row, run)
         for key, value in run.numbers.items():  # OOD sets of one name may differ in size
-            over[row_of(run), run.ood_images.get(key[0]), key][run.seed] = value
+            over[row, run.ood_images.get(key[0]), key][run.seed] = value
 
     def rows() -> Iterator[list[Any]]:
         for (row, _, key), values in over.items():

@@ -87,7 +87,7 @@ def _with_means(run: Result, means: Means) -> Result:
         resampled=resampled,
         digests=digests,
         near=run.near | {NEAR},
-        ood_images=run.ood_images | dict.fromkeys(means, 0),
+        ood_images=run.ood_images | {mean: sum(run.ood_images[ood] for ood in sets) for mean, sets in means.items()},
     )
 
 

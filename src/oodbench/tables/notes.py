@@ -32,6 +32,11 @@ def shown(detector: str) -> str:
     return "own" if detector == OWN else detector
 
 
+def hyperparameters(run: Result, detector: str) -> dict[str, str]:
+    """Return {key: printed value} of a detector with which a run was scored; {} where it has none."""
+    return flatten(json.loads(run.scored_by.get(detector, "{}")))
+
+
 def trained(run: Result) -> str:
     """Name the weights that the numbers are of."""
     return "Weights of the last epoch." if run.epochs else "Trained by other code."
@@ -52,7 +57,7 @@ def caption(
     run = runs[0]
     varying = differing(each.recipe_settings for each in runs)
     common = less(by, "recipe.", less(varying, "", run.recipe_settings))
-    scores = ", ".join(f"{shown(name)} ({SCORES[name]})" if name in SCORES else shown(name) for name in detectors)
+    scores = ", ".join(_score(runs, name) for name in detectors)
     notes = [
         *sorted({each.note for each in runs} - {""}),
         f"In percent where not stated otherwise. {SPREAD} {trained(run)}",
@@ -74,6 +79,14 @@ def caption(
     return list(dict.fromkeys(notes))
 
 
+def _score(runs: Sequence[Result], detector: str) -> str:
+    """-> the name of a detector, with what it is or the hyperparameters that all runs share"""
+    if detector in SCORES:
+        return f"{shown(detector)} ({SCORES[detector]})"
+    of = [hyperparameters(run, detector) for run in runs if detector in run.scored_by]
+    return shown(detector) + in_brackets(less(differing(of), "", of[0]) if of else {})
+
+
 def _settings(run: Result, varying: Sequence[str], with_own: bool, by: Sequence[str]) -> str:
     """List a row's hyperparameters, the recipe's values that vary in the table, and the formula of its own score."""
     recipe = only(varying, less(by, "recipe.", run.recipe_settings))
@@ -91,11 +104,12 @@ def other_settings(
     notes = []
     for detector in detectors:
         rows: dict[str, list[str]] = {}
+        settings: dict[str, dict[str, str]] = {}
         for run in runs:
             if detector in run.scored_by:
                 label = f"`{labels[row_of(run, by)]}`"
                 rows.setdefault(run.scored_by[detector], []).append(label)
-        settings = {how: flatten(json.loads(how)) for how in rows}
+                settings[run.scored_by[detector]] = hyperparameters(run, detector)
         keys = differing(settings.values())
         if keys and not detector.endswith("_selected"):
             each = [f"{listed(only(keys, settings[how]))} in {', '.join(dict.fromkeys(rows[how]))}" for how in rows]

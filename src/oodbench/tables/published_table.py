@@ -8,19 +8,19 @@ from oodbench.evaluation.metric import MISSING, SHARE, Unit
 from oodbench.evaluation.metrics import ID_METRICS, OOD_METRICS, metric_of
 from oodbench.tables.cells import Cell, Column, cells_of, interval_of, text_of
 from oodbench.tables.kinds import Kind
-from oodbench.tables.labels import Row, protocol, row_labels, row_of
+from oodbench.tables.labels import Row, in_brackets, protocol, row_labels, row_of
 from oodbench.tables.means import FAR, NEAR, SHORT, with_means
-from oodbench.tables.notes import shown
+from oodbench.tables.notes import hyperparameters, shown
 from oodbench.tables.published import UNSTATED, Number, Published
 from oodbench.tables.results import Result
 from oodbench.tables.sections import Table, group, ood_metrics
 
 OURS = (
     "Rows marked [n] were published by others and not run here. Ours stand beneath them where loss and score are the "
-    "same: mean ± sample standard deviation over n seeds, for n = 1 the value with its 95 % interval over the test "
-    "images; ours minus the published value; and inside where that value lies in our 95 % interval, over seeds by the "
-    "t-distribution, else outside. Two or three seeds have wide intervals, in which inside says little. In percent "
-    "where not stated otherwise, without bold."
+    "same, the score with its hyperparameters: mean ± sample standard deviation over n seeds, for n = 1 the value with "
+    "its 95 % interval over the test images; ours minus the published value; and inside where that value lies in our "
+    "95 % interval, over seeds by the t-distribution, else outside. Two or three seeds have wide intervals, in which "
+    "inside says little. In percent where not stated otherwise, without bold."
 )
 SUMMARY = (
     "Rows marked [n] are published; beneath them ours, ours minus theirs, and whether theirs is inside our 95 % "
@@ -53,9 +53,9 @@ def published_table(runs: Sequence[Result], published: Iterable[Published], fpr:
         body.append([name, row.score, f"[{number}]", "", *texts])
         beside = _beside(row, runs, labels)
         divided |= len({label for label, *_ in beside}) < len(beside)
-        for label, n, cells in beside:
+        for label, score, n, cells in beside:
             texts = [_text(row, column, row.numbers.get(key), cells, n) for column, key in columns.items()]
-            body.append([label, shown(row.detector or ""), "ours", str(n), *texts])
+            body.append([label, score, "ours", str(n), *texts])
     header = [(group(c), "FPR@95† ↓" if c.metric == UNSTATED else metric_of(c.metric).title) for c in columns]
     words = [("", "Loss"), ("", "Score"), ("", "By")]
     notes = [OURS, *[POPULATION] * (rows[0].protocol.deviation == "population"), rows[0].protocol.about]
@@ -96,8 +96,8 @@ def _columns(rows: Sequence[Published], run: Result, fpr: str) -> dict[Column, s
 
 def _beside(
     row: Published, runs: Sequence[Result], labels: Mapping[Row, str]
-) -> list[tuple[str, int, dict[tuple[str, str], Cell]]]:
-    """-> label, number of seeds and {(OOD set, metric): cell} of our rows with the loss and score of a published one
+) -> list[tuple[str, str, int, dict[tuple[str, str], Cell]]]:
+    """-> label, score, number of seeds and {(OOD set, metric): cell} of our rows with a published one's loss and score
 
     Seeds that were measured on other images make a row of their own.
     """
@@ -110,7 +110,8 @@ def _beside(
         for seeds in _of_same_images(compared):
             unsized = [run._replace(ood_images={}) for run in seeds]  # one column a set, without its number of images
             cells = cells_of(unsized, row_of, [row.detector], {*ID_METRICS, *OOD_METRICS})
-            found.append((label, len(seeds), {(key[2].ood, key[2].metric): cell for key, cell in cells.items()}))
+            score = shown(row.detector) + in_brackets(hyperparameters(seeds[0], row.detector))
+            found.append((label, score, len(seeds), {(key[2].ood, key[2].metric): cell for key, cell in cells.items()}))
     return found
 
 

@@ -54,7 +54,7 @@ def _table(a: Sequence[Result], b: Sequence[Result], fpr: str, detectors: Sequen
     lines = []
     for column in columns:
         scores = detectors if column.ood else [""]
-        texts = [text for score in scores for text in _correlation(pairs(column, score))]
+        texts = [text for score in scores for text in _correlation(pairs(column, score), len(shared))]
         texts += [""] * (2 * (len(detectors) - len(scores)))
         lines.append([group(column) or "test images", metric_of(column.metric).title, *texts])
     header = [(shown(detector), name) for detector in detectors for name in ("correlation", "p")]
@@ -76,8 +76,8 @@ def _rows(runs: Iterable[Result]) -> Mapping[Loss, Row]:
     return {loss: next(iter(rows)) for loss, rows in found.items() if len(rows) == 1}
 
 
-def _correlation(pairs: Sequence[Pair]) -> tuple[str, str]:
-    """-> the cells of a correlation and its p-value"""
+def _correlation(pairs: Sequence[Pair], losses: int) -> tuple[str, str]:
+    """-> the cells of a correlation and its p-value; of fewer losses than the table's it says of how many"""
     if len(pairs) < LEAST:
         return MISSING, MISSING
     a, b = (np.array([cell.mean for cell in side]) for side in zip(*pairs, strict=True))
@@ -91,6 +91,7 @@ def _correlation(pairs: Sequence[Pair]) -> tuple[str, str]:
         if not np.isnan(resampled).any():
             low, high = percentile_interval(resampled)
             text += f" [{low:.2f}, {high:.2f}]"
+    text += f" ({len(pairs)} losses)" * (len(pairs) < losses)
     return text, f"{permutation_p_value(a, b):.3f}"
 
 

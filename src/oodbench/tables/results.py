@@ -183,7 +183,7 @@ def load_run(folder: Path, keep: Keep = lambda detector, metric: True) -> Result
         configured = _configured(config)
     with errors_name(folder / "metrics.json"):
         record = run.load_record()
-        measured = _measured(record)
+        measured = _measured(record, config)
     resamples = run.load_resamples(record)
     with errors_name(folder / "resamples"):
         kept = {key: each for key, each in resamples.items() if keep(*["", *key.split("/")][-2:])}
@@ -209,15 +209,16 @@ def _configured(config: Config) -> dict[str, Any]:
     }
 
 
-def _measured(metrics: Mapping[str, Any]) -> dict[str, Any]:
+def _measured(metrics: Mapping[str, Any], config: Config) -> dict[str, Any]:
     """-> the fields of `Result` that metrics.json has"""
+    test = config["dataset"].get("test")  # outputs of other code have none
     provenance, images = metrics["provenance"], metrics["provenance"]["images"]
     scored = [ood for ood, of in metrics["ood"].items() if of]  # a later start may have left none of a set's numbers
     near = {"near": frozenset(map(str, provenance["near"]))} if "near" in provenance else {}  # of what was measured
     return near | {
         "weights": str(metrics.get("weights", "")),
         "precision": str(provenance["precision"]),
-        "shifted": frozenset(ood for ood, how in provenance.get("ood", {}).items() if is_shifted(how)),
+        "shifted": frozenset(ood for ood, how in provenance.get("ood", {}).items() if is_shifted(how, test)),
         "train_images": whole(images["train"], "images of train"),
         "scored_by": {name: json.dumps(how, sort_keys=True) for name, how in provenance.get("detector", {}).items()},
         "test_images": whole(images["test"], "images of test"),

@@ -1,5 +1,6 @@
 """The headings of a paper's table: near and far, sets, metrics."""
 
+from collections import Counter
 from collections.abc import Sequence
 from itertools import groupby
 
@@ -18,7 +19,8 @@ KINDS = {Kind.NEAR: "Near-OOD", Kind.FAR: "Far-OOD", Kind.SHIFTED: "Shifted ID"}
 def heads(columns: Sequence[Column], words: Sequence[str], commands: Commands) -> list[str]:
     """Return the three lines of headings: near and far, sets, metrics, with rules between them."""
     kinds = [KINDS[c.kind] if c.kind else "" for c in columns]
-    sets = [_set(c, commands) for c in columns]
+    sizes = Counter(ood for ood, _ in {(c.ood, c.images) for c in columns})
+    sets = [_set(c, commands) + f", {c.images:,} images" * (sizes[c.ood] > 1) for c in columns]
     metrics = [
         commands.use("metric", short_name(metric_of(c.metric)), _heading(c.metric)) + _arrow(c.metric) for c in columns
     ]

@@ -59,8 +59,7 @@ def columns_of(runs: Sequence[Result], fpr: str, style: Style) -> list[Column]:
         sets = means_alone(sets)
     columns = of_id + [Column(*each, metric.name) for each in sets for metric in metrics]
     if style.columns:
-        named = {_column_name(column): column for column in columns}
-        columns = [named[name] for name in style.columns if name in named]
+        columns = [column for name in style.columns for column in columns if _column_name(column) == name]
     if not columns:
         raise ValueError("nothing is left to show: no run has these sets, metrics or columns")
     return columns
