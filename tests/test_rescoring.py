@@ -226,6 +226,15 @@ def test_a_file_that_is_needed_is_named(again: Finished, name: str, what: str) -
     assert (again.folder / "metrics.json").read_bytes() == before
 
 
+def test_a_published_run_says_what_it_lacks(again: Finished) -> None:
+    shutil.rmtree(again.folder / "outputs")
+    (again.folder / "model.safetensors").unlink()
+    with pytest.raises(
+        ValueError, match="as in every run that is published without weights and outputs; score the run"
+    ):
+        rescore(again.folder, *detector("detector=[gen]"))
+
+
 def test_a_run_that_is_not_finished_is_named(again: Finished) -> None:
     (again.folder / "metrics.json").unlink()
     with pytest.raises(ValueError, match=f"{again.folder} is not finished"):

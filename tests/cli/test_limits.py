@@ -144,16 +144,22 @@ def detectors() -> dict[str, Any]:
     return {"detector": nodes["detector"], "image_detector": nodes["image_detector"]}
 
 
-def test_every_number_of_a_detector_has_a_limit() -> None:
+OF_KEYS = [(function, key) for function, keys in OF_DETECTORS.items() for key in keys]
+
+
+@pytest.mark.parametrize(("function", "key"), OF_KEYS)
+def test_a_hyperparameter_outside_its_limit_is_refused(function: str, key: str) -> None:
     nodes = detectors()
     check_limits(nodes)
-    each = [(group, name, key) for group in nodes for name in nodes[group] for key in nodes[group][name]]
-    numbers = {key for group, name, key in each if type(nodes[group][name][key]) in (int, float)}
-    assert numbers <= OF_DETECTORS.keys()
-    for group, name, key in each:
-        if key in OF_DETECTORS:
-            with pytest.raises(UsageError, match=rf"^{group}\.{name}\.{key}=-1: .* is needed$"):
-                check_limits(nodes | {group: {name: nodes[group][name] | {key: -1}}})
+    target = f"oodbench.detectors.{function}"
+    ((group, name),) = [(g, name) for g in nodes for name, node in nodes[g].items() if node["_target_"] == target]
+    assert key in nodes[group][name]
+    with pytest.raises(UsageError, match=rf"^{group}\.{name}\.{key}=-1: .* is needed$"):
+        check_limits({group: {name: nodes[group][name] | {key: -1}}})
+
+
+def test_another_detector_may_give_a_hyperparameter_another_meaning() -> None:
+    check_limits({"detector": {"knn": {"_target_": "oodbench.detectors.mine", "k": -2.5, "tau": 0.5}}})
 
 
 @pytest.mark.parametrize("text", ["recipe.epochs=0", "device=gpu", "threads=0", "wandb.mode=onlin", "precision=fp16"])

@@ -13,6 +13,7 @@ from hydra._internal.utils import get_args_parser
 
 import oodbench.cli.plan
 from oodbench.cli.configuration import compose, plain, resolve
+from oodbench.cli.errors import UsageError
 from oodbench.cli.overrides import parse
 from oodbench.cli.plan import plan
 from oodbench.runs.folder import RunFolder
@@ -93,6 +94,21 @@ def test_settings_of_a_sweep_are_in_its_runs() -> None:
 
 def test_a_search_over_choices_of_files_is_planned() -> None:
     assert plan(["-m", "hydra/sweeper=search", "loss=ce,focal", "validation.images=40"]) == ([], True)
+
+
+@pytest.mark.parametrize(
+    ("objective", "better"),
+    [("accuracy", "maximize"), ("ece", "minimize"), ("ood.knn.auroc", "maximize"), ("ood.msp.fpr95_idpos", "minimize")],
+)
+def test_a_search_looks_for_the_best_of_its_objective(objective: str, better: str) -> None:
+    line = ["-m", "hydra/sweeper=search", "loss=ce,focal", "validation.images=40", f"validation.objective={objective}"]
+    for direction in ("maximize", "minimize"):
+        given = [*line, f"hydra.sweeper.direction={direction}"]
+        if direction == better:
+            assert plan(given) == ([], True)
+        else:
+            with pytest.raises(UsageError, match=f"{direction} it.*: add hydra.sweeper.direction={better}$"):
+                plan(given)
 
 
 def test_a_search_may_choose_a_value_that_must_be_given() -> None:

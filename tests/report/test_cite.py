@@ -2,9 +2,11 @@
 
 from pathlib import Path
 
+import pytest
 from helpers.made_up import add_run
 
 from oodbench.report.cite import citations, is_behind, line
+from oodbench.shipped import CONF
 from oodbench.tables.results import load_run
 
 
@@ -30,3 +32,14 @@ def test_a_condition_on_a_value_is_met_or_not(tmp_path: Path) -> None:
     assert not is_behind(notes, run._replace(loss_settings={"label_smoothing": "0"}))
     assert not is_behind(notes, run._replace(loss="center"))
     assert not is_behind("backbone=resnet18, and more", run._replace(backbone="resnet34"))
+
+
+FILES = [path for part in ("loss", "backbone") for path in sorted((CONF / part).glob("*.yaml"))]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}={path.stem}")
+def test_every_loss_and_backbone_has_a_reference(tmp_path: Path, path: Path) -> None:
+    settings = {"label_smoothing": "0.1" if path.stem == "ce_smooth" else "0"}
+    run = load_run(add_run(tmp_path))._replace(backbone="mine", loss_settings=settings)
+    cited = citations(run._replace(**{path.parent.name: path.stem}))
+    assert (len(cited) > 1) == (path.stem not in ("ce", "timm"))  # of no one paper

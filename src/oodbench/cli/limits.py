@@ -123,26 +123,22 @@ LIMITS = {
     "recipe.flip": _one_of(True, False, "alternate"),
     "recipe.batch_norm_images": _whole(0),
 }
-OF_DETECTORS = {  # by the name of the hyperparameter, whichever detector has it: it is used after a day's training
-    "M": _whole(1),
-    "alpha": _at_least(0),
-    "dim": _whole(1),
-    "eps": _at_least(0),
-    "gamma": _above(0),
-    "held_out": _within(0, 1),
-    "k": _whole(1),
-    "passes": _whole(1),
-    "percentile": _within(0, 100),
-    "percentile_high": _within(0, 100),
-    "percentile_low": _within(0, 100),
-    "power": _above(0),
-    "powers": _whole(1),
-    "ridge": _above(0),
-    "seed": _whole(0),
-    "share": _within(0, 1),
-    "tail": _whole(1),
-    "temperature": _above(0),
-    "threshold": _at_least(0),
+OF_DETECTORS = {  # {function: {hyperparameter: limit}}: they are used after a day's training
+    **{key: {"percentile": _within(0, 100)} for key in ("ash_b", "ash_p", "ash_s", "dice", "lts", "react", "scale")},
+    **{key: {"temperature": _above(0)} for key in ("energy", "gradnorm", "odin_unperturbed")},
+    **{key: {"ridge": _above(0)} for key in ("gmm", "mahalanobis", "mahalanobis_pp", "relative_mahalanobis")},
+    **{key: {"dim": _whole(1)} for key in ("residual", "vim")},
+    "gen": {"gamma": _above(0), "M": _whole(1)},
+    "knn": {"k": _whole(1)},
+    "nci": {"alpha": _at_least(0)},
+    "nnguide": {"k": _whole(1), "share": _within(0, 1), "seed": _whole(0)},
+    "openmax": {"alpha": _whole(1), "tail": _whole(1)},
+    "relation": {"power": _above(0), "threshold": _at_least(0)},
+    "vra": {"percentile_low": _within(0, 100), "percentile_high": _within(0, 100)},
+    "network.gram": {"powers": _whole(1), "held_out": _within(0, 1), "seed": _whole(0)},
+    "network.mahalanobis_layers": {"ridge": _above(0), "eps": _at_least(0)},
+    "network.mc_dropout": {"passes": _whole(1), "seed": _whole(0)},
+    "network.odin": {"temperature": _above(0), "eps": _at_least(0)},
 }
 
 
@@ -164,12 +160,11 @@ def check_limits(config: Mapping[str, Any]) -> None:
     Whichever file or variable it came from.
     """
     limits = LIMITS | {
-        f"{group}.{name}.{key}": OF_DETECTORS[key]
+        f"{group}.{name}.{key}": limit
         for group in ("detector", "image_detector")
         for name, node in config.get(group, {}).items()
         if isinstance(node, Mapping)
-        for key in node.keys() & OF_DETECTORS
-        if isinstance(node[key], NUMBER)
+        for key, limit in OF_DETECTORS.get(str(node.get("_target_")).removeprefix("oodbench.detectors."), {}).items()
     }
     for key, limit in limits.items():
         node: Any = config

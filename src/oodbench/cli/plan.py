@@ -26,7 +26,7 @@ from oodbench.cli.configuration import (
     words_referred_to,
 )
 from oodbench.cli.errors import UsageError
-from oodbench.cli.late import without_collector
+from oodbench.cli.late import import_late, without_collector
 from oodbench.cli.overrides import check, check_choices, is_choice, parse
 from oodbench.runs.identity import Config
 from oodbench.shipped import CONF
@@ -72,7 +72,7 @@ def _plan_runs(overrides: Sequence[str], multirun: bool) -> tuple[list[Config], 
     if several and not is_sweep:
         raise UsageError(f"{' '.join(several)}: several values are a sweep, which needs -m; quotes make a text")
     if is_sweep and not settings.sweeper._target_.endswith("BasicSweeper"):
-        _check_search(given)
+        _check_search(given, settings.sweeper.get("direction"))
         return [], True
     lines = expand(overrides, settings.sweeper.params or {}) if is_sweep else [given]
     return [checked(config) for config in _configurations(lines)], is_sweep
@@ -139,8 +139,8 @@ def _check_keys(line: Sequence[Override], defaults: Config) -> None:
             check(override, defaults)
 
 
-def _check_search(given: Sequence[Override]) -> None:
-    """Check what is known of a search before it starts."""
+def _check_search(given: Sequence[Override], direction: str | None) -> None:
+    """Check what is known of a search before it starts; direction: where it looks for the best objective."""
     values = [override for override in given if not is_choice(override)]
     for picked in expand([_text(override) for override in given if is_choice(override)], {}):
         for override in picked:
@@ -151,6 +151,15 @@ def _check_search(given: Sequence[Override]) -> None:
         raise UsageError("dry_run=true: a search chooses its runs as it goes; nothing can be said beforehand")
     if not cfg.validation.images:
         raise UsageError("a search needs held-out images to choose by: add validation.images=5000")
+    objective = str(cfg.validation.objective)
+    metrics = import_late("evaluation.metrics")
+    metric = (metrics.ID_METRICS | metrics.OOD_METRICS).get(objective.rpartition(".")[2])  # a run checks the name
+    better = "maximize" if metric and metric.higher_is_better else "minimize"
+    if metric and direction != better:
+        raise UsageError(
+            f"validation.objective={objective}: the search would {direction} it, and its best is the other end: "
+            f"add hydra.sweeper.direction={better}"
+        )
 
 
 def _text(override: Override) -> str:

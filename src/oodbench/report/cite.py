@@ -19,11 +19,16 @@ def citations(run: Result) -> list[str]:
 
 
 def is_behind(notes: str, run: Result) -> bool:
-    """Tell whether notes such as "loss=<name> with <key>" name the run's loss, network or recipe.
+    """Tell whether notes such as "loss=<name> with <key>" or "backbone=<name> or backbone=<name>, and more" name the
+    run's loss, network or recipe.
 
     A loss's name also stands for those that begin with it and "_"; "with <key>" asks for a value of this key but 0.
     """
-    first, _, key = notes.partition(",")[0].partition(" with ")
+    return any(_is_named(each, run) for each in notes.partition(",")[0].split(" or "))
+
+
+def _is_named(note: str, run: Result) -> bool:
+    first, _, key = note.partition(" with ")
     part, _, name = first.partition("=")
     named = {"loss": run.loss, "backbone": run.backbone, "recipe": run.recipe}.get(part.strip(), "")
     is_named = bool(name) and (named == name or (part == "loss" and named.startswith(f"{name}_")))

@@ -18,6 +18,11 @@ from oodbench.scoring.score import OF_OTHER_CODE, RunOutputs, Scoring, record, s
 from oodbench.targets import trusted, trusted_detector
 from oodbench.training.device import pick_precision, use_precision
 
+PUBLISHED = (
+    "is missing, as in every run that is published without weights and outputs; score the run where it was trained, or "
+    "train it again by its command with force=true"
+)
+
 
 def stored_run(folder: RunFolder, config: Config, digests: Mapping[str, str]) -> tuple[RunOutputs, Objective]:
     """Read the outputs of a finished run and its trained loss.
@@ -52,14 +57,17 @@ def stored_on(folder: RunFolder, name: str, digests: Mapping[str, str]) -> Outpu
     if outputs is None and folder.outputs(name).exists():
         raise ValueError(f"{folder.outputs(name)} is of other images than {folder.metrics}; {way_out}")
     if outputs is None:
-        published = "" if folder.weights.exists() else ", as in every run that is published without weights and outputs"
-        raise ValueError(f"{folder.outputs(name)} is missing{published}; {way_out}")
+        raise ValueError(
+            f"{folder.outputs(name)} " + (f"is missing; {way_out}" if folder.weights.exists() else PUBLISHED)
+        )
     return outputs
 
 
 @torch.inference_mode(False)
 def stored_objective(folder: RunFolder, config: Config) -> Objective:
     """Build the run's objective with its trained weights."""
+    if not (folder.weights.exists() or folder.outputs("train").exists()):
+        raise ValueError(f"{folder.weights} {PUBLISHED}")
     weights = folder.read_weights()
     if weights is None:
         raise ValueError(f"{folder.weights} cannot be used; repeat the run's command")
