@@ -28,6 +28,7 @@ from PIL import Image
 from sklearn.metrics import roc_auc_score
 
 import oodbench.experiment
+from oodbench.backbones import ResNet18
 from oodbench.build import build_model, build_recipe, open_data
 from oodbench.cli.configuration import resolve
 from oodbench.data.digits import digits
@@ -246,6 +247,30 @@ def test_sets_of_ones_own_are_added_to_a_finished_run(
     assert only_new.startswith("finished already")
 
 
+def test_a_finished_run_says_that_its_code_was_edited(again: Finished, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("oodbench.runs.terminal.code_of", lambda config: {"loss": "edited"})
+    printed = started(*HALO, f"results_dir={again.results}")
+    assert printed.startswith("finished already with other code of its loss and backbone than today's, force=true runs")
+
+
+def test_a_training_stops_where_its_code_was_edited(again: Finished, monkeypatch: pytest.MonkeyPatch) -> None:
+    unfinished(again, "model.safetensors")
+    monkeypatch.setattr("oodbench.build.code_of", lambda config: again.metrics["provenance"]["code"] | {"loss": "x"})
+    with pytest.raises(ValueError, match=r"the code of the loss is not that with which .* was trained: restore it"):
+        started(*HALO, f"results_dir={again.results}")
+
+
+def test_no_set_passes_through_an_edited_network(again: Finished, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Numbers of two networks would stand in one record."""
+    forward = ResNet18.forward
+    monkeypatch.setattr(ResNet18, "forward", lambda self, x: 2 * forward(self, x))
+    before = (again.folder / "metrics.json").read_bytes()
+    with pytest.raises(ValueError, match=r"the backbone gives other features than those stored in .*train.safetensors"):
+        started(*HALO, "ood=[unseen_digits,inverted_digits]", f"results_dir={again.results}")
+    assert (again.folder / "metrics.json").read_bytes() == before
+    assert not (again.folder / "outputs" / "inverted_digits.safetensors").exists()
+
+
 def test_other_images_of_a_set_are_predicted_again(
     again: Finished, own_sets: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -302,7 +327,8 @@ def test_a_gpu_is_free_while_the_run_is_scored(again: Finished, monkeypatch: pyt
     for name in ("extract_features", "score"):
         monkeypatch.setattr(f"oodbench.experiment.{name}", announced(name))
     started(*HALO, f"results_dir={again.results}")
-    assert events == ["taken", *len(SETS) * ["extract_features"], "free", "score"]
+    passes = len(SETS) + 1  # the training images once more, by which stored features are checked
+    assert events == ["taken", *passes * ["extract_features"], "free", "score"]
 
 
 # ---- damaged and foreign files

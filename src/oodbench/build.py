@@ -16,6 +16,7 @@ from oodbench.data.sets import DataSplits, Limits, data_splits
 from oodbench.data.split import Split
 from oodbench.data.statistics import STATISTICS, statistics
 from oodbench.model import Classifier
+from oodbench.runs.code import code_of
 from oodbench.runs.folder import RunFolder
 from oodbench.runs.identity import Config, check_ood_name
 from oodbench.targets import make
@@ -42,7 +43,7 @@ def build_model(config: Config, device: torch.device) -> tuple[Classifier, dict[
     backbone = make(config["backbone"])
     objective = make(config["loss"], num_features=backbone.num_features, num_classes=data["num_classes"])
     model = Classifier(backbone, objective, data["mean"], data["std"], use_precision(precision))
-    settings = {key: config[key] for key in ("seed", "devices")}
+    settings = {key: config[key] for key in ("seed", "devices")} | {"code": code_of(config)}
     return model.to(device).to(memory_format=torch.channels_last), collect_provenance(device, precision) | settings
 
 

@@ -5,6 +5,8 @@ from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from oodbench.build import build_detectors, build_execution, build_model, build_recipe, open_data
 from oodbench.data.sets import DataSplits
 from oodbench.data.split import Split
@@ -33,6 +35,8 @@ from oodbench.training.progress import EpochLines, resumed
 from oodbench.training.recipe import Recipe
 from oodbench.training.step import Execution
 from oodbench.training.threads import choose_threads
+
+SAME_FEATURES = 0.1  # of their norm: how far features of one network may differ
 
 
 class Job(NamedTuple):
@@ -203,7 +207,7 @@ def last_state(job: Job) -> tuple[TrainState | None, Source]:
 
     One training has one precision, though `auto` may have chosen another for this machine.
     """
-    here = Source(str(job.folder.run), job.provenance["precision"], job.data.train.digest)
+    here = Source(str(job.folder.run), job.provenance["precision"], job.data.train.digest, job.provenance["code"])
     resume, source = load_checkpoint(job.folder.checkpoint, here)
     job.model.precision = use_precision(pick_precision(source.precision, job.model.mean.device))
     job.provenance["precision"] = source.precision
@@ -227,9 +231,26 @@ def time_spent(history: list[Row]) -> dict[str, float]:
 def predict_sets(job: Job, image_detectors: dict[str, ImageDetector]) -> tuple[dict[str, Outputs], dict[str, Scores]]:
     """Return the outputs on every set, and the scores of detectors that need images: what the device is needed for."""
     splits = splits_of(job.data)
-    outputs = {name: outputs_on(job, name, split) for name, split in splits.items()}
+    outputs = {"train": outputs_on(job, "train", splits["train"])}
+    check_features(job, outputs["train"])
+    outputs |= {name: outputs_on(job, name, split) for name, split in splits.items() if name != "train"}
     settings = requested(job.config).detectors
     return outputs, network_scores(job.folder, job.model, image_detectors, settings, splits)
+
+
+def check_features(job: Job, stored: Outputs) -> None:
+    """Raise ValueError where the network gives other features than the stored ones, of a hundred training images.
+
+    Its code was edited since it was trained, and numbers of two networks would stand in one record. Features of one
+    network differ by a few percent between machines, in bf16.
+    """
+    found = extract_features(job.model, job.data.train.images[:100]).numpy()
+    then = stored.features[:100]
+    if found.shape != then.shape or np.linalg.norm(found - then) > SAME_FEATURES * np.linalg.norm(then):
+        raise ValueError(
+            f"the backbone gives other features than those stored in {job.folder.outputs('train')}: its code has "
+            "changed; restore it, or train again with force=true"
+        )
 
 
 def measure(job: Job, outputs: dict[str, Outputs], scoring: Scoring) -> Record:

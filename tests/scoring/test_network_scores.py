@@ -95,6 +95,13 @@ def test_other_settings_or_training_images_change_all_scores(folder: RunFolder, 
     assert watched.scored == [3, 2]
 
 
+def test_edited_code_changes_all_scores(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    scored(folder, Watched())
+    monkeypatch.setattr("oodbench.scoring.network_scores.code_digest", lambda target: "edited")
+    scored(folder, watched := Watched())
+    assert watched.scored == [3, 2]
+
+
 def test_damaged_scores_are_named_and_computed_again(folder: RunFolder) -> None:
     scored(folder, Watched())
     file = folder.scores("mean", "noise")

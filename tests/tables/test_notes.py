@@ -102,3 +102,16 @@ def test_detectors_set_alike_need_no_note(tmp_path: Path) -> None:
         folder = add_run(tmp_path, loss, ood={"svhn": {"energy": 0.9}})
         alter_metrics(folder, lambda content: content["provenance"].update(detector={"energy": {"temperature": 1}}))
     assert not any("set differently" in n for n in only_section(tmp_path, detectors=("energy",)).notes)
+
+
+def test_seeds_of_other_code_are_named(tmp_path: Path) -> None:
+    for loss, digests in (("a", "xxx"), ("b", "xyx"), ("c", "x")):
+        for seed, digest in enumerate(digests):
+            path = add_run(tmp_path, loss, seed)
+            code = {"loss": digest, "backbone": "same"}
+            alter_metrics(path, lambda content, code=code: content["provenance"].update(code=code))
+    add_run(tmp_path, "b", 3)  # of an earlier version, which did not say
+    table = section(load_runs(tmp_path).runs, "idpos", ["ood_score"])
+    assert [note for note in table.notes if "code" in note] == [
+        "The code of the loss changed between the seeds of `b`."
+    ]

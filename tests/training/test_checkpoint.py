@@ -127,6 +127,16 @@ def test_a_damaged_checkpoint_does_not_replace_a_good_one(two_saved: Path, two_e
     assert same_state(load_checkpoint(two_saved, SOURCE)[0], two_epochs[0])
 
 
+def test_a_training_does_not_go_on_with_other_code(path: Path, two_epochs: list[TrainState]) -> None:
+    here = SOURCE._replace(code={"loss": "a", "backbone": "b"})
+    save_checkpoint(path, two_epochs[0], here)
+    assert same_state(load_checkpoint(path, here)[0], two_epochs[0])
+    with pytest.raises(ValueError, match=r"the code of the loss is not that with which .*checkpoint\.pt was trained"):
+        load_checkpoint(path, here._replace(code={"loss": "c", "backbone": "b"}))
+    save_checkpoint(path, two_epochs[0], SOURCE)  # as earlier versions did, without digests of code
+    assert same_state(load_checkpoint(path, here)[0], two_epochs[0])
+
+
 @pytest.mark.parametrize("run", ["def/seed0", "abc/seed1"])
 def test_a_checkpoint_of_another_run_is_not_used(run: str, path: Path, two_epochs: list[TrainState]) -> None:
     source = SOURCE._replace(run=run)

@@ -221,7 +221,7 @@ def import_external(external: External, config: Config, file: str, force: bool) 
                 folder.write_outputs(name, outputs, external.digests[name])
             folder.write_weights(weights)
             images = {name: len(outputs.labels) for name, outputs in external.sets.items()}
-            about = folder.read_training() | {"images": images, "digests": external.digests}
+            about = folder.read_training() | {"images": images, "digests": {}}  # of the images nothing is known
             of_run, objective = stored_run(folder, config, external.digests)
             return folder, score_stored(folder, config, of_run, objective, about)
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from oodbench.evaluation.metric import MISSING, Metric
 from oodbench.evaluation.metrics import ID_METRICS, OOD_METRICS, metric_of
+from oodbench.runs.code import changed_parts, code_of
 from oodbench.runs.identity import Config
 from oodbench.runs.status import duration
 from oodbench.storage import read_json
@@ -74,9 +75,11 @@ def result(numbers: Numbers) -> str:
 def finished(numbers: Numbers, folder: Path, config: Config, in_sweep: bool) -> str:
     """Return what the command of a finished run prints."""
     text = outcome(numbers, config, in_sweep)
+    changed = changed_parts(numbers["provenance"].get("code", {}), code_of(config))
+    code = f" with other code of its {changed} than today's" * bool(changed)
     if in_sweep:
-        return f"finished already; {text}"
-    return f"finished already, force=true runs it again\n\n{text}\n\n{folder}"
+        return f"finished already{code}; {text}"
+    return f"finished already{code}, force=true runs it again\n\n{text}\n\n{folder}"
 
 
 def outcome(numbers: Numbers, config: Config, in_sweep: bool) -> str:

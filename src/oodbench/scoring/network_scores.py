@@ -12,6 +12,7 @@ from oodbench.detectors.reference import Array, NotApplicable, Reference
 from oodbench.evaluation.evaluate import Detector
 from oodbench.model import Classifier
 from oodbench.outputs import Outputs
+from oodbench.runs.code import code_digest
 from oodbench.runs.folder import RunFolder
 from oodbench.runs.identity import Config
 
@@ -27,7 +28,7 @@ def network_scores(
 ) -> dict[str, Scores]:
     """Return {image detector: its scores of every set but "train"}, stored ones or computed from the images.
 
-    settings: {image detector: its configuration}; stored scores of other settings or images are computed again.
+    settings: {image detector: its configuration}; stored scores of other settings, code or images are computed again.
     """
     found: dict[str, Scores] = {}
     for name, detector in detectors.items():
@@ -61,7 +62,11 @@ def _scores_of(
     splits: Mapping[str, Split],
 ) -> dict[str, Array]:
     train = splits["train"]
-    about = {"train": train.digest, "settings": json.dumps(settings[name], sort_keys=True)}
+    about = {
+        "train": train.digest,
+        "settings": json.dumps(settings[name], sort_keys=True),
+        "code": code_digest(str(settings[name].get("_target_"))),
+    }
     scores: dict[str, Array] = {}
     scorer: Scorer | None = None
     for set_name, split in splits.items():

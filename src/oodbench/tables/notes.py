@@ -70,6 +70,7 @@ def caption(
         f"precision {run.precision}; recipe {run.recipe}: {listed(common)}.",
         _data(runs, by),
         *other_images(runs),
+        *other_code(runs, labels, by),
         *other_settings(runs, labels, detectors, by),
         *_dashes(runs, labels, detectors, by),
         *without_metric(runs, labels, metrics, by),
@@ -203,6 +204,16 @@ def other_images(runs: Iterable[Result]) -> list[str]:
             digests.setdefault(name, set()).add(run.digests.get(name, ""))
     names = ", ".join(name for name, found in digests.items() if len(found - {""}) > 1)  # early runs do not say
     return [f"Not the same images in all runs, by the digests of their files: {names}."] if names else []
+
+
+def other_code(runs: Iterable[Result], labels: Mapping[Row, str], by: Sequence[str] = ()) -> list[str]:
+    """Name the rows whose seeds were trained with different code of the loss or the backbone."""
+    found: dict[tuple[str, str], set[str]] = {}
+    for run in runs:
+        for part, digest in run.code.items():
+            found.setdefault((part, labels[row_of(run, by)]), set()).add(digest)
+    changed = [each for each, digests in found.items() if len(digests) > 1]
+    return [f"The code of the {part} changed between the seeds of `{label}`." for part, label in changed]
 
 
 def without_metric(

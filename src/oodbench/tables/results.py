@@ -63,6 +63,7 @@ class Result(NamedTuple):
     intervals: dict[Key, Interval]  # 95 %, over the images; of older runs none
     calibration: dict[str, dict[str, Any] | None]  # {version of the probabilities: numbers}; of older runs {}
     digests: dict[str, str]  # {"test" or OOD set: of its images}
+    code: dict[str, str]  # {"loss" or "backbone": digest of its file}; of older runs {}
     settings: dict[str, str]  # {dotted key of the whole configuration: printed value}
     not_applicable: dict[str, str]  # {detector: why it has no numbers}
     resampled: dict[str, Resampled]  # {see `arrays_key`: (R,), rounded to 1e-5}; {} where none belong to the numbers
@@ -227,6 +228,7 @@ def _measured(metrics: Mapping[str, Any], config: Config) -> dict[str, Any]:
         "intervals": intervals(metrics),
         "calibration": calibration(metrics.get("calibration", {})),
         "digests": {name: str(digest) for name, digest in provenance.get("digests", {}).items()},
+        "code": {part: str(digest) for part, digest in provenance.get("code", {}).items()},
         "not_applicable": {
             checked_name("detector", name): str(reason) for name, reason in metrics.get("not_applicable", {}).items()
         },

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+from oodbench.runs.code import Code, changed_parts
 from oodbench.runs.training_files import check_same_images
 from oodbench.storage import naming_unwritable, regular, write_atomic
 from oodbench.training.distributed import all_reduce_max, rank
@@ -32,11 +33,12 @@ MINUTE = 60.0  # s, between two checkpoints amid an epoch
 
 
 class Source(NamedTuple):
-    """The run, precision and images behind a checkpoint, which one training does not mix."""
+    """The run, precision, images and code behind a checkpoint, which one training does not mix."""
 
     run: str  # <hash>/seed<n>
     precision: str  # where it is `auto`, the one chosen for the machine that the training began on
     train_digest: str
+    code: Code | None = None  # of loss and backbone; earlier checkpoints have none
 
 
 class FileCheckpointer:
@@ -106,7 +108,7 @@ def load_checkpoint(path: Path, source: Source) -> tuple[TrainState | None, Sour
     """Return the state of the last usable checkpoint and its source; where there is none, None and the given one.
 
     Its precision is another where `auto` chose for another machine. Warns of each unusable file, and why. Raises
-    DataChangedError where this run's checkpoint was made from other training images.
+    DataChangedError where this run's checkpoint was made from other training images, ValueError where with other code.
     """
     for file in (path, previous(path)):
         if file.exists():
@@ -118,6 +120,11 @@ def load_checkpoint(path: Path, source: Source) -> tuple[TrainState | None, Sour
                 warnings.warn(f"checkpoint not used: {error}", stacklevel=2)
                 continue
             check_same_images(file, made_from.train_digest, source.train_digest)
+            if changed := changed_parts(made_from.code or {}, source.code or {}):
+                raise ValueError(
+                    f"the code of the {changed} is not that with which {file} was trained: restore it, or start over "
+                    "with force=true"
+                )
             return state, made_from
     return None, source
 

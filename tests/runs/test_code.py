@@ -1,0 +1,76 @@
+"""Digests of the code of a loss or a network."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from helpers.config import CONF, configuration
+
+from oodbench.runs import code
+from oodbench.runs.code import changed_parts, code_digest, code_of
+
+LOSS = '''"""A loss."""
+
+class Mine:
+    """It has a margin."""
+
+    def loss(self, z):
+        return z.mean()  # of a batch
+'''
+
+
+@pytest.fixture
+def written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], str]:
+    """Write a loss of one's own and return its digest."""
+    monkeypatch.setattr(code, "PROJECT", tmp_path)
+    (tmp_path / "losses").mkdir()
+    (tmp_path / "losses" / "another.py").write_text("class Another:\n    pass\n")
+
+    def digest(text: str) -> str:
+        (tmp_path / "losses" / "mine.py").write_text(text)
+        code_digest.cache_clear()
+        return code_digest("oodbench.losses.Mine")
+
+    return digest
+
+
+@pytest.fixture(autouse=True)
+def _forgotten() -> None:
+    code_digest.cache_clear()
+
+
+def test_a_statement_counts(written: Callable[[str], str]) -> None:
+    digests = {written(LOSS), written(LOSS.replace("mean", "sum")), written(LOSS.replace("z.mean()", "-z.mean()"))}
+    assert len(digests) == 3
+    assert all(len(digest) == 12 for digest in digests)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [("of a batch", "!"), ("A loss.", "x"), ("a margin", "none"), ("z.mean()", "(z).mean()")]
+)
+def test_a_word_about_it_does_not(written: Callable[[str], str], old: str, new: str) -> None:
+    assert old in LOSS
+    assert written(LOSS) == written(LOSS.replace(old, new))
+
+
+def test_what_is_not_there_has_none(written: Callable[[str], str]) -> None:
+    written(LOSS)
+    for target in ("oodbench.losses.Other", "oodbench.nowhere.Mine", "torch.nn.Linear", "None"):
+        assert code_digest(target) == ""
+
+
+def test_everything_that_can_be_chosen_has_one() -> None:
+    files = [file for group in ("loss", "backbone", "image_detector") for file in (CONF / group).glob("*.yaml")]
+    targets = [
+        re.findall(r"_target_: (oodbench\.(?:losses|backbones|detectors)\.\S+)", file.read_text()) for file in files
+    ]
+    assert all(len(of_file) == 1 for of_file in targets)
+    assert all(len(code_digest(target)) == 12 for (target,) in targets)
+
+
+def test_parts_that_changed_are_named() -> None:
+    now = code_of(configuration())
+    assert changed_parts(now, now) == changed_parts({}, now) == ""
+    assert changed_parts({"loss": "x", "backbone": "y"}, now) == "loss and backbone"
+    assert changed_parts(now | {"backbone": "y"}, now) == "backbone"
