@@ -19,7 +19,9 @@ from oodbench.pretrained.external import load_external
 from oodbench.rescoring import rescore
 from oodbench.runs.folder import open_run
 from oodbench.runs.status import states, table
+from oodbench.scoring.ensembles import score_ensemble
 from oodbench.storage import load_arrays
+from oodbench.tables.comparison import lines, load_side, pairs_of
 
 SETS = ("train", "test", "unseen_digits", "noise")
 Arrays = dict[str, Any]
@@ -106,6 +108,24 @@ def test_other_code_takes_it_for_a_run_like_any_other(arrays: Arrays, tmp_path: 
     more: Any = OmegaConf.to_container(composed("detector=[knn,vim]").detector)
     rescore(folder, more, {})
     assert numbers_in(folder)["ood"]["noise"].keys() == {"ood_score", "msp", "maxlogit", "energy", "knn", "vim"}
+
+
+def test_two_networks_are_paired_by_the_labels_of_their_images(arrays: Arrays, tmp_path: Path) -> None:
+    other = without_head(arrays)
+    other |= {f"{name}/logits": arrays[f"{name}/logits"] * 0.5 for name in SETS}
+    first, second = imported(arrays, tmp_path), imported(other, tmp_path, "--name", "other")
+    pairs = pairs_of(load_side(first), load_side(second))
+    assert all(line.test for line in lines(pairs, "ood_score", "ood_score"))
+    moved = other | {"test/labels": np.roll(arrays["test/labels"], 1)}
+    third = imported(moved, tmp_path, "--name", "moved")
+    with pytest.raises(ValueError, match="the test images differ"):
+        pairs_of(load_side(first), load_side(third))
+
+
+def test_seeds_of_other_code_have_an_ensemble(arrays: Arrays, tmp_path: Path) -> None:
+    folder = imported(other := without_head(arrays), tmp_path)
+    imported(other | {"test/logits": arrays["test/logits"] * 0.5}, tmp_path, "--seed", 1)
+    assert score_ensemble(folder.parent)["members"].keys() == {"0", "1"}
 
 
 def test_image_detectors_need_the_network(arrays: Arrays, tmp_path: Path) -> None:
