@@ -24,7 +24,8 @@ INTRODUCTION = """# Leaderboard
 Made by `make registry` from the runs below `runs/`, which others handed in, and this project's own below `../runs/`;
 docs/adding.md says how to hand in one.
 
-- A table is of one protocol. Rows: by the mean of their AUROCs, those with fewer OOD sets last.
+- A table is of one protocol. Rows: by the mean of the AUROCs that they show, near and far alike, those with fewer last.
+  Neighbours may differ by nothing but chance: see the italics.
 - Cells, in percent: mean ± sample deviation over n seeds; of one seed the value [95 % interval over images].
 - Bold: the best of a column; italics: what a paired test (5 %, Holm's correction) does not distinguish from it.
 - Score: two scores whose printed numbers are the same share a row.

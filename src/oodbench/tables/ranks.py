@@ -5,7 +5,6 @@ from itertools import combinations
 
 import numpy as np
 
-from oodbench.evaluation.intervals import percentile_interval
 from oodbench.evaluation.metric import MISSING
 from oodbench.evaluation.metrics import metric_of
 from oodbench.evaluation.ranks import permutation_p_value, spearman
@@ -19,11 +18,10 @@ from oodbench.tables.sections import Table, by_protocol, group, ood_metrics, ood
 LEAST = 4  # losses; three have six orders, and one of them agrees by chance
 NOTE = (
     "Spearman's rank correlation of the losses' means under two protocols: 1 where both put them in the same order, -1 "
-    "where in the opposite one; in brackets its 95 % interval over resampled test images, which does not include the "
-    "variation between trainings and lies a little low, since resampling adds noise. p: the share of all orders of the "
-    "losses whose correlation is at least as far from 0; about one number in twenty has p below 0.05 by chance."
+    "where in the opposite one. p: the share of all orders of the losses whose correlation is at least as far from 0; "
+    "about one number in twenty has p below 0.05 by chance."
 )
-SUMMARY = "Rank correlation of the losses' means under two protocols, with its 95 % interval and p."
+SUMMARY = "Rank correlation of the losses' means under two protocols, and its p."
 Loss = tuple[str, tuple[tuple[str, str], ...]]  # its name and settings
 Pair = tuple[Cell, Cell]  # of one loss under two protocols
 
@@ -84,19 +82,5 @@ def _correlation(pairs: Sequence[Pair], losses: int) -> tuple[str, str]:
     found = float(spearman(a, b))
     if np.isnan(found):
         return MISSING, MISSING
-    text = f"{found:.2f}"
-    sides = [[_resampled(cell) for cell in side] for side in zip(*pairs, strict=True)]
-    if all(len(values) == len(sides[0][0]) > 0 for side in sides for values in side):
-        resampled = spearman(*map(np.stack, sides))
-        if not np.isnan(resampled).any():
-            low, high = percentile_interval(resampled)
-            text += f" [{low:.2f}, {high:.2f}]"
-    text += f" ({len(pairs)} losses)" * (len(pairs) < losses)
+    text = f"{found:.2f}" + f" ({len(pairs)} losses)" * (len(pairs) < losses)
     return text, f"{permutation_p_value(a, b):.3f}"
-
-
-def _resampled(cell: Cell) -> np.ndarray:
-    """-> (R,) resampled means over all seeds; (0,) where a seed has none"""
-    if cell.resampled.keys() != cell.values.keys():
-        return np.empty(0)
-    return np.mean([np.asarray(values) for values in cell.resampled.values()], axis=0)

@@ -14,7 +14,7 @@ from oodbench.tables.means import common_means, mean_notes
 from oodbench.tables.names import set_name
 from oodbench.tables.notes import OWN, notes_on_marks, other_images, shared_seeds
 
-NAMED = 3  # of the best rows of a column
+NAMED = 3  # rows; of more, the best alone
 
 
 def lead(sections: Sequence[Section]) -> str:
@@ -58,8 +58,9 @@ def machine(provenance: Mapping[str, Any]) -> str:
 
 
 def best(section: Section, table: Main) -> list[tuple[str, str]]:
-    """Return (what, the best rows of its column, those included that tests cannot tell from the best); of near and far
-    OOD the means, or the sets where there is none. Of one configuration nothing is the best.
+    """Return (what, the best rows of its column: with those that tests cannot tell from the best, or where they are
+    many the best alone and their number); of near and far OOD the means, or the sets where there is none. Of one
+    configuration nothing is the best.
     """
     if len(section.labels) < 2:
         return []
@@ -71,10 +72,10 @@ def best(section: Section, table: Main) -> list[tuple[str, str]]:
         cells = {_row_name(row, head.group): row.cells[i] for row in table.rows if row.cells[i].mark}
         order = sorted(cells, key=lambda name: cells[name].value or 0, reverse=head.higher_is_better)
         texts = [f"{name} {cells[name].text}{_in_brackets(cells[name].interval)}" for name in order]
-        more = [f"{len(texts) - NAMED} more"] * (len(texts) > NAMED)
         where = f", {shown[head.group]}" if head.group else ""
         heading = head.text.lower() if head.text[1:].islower() else head.text
-        found.append((f"Best {heading}{where}", join([*texts[:NAMED], *more])))
+        alone = f"{len(texts) - 1} others are not distinguishable from it"
+        found.append((f"Best {heading}{where}", join(texts) if len(texts) <= NAMED else f"{texts[0]}; {alone}"))
     return [(name, value) for name, value in found if value]
 
 
