@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import numpy as np
-from helpers.made_up import NOISE, add_run, notes
+from helpers.made_up import NOISE, add_run, alter_metrics, notes
 from scipy import special
 
 from oodbench.tables import load_runs, write_matrix
@@ -89,3 +89,19 @@ def test_intervals_over_seeds_leave_images_out(tmp_path: Path) -> None:
     assert OVER_SEEDS not in matrix_tables(load_runs(tmp_path).runs, "idpos", ["msp"])[1].notes
     add_run(tmp_path, seed=1, noise=NOISE)
     assert OVER_SEEDS in matrix_tables(load_runs(tmp_path).runs, "idpos", ["msp"])[1].notes
+
+
+def test_hyperparameters_stand_beneath_the_first_table(tmp_path: Path) -> None:
+    for loss, alpha in (("a", 1), ("b", 2)):
+        path = add_run(tmp_path, loss, ood={name: {"knn": 0.9, "nci": 0.9, "msp": 0.9} for name in ("mnist", "svhn")})
+        of = {
+            "knn": {"_target_": "oodbench.detectors.knn", "_partial_": True, "k": 50},
+            "msp": {"_target_": "oodbench.detectors.msp", "_partial_": True},
+            "nci": {"_target_": "oodbench.detectors.nci", "_partial_": True, "alpha": alpha},
+        }
+        alter_metrics(path, lambda content, of=of: content["provenance"].update(detector=of))
+    first, *others = matrix_tables(load_runs(tmp_path).runs, "idpos", ["knn", "msp", "nci"])
+    text = "Hyperparameters of the scores, in every table of this protocol: knn k=50."
+    assert text in first.notes
+    assert not any(text in table.notes for table in others)
+    assert all("nci is set differently: alpha=1 in `a`; alpha=2 in `b`." in table.notes for table in (first, *others))

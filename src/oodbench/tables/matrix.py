@@ -11,6 +11,7 @@ from oodbench.tables.cells import CellKey, Cells, Column, Marks, best_of, cells_
 from oodbench.tables.labels import Row, protocol, row_labels, row_of
 from oodbench.tables.means import common_means, mean_notes, with_means
 from oodbench.tables.notes import (
+    all_hyperparameters,
     definitions,
     marks_by_group,
     notes_on_marks,
@@ -60,6 +61,7 @@ def matrix_tables(runs: Sequence[Result], fpr: str, detectors: Sequence[str]) ->
             *without_resamples(runs, labels),
             *mean_notes(runs, labels, {mean: sets for mean, sets in means.items() if mean == ood}),
             *other_images(runs),
+            *(all_hyperparameters(runs, detectors) if not tables else []),
             *other_settings(runs, labels, detectors),
             *footnotes,
             *without_metric(runs, labels, metrics),

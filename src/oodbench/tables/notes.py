@@ -84,8 +84,19 @@ def _score(runs: Sequence[Result], detector: str) -> str:
     """-> the name of a detector, with what it is or the hyperparameters that all runs share"""
     if detector in SCORES:
         return f"{shown(detector)} ({SCORES[detector]})"
+    return shown(detector) + in_brackets(_shared_hyperparameters(runs, detector))
+
+
+def _shared_hyperparameters(runs: Sequence[Result], detector: str) -> dict[str, str]:
     of = [hyperparameters(run, detector) for run in runs if detector in run.scored_by]
-    return shown(detector) + in_brackets(less(differing(of), "", of[0]) if of else {})
+    return less(differing(of), "", of[0]) if of else {}
+
+
+def all_hyperparameters(runs: Sequence[Result], detectors: Sequence[str]) -> list[str]:
+    """List the hyperparameters of detectors on which all runs agree; `other_settings` has the others."""
+    found = {detector: _shared_hyperparameters(runs, detector) for detector in detectors}
+    each = [f"{shown(detector)} {listed(settings)}" for detector, settings in found.items() if settings]
+    return [f"Hyperparameters of the scores, in every table of this protocol: {'; '.join(each)}."] * bool(each)
 
 
 def _settings(run: Result, varying: Sequence[str], with_own: bool, by: Sequence[str]) -> str:
