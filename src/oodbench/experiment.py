@@ -115,12 +115,12 @@ def prepare_folder(job: Job) -> bool:
         return False
     if before and job.recipe and not (folder.weights.exists() or folder.checkpoint.exists()):
         print(f"weights are missing: {folder.path} is trained again, and its numbers are replaced then", flush=True)
-    settle_threads(job)
+    keep_or_choose_threads(job)
     folder.write_config(config, before["provenance"] if before else None)
     return True
 
 
-def settle_threads(job: Job) -> None:
+def keep_or_choose_threads(job: Job) -> None:
     """Set `threads` where it is null: that of an earlier start, else, where one CPU will train, the fastest now.
 
     Elsewhere it stays null, which is all cores.

@@ -23,7 +23,7 @@ from oodbench.runs.status import state_of, summary, table
 from oodbench.storage import UnwritableError, make_writable_folder
 
 NOTHING_CHOSEN = """\
-train.py trains a network and measures it. Nothing is chosen yet, and 200 epochs on a CPU take days: nothing starts.
+train.py trains a network and measures it. Nothing is chosen yet, and 200 epochs on a CPU take a day: nothing starts.
 
   python train.py loss=NAME                                      ResNet-18 on CIFAR-10, 200 epochs: for a GPU
   python train.py loss=NAME recipe=short dataset.limit=10000     a quick trial

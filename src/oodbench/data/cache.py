@@ -36,6 +36,8 @@ log = logging.getLogger(__name__)
 
 
 class Decoded(NamedTuple):
+    """The images of a set, decoded in batches as they are asked for."""
+
     size: int  # images in all
     classes: tuple[str, ...]
     batches: Iterable[tuple[NDArray[np.uint8], NDArray[np.int64]]]  # (B, S, S, 3), (B,)

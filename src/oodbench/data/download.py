@@ -20,6 +20,8 @@ T = TypeVar("T")
 
 
 class Archive(NamedTuple):
+    """A file to download, and the split that it holds."""
+
     name: str  # of the data set
     split: str
     url: str

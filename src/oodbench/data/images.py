@@ -47,6 +47,8 @@ SAVE_AS = "save it as RGB or grey with 8 bits per channel"
 
 
 class Encoded(NamedTuple):
+    """An image as a file has it, not decoded yet."""
+
     data: bytes | Path | None  # a PNG, JPEG, WebP, ... file: its content, or its path
     label: int
     where: str  # for the error message: the file, and the row in it

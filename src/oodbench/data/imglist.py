@@ -14,6 +14,8 @@ BENCHMARK = ("benchmark_imglist", "images_classic")  # OpenOOD v1.5's folders of
 
 
 class Line(NamedTuple):
+    """A line of an image list."""
+
     name: str  # of the image, relative to the folder
     label: int  # UNKNOWN where the list says -1
 

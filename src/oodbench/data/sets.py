@@ -12,6 +12,8 @@ from oodbench.data.split import UNKNOWN, Split, balanced_rows, balanced_subset, 
 
 
 class DataSplits(NamedTuple):
+    """Every set of a run."""
+
     train: Split
     test: Split
     ood: dict[str, Split]

@@ -9,6 +9,8 @@ UNKNOWN = -1  # the label of an image whose class is not known; OOD sets only
 
 
 class Split(NamedTuple):
+    """The images and labels of one set."""
+
     images: NDArray[np.uint8]  # (N, S, S, 3), RGB, S = 32 if not asked for another; a memory map where cached
     labels: NDArray[np.int64]  # (N,); UNKNOWN only in OOD sets
     digest: str  # sha256 in hex of the file or files that the images were read from

@@ -24,6 +24,8 @@ WNIDS, WORDS, LABELS = "wnids.txt", "words.txt", "val/val_annotations.txt"  # fi
 
 
 class Index(NamedTuple):
+    """The images of a split and their labels, as the archive's text files list them."""
+
     names: list[str]  # of the images, relative to the archive's folder
     labels: list[int]
     classes: tuple[str, ...]

@@ -40,7 +40,7 @@ class Objective(nn.Module, ABC):
 
     @abstractmethod
     def loss(self, features: Tensor, labels: Tensor) -> Tensor:
-        """(B, D), (B,) -> scalar, the training loss of the batch. Operations of the training alone go here."""
+        """(B, D), (B,) -> scalar, the training loss of the batch. What only training needs goes here."""
 
     @abstractmethod
     def logits(self, features: Tensor) -> Tensor:

@@ -46,7 +46,7 @@ def matrix_tables(runs: Sequence[Result], fpr: str, detectors: Sequence[str]) ->
         f"{heading} in percent, mean over n training seeds. Bold and italics are within a column, for each of "
         "them: the best scores for a loss."
     )
-    tables = []
+    tables: list[Table] = []
     for kind, ood, images in ood_sets(measured):
         columns = [Column(kind, ood, images, metric.name) for metric in metrics]
         best = {(row, column): best_of(cells, [row], detectors, column) for row in labels for column in columns}
