@@ -33,6 +33,21 @@ def test_rows_are_losses_with_their_scores(tmp_path: Path) -> None:
     assert column(table, "cifar100 (near)", "AUROC ↑") == ["**80.00**", "70.00"]
 
 
+def test_scores_whose_printed_numbers_are_the_same_share_a_row(tmp_path: Path) -> None:
+    for loss, msp in (("a", 0.800001), ("b", 0.81)):  # the first is not printed
+        add_run(tmp_path, loss, ood={"svhn": {"ood_score": 0.8, "msp": msp, "knn": 0.5}})
+    add_run(tmp_path, "c", ood={"svhn": {"ood_score": 0.8}}, not_applicable={"knn": "x", "msp": "y"})
+    (table,) = sections(tmp_path, detectors=("ood_score", "msp", "knn"))
+    assert [row[:2] for row in table.rows] == [
+        *(["a", "own = msp"], ["a", "knn"]),
+        *(["b", "own"], ["b", "msp"], ["b", "knn"]),
+        *(["c", "own"], ["c", "msp"], ["c", "knn"]),
+    ]
+    assert column(table, "Accuracy ↑") == ["**90.00**", "", "**90.00**", "", "", "**90.00**", "", ""]
+    found = column(table, "svhn (far)", "AUROC ↑")
+    assert found == ["80.00", "50.00", "80.00", "**81.00**", "50.00", "80.00", "—", "—"]
+
+
 def test_columns_are_near_sets_first_and_one_fpr_convention(tmp_path: Path) -> None:
     add_run(tmp_path, ood={"a_far": {"ood_score": 0.9}, "cifar100": {"ood_score": 0.8}})
     (table,) = sections(tmp_path, fpr="oodpos")

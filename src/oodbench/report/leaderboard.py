@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,7 +9,7 @@ import numpy as np
 
 from oodbench.evaluation.metrics import metric_of
 from oodbench.report.card import bullets, escaped
-from oodbench.tables.cells import Cell, Cells, Column, Marks, best_of, cell_key, cells_of, text_of
+from oodbench.tables.cells import Cell, Cells, Column, Marks, alike, best_of, cell_key, cells_of, text_of
 from oodbench.tables.labels import Row, protocol, row_labels, row_of
 from oodbench.tables.means import FAR, NEAR, common_means, mean_notes, with_means
 from oodbench.tables.names import row_name, score_name, set_name
@@ -78,7 +77,7 @@ class Line(NamedTuple):
     """A line of a table; its scores are those whose printed numbers are the same."""
 
     row: Row
-    scores: list[str]
+    scores: tuple[str, ...]
     texts: list[str]  # of its cells
     order: tuple[int, float]
 
@@ -88,18 +87,16 @@ def _lines(
 ) -> list[Line]:
     """Return the lines, the first of the leaderboard first."""
     lines: list[Line] = []
-    for row, score in product(seeds, detectors):
-        of = {column: cells.get(cell_key(row, score, column)) for column in best}
-        if not any(cell for column, cell in of.items() if column.ood):
-            continue
-        texts = [
-            text_of(cell, seeds[row], metric_of(column.metric).unit, best[column].of(cell_key(row, score, column)))
-            for column, cell in of.items()
-        ]
-        if same := [line for line in lines if (line.row, line.texts) == (row, texts)]:
-            same[0].scores.append(score)
-        else:
-            lines.append(Line(row, [score], texts, _order([of[c] for c in best if c.metric == "auroc"])))
+    for row, n in seeds.items():
+        keys = {d: [cell_key(row, d, column) for column in best] for d in detectors}
+        scored = [d for d in detectors if any(key in cells for key in keys[d] if key[2].ood)]
+        texts = {
+            d: [text_of(cells.get(key), n, metric_of(key[2].metric).unit, best[key[2]].of(key)) for key in keys[d]]
+            for d in scored
+        }
+        for scores in alike(texts):
+            of = [cells.get(key) for key in keys[scores[0]] if key[2].metric == "auroc"]
+            lines.append(Line(row, scores, texts[scores[0]], _order(of)))
     return sorted(lines, key=lambda line: line.order)
 
 

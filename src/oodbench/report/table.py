@@ -13,6 +13,7 @@ from oodbench.tables.cells import (
     Cells,
     Column,
     Marks,
+    alike,
     best_of,
     cell_key,
     cells_of,
@@ -80,10 +81,15 @@ def main_table(section: Section, detectors: Sequence[str]) -> Main:
     best = {column: best_of(cells, section.labels, detectors, column) for column in columns}
 
     def lines(row: Row, label: str, loss: str, n: int) -> list[Line]:
-        found: list[Line] = []
-        for detector in [d for d in detectors if (row, d) in scored] or detectors[:1]:
-            shown = [_shown(cells, best, cell_key(row, detector, c), n) for c in columns]
-            found = _joined(found, Line(label, loss, (detector,), score_name(detector), str(n), shown))
+        shown = {
+            detector: [_shown(cells, best, cell_key(row, detector, column), n) for column in columns]
+            for detector in [d for d in detectors if (row, d) in scored] or detectors[:1]
+        }
+        groups = alike({detector: [(cell.text, cell.interval) for cell in of] for detector, of in shown.items()})
+        found = []
+        for scores in groups:
+            texts = [max(of, key=lambda cell: len(cell.mark)) for of in zip(*(shown[d] for d in scores), strict=True)]
+            found.append(Line(label, loss, scores, " = ".join(map(score_name, scores)), str(n), texts))
         return found
 
     rows = []
@@ -96,20 +102,6 @@ def main_table(section: Section, detectors: Sequence[str]) -> Main:
     heads = [head(column) for column in columns]
     marks = marks_by_group([((group_name(c.ood), h.text), best[c]) for c, h in zip(columns, heads, strict=True)])
     return Main(groups_of(columns), heads, rows, marks)
-
-
-def _joined(lines: list[Line], line: Line) -> list[Line]:
-    """Append a line, or name its score beside that of a line with the same printed numbers: "own = MSP"."""
-    for i, other in enumerate(lines):
-        if _printed(other) == _printed(line):
-            cells = [a if len(a.mark) > len(b.mark) else b for a, b in zip(other.cells, line.cells, strict=True)]
-            scores, score = (*other.scores, *line.scores), f"{other.score} = {line.score}"
-            return [*lines[:i], other._replace(scores=scores, score=score, cells=cells), *lines[i + 1 :]]
-    return [*lines, line]
-
-
-def _printed(line: Line) -> list[tuple[str, str]]:
-    return [(cell.text, cell.interval) for cell in line.cells]
 
 
 def columns_of(section: Section) -> list[Column]:

@@ -1,6 +1,6 @@
 """Cells of tables: their text, and which of a column are marked as the best and as close to it."""
 
-from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from itertools import product
 from typing import NamedTuple, TypeVar
 
@@ -180,6 +180,14 @@ def text_of(cell: Cell | None, n: int, unit: Unit, mark: str = "") -> str:
 def fewer(cell: Cell, n: int) -> str:
     """Return " (n=...)" for a cell that has fewer seeds than its row."""
     return f" (n={len(cell.values)})" * (len(cell.values) != n)
+
+
+def alike(printed: Mapping[str, Sequence[Hashable]]) -> list[tuple[str, ...]]:
+    """{score: its printed numbers} -> the scores in groups that share a line, since their numbers are the same"""
+    found: dict[tuple[Hashable, ...], list[str]] = {}
+    for score, texts in printed.items():
+        found.setdefault(tuple(texts), []).append(score)
+    return [tuple(group) for group in found.values()]
 
 
 def interval_of(cell: Cell, unit: Unit) -> Interval | None:

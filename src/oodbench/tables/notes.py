@@ -65,7 +65,8 @@ def caption(
         *shared_seeds(marks),
         *without_resamples(runs, labels, by),
         definitions(metrics),
-        *[f"Score: {scores}. {_independent(metrics)}"] * any(detectors),
+        *[f"Score: {scores}. Scores whose printed numbers are the same share a row. {_independent(metrics)}"]
+        * any(detectors),
         f"Protocol: {run.backbone}{in_brackets(less(by, 'backbone.', run.backbone_settings))}, "
         f"precision {run.precision}; recipe {run.recipe}: {listed(common)}.",
         _data(runs, by),

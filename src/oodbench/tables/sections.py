@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from oodbench.evaluation.metric import Metric
 from oodbench.evaluation.metrics import OOD_METRICS, metric_of
-from oodbench.tables.cells import Column, best_of, cell_key, cells_of, id_columns, text_of
+from oodbench.tables.cells import Column, alike, best_of, cell_key, cells_of, id_columns, text_of
 from oodbench.tables.ensembles import NO_ENSEMBLES, Ensembles, ensemble_notes
 from oodbench.tables.kinds import Kind
 from oodbench.tables.labels import Row, protocol, row_labels, row_of
@@ -51,16 +51,23 @@ def section(
     cells = cells_of(measured, lambda run: row_of(run, by), detectors, {column.metric for column in columns})
     best = {column: best_of(cells, labels, detectors, column) for column in columns}
 
-    def text(row: Row, n: int, score: str, column: Column) -> str:
-        key = cell_key(row, score, column)
-        return text_of(cells.get(key), n, metric_of(column.metric).unit, best[column].of(key))
+    def text(row: Row, n: int, scores: Sequence[str], column: Column) -> str:
+        keys = [cell_key(row, score, column) for score in scores]
+        mark = max((best[column].of(key) for key in keys), key=len)
+        return text_of(cells.get(keys[0]), n, metric_of(column.metric).unit, mark)
 
-    def lines(row: Row, label: str, n: int, scores: Sequence[str]) -> list[list[str]]:
+    def printed(row: Row, n: int, score: str) -> list[str]:
+        found = [(column, cells.get(cell_key(row, score, column))) for column in columns if column.ood]
+        texts = [text_of(cell, n, metric_of(column.metric).unit) for column, cell in found]
+        return texts if any(cell for _, cell in found) else [score]  # scores without numbers are not alike
+
+    def lines(row: Row, label: str, n: int, detectors: Sequence[str]) -> list[list[str]]:
         """Return one line per score; what does not depend on the score stands in the first."""
+        groups = alike({score: printed(row, n, score) for score in detectors})
         return [
-            [*row.by, label, shown(score), str(n)]
-            + [text(row, n, score, column) if column.ood or score == scores[0] else "" for column in columns]
-            for score in scores
+            [*row.by, label, " = ".join(map(shown, scores)), str(n)]
+            + [text(row, n, scores, column) if column.ood or scores is groups[0] else "" for column in columns]
+            for scores in groups
         ]
 
     rows = []

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from itertools import groupby
 
 from oodbench.evaluation.metrics import metric_of
-from oodbench.tables.cells import Cell, Cells, Column, cell_key, fewer, interval_of
+from oodbench.tables.cells import Cell, Cells, Column, alike, cell_key, fewer, interval_of
 from oodbench.tables.labels import Row
 from oodbench.tables.names import paper_name, row_name, score_name
 from oodbench.tables.paper.latex_commands import Commands
@@ -21,13 +21,12 @@ def rows_of(
     of_score = [column for column in columns if column.ood]
     lines = []
     for row in labels:
-        same: dict[tuple[str, ...], list[str]] = {}
+        printed = {}
         for score in detectors:
             found = [(cells.get(cell_key(row, score, column)), column) for column in of_score]
             if any(cell for cell, _ in found) or not found:
-                printed = tuple(_cell(cell, column, (), style, 0) for cell, column in found)  # each with its seeds
-                same.setdefault(printed, []).append(score)
-        lines += [(row, tuple(scores)) for scores in same.values()]
+                printed[score] = [_cell(cell, column, (), style, 0) for cell, column in found]  # each with its seeds
+        lines += [(row, scores) for scores in alike(printed)]
     return lines
 
 
