@@ -29,7 +29,7 @@ from oodbench.training.batch_norm import estimate_batch_norm
 from oodbench.training.checkpoint import FileCheckpointer, Source, load_checkpoint
 from oodbench.training.device import THREADS, acquire_devices, pick_precision, use_precision, use_threads
 from oodbench.training.distributed import broadcast_weights, launch_workers, rank, sync_batch_norm, worker, world_size
-from oodbench.training.loop import TrainState, fit
+from oodbench.training.loop import fit
 from oodbench.training.means import Row
 from oodbench.training.progress import EpochLines, resumed
 from oodbench.training.recipe import Recipe
@@ -178,7 +178,9 @@ def train(job: Job, recipe: Recipe, log: Log) -> Arrays:
 def train_epochs(job: Job, recipe: Recipe, log: Log) -> list[Row]:
     """Train the epochs that the run's checkpoint lacks; return the rows of all. Raises SystemExit where stopped."""
     folder, split = job.folder, job.data.train
-    resume, source = last_state(job)
+    here = Source(str(folder.run), job.provenance["precision"], split.digest, job.provenance["code"])
+    resume, source = load_checkpoint(folder.checkpoint, here)
+    keep_precision(job, source.precision)
     rows = list(resume.history) if resume else []
     if resume and rank() == 0:
         print(resumed(rows, resume.step, recipe.epochs), flush=True)
@@ -202,18 +204,13 @@ def train_epochs(job: Job, recipe: Recipe, log: Log) -> list[Row]:
     return history
 
 
-def last_state(job: Job) -> tuple[TrainState | None, Source]:
-    """Return the state to go on from, None at the start, and its source, in whose precision the job goes on.
-
-    One training has one precision, though `auto` may have chosen another for this machine.
-    """
-    here = Source(str(job.folder.run), job.provenance["precision"], job.data.train.digest, job.provenance["code"])
-    resume, source = load_checkpoint(job.folder.checkpoint, here)
-    job.model.precision = use_precision(pick_precision(source.precision, job.model.mean.device))
-    job.provenance["precision"] = source.precision
-    if source.precision != here.precision and rank() == 0:
-        print(f"in {source.precision}, as the training began, not in this machine's {here.precision}", flush=True)
-    return resume, source
+def keep_precision(job: Job, began_in: str) -> None:
+    """Go on in the precision that the training began in, though `auto` may have chosen another for this machine."""
+    here = job.provenance["precision"]
+    job.model.precision = use_precision(pick_precision(began_in, job.model.mean.device))
+    job.provenance["precision"] = began_in
+    if began_in != here and rank() == 0:
+        print(f"in {began_in}, as the training began, not in this machine's {here}", flush=True)
 
 
 def execution_of(job: Job, recipe: Recipe) -> Execution:
