@@ -250,7 +250,7 @@ def test_sets_of_ones_own_are_added_to_a_finished_run(
 def test_a_finished_run_says_that_its_code_was_edited(again: Finished, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("oodbench.runs.terminal.code_of", lambda config: {"loss": "edited"})
     printed = started(*HALO, f"results_dir={again.results}")
-    assert printed.startswith("finished already with other code of its loss and backbone than today's, force=true runs")
+    assert printed.startswith("finished already (the code of its loss and backbone has changed since), force=true runs")
 
 
 def test_a_training_stops_where_its_code_was_edited(again: Finished, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -265,10 +265,20 @@ def test_no_set_passes_through_an_edited_network(again: Finished, monkeypatch: p
     forward = ResNet18.forward
     monkeypatch.setattr(ResNet18, "forward", lambda self, x: 2 * forward(self, x))
     before = (again.folder / "metrics.json").read_bytes()
-    with pytest.raises(ValueError, match=r"the backbone gives other features than those stored in .*train.safetensors"):
+    with pytest.raises(ValueError, match=r"the backbone gives other features than .*train.safetensors has"):
         started(*HALO, "ood=[unseen_digits,inverted_digits]", f"results_dir={again.results}")
     assert (again.folder / "metrics.json").read_bytes() == before
     assert not (again.folder / "outputs" / "inverted_digits.safetensors").exists()
+
+
+def test_without_outputs_the_digest_of_the_code_decides(again: Finished, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.rmtree(again.folder / "outputs")
+    run = (*HALO, "ood=[unseen_digits,inverted_digits]", f"results_dir={again.results}")
+    with monkeypatch.context() as patch:
+        patch.setattr("oodbench.experiment.code_of", lambda config: {"loss": "same", "backbone": "edited"})
+        with pytest.raises(ValueError, match="the code of the loss and backbone is not"):
+            started(*run)
+    assert "AUROC" in started(*run)
 
 
 def test_other_images_of_a_set_are_predicted_again(
@@ -327,8 +337,7 @@ def test_a_gpu_is_free_while_the_run_is_scored(again: Finished, monkeypatch: pyt
     for name in ("extract_features", "score"):
         monkeypatch.setattr(f"oodbench.experiment.{name}", announced(name))
     started(*HALO, f"results_dir={again.results}")
-    passes = len(SETS) + 1  # the training images once more, by which stored features are checked
-    assert events == ["taken", *passes * ["extract_features"], "free", "score"]
+    assert events == ["taken", *len(SETS) * ["extract_features"], "free", "score"]
 
 
 # ---- damaged and foreign files

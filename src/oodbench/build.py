@@ -16,7 +16,7 @@ from oodbench.data.sets import DataSplits, Limits, data_splits
 from oodbench.data.split import Split
 from oodbench.data.statistics import STATISTICS, statistics
 from oodbench.model import Classifier
-from oodbench.runs.code import code_of
+from oodbench.runs.code import code_of, remember_code
 from oodbench.runs.folder import RunFolder
 from oodbench.runs.identity import Config, check_ood_name
 from oodbench.targets import make
@@ -120,6 +120,7 @@ def check(config: Config) -> None:
             _check_recipe(json.dumps(config["recipe"]))
     with _naming("detector"):
         _check_detectors(json.dumps(detectors))
+    remember_code(config)
 
 
 @contextmanager

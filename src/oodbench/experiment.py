@@ -14,6 +14,7 @@ from oodbench.detectors.network.network import ImageDetector
 from oodbench.model import Classifier, extract_features, load_weights, predict, weights_of
 from oodbench.outputs import Outputs
 from oodbench.pretrained.weights import load_pretrained
+from oodbench.runs.code import changed_parts, code_of
 from oodbench.runs.config import read_config
 from oodbench.runs.folder import RunFolder
 from oodbench.runs.identity import Config
@@ -228,26 +229,36 @@ def time_spent(history: list[Row]) -> dict[str, float]:
 def predict_sets(job: Job, image_detectors: dict[str, ImageDetector]) -> tuple[dict[str, Outputs], dict[str, Scores]]:
     """Return the outputs on every set, and the scores of detectors that need images: what the device is needed for."""
     splits = splits_of(job.data)
-    outputs = {"train": outputs_on(job, "train", splits["train"])}
-    check_features(job, outputs["train"])
-    outputs |= {name: outputs_on(job, name, split) for name, split in splits.items() if name != "train"}
+    check_network(job)
+    outputs = {name: outputs_on(job, name, split) for name, split in splits.items()}
     settings = requested(job.config).detectors
     return outputs, network_scores(job.folder, job.model, image_detectors, settings, splits)
 
 
-def check_features(job: Job, stored: Outputs) -> None:
-    """Raise ValueError where the network gives other features than the stored ones, of a hundred training images.
+def check_network(job: Job) -> None:
+    """Raise ValueError where the network's code was edited since it was trained: numbers of two networks would stand in
+    one record.
 
-    Its code was edited since it was trained, and numbers of two networks would stand in one record. Features of one
-    network differ by a few percent between machines, in bf16.
+    It must give the stored features of a hundred images of a set, which differ by a few percent between machines, in
+    bf16. Where no outputs are stored, its digest decides.
     """
-    found = extract_features(job.model, job.data.train.images[:100]).numpy()
-    then = stored.features[:100]
-    if found.shape != then.shape or np.linalg.norm(found - then) > SAME_FEATURES * np.linalg.norm(then):
-        raise ValueError(
-            f"the backbone gives other features than those stored in {job.folder.outputs('train')}: its code has "
-            "changed; restore it, or train again with force=true"
-        )
+    folder, way_out = job.folder, "restore that code, or train again with force=true"
+    for name, split in splits_of(job.data).items():
+        if stored := readable_outputs(folder, name, split.digest):
+            now, then = extract_features(job.model, split.images[:100]).numpy(), stored.features[:100]
+            if now.shape != then.shape or not np.linalg.norm(now - then) <= SAME_FEATURES * np.linalg.norm(then):
+                raise ValueError(f"the backbone gives other features than {folder.outputs(name)} has: {way_out}")
+            return
+    if changed := changed_parts(folder.read_training().get("code", {}), code_of(job.config)):
+        raise ValueError(f"the code of the {changed} is not that with which {folder.path} was trained: {way_out}")
+
+
+def readable_outputs(folder: RunFolder, name: str, digest: str) -> Outputs | None:
+    """Read stored outputs of these images; None where there are none, or `outputs_on` will make them again."""
+    try:
+        return folder.read_outputs(name, digest)
+    except ValueError:
+        return None
 
 
 def measure(job: Job, outputs: dict[str, Outputs], scoring: Scoring) -> Record:

@@ -111,6 +111,14 @@ def test_a_search_looks_for_the_best_of_its_objective(objective: str, better: st
                 plan(given)
 
 
+def test_a_sweeper_of_optuna_itself_has_its_direction_too() -> None:
+    given = ["-m", "hydra/sweeper=optuna", "loss=ce,focal", "validation.images=40"]
+    assert plan([*given, "validation.objective=ece"]) == ([], True)  # it minimises
+    with pytest.raises(UsageError, match="minimize it"):
+        plan([*given, "validation.objective=accuracy"])
+    assert plan([*given, "validation.objective=accuracy", "hydra.sweeper.direction=MAXIMIZE"]) == ([], True)
+
+
 def test_a_search_may_choose_a_value_that_must_be_given() -> None:
     line = ("-m", "hydra/sweeper=search", "ood=[imglist]", "ood.imglist.list=choice(/a,/b)", "validation.images=40")
     assert plan(line) == ([], True)

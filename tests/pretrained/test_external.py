@@ -126,6 +126,8 @@ def test_seeds_of_other_code_have_an_ensemble(arrays: Arrays, tmp_path: Path) ->
     folder = imported(other := without_head(arrays), tmp_path)
     imported(other | {"test/logits": arrays["test/logits"] * 0.5}, tmp_path, "--seed", 1)
     assert score_ensemble(folder.parent)["members"].keys() == {"0", "1"}
+    imported(other | {"test/logits": arrays["test/logits"] * 0.1}, tmp_path, "--seed", 1, "--force")
+    assert not (folder.parent / "ensemble.json").exists()  # of the outputs before
 
 
 def test_image_detectors_need_the_network(arrays: Arrays, tmp_path: Path) -> None:

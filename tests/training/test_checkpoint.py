@@ -134,7 +134,9 @@ def test_a_training_does_not_go_on_with_other_code(path: Path, two_epochs: list[
     with pytest.raises(ValueError, match=r"the code of the loss is not that with which .*checkpoint\.pt was trained"):
         load_checkpoint(path, here._replace(code={"loss": "c", "backbone": "b"}))
     save_checkpoint(path, two_epochs[0], SOURCE)  # as earlier versions did, without digests of code
-    assert same_state(load_checkpoint(path, here)[0], two_epochs[0])
+    state, source = load_checkpoint(path, here)
+    assert same_state(state, two_epochs[0])
+    assert source.code == here.code  # which the next checkpoint then has
 
 
 @pytest.mark.parametrize("run", ["def/seed0", "abc/seed1"])

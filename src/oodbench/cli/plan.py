@@ -72,7 +72,8 @@ def _plan_runs(overrides: Sequence[str], multirun: bool) -> tuple[list[Config], 
     if several and not is_sweep:
         raise UsageError(f"{' '.join(several)}: several values are a sweep, which needs -m; quotes make a text")
     if is_sweep and not settings.sweeper._target_.endswith("BasicSweeper"):
-        _check_search(given, settings.sweeper.get("direction"))
+        direction = settings.sweeper.get("direction")
+        _check_search(given, str(getattr(direction, "name", direction)).lower())  # Optuna's own default is an Enum
         return [], True
     lines = expand(overrides, settings.sweeper.params or {}) if is_sweep else [given]
     return [checked(config) for config in _configurations(lines)], is_sweep
@@ -139,7 +140,7 @@ def _check_keys(line: Sequence[Override], defaults: Config) -> None:
             check(override, defaults)
 
 
-def _check_search(given: Sequence[Override], direction: str | None) -> None:
+def _check_search(given: Sequence[Override], direction: str) -> None:
     """Check what is known of a search before it starts; direction: where it looks for the best objective."""
     values = [override for override in given if not is_choice(override)]
     for picked in expand([_text(override) for override in given if is_choice(override)], {}):
@@ -154,8 +155,8 @@ def _check_search(given: Sequence[Override], direction: str | None) -> None:
     objective = str(cfg.validation.objective)
     metrics = import_late("evaluation.metrics")
     metric = (metrics.ID_METRICS | metrics.OOD_METRICS).get(objective.rpartition(".")[2])  # a run checks the name
-    better = "maximize" if metric and metric.higher_is_better else "minimize"
-    if metric and direction != better:
+    better, worse = ("maximize", "minimize") if metric and metric.higher_is_better else ("minimize", "maximize")
+    if metric and direction == worse:
         raise UsageError(
             f"validation.objective={objective}: the search would {direction} it, and its best is the other end: "
             f"add hydra.sweeper.direction={better}"

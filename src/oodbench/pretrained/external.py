@@ -24,7 +24,7 @@ from oodbench.outputs import Outputs
 from oodbench.runs.folder import RunFolder
 from oodbench.runs.identity import PRETRAINED, Config, check_name, identify
 from oodbench.runs.lock import run_lock
-from oodbench.runs.paths import LOCK_FILES
+from oodbench.runs.paths import ENSEMBLE, LOCK_FILES
 from oodbench.runs.record import Record
 from oodbench.scoring.stored import score_stored, stored_run
 from oodbench.storage import Arrays, regular
@@ -42,7 +42,7 @@ class External(NamedTuple):
 
     sets: dict[str, Outputs]  # train, test, and the OOD sets
     head: tuple[NDArray[np.float32], NDArray[np.float32]] | None  # W (K, D), b (K,)
-    digests: dict[str, str]  # {set: sha256 of its labels, all that is known of its images}
+    digests: dict[str, str]  # {set: sha256 of all that is known of its images: their labels, of OOD sets their number}
     sha256: str  # of the file
 
     @property
@@ -73,7 +73,7 @@ def load_external(path: Path) -> External:
         raise ValueError(f"{path}: train/labels: {len(missing)} of {K} classes have no image: {missing[:10]}")
     if head:
         _check_head(path, head, sets, D, K)
-    digests = {name: _digest(outputs) for name, outputs in sets.items()}
+    digests = {name: _digest(name, outputs) for name, outputs in sets.items()}
     return External(sets, head, digests, hashlib.sha256(path.read_bytes()).hexdigest())
 
 
@@ -168,8 +168,9 @@ def _check_head(
                 )
 
 
-def _digest(outputs: Outputs) -> str:
-    return hashlib.sha256(outputs.labels.tobytes()).hexdigest()
+def _digest(name: str, outputs: Outputs) -> str:
+    known = outputs.labels.tobytes() if name in ID_SETS else str(len(outputs.labels)).encode()
+    return hashlib.sha256(known).hexdigest()
 
 
 def configuration(
@@ -192,7 +193,7 @@ def configuration(
         "precision": "unknown",
         "validation": {"images": 0},
         "note": "",
-        "ood": {ood: {"labels": external.digests[ood]} for ood in external.ood},
+        "ood": {ood: {"digest": external.digests[ood]} for ood in external.ood},
         "detector": detector,
         "results_dir": str(results_dir),
     }
@@ -208,6 +209,7 @@ def import_external(external: External, config: Config, file: str, force: bool) 
             raise FileExistsError(f"{folder.path} exists already: choose another name or seed, or --force")
         with folder.recording_errors():
             folder.remove_all()
+            (folder.path.parent / ENSEMBLE).unlink(missing_ok=True)  # it may be of the outputs before
             folder.write_config(config)
             weights = {
                 f"{HEAD}head.{part}": a for part, a in zip(("weight", "bias"), external.head or (), strict=False)

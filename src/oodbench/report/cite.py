@@ -19,8 +19,7 @@ def citations(run: Result) -> list[str]:
 
 
 def is_behind(notes: str, run: Result) -> bool:
-    """Tell whether notes such as "loss=<name> with <key>" or "backbone=<name> or backbone=<name>, and more" name the
-    run's loss, network or recipe.
+    """Tell whether notes name the run's loss, network or recipe: "loss=<name> with <key> or backbone=<name>, and more".
 
     A loss's name also stands for those that begin with it and "_"; "with <key>" asks for a value of this key but 0.
     """
@@ -28,6 +27,7 @@ def is_behind(notes: str, run: Result) -> bool:
 
 
 def _is_named(note: str, run: Result) -> bool:
+    """Tell whether "<part>=<name>", perhaps "with <key>", names a part of the run."""
     first, _, key = note.partition(" with ")
     part, _, name = first.partition("=")
     named = {"loss": run.loss, "backbone": run.backbone, "recipe": run.recipe}.get(part.strip(), "")

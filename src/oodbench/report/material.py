@@ -49,7 +49,7 @@ class Section(NamedTuple):
 
     @property
     def sizes(self) -> dict[tuple[str, Kind], int]:
-        """{OOD set or mean, its kind: its number of images}; of sets of one name that differ, what most runs have"""
+        """Return {(OOD set or mean, kind): images}; of sets of one name that differ in number, that of most runs."""
         results = [run.result for run in self.runs]
         times = Counter((ood, result.kind(ood), n) for result in results for ood, n in result.ood_images.items())
         found = sorted(times, key=lambda each: (times[each], each[2]))  # the last one stays
@@ -57,7 +57,7 @@ class Section(NamedTuple):
 
     @property
     def alike(self) -> list[Result]:
-        """The numbers of all runs, less those on sets of another size than `sizes`"""
+        """Return the numbers of all runs, less those on sets of another size than `sizes`."""
         sizes = self.sizes
         return [_less_other_sizes(run.result, sizes) for run in self.runs]
 

@@ -2,6 +2,7 @@
 
 import ast
 import hashlib
+import json
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -23,6 +24,13 @@ def changed_parts(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     return " and ".join(part for part in PARTS if before.get(part) and before[part] != now.get(part))
 
 
+def remember_code(config: Mapping[str, Any]) -> None:
+    """Take the digests of the code that this process has just imported: the files may be edited while a sweep runs."""
+    code_of(config)
+    for detector in config["image_detector"].values():
+        code_digest(str(detector.get("_target_")))
+
+
 @cache
 def code_digest(target: str) -> str:
     """Return twelve hex digits of the file that defines `oodbench.<package>.<name>`, without comments and docstrings.
@@ -30,15 +38,22 @@ def code_digest(target: str) -> str:
     "" where no file of the package defines it.
     """
     address = target.split(".")
-    for file in sorted(PROJECT.joinpath(*address[1:-1]).glob("*.py")):
+    folder = PROJECT.joinpath(*address[1:-1])
+    for file in sorted(folder.glob("*.py")) if address[0] == "oodbench" else ():
         tree = ast.parse(file.read_bytes())
         if any(getattr(node, "name", None) == address[-1] for node in tree.body):
-            return hashlib.sha256(ast.unparse(_without_docstrings(tree)).encode()).hexdigest()[:12]
+            return hashlib.sha256(json.dumps(_structure(tree)).encode()).hexdigest()[:12]
     return ""
 
 
-def _without_docstrings(tree: ast.Module) -> ast.Module:
-    for node in ast.walk(tree):
-        if isinstance(node, DOCUMENTED) and ast.get_docstring(node, clean=False) is not None:
-            node.body[0] = ast.Pass()
-    return tree
+def _structure(node: Any) -> Any:
+    """-> nested lists, the same in every version of Python, which writes and orders a tree in its own way"""
+    if isinstance(node, list):
+        return [_structure(each) for each in node]
+    if not isinstance(node, ast.AST):
+        return repr(node)
+    fields = dict(ast.iter_fields(node))
+    if isinstance(node, DOCUMENTED) and ast.get_docstring(node, clean=False) is not None:
+        fields["body"] = fields["body"][1:] or [ast.Pass()]
+    given = [[name, _structure(value)] for name, value in fields.items() if value is not None and value != []]
+    return [type(node).__name__, *given]

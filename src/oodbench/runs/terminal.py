@@ -76,7 +76,7 @@ def finished(numbers: Numbers, folder: Path, config: Config, in_sweep: bool) -> 
     """Return what the command of a finished run prints."""
     text = outcome(numbers, config, in_sweep)
     changed = changed_parts(numbers["provenance"].get("code", {}), code_of(config))
-    code = f" with other code of its {changed} than today's" * bool(changed)
+    code = f" (the code of its {changed} has changed since)" * bool(changed)
     if in_sweep:
         return f"finished already{code}; {text}"
     return f"finished already{code}, force=true runs it again\n\n{text}\n\n{folder}"

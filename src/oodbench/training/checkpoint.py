@@ -24,7 +24,7 @@ from oodbench.training.distributed import all_reduce_max, rank
 from oodbench.training.loop import TrainState
 from oodbench.training.means import Row
 
-FORMAT = b"oodbench checkpoint 2\n"  # the next number when TrainState or Source changes
+FORMAT = b"oodbench checkpoint 2\n"  # the next number when older states cannot be read any more
 FOREIGN = (  # errors of torch.load over altered or foreign content; its documentation names none
     *(pickle.UnpicklingError, RuntimeError, EOFError, LookupError, TypeError, ValueError),
     *(AttributeError, AssertionError, struct.error),
@@ -125,7 +125,7 @@ def load_checkpoint(path: Path, source: Source) -> tuple[TrainState | None, Sour
                     f"the code of the {changed} is not that with which {file} was trained: restore it, or start over "
                     "with force=true"
                 )
-            return state, made_from
+            return state, made_from._replace(code=source.code)  # an earlier version's has none
     return None, source
 
 
