@@ -249,7 +249,7 @@ def check_network(job: Job) -> None:
             if now.shape != then.shape or not np.linalg.norm(now - then) <= SAME_FEATURES * np.linalg.norm(then):
                 raise ValueError(f"the backbone gives other features than {folder.outputs(name)} has: {way_out}")
             return
-    if changed := changed_parts(folder.read_training().get("code", {}), code_of(job.config)):
+    if changed := changed_parts(folder.read_training().get("code"), code_of(job.config)):
         raise ValueError(f"the code of the {changed} is not that with which {folder.path} was trained: {way_out}")
 
 

@@ -86,6 +86,7 @@ def test_everything_that_can_be_chosen_has_one() -> None:
 
 def test_parts_that_changed_are_named() -> None:
     now = code_of(configuration())
-    assert changed_parts(now, now) == changed_parts({}, now) == ""
+    assert changed_parts(now, now) == changed_parts({}, now) == changed_parts(None, now) == ""
+    assert changed_parts([1], now) == ""
     assert changed_parts({"loss": "x", "backbone": "y"}, now) == "loss and backbone"
     assert changed_parts(now | {"backbone": "y"}, now) == "backbone"

@@ -19,9 +19,13 @@ def code_of(config: Mapping[str, Any]) -> Code:
     return {part: code_digest(str(config[part].get("_target_"))) for part in PARTS}
 
 
-def changed_parts(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
-    """Name the parts whose code is another now, "loss and backbone"; "" for none. Earlier runs have no digests."""
-    return " and ".join(part for part in PARTS if before.get(part) and before[part] != now.get(part))
+def changed_parts(before: Any, now: Code) -> str:
+    """Name the parts whose code is another now, "loss and backbone"; "" for none.
+
+    before: the digests in a run's file; None or {} in those of earlier versions.
+    """
+    known = before if isinstance(before, Mapping) else {}
+    return " and ".join(part for part in PARTS if known.get(part) and known[part] != now.get(part))
 
 
 def remember_code(config: Mapping[str, Any]) -> None:

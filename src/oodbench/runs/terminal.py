@@ -75,7 +75,7 @@ def result(numbers: Numbers) -> str:
 def finished(numbers: Numbers, folder: Path, config: Config, in_sweep: bool) -> str:
     """Return what the command of a finished run prints."""
     text = outcome(numbers, config, in_sweep)
-    changed = changed_parts(numbers["provenance"].get("code", {}), code_of(config))
+    changed = changed_parts(numbers["provenance"].get("code"), code_of(config))
     code = f" (the code of its {changed} has changed since)" * bool(changed)
     if in_sweep:
         return f"finished already{code}; {text}"

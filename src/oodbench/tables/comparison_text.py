@@ -8,6 +8,7 @@ from oodbench.tables.comparison import Line, Pair
 from oodbench.tables.labels import in_brackets, protocol
 from oodbench.tables.means import FAR, NEAR, sets_of
 from oodbench.tables.notes import hyperparameters
+from oodbench.tables.render import printable
 from oodbench.tables.results import Result
 
 
@@ -29,7 +30,7 @@ def report(pairs: list[Pair], detector: str, detector_b: str, found: list[Line],
     over = [(m, sets_of(pairs[0][0], m)) for m in (NEAR, FAR) if any(line.ood == m for line in found)]
     means = [f"{mean}: unweighted, over {', '.join(of)}" for mean, of in over]
     sides = [
-        f"{name}: {_name(run, n)}, {d}{in_brackets(hyperparameters(run, d))}"
+        f"{name}: {_name(run, n)}, {d}{printable(in_brackets(hyperparameters(run, d)))}"
         for name, run, d in zip("AB", pairs[0], (detector, detector_b), strict=True)
     ]
     sides += _unlike(pairs)
@@ -38,7 +39,7 @@ def report(pairs: list[Pair], detector: str, detector_b: str, found: list[Line],
 
 def _unlike(pairs: list[Pair]) -> list[str]:
     """Name both protocols where the sides' are not one, so that more than the losses may differ"""
-    found = [sorted({protocol(pair[side]) for pair in pairs}) for side in (0, 1)]
+    found = [sorted({printable(protocol(pair[side])) for pair in pairs}) for side in (0, 1)]
     if found[0] == found[1] and len(found[0]) == 1:
         return []
     each = "\n".join(f"  {name}: {'; '.join(of)}" for name, of in zip("AB", found, strict=True))

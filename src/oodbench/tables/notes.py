@@ -34,7 +34,8 @@ def shown(detector: str) -> str:
 
 def hyperparameters(run: Result, detector: str) -> dict[str, str]:
     """Return {key: printed value} of a detector with which a run was scored; {} where it has none."""
-    return flatten(json.loads(run.scored_by.get(detector, "{}")))
+    configured = json.loads(run.scored_by.get(detector, "{}"))
+    return flatten(configured) if isinstance(configured, dict) else {}  # of a run that anybody wrote
 
 
 def trained(run: Result) -> str:

@@ -120,7 +120,7 @@ def load_checkpoint(path: Path, source: Source) -> tuple[TrainState | None, Sour
                 warnings.warn(f"checkpoint not used: {error}", stacklevel=2)
                 continue
             check_same_images(file, made_from.train_digest, source.train_digest)
-            if changed := changed_parts(made_from.code or {}, source.code or {}):
+            if changed := changed_parts(made_from.code, source.code or {}):
                 raise ValueError(
                     f"the code of the {changed} is not that with which {file} was trained: restore it, or start over "
                     "with force=true"
