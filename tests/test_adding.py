@@ -122,7 +122,7 @@ def test_every_recipe_has_files_and_commands() -> None:
 @recipe("A loss")
 def test_a_loss(carried_out: Path) -> None:
     assert numbers(carried_out, "digits/resnet18/margin")["ood"]
-    assert "\n| margin | own |" in table(carried_out)
+    assert "\n| margin | own = msp |" in table(carried_out)
     assert "### margin\n" in page(carried_out, "losses")
 
 
@@ -154,7 +154,7 @@ def test_a_metric_and_a_dash_for_an_earlier_run(carried_out: Path) -> None:
     assert "`detection_error`" in page(carried_out, "metrics")
 
 
-ROWS = ("Loss", r"focal \| msp", r"ce \| msp")
+ROWS = ("Loss", r"focal \| own = msp", r"ce \| own = msp")
 
 
 @pytest.mark.slow
@@ -168,7 +168,7 @@ def test_an_ood_set(carried_out: Path) -> None:
 @recipe("A data set to learn")
 def test_a_data_set_to_learn(carried_out: Path) -> None:
     assert set(numbers(carried_out, "parity/resnet18/ce")["ood"]) == {"unseen_digits", "noise"}
-    assert "\n| ce | own |" in table(carried_out, "parity")
+    assert "\n| ce | own = msp |" in table(carried_out, "parity")
 
 
 @pytest.mark.slow
