@@ -1,12 +1,12 @@
 """Runs -> tables: a row per configuration and detector, what its seeds say in a cell."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from oodbench.evaluation.metric import Metric
 from oodbench.evaluation.metrics import OOD_METRICS, metric_of
-from oodbench.tables.cells import Column, alike, best_of, cell_key, cells_of, id_columns, text_of
+from oodbench.tables.cells import Cells, Column, Marks, alike, best_of, cell_key, cells_of, id_columns, text_of
 from oodbench.tables.ensembles import NO_ENSEMBLES, Ensembles, ensemble_notes
 from oodbench.tables.kinds import Kind
 from oodbench.tables.labels import Row, protocol, row_labels, row_of
@@ -51,37 +51,44 @@ def section(
     cells = cells_of(measured, lambda run: row_of(run, by), detectors, {column.metric for column in columns})
     best = {column: best_of(cells, labels, detectors, column) for column in columns}
 
-    def text(row: Row, n: int, scores: Sequence[str], column: Column) -> str:
-        keys = [cell_key(row, score, column) for score in scores]
-        mark = max((best[column].of(key) for key in keys), key=len)
-        return text_of(cells.get(keys[0]), n, metric_of(column.metric).unit, mark)
-
-    def printed(row: Row, n: int, score: str) -> list[str]:
-        found = [(column, cells.get(cell_key(row, score, column))) for column in columns if column.ood]
-        texts = [text_of(cell, n, metric_of(column.metric).unit) for column, cell in found]
-        return texts if any(cell for _, cell in found) else [score]  # scores without numbers are not alike
-
-    def lines(row: Row, label: str, n: int, detectors: Sequence[str]) -> list[list[str]]:
-        """Return one line per score; what does not depend on the score stands in the first."""
-        groups = alike({score: printed(row, n, score) for score in detectors})
-        return [
-            [*row.by, label, " = ".join(map(shown, scores)), str(n)]
-            + [text(row, n, scores, column) if column.ood or scores is groups[0] else "" for column in columns]
-            for scores in groups
-        ]
-
+    layout = _Layout(columns, cells, best)
     rows = []
     for row, label in labels.items():
-        rows += lines(row, label, seeds[row], detectors)
+        rows += layout.lines(row, label, seeds[row], detectors)
         if one := ensembles.found.get(row):
             scores = [detector for detector in detectors if detector in one.detectors]
-            rows += lines(row_of(one), f"{label}, ensemble of {seeds[row]}", 1, scores or [""])
+            rows += layout.lines(row_of(one), f"{label}, ensemble of {seeds[row]}", 1, scores or [""])
     words = [("", f"`{key}`") for key in by] + [("", "Loss"), ("", "Score")]
     marks = marks_by_group([((group(c), metric_of(c.metric).title), best[c]) for c in columns])
     metrics = [metric_of(name) for name in dict.fromkeys(column.metric for column in columns)]
     notes = caption(runs, labels, metrics, detectors, marks, by)
     notes += [*mean_notes(runs, labels, means, by), *ensemble_notes(ensembles, labels)]
     return Table(protocol(runs[0], by), [*words, ("", "n"), *_header(columns)], rows, notes, len(words), SUMMARY)
+
+
+class _Layout(NamedTuple):
+    columns: Sequence[Column]
+    cells: Cells
+    best: Mapping[Column, Marks]
+
+    def lines(self, row: Row, label: str, n: int, detectors: Sequence[str]) -> list[list[str]]:
+        """Return one line per score; what does not depend on the score stands in the first."""
+        groups = alike({score: self._printed(row, n, score) for score in detectors})
+        return [
+            [*row.by, label, " = ".join(map(shown, scores)), str(n)]
+            + [self._text(row, n, scores, c) if c.ood or scores is groups[0] else "" for c in self.columns]
+            for scores in groups
+        ]
+
+    def _printed(self, row: Row, n: int, score: str) -> list[str]:
+        found = [(column, self.cells.get(cell_key(row, score, column))) for column in self.columns if column.ood]
+        texts = [text_of(cell, n, metric_of(column.metric).unit) for column, cell in found]
+        return texts if any(cell for _, cell in found) else [score]  # scores without numbers are not alike
+
+    def _text(self, row: Row, n: int, scores: Sequence[str], column: Column) -> str:
+        keys = [cell_key(row, score, column) for score in scores]
+        mark = max((self.best[column].of(key) for key in keys), key=len)
+        return text_of(self.cells.get(keys[0]), n, metric_of(column.metric).unit, mark)
 
 
 def _columns(runs: Iterable[Result], fpr: str) -> list[Column]:
