@@ -275,7 +275,7 @@ def test_without_outputs_the_digest_of_the_code_decides(again: Finished, monkeyp
     shutil.rmtree(again.folder / "outputs")
     run = (*HALO, "ood=[unseen_digits,inverted_digits]", f"results_dir={again.results}")
     with monkeypatch.context() as patch:
-        patch.setattr("oodbench.experiment.code_of", lambda config: {"loss": "same", "backbone": "edited"})
+        patch.setattr("oodbench.scoring.reuse.code_of", lambda config: {"loss": "same", "backbone": "edited"})
         with pytest.raises(ValueError, match="the code of the loss and backbone is not"):
             started(*run)
     assert "AUROC" in started(*run)

@@ -5,8 +5,6 @@ from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from oodbench.build import build_detectors, build_execution, build_model, build_recipe, open_data
 from oodbench.data.sets import DataSplits
 from oodbench.data.split import Split
@@ -14,7 +12,6 @@ from oodbench.detectors.network.network import ImageDetector
 from oodbench.model import Classifier, extract_features, load_weights, predict, weights_of
 from oodbench.outputs import Outputs
 from oodbench.pretrained.weights import load_pretrained
-from oodbench.runs.code import changed_parts, code_of
 from oodbench.runs.config import read_config
 from oodbench.runs.folder import RunFolder
 from oodbench.runs.identity import Config
@@ -24,7 +21,8 @@ from oodbench.runs.signals import exit_on_signal, stop_signal
 from oodbench.runs.terminal import header, outcome
 from oodbench.runs.tracking import NO_LOG, Log, track
 from oodbench.scoring.network_scores import Scores, network_scores
-from oodbench.scoring.score import RunOutputs, Scoring, check_not_reported, record, score, usable_outputs
+from oodbench.scoring.reuse import check_network, usable_outputs
+from oodbench.scoring.score import RunOutputs, Scoring, check_not_reported, record, score
 from oodbench.storage import Arrays
 from oodbench.training.batch_norm import estimate_batch_norm
 from oodbench.training.checkpoint import FileCheckpointer, Source, load_checkpoint
@@ -36,8 +34,6 @@ from oodbench.training.progress import EpochLines, resumed
 from oodbench.training.recipe import Recipe
 from oodbench.training.step import Execution
 from oodbench.training.threads import choose_threads
-
-SAME_FEATURES = 0.1  # of their norm: how far features of one network may differ
 
 
 class Job(NamedTuple):
@@ -229,36 +225,10 @@ def time_spent(history: list[Row]) -> dict[str, float]:
 def predict_sets(job: Job, image_detectors: dict[str, ImageDetector]) -> tuple[dict[str, Outputs], dict[str, Scores]]:
     """Return the outputs on every set, and the scores of detectors that need images: what the device is needed for."""
     splits = splits_of(job.data)
-    check_network(job)
+    check_network(job.folder, job.config, job.model, splits)
     outputs = {name: outputs_on(job, name, split) for name, split in splits.items()}
     settings = requested(job.config).detectors
     return outputs, network_scores(job.folder, job.model, image_detectors, settings, splits)
-
-
-def check_network(job: Job) -> None:
-    """Raise ValueError where the network's code was edited since it was trained: numbers of two networks would stand in
-    one record.
-
-    It must give the stored features of a hundred images of a set, which differ by a few percent between machines, in
-    bf16. Where no outputs are stored, its digest decides.
-    """
-    folder, way_out = job.folder, "restore that code, or train again with force=true"
-    for name, split in splits_of(job.data).items():
-        if stored := readable_outputs(folder, name, split.digest):
-            now, then = extract_features(job.model, split.images[:100]).numpy(), stored.features[:100]
-            if now.shape != then.shape or not np.linalg.norm(now - then) <= SAME_FEATURES * np.linalg.norm(then):
-                raise ValueError(f"the backbone gives other features than {folder.outputs(name)} has: {way_out}")
-            return
-    if changed := changed_parts(folder.read_training().get("code"), code_of(job.config)):
-        raise ValueError(f"the code of the {changed} is not that with which {folder.path} was trained: {way_out}")
-
-
-def readable_outputs(folder: RunFolder, name: str, digest: str) -> Outputs | None:
-    """Read stored outputs of these images; None where there are none, or `outputs_on` will make them again."""
-    try:
-        return folder.read_outputs(name, digest)
-    except ValueError:
-        return None
 
 
 def measure(job: Job, outputs: dict[str, Outputs], scoring: Scoring) -> Record:

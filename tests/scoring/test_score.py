@@ -3,16 +3,12 @@
 from typing import Any
 
 import numpy as np
-import pytest
 import torch
-from helpers.cli import Finished
 
 from oodbench.losses.ce import CrossEntropy
 from oodbench.losses.external import ExternalLogits
 from oodbench.outputs import Outputs
-from oodbench.runs.folder import open_run
-from oodbench.scoring.score import RunOutputs, Scoring, reference_of, score, usable_outputs
-from oodbench.scoring.stored import stored_objective
+from oodbench.scoring.score import RunOutputs, Scoring, reference_of, score
 
 
 def test_detectors_are_blind_where_held_out_images_judge_them() -> None:
@@ -45,20 +41,3 @@ def test_a_detector_may_know_what_the_objective_offers() -> None:
     assert linear.head is not None
     unknown = reference_of(of_run, ExternalLogits(2, 2))
     assert (unknown.linear, unknown.head, unknown.validation) == (None, None, None)
-
-
-def test_unusable_outputs_are_computed_again(again: Finished) -> None:
-    folder, config = open_run(again.folder)
-    digest = again.metrics["provenance"]["digests"]["test"]
-    objective = stored_objective(folder, config)
-    outputs = usable_outputs(folder, "test", digest, objective)
-    assert outputs is not None
-    assert usable_outputs(folder, "test", "other", objective) is None
-    assert folder.metrics.exists()
-    folder.write_outputs("test", outputs._replace(ood_score=outputs.ood_score + 1), digest)
-    with pytest.warns(UserWarning, match=r"outputs are computed again: .*test\.safetensors has other logits, prob"):
-        assert usable_outputs(folder, "test", digest, objective) is None
-    assert not folder.metrics.exists()
-    folder.outputs("test").write_bytes(b"")
-    with pytest.warns(UserWarning, match=r"outputs are computed again: .*test\.safetensors is damaged"):
-        assert usable_outputs(folder, "test", digest, objective) is None

@@ -1,21 +1,18 @@
 """From outputs to the record: detectors, metrics and intervals, merged with the numbers that still hold."""
 
-import warnings
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from oodbench.detectors.reference import Reference
 from oodbench.evaluation.evaluate import Detector, evaluate, intervals
 from oodbench.losses.objective import Objective
-from oodbench.model import gives, head_fn, linear_weights
+from oodbench.model import head_fn, linear_weights
 from oodbench.outputs import Outputs
 from oodbench.report.card import write_card
 from oodbench.runs.folder import RunFolder
 from oodbench.runs.record import Record, Request, merge, merge_intervals, merge_resamples
 from oodbench.scoring.network_scores import Scores, as_detectors
 from oodbench.storage import Arrays
-
-OF_OTHER_CODE = "has other logits, probabilities or scores than the loss gives today: another version wrote it"
 
 
 class RunOutputs(NamedTuple):
@@ -81,19 +78,3 @@ def check_not_reported(before: Record | None, digest: str | None, folder: RunFol
                 f"the OOD set {name} is reported in {folder.metrics}: nothing may be chosen on it; take another for "
                 "ood@validation.ood, or another seed"
             )
-
-
-def usable_outputs(folder: RunFolder, name: str, digest: str, objective: Objective) -> Outputs | None:
-    """Read stored outputs of these images; None, with a warning if there are some, where they must be computed.
-
-    With outputs that the loss does not give, the record is removed: its numbers are of such outputs, too.
-    """
-    try:
-        outputs = folder.read_outputs(name, digest)
-        if outputs and not gives(objective, outputs):
-            folder.remove_record()
-            raise ValueError(f"{folder.outputs(name)} {OF_OTHER_CODE}; the numbers of earlier starts are removed")
-    except ValueError as error:
-        warnings.warn(f"outputs are computed again: {error}", stacklevel=2)
-        return None
-    return outputs

@@ -14,7 +14,8 @@ from oodbench.outputs import Outputs
 from oodbench.runs.folder import RunFolder, open_run
 from oodbench.runs.identity import Config
 from oodbench.runs.record import Record, needs_images, requested
-from oodbench.scoring.score import OF_OTHER_CODE, RunOutputs, Scoring, record, score
+from oodbench.scoring.reuse import OF_OTHER_CODE
+from oodbench.scoring.score import RunOutputs, Scoring, record, score
 from oodbench.targets import trusted, trusted_detector
 from oodbench.training.device import pick_precision, use_precision
 

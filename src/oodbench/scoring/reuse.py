@@ -1,0 +1,59 @@
+"""What earlier starts of a run have left: outputs that hold, of a network whose code is what it was."""
+
+import warnings
+from collections.abc import Mapping
+
+import numpy as np
+
+from oodbench.data.split import Split
+from oodbench.losses.objective import Objective
+from oodbench.model import Classifier, extract_features, gives
+from oodbench.outputs import Outputs
+from oodbench.runs.code import changed_parts, code_of
+from oodbench.runs.folder import RunFolder
+from oodbench.runs.identity import Config
+
+OF_OTHER_CODE = "has other logits, probabilities or scores than the loss gives today: another version wrote it"
+SAME_FEATURES = 0.1  # of their norm: how far features of one network may differ
+
+
+def usable_outputs(folder: RunFolder, name: str, digest: str, objective: Objective) -> Outputs | None:
+    """Read stored outputs of these images; None, with a warning if there are some, where they must be computed.
+
+    With outputs that the loss does not give, the record is removed: its numbers are of such outputs, too.
+    """
+    try:
+        outputs = folder.read_outputs(name, digest)
+        if outputs and not gives(objective, outputs):
+            folder.remove_record()
+            raise ValueError(f"{folder.outputs(name)} {OF_OTHER_CODE}; the numbers of earlier starts are removed")
+    except ValueError as error:
+        warnings.warn(f"outputs are computed again: {error}", stacklevel=2)
+        return None
+    return outputs
+
+
+def check_network(folder: RunFolder, config: Config, model: Classifier, splits: Mapping[str, Split]) -> None:
+    """Raise ValueError where the network's code was edited since it was trained: numbers of two networks would stand in
+    one record.
+
+    It must give the stored features of a hundred images of a set, which differ by a few percent between machines, in
+    bf16. Where no outputs are stored, the digests of its code decide.
+    """
+    way_out = "restore that code, or train again with force=true"
+    for name, split in splits.items():
+        if stored := _readable_outputs(folder, name, split.digest):
+            now, then = extract_features(model, split.images[:100]).numpy(), stored.features[:100]
+            if now.shape != then.shape or not np.linalg.norm(now - then) <= SAME_FEATURES * np.linalg.norm(then):
+                raise ValueError(f"the backbone gives other features than {folder.outputs(name)} has: {way_out}")
+            return
+    if changed := changed_parts(folder.read_training().get("code"), code_of(config)):
+        raise ValueError(f"the code of the {changed} is not that with which {folder.path} was trained: {way_out}")
+
+
+def _readable_outputs(folder: RunFolder, name: str, digest: str) -> Outputs | None:
+    """-> stored outputs of these images; None where there are none, or `usable_outputs` will have them made again"""
+    try:
+        return folder.read_outputs(name, digest)
+    except ValueError:
+        return None
