@@ -1,20 +1,23 @@
-"""Exports: a package offers the public classes and functions that its modules define."""
+"""Exports: a package offers the classes or functions of one kind that its modules define."""
 
 import sys
+from collections import Counter
 from collections.abc import Callable
+from inspect import isfunction
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from oodbench.exports import exports
+from oodbench import detectors
+from oodbench.exports import exports, function_of, subclass_of
 
 Make = Callable[..., dict[str, Any]]
 
 
 @pytest.fixture
 def exported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
-    """Write a package of modules and return what it exports."""
+    """Write a package of modules and return what it exports: its functions."""
     monkeypatch.syspath_prepend(tmp_path)
     package = tmp_path / "written_for_a_test"
     package.mkdir()
@@ -23,17 +26,38 @@ def exported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
     def make(**modules: str) -> dict[str, Any]:
         for name, code in modules.items():
             (package / f"{name}.py").write_text(code)
-        return exports("written_for_a_test", [str(package)])
+        return exports("written_for_a_test", [str(package)], isfunction)
 
     yield make
     for name in [name for name in sys.modules if name.startswith("written_for_a_test")]:
         del sys.modules[name]
 
 
-def test_classes_and_functions_of_every_module_are_found(exported: Make) -> None:
-    found = exported(a="class A: ...\n", b="def b(): return 2\n")
-    assert set(found) == {"A", "b"}
+def test_what_is_of_the_kind_is_found_in_every_module(exported: Make) -> None:
+    found = exported(a="class A: ...\ndef a(): ...\n", b="def b(): return 2\n")
+    assert set(found) == {"a", "b"}
     assert found["b"]() == 2
+
+
+def test_kinds_are_a_base_class_or_the_first_arguments() -> None:
+    assert [subclass_of(dict)(value) for value in (dict, Counter, list, dict.get)] == [True, True, False, False]
+
+    def detector(test: Any, reference: Any, k: int) -> None: ...
+
+    def helper(test: Any) -> None: ...
+
+    kind = function_of("test", "reference")
+    assert [kind(value) for value in (detector, helper, Counter)] == [True, False, False]
+
+
+def test_a_new_file_may_name_its_helpers_as_it_likes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`norm` is a helper in neighbours.py, too"""
+    (tmp_path / "mine.py").write_text("def norm(x): ...\ndef mine(test, reference): ...\n")
+    monkeypatch.setattr(detectors, "__path__", [*detectors.__path__, str(tmp_path)])
+    found = exports(detectors.__name__, detectors.__path__, detectors.KIND)
+    monkeypatch.delitem(sys.modules, "oodbench.detectors.mine")
+    assert {"mine", "knn"} <= set(found)
+    assert "norm" not in found
 
 
 def test_private_imported_and_plain_names_are_left_out(exported: Make) -> None:

@@ -18,19 +18,9 @@ from typing import Any
 
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
-from torch import nn
 
-from oodbench.data.readers import is_reader
 from oodbench.exports import exports
-from oodbench.losses.objective import Objective
 
-SCORED = ["test", "reference"]  # the arguments of a detector that are no hyperparameters
-KINDS = {
-    "losses": lambda value: inspect.isclass(value) and issubclass(value, Objective),
-    "backbones": lambda value: inspect.isclass(value) and issubclass(value, nn.Module),
-    "data": is_reader,
-    "detectors": lambda value: inspect.isfunction(value) and [*inspect.signature(value).parameters][:2] == SCORED,
-}
 META = ("_target_", "_partial_")
 
 
@@ -50,7 +40,7 @@ def trusted(node: Any, package: str, **arguments: Any) -> Any:
 
 def trusted_detector(node: Any) -> Callable[..., Any]:
     """Return the detector that a stored configuration describes. Raises ValueError by the rule."""
-    found, stored = _found(node, "detectors", dict.fromkeys(SCORED))
+    found, stored = _found(node, "detectors", dict.fromkeys(("test", "reference")))
     return partial(found, **stored)
 
 
@@ -78,8 +68,8 @@ def _found(node: Any, package: str, arguments: Mapping[str, Any]) -> tuple[Any, 
 def allowed(package: str) -> dict[str, Any]:
     """Return {address: object} of everything that a stored configuration may name in a package."""
     name = f"oodbench.{package}"
-    found = exports(name, import_module(name).__path__)
-    return {f"{name}.{key}": value for key, value in found.items() if KINDS[package](value)}
+    module = import_module(name)
+    return {f"{name}.{key}": value for key, value in exports(name, module.__path__, module.KIND).items()}
 
 
 def _is_plain(value: Any) -> bool:

@@ -1,13 +1,16 @@
 """Networks: (B, 3, 32, 32) normalised images -> (B, num_features) features.
 
-Every public class of these modules is an attribute of this package, which is the address that conf/backbone uses.
+Every public Module of these modules is an attribute of this package, which is the address that conf/backbone uses.
 """
 
 from typing import TYPE_CHECKING, Any
 
-from oodbench.exports import exports
+from torch import nn
 
-globals().update(exports(__name__, __path__))
+from oodbench.exports import exports, subclass_of
+
+KIND = subclass_of(nn.Module)
+globals().update(exports(__name__, __path__, KIND))
 
 if TYPE_CHECKING:
 

@@ -12,7 +12,8 @@ from oodbench.data.sets import DataSplits, Limits, data_splits
 from oodbench.data.split import UNKNOWN, Split
 from oodbench.exports import exports
 
-globals().update((name, value) for name, value in exports(__name__, __path__).items() if is_reader(value))
+KIND = is_reader
+globals().update(exports(__name__, __path__, KIND))
 
 if TYPE_CHECKING:
 

@@ -4,14 +4,17 @@ detector(test (N images), reference, **hyperparameters) -> (N,) float64. Scores 
 Letters: D features f, K classes, z their logits, p their probabilities, W and b a linear head. A detector raises
 NotApplicable if it cannot judge a run, ValueError for hyperparameters out of range.
 
-Every public function of these modules is an attribute of this package, which is the address that conf/detector uses.
+Detectors are the public functions of these modules whose first arguments are `test` and `reference`. They alone are
+attributes of this package, the address that conf/detector uses, besides what a new one needs.
 """
 
 from typing import TYPE_CHECKING, Any
 
-from oodbench.exports import exports
+from oodbench.detectors.reference import NotApplicable, Reference
+from oodbench.exports import exports, function_of
 
-globals().update(exports(__name__, __path__))
+KIND = function_of("test", "reference")
+globals().update(exports(__name__, __path__, KIND))
 
 if TYPE_CHECKING:
 

@@ -4,14 +4,15 @@ detector(network, train, **hyperparameters) -> scorer;  scorer((N, 32, 32, 3) ui
 higher = more likely OOD. `train` is the training set without augmentation; the network is in evaluation mode. A
 detector raises NotApplicable if it cannot judge this network, ValueError for hyperparameters out of range.
 
-Every public function of these modules is an attribute of this package, the address that conf/image_detector uses.
+Detectors are the public functions of these modules whose first arguments are `network` and `train`. They alone are
+attributes of this package, the address that conf/image_detector uses.
 """
 
 from typing import TYPE_CHECKING, Any
 
-from oodbench.exports import exports
+from oodbench.exports import exports, function_of
 
-globals().update(exports(__name__, __path__))
+globals().update(exports(__name__, __path__, function_of("network", "train")))
 
 if TYPE_CHECKING:
 

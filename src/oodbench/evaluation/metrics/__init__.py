@@ -4,8 +4,8 @@ ID_METRICS           {name: record} of the ID test images, at the top level of m
 CALIBRATION_METRICS  {name: record} of three versions of the probabilities, see `oodbench.evaluation.calibration`
 OOD_METRICS          {name: record} of a detector's scores of the ID test images and of an OOD set
 
-The records are found at the top level of this package's modules, so that a new one needs no line elsewhere. Every
-public function of the modules is an attribute of this package.
+The records are found at the top level of this package's modules, so that a new one needs no line elsewhere. Their
+functions are attributes of this package.
 """
 
 from collections.abc import Iterable
@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from oodbench.evaluation.arrays import Array, Labels, checked, checked_log_probs
 from oodbench.evaluation.metric import IDMetric, Metric, OODMetric
-from oodbench.evaluation.metrics.classification import ECE_BINS
-from oodbench.exports import exports
+from oodbench.evaluation.metrics.classification import ECE_BINS, ece
 
 FIRST = ("classification", "detection")  # their metrics stand before those of other files
 
@@ -38,8 +37,8 @@ def records(package: str, path: Iterable[str]) -> dict[str, Metric]:
     return found
 
 
-globals().update(exports(__name__, __path__))
 _ALL = records(__name__, __path__)
+globals().update((metric.function.__name__, metric.function) for metric in _ALL.values())
 _OF_ID = {name: metric for name, metric in _ALL.items() if isinstance(metric, IDMetric)}
 ID_METRICS = {name: metric for name, metric in _OF_ID.items() if metric.top_level}
 CALIBRATION_METRICS = {name: metric for name, metric in _OF_ID.items() if metric.calibration}
