@@ -30,9 +30,9 @@ def fpr80(id_scores, ood_scores):
     return float(np.mean(oods <= ids[-(-80 * len(ids) // 100) - 1]))
 
 
-def _fpr80(of):
-    last_id = rank_of(of.ids, -(-80 * of.id_images // 100))
-    return of.oods[of.order.ood_upto_id[last_id], of.columns] / of.ood_images
+def _fpr80(resamples):
+    last_id = rank_of(resamples.id_sums, -(-80 * resamples.id_images // 100))
+    return resamples.ood_sums[resamples.order.ood_upto_id[last_id], resamples.columns] / resamples.ood_images
 
 
 FPR80 = OODMetric(
@@ -175,7 +175,7 @@ def test_a_new_metric_meets_the_contract(tmp_path: Path) -> None:
     right = modules(resampled=True)
     done = in_a_copy(tmp_path, right, *command)
     assert done.returncode == 0, done.stdout
-    wrong = {name: text.replace("-80 * of.id", "-70 * of.id") for name, text in right.items()}
+    wrong = {name: text.replace("-80 * resamples.id", "-70 * resamples.id") for name, text in right.items()}
     done = in_a_copy(tmp_path / "wrong", wrong, *command)
     assert done.returncode == 1
     assert "test_the_resampled_form_is_that_of_repeated_images[4-fpr80]" in done.stdout

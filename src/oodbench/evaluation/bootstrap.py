@@ -53,23 +53,23 @@ def metrics_of_counts(
     counts = narrowed(id_counts, ood_counts)
     values = {}
     for detector, order in orders.items():
-        of = counted(order, *counts)
-        values[detector] = {name: form(of) for name, form in forms.items()}
+        resamples = counted(order, *counts)
+        values[detector] = {name: form(resamples) for name, form in forms.items()}
     return values
 
 
 def resampled_id(log_probs: Array, labels: Labels, resamples: int = RESAMPLES, seed: int = 0) -> dict[str, Array]:
     """(N, K), (N,) -> {metric of ID_METRICS that can be resampled: (R,) values}"""
     found: dict[str, Array] = {}
-    some = [metric for metric in ID_METRICS.values() if metric.resampled]
-    of_means = [metric for metric in some if isinstance(metric.resampled, Means)]
+    metrics = [metric for metric in ID_METRICS.values() if metric.resampled]
+    of_means = [metric for metric in metrics if isinstance(metric.resampled, Means)]
     for _, group in groupby(of_means, key=lambda metric: metric.function.__module__):
         found |= _resampled_together(list(group), log_probs, labels, resamples, seed)
-    for metric in some:
+    for metric in metrics:
         if metric.resampled and not isinstance(metric.resampled, Means):
             blocks = _draws(len(labels), resamples, [seed, 0])
             found[metric.name] = np.concatenate([metric.resampled(log_probs, labels, counts) for counts in blocks])
-    return {metric.name: found[metric.name] for metric in some}
+    return {metric.name: found[metric.name] for metric in metrics}
 
 
 def _resampled_together(

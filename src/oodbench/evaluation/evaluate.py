@@ -34,11 +34,13 @@ def evaluate(
     numbers |= {"calibration": calibration(test, seed=0), "ood": {}, "not_applicable": not_applicable}
     resamples = resampled_id(test.log_probs, test.labels)
     metrics = {detector: metrics_for(detectors[detector]) for detector in scores}
-    ids = {detector: of_sets["test"] for detector, of_sets in scores.items()}
+    id_scores = {detector: of_sets["test"] for detector, of_sets in scores.items()}
     for name in ood:
-        oods = {detector: of_sets[name] for detector, of_sets in scores.items()}
-        numbers["ood"][name] = {d: _numbers(f"detector {d} on {name}", metrics[d], ids[d], oods[d]) for d in scores}
-        for detector, resampled in (resampled_ood(ids, oods) if scores else {}).items():
+        ood_scores = {detector: of_sets[name] for detector, of_sets in scores.items()}
+        numbers["ood"][name] = {
+            d: _numbers(f"detector {d} on {name}", metrics[d], id_scores[d], ood_scores[d]) for d in scores
+        }
+        for detector, resampled in (resampled_ood(id_scores, ood_scores) if scores else {}).items():
             resamples |= {arrays_key(name, detector, metric): values for metric, values in resampled.items()}
     return numbers, resamples
 

@@ -36,38 +36,38 @@ class Counted(NamedTuple):
     """R resamples of N ID and M OOD images: an order, and in it running sums of how often each image counts."""
 
     order: Merged
-    ids: Counts  # (N + 1, R), of the first 0, 1, ... N ID images
-    oods: Counts  # (M + 1, R)
+    id_sums: Counts  # (N + 1, R), of the first 0, 1, ... N ID images
+    ood_sums: Counts  # (M + 1, R)
 
     @property
     def id_images(self) -> NDArray[np.int64]:
         """(R,), ID images in a resample, repeated ones included"""
-        return self.ids[-1].astype(np.int64)
+        return self.id_sums[-1].astype(np.int64)
 
     @property
     def ood_images(self) -> NDArray[np.int64]:
         """(R,), OOD images"""
-        return self.oods[-1].astype(np.int64)
+        return self.ood_sums[-1].astype(np.int64)
 
     @property
     def columns(self) -> Positions:
         """(R,), 0, 1, ... R - 1"""
-        return np.arange(self.ids.shape[1])
+        return np.arange(self.id_sums.shape[1])
 
 
 def merge(id_scores: Array, ood_scores: Array) -> Merged:
     """(N,), (M,) -> their order. Raises ValueError for scores that are not finite."""
     id_scores, ood_scores = checked("ID scores", id_scores), checked("OOD scores", ood_scores)
     id_order, ood_order = np.argsort(id_scores), np.argsort(ood_scores)
-    ids, oods = id_scores[id_order], ood_scores[ood_order]
+    id_scores, ood_scores = id_scores[id_order], ood_scores[ood_order]
     return Merged(
         id_order,
         ood_order,
-        np.searchsorted(ids, ids, side="right"),
-        np.searchsorted(oods, ids, side="right"),
-        np.searchsorted(oods, ids, side="left"),
-        np.searchsorted(ids, oods, side="left"),
-        np.searchsorted(oods, oods, side="left"),
+        np.searchsorted(id_scores, id_scores, side="right"),
+        np.searchsorted(ood_scores, id_scores, side="right"),
+        np.searchsorted(ood_scores, id_scores, side="left"),
+        np.searchsorted(id_scores, ood_scores, side="left"),
+        np.searchsorted(ood_scores, ood_scores, side="left"),
     )
 
 

@@ -68,48 +68,50 @@ def _average_precision(positive: Array, negative: Array) -> float:
 # ---- the same of R resamples, (R,)
 
 
-def _auroc(of: Counted) -> Array:
+def _auroc(resamples: Counted) -> Array:
     """1 - sum_i count_i (OOD below i + OOD at or below i) / 2NM over the ID images i"""
-    under = np.zeros(of.ids.shape[1])
-    for rows in row_blocks(len(of.ids) - 1):
-        upto, below = (
-            of.oods.take(of.order.ood_upto_id[rows], axis=0),
-            of.oods.take(of.order.ood_below_id[rows], axis=0),
-        )
-        under += sum_of_products(counts_of(of.ids, rows), np.add(upto, below, dtype=np.float64))
-    return 1 - under / (2.0 * of.ids[-1] * of.oods[-1])
+    order, id_sums, ood_sums = resamples
+    under = np.zeros(id_sums.shape[1])
+    for rows in row_blocks(len(id_sums) - 1):
+        upto, below = ood_sums.take(order.ood_upto_id[rows], axis=0), ood_sums.take(order.ood_below_id[rows], axis=0)
+        under += sum_of_products(counts_of(id_sums, rows), np.add(upto, below, dtype=np.float64))
+    return 1 - under / (2.0 * id_sums[-1] * ood_sums[-1])
 
 
-def _fpr95_idpos(of: Counted) -> Array:
+def _fpr95_idpos(resamples: Counted) -> Array:
     """last_id: the ID image at the lowest threshold that accepts 95 % of ID"""
-    last_id = rank_of(of.ids, -(-95 * of.id_images // 100))
-    return of.oods[of.order.ood_upto_id[last_id], of.columns] / of.ood_images
+    order, id_sums, ood_sums = resamples
+    last_id = rank_of(id_sums, -(-95 * resamples.id_images // 100))
+    return ood_sums[order.ood_upto_id[last_id], resamples.columns] / resamples.ood_images
 
 
-def _fpr95_oodpos(of: Counted) -> Array:
+def _fpr95_oodpos(resamples: Counted) -> Array:
     """first_ood: the OOD image at the highest threshold that flags 95 % of OOD"""
-    n, m = of.id_images, of.ood_images
-    first_ood = rank_of(of.oods, m - -(-95 * m // 100) + 1)
-    return (n - of.ids[of.order.id_below_ood[first_ood], of.columns]) / n
+    order, id_sums, ood_sums = resamples
+    n, m = resamples.id_images, resamples.ood_images
+    first_ood = rank_of(ood_sums, m - -(-95 * m // 100) + 1)
+    return (n - id_sums[order.id_below_ood[first_ood], resamples.columns]) / n
 
 
-def _aupr_in(of: Counted) -> Array:
+def _aupr_in(resamples: Counted) -> Array:
     """sum_i count_i / N precision at i, over the ID images i; at i all images are accepted that score <= i"""
-    area = np.zeros(of.ids.shape[1])
-    for rows in row_blocks(len(of.ids) - 1):
-        true, false = of.ids.take(of.order.id_upto_id[rows], axis=0), of.oods.take(of.order.ood_upto_id[rows], axis=0)
-        area += sum_of_products(counts_of(of.ids, rows), precision(true, false))
-    return area / of.ids[-1]
+    order, id_sums, ood_sums = resamples
+    area = np.zeros(id_sums.shape[1])
+    for rows in row_blocks(len(id_sums) - 1):
+        true, false = id_sums.take(order.id_upto_id[rows], axis=0), ood_sums.take(order.ood_upto_id[rows], axis=0)
+        area += sum_of_products(counts_of(id_sums, rows), precision(true, false))
+    return area / id_sums[-1]
 
 
-def _aupr_out(of: Counted) -> Array:
+def _aupr_out(resamples: Counted) -> Array:
     """sum_j count_j / M precision at j, over the OOD images j; at j all images are flagged that score >= j"""
-    area = np.zeros(of.oods.shape[1])
-    for rows in row_blocks(len(of.oods) - 1):
-        true = of.oods[-1] - of.oods.take(of.order.ood_below_ood[rows], axis=0)
-        false = of.ids[-1] - of.ids.take(of.order.id_below_ood[rows], axis=0)
-        area += sum_of_products(counts_of(of.oods, rows), precision(true, false))
-    return area / of.oods[-1]
+    order, id_sums, ood_sums = resamples
+    area = np.zeros(ood_sums.shape[1])
+    for rows in row_blocks(len(ood_sums) - 1):
+        true = ood_sums[-1] - ood_sums.take(order.ood_below_ood[rows], axis=0)
+        false = id_sums[-1] - id_sums.take(order.id_below_ood[rows], axis=0)
+        area += sum_of_products(counts_of(ood_sums, rows), precision(true, false))
+    return area / ood_sums[-1]
 
 
 AUROC = OODMetric(
