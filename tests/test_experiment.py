@@ -27,7 +27,7 @@ from omegaconf import OmegaConf
 from PIL import Image
 from sklearn.metrics import roc_auc_score
 
-import oodbench.experiment
+import oodbench.scoring.trained
 from oodbench.backbones import ResNet18
 from oodbench.build import build_model, build_recipe, open_data
 from oodbench.cli.configuration import resolve
@@ -330,12 +330,12 @@ def test_a_gpu_is_free_while_the_run_is_scored(again: Finished, monkeypatch: pyt
         events.append("free")
 
     def announced(name: str) -> Any:
-        function = getattr(oodbench.experiment, name)
+        function = getattr(oodbench.scoring.trained, name)
         return lambda *arguments: events.append(name) or function(*arguments)
 
     monkeypatch.setattr("oodbench.experiment.acquire_devices", devices)
     for name in ("extract_features", "score"):
-        monkeypatch.setattr(f"oodbench.experiment.{name}", announced(name))
+        monkeypatch.setattr(f"oodbench.scoring.trained.{name}", announced(name))
     started(*HALO, f"results_dir={again.results}")
     assert events == ["taken", *len(SETS) * ["extract_features"], "free", "score"]
 

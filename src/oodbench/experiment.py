@@ -7,22 +7,18 @@ from typing import Any, NamedTuple
 
 from oodbench.build import build_detectors, build_execution, build_model, build_recipe, open_data
 from oodbench.data.sets import DataSplits
-from oodbench.data.split import Split
-from oodbench.detectors.network.network import ImageDetector
 from oodbench.model import Classifier, extract_features, load_weights, predict, weights_of
-from oodbench.outputs import Outputs
 from oodbench.pretrained.weights import load_pretrained
 from oodbench.runs.config import read_config
 from oodbench.runs.folder import RunFolder
 from oodbench.runs.identity import Config
 from oodbench.runs.lock import is_requeued, run_lock
-from oodbench.runs.record import Record, is_complete, requested
+from oodbench.runs.record import is_complete, requested
 from oodbench.runs.signals import exit_on_signal, stop_signal
 from oodbench.runs.terminal import header, outcome
 from oodbench.runs.tracking import NO_LOG, Log, track
-from oodbench.scoring.network_scores import Scores, network_scores
-from oodbench.scoring.reuse import check_network, usable_outputs
-from oodbench.scoring.score import RunOutputs, Scoring, check_not_reported, record, score
+from oodbench.scoring.score import Scoring, check_not_reported
+from oodbench.scoring.trained import Trained, measure, predict_sets
 from oodbench.storage import Arrays
 from oodbench.training.batch_norm import estimate_batch_norm
 from oodbench.training.checkpoint import FileCheckpointer, Source, load_checkpoint
@@ -68,14 +64,15 @@ def run(config: Config, in_sweep: bool = False) -> None:
             if not prepare_folder(job):
                 return
             if not in_sweep:
-                print(header(config, sizes(job.data), provenance, folder.path), end="\n\n", flush=True)
+                print(header(config, job.data.sizes, provenance, folder.path), end="\n\n", flush=True)
             if len(devices) > 1:  # `train` then finds the last epoch's checkpoint
                 launch_workers([sys.executable, "-m", "oodbench.experiment", str(folder.path)], devices)
             with track(folder.run, folder.path, config) as log:
                 load_or_train(job, log)
-                outputs, scores = predict_sets(job, image_detectors)
+                trained = Trained(config, folder, model, job.data)
+                outputs, scores = predict_sets(trained, image_detectors)
                 held.close()  # while this run is scored, another may train
-                numbers = measure(job, outputs, Scoring(detectors, scores))
+                numbers = measure(trained, outputs, Scoring(detectors, scores))
                 log.result(numbers)
             text = outcome(numbers, config, in_sweep)
             print(text if in_sweep else f"{text}\n\n{folder.path}", flush=True)
@@ -84,16 +81,6 @@ def run(config: Config, in_sweep: bool = False) -> None:
 def starts_over(config: Config, folder: RunFolder) -> bool:
     """Tell whether nothing of earlier starts is kept; a SLURM job that was queued again keeps what it has begun."""
     return config["force"] and (folder.metrics.exists() or not is_requeued())
-
-
-def splits_of(data: DataSplits) -> dict[str, Split]:
-    """Return every set of the run by its name."""
-    return {"train": data.train, "test": data.test, **data.ood, **data.validation}
-
-
-def sizes(data: DataSplits) -> dict[str, int]:
-    """Return the number of images of every set."""
-    return {name: len(split.labels) for name, split in splits_of(data).items()}
 
 
 def prepare_folder(job: Job) -> bool:
@@ -220,39 +207,6 @@ def time_spent(history: list[Row]) -> dict[str, float]:
     seconds = sum(row["seconds"] for row in history)
     images = sum(row["images_per_second"] * row["seconds"] for row in history)
     return {"epochs": len(history), "wall_time_s": seconds, "images_per_second": images / seconds}
-
-
-def predict_sets(job: Job, image_detectors: dict[str, ImageDetector]) -> tuple[dict[str, Outputs], dict[str, Scores]]:
-    """Return the outputs on every set, and the scores of detectors that need images: what the device is needed for."""
-    splits = splits_of(job.data)
-    check_network(job.folder, job.config, job.model, splits)
-    outputs = {name: outputs_on(job, name, split) for name, split in splits.items()}
-    settings = requested(job.config).detectors
-    return outputs, network_scores(job.folder, job.model, image_detectors, settings, splits)
-
-
-def measure(job: Job, outputs: dict[str, Outputs], scoring: Scoring) -> Record:
-    """Score the outputs on every set with every detector, and write the record."""
-    data, folder = job.data, job.folder
-    of_run = RunOutputs(
-        train=outputs["train"],
-        test=outputs["test"],
-        ood={name: outputs[name] for name in data.ood},
-        validation={name: outputs[name] for name in data.validation},
-    )
-    numbers, resamples = score(of_run, job.model.objective, scoring)
-    digests = {name: split.digest for name, split in splits_of(data).items()}
-    provenance = folder.read_training() | {"images": sizes(data), "digests": digests}
-    return record(folder, requested(job.config), numbers, resamples, provenance)
-
-
-def outputs_on(job: Job, name: str, split: Split) -> Outputs:
-    """Return the network's outputs on a set: stored ones, or those of one forward pass, which are then stored."""
-    outputs = usable_outputs(job.folder, name, split.digest, job.model.objective)
-    if outputs is None:
-        outputs = predict(job.model.objective, extract_features(job.model, split.images), split.labels)
-        job.folder.write_outputs(name, outputs, split.digest)
-    return outputs
 
 
 def worker_main(path: str, *place: str) -> None:

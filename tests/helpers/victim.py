@@ -27,12 +27,12 @@ from oodbench.build import build_detectors, build_model, open_data
 from oodbench.model import extract_features, predict
 from oodbench.report.card import restore_card
 from oodbench.report.command import command_of
-from oodbench.rescoring import rescore
 from oodbench.runs import lock
 from oodbench.runs.folder import RunFolder
 from oodbench.runs.identity import Config
 from oodbench.runs.lock import LockedError
 from oodbench.runs.record import is_complete, requested
+from oodbench.scoring.rescore import rescore
 from oodbench.scoring.score import RunOutputs, Scoring, score
 from oodbench.storage import UnwritableError
 

@@ -16,10 +16,10 @@ from safetensors.numpy import save_file
 
 from oodbench.outputs import Outputs
 from oodbench.pretrained.external import load_external
-from oodbench.rescoring import rescore
 from oodbench.runs.folder import open_run
 from oodbench.runs.status import states, table
 from oodbench.scoring.ensembles import score_ensemble
+from oodbench.scoring.rescore import rescore
 from oodbench.storage import load_arrays
 from oodbench.tables.comparison import lines, load_side, pairs_of
 

@@ -17,9 +17,9 @@ from torch import Tensor
 
 from oodbench.outputs import Outputs
 from oodbench.pretrained.weights import openood_name, our_name
-from oodbench.rescoring import rescore
 from oodbench.runs.folder import open_run
 from oodbench.runs.status import states
+from oodbench.scoring.rescore import rescore
 from oodbench.storage import load_arrays
 
 SETS = ("train", "test", "unseen_digits", "noise")

@@ -13,10 +13,10 @@ from helpers.report import HOSTILE, add_hostile_run, add_odd_provenance
 
 from oodbench.cli.configuration import compose, resolve
 from oodbench.report.card import card, cost_of, escaped, fenced
-from oodbench.rescoring import rescore
 from oodbench.runs.folder import open_run
 from oodbench.runs.identity import config_hash
 from oodbench.runs.lock import run_lock
+from oodbench.scoring.rescore import rescore
 from oodbench.storage import UnwritableError
 from oodbench.tables.names import licence
 

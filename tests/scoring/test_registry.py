@@ -13,9 +13,9 @@ from helpers.committed import tracked
 from helpers.config import ROOT, configuration
 from helpers.made_up import alter_metrics
 
-from oodbench.rescoring import rescore
 from oodbench.runs.folder import open_run
 from oodbench.scoring.registry import check, differences
+from oodbench.scoring.rescore import rescore
 from oodbench.storage import load_arrays, read_json, save_arrays, write_json
 from oodbench.tables.results import load_run
 

@@ -73,7 +73,7 @@ def detectors(overrides: list[str]) -> tuple[dict[str, Any], dict[str, Any]]:
 
 def rescored(folder: Path, detector: dict[str, Any], image_detector: dict[str, Any], grids: Any) -> str:
     """Score one run; return a line about it."""
-    record = import_late("rescoring").rescore(folder, detector, image_detector, grids)
+    record = import_late("scoring.rescore").rescore(folder, detector, image_detector, grids)
     asked = [*detector, *image_detector]
     without = [name for name in asked if name in record["not_applicable"]]
     note = f"; not applicable: {', '.join(without)}" if without else ""

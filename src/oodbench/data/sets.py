@@ -19,6 +19,16 @@ class DataSplits(NamedTuple):
     ood: dict[str, Split]
     validation: dict[str, Split]  # "val", held out of the training set, and "val_ood"; empty where nothing is held out
 
+    @property
+    def by_name(self) -> dict[str, Split]:
+        """{name: set}, "train" and "test" first"""
+        return {"train": self.train, "test": self.test, **self.ood, **self.validation}
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """{name: number of images}"""
+        return {name: len(split.labels) for name, split in self.by_name.items()}
+
 
 class Limits(NamedTuple):
     """Numbers of images that a run takes of its sets; None: all."""

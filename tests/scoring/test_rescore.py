@@ -14,10 +14,10 @@ from helpers.config import ROOT, composed
 from omegaconf import OmegaConf
 
 from oodbench.commands.evaluate import rescored
-from oodbench.rescoring import rescore
 from oodbench.runs.folder import open_run
 from oodbench.runs.lock import LockedError, run_lock
 from oodbench.runs.training_files import DataChangedError
+from oodbench.scoring.rescore import rescore
 from oodbench.storage import load_arrays, read_json, write_json
 
 TOO_MANY = "detector.nnguide.k=1000000"  # neighbours: nnguide does not apply

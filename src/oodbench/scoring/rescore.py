@@ -8,7 +8,6 @@ from typing import Any
 from oodbench.build import build_detectors, open_data
 from oodbench.detectors.reference import NotApplicable
 from oodbench.evaluation.search import select
-from oodbench.experiment import Job, measure, predict_sets
 from oodbench.losses.objective import Objective
 from oodbench.runs.folder import RunFolder, open_run
 from oodbench.runs.identity import Config
@@ -16,6 +15,7 @@ from oodbench.runs.lock import run_lock
 from oodbench.runs.record import SELECTED, Record
 from oodbench.scoring.score import RunOutputs, Scoring, check_not_reported, reference_of
 from oodbench.scoring.stored import score_stored, stored_model, stored_run
+from oodbench.scoring.trained import Trained, measure, predict_sets
 from oodbench.targets import trusted
 from oodbench.training.device import pick_device
 
@@ -46,10 +46,10 @@ def rescore(path: Path, detector: Config, image_detector: Config, grids: Config 
             return score_stored(folder, reported, outputs, objective, before["provenance"])
         there = {name: node for name, node in config["ood"].items() if not is_gone(node)}
         chosen = {"ood": there, "detector": detector, "image_detector": image_detector}
-        job = reopen(folder, config | chosen, objective)
-        folder.check_train_digest(job.data.train.digest)
-        of_sets, scores = predict_sets(job, build_detectors(image_detector))
-        return measure(job, of_sets, Scoring(build_detectors(detector), scores))
+        run = reopen(folder, config | chosen, objective)
+        folder.check_train_digest(run.data.train.digest)
+        of_sets, scores = predict_sets(run, build_detectors(image_detector))
+        return measure(run, of_sets, Scoring(build_detectors(detector), scores))
 
 
 def is_gone(node: Any) -> bool:
@@ -57,10 +57,10 @@ def is_gone(node: Any) -> bool:
     return isinstance(node, dict) and isinstance(node.get("path"), str) and not Path(node["path"]).exists()
 
 
-def reopen(folder: RunFolder, config: Config, objective: Objective) -> Job:
+def reopen(folder: RunFolder, config: Config, objective: Objective) -> Trained:
     """Return the finished run as it was trained, network and images included."""
     model = stored_model(folder, config, objective, pick_device("auto"))
-    return Job(config, folder, model, None, open_data(config, partial(trusted, package="data")), {})
+    return Trained(config, folder, model, open_data(config, partial(trusted, package="data")))
 
 
 def selected(outputs: RunOutputs, objective: Objective, detector: Config, grids: Config) -> Config:
