@@ -54,6 +54,8 @@ def test_data_splits_applies_the_limits() -> None:
     assert rows_of(sets.ood["small"]) == [0, 1, 2]
     whole = data.data_splits(train, test, ood, 2)
     assert whole == (train, test, ood, {})
+    assert whole.by_name == {"train": train, "test": test, **ood}
+    assert whole.sizes == {"train": 20, "test": 10, "large": 10, "small": 3}
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,38 @@
+"""A trained network on the sets of its run: each passes through it once, and the record tells of these sets."""
+
+import numpy as np
+import pytest
+from helpers.cli import Finished, never, numbers_in
+
+from oodbench.runs.folder import open_run
+from oodbench.scoring.rescore import reopen
+from oodbench.scoring.score import Scoring
+from oodbench.scoring.stored import stored_objective
+from oodbench.scoring.trained import Trained, measure, predict_sets
+
+
+@pytest.fixture
+def run(again: Finished) -> Trained:
+    folder, config = open_run(again.folder)
+    return reopen(folder, config, stored_objective(folder, config))
+
+
+def test_a_set_passes_through_the_network_once(run: Trained, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr("oodbench.scoring.trained.extract_features", never)
+        outputs, scores = predict_sets(run, {})
+    assert (outputs.keys(), scores) == (run.data.by_name.keys(), {})
+    run.folder.outputs("test").unlink()
+    once_more, _ = predict_sets(run, {})
+    assert run.folder.outputs("test").exists()
+    np.testing.assert_allclose(once_more["test"].logits, outputs["test"].logits, rtol=1e-3, atol=1e-3)
+    assert once_more["test"].labels.tolist() == run.data.test.labels.tolist()
+
+
+def test_the_record_tells_of_the_sets_that_were_measured(run: Trained, again: Finished) -> None:
+    outputs, _ = predict_sets(run, {})
+    measure(run, outputs, Scoring({}, {}))
+    numbers = numbers_in(again.folder)
+    assert numbers["accuracy"] == again.metrics["accuracy"]
+    assert numbers["provenance"]["images"] == run.data.sizes == again.metrics["provenance"]["images"]
+    assert numbers["provenance"]["digests"] == {name: split.digest for name, split in run.data.by_name.items()}
