@@ -7,7 +7,7 @@ from helpers.cli import Finished, script
 
 from oodbench.report.material import read_material
 from oodbench.report.page.build import report_html
-from oodbench.tables import FIRST
+from oodbench.tables import MAIN_SCORES
 
 
 def test_a_folder_without_finished_runs_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -21,7 +21,8 @@ def test_the_page_of_the_copies_is_that_of_the_runs(finished: Finished, tmp_path
     script("scripts/publish.py", f"results_dir={finished.results}", "--target", tmp_path)
     assert not list(tmp_path.rglob("outputs"))
     full, small = (
-        report_html(read_material(results, FIRST), FIRST, (), "the command") for results in (finished.results, tmp_path)
+        report_html(read_material(results, MAIN_SCORES), MAIN_SCORES, (), "the command")
+        for results in (finished.results, tmp_path)
     )
     assert small == full
     assert 'id="p0-roc"' in small

@@ -13,7 +13,7 @@ from helpers.report import SETS, add_full_run, add_hostile_run
 from oodbench.report.material import Section, read_material
 from oodbench.report.page.build import report_html
 from oodbench.report.threshold import rates
-from oodbench.tables import FIRST
+from oodbench.tables import MAIN_SCORES
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install -e '.[dev]'")
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -38,14 +38,14 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def section(results: Path) -> Section:
-    return read_material(results, FIRST).sections[0]
+    return read_material(results, MAIN_SCORES).sections[0]
 
 
 @pytest.fixture(scope="module")
 def file(results: Path) -> Path:
-    material = read_material(results, FIRST)
+    material = read_material(results, MAIN_SCORES)
     file = results / "report.html"
-    file.write_text(report_html(material, FIRST, [], "python scripts/report.py"), "utf-8")
+    file.write_text(report_html(material, MAIN_SCORES, [], "python scripts/report.py"), "utf-8")
     return file
 
 

@@ -7,7 +7,7 @@ from helpers.made_up import add_run
 
 from oodbench.report.heat import ALL, heat_of, packed, printed, tint
 from oodbench.report.material import read_material
-from oodbench.tables import FIRST
+from oodbench.tables import MAIN_SCORES
 
 A = {"svhn": {"ood_score": 0.8, "msp": 0.7, "knn": 0.9}}
 B = {"svhn": {"ood_score": 0.6, "msp": 0.5}}
@@ -16,7 +16,7 @@ B = {"svhn": {"ood_score": 0.6, "msp": 0.5}}
 def test_detectors_stand_by_falling_mean(tmp_path: Path) -> None:
     add_run(tmp_path, "a", ood=A)
     add_run(tmp_path, "b", ood=B)
-    (section,) = read_material(tmp_path, FIRST).sections
+    (section,) = read_material(tmp_path, MAIN_SCORES).sections
     heat = heat_of(section)
     assert heat.detectors == ["knn", "ood_score", "msp"]
     assert heat.columns == ["a", "b"]
@@ -28,14 +28,14 @@ def test_detectors_stand_by_falling_mean(tmp_path: Path) -> None:
 def test_lower_is_better_for_fpr(tmp_path: Path) -> None:
     add_run(tmp_path, "a", ood=A)
     add_run(tmp_path, "b", ood=B)
-    (section,) = read_material(tmp_path, FIRST).sections
+    (section,) = read_material(tmp_path, MAIN_SCORES).sections
     best = [bool(row[0] and row[0].is_best) for row in heat_of(section).numbers["svhn", "fpr95_idpos"]]
     assert best == [True, False, False]
 
 
 def test_of_one_row_the_columns_are_sets(tmp_path: Path) -> None:
     add_run(tmp_path, "a")
-    (section,) = read_material(tmp_path, FIRST).sections
+    (section,) = read_material(tmp_path, MAIN_SCORES).sections
     heat = heat_of(section)
     assert heat.choices == [(ALL, "all sets")]
     assert heat.columns == ["CIFAR-100, near OOD", "SVHN, far OOD"]
@@ -50,7 +50,7 @@ def test_a_tint_is_nothing_at_chance() -> None:
 def test_packed_numbers_are_the_printed_ones(tmp_path: Path) -> None:
     add_run(tmp_path, "a", ood={"svhn": {"ood_score": 0.87654, "msp": 0.5}})
     add_run(tmp_path, "b", ood=B)
-    (section,) = read_material(tmp_path, FIRST).sections
+    (section,) = read_material(tmp_path, MAIN_SCORES).sections
     heat = heat_of(section)
     for key, rows in packed(heat).items():
         choice, metric = key.split("|")
@@ -63,7 +63,7 @@ def test_packed_numbers_are_the_printed_ones(tmp_path: Path) -> None:
 def test_a_number_of_fewer_seeds_than_its_column_says_so(tmp_path: Path) -> None:
     add_run(tmp_path, "a", 0, ood=A)
     add_run(tmp_path, "a", 1, ood=B)
-    (section,) = read_material(tmp_path, FIRST, lambda line: None).sections
+    (section,) = read_material(tmp_path, MAIN_SCORES, lambda line: None).sections
     heat = heat_of(section)
     texts = [printed(row[0], "auroc", heat.seeds[0])["text"] for row in heat.numbers[ALL, "auroc"]]
     assert dict(zip(heat.detectors, texts, strict=True)) == {
@@ -77,7 +77,7 @@ def test_sets_of_other_sizes_are_in_no_column(tmp_path: Path) -> None:
     for loss, images in (("a", 100), ("b", 200), ("c", 100), ("d", 100)):
         add_run(tmp_path, loss, ood=A, images=images)
     add_run(tmp_path, "c", seed=1, ood={"svhn": {"ood_score": 0.9}}, images=200)
-    (section,) = read_material(tmp_path, FIRST).sections
+    (section,) = read_material(tmp_path, MAIN_SCORES).sections
     heat = heat_of(section)
     assert heat.columns == ["a", "b", "c", "d"]
     rows = heat.numbers["svhn", "auroc"]

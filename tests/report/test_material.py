@@ -9,11 +9,11 @@ from helpers.made_up import NOISE, add_run, add_taus, alter_metrics
 from helpers.report import add_full_run
 
 from oodbench.report.material import Section, read_material, read_one
-from oodbench.tables import FIRST
+from oodbench.tables import MAIN_SCORES
 
 
 def sections(results: Path) -> list[Section]:
-    return read_material(results, FIRST).sections
+    return read_material(results, MAIN_SCORES).sections
 
 
 def test_protocols_and_data_sets_are_apart(tmp_path: Path) -> None:
@@ -48,7 +48,7 @@ def test_a_number_that_is_not_finite_leaves_its_run_out(tmp_path: Path) -> None:
     add_run(tmp_path)
     folder = add_run(tmp_path, "other")
     alter_metrics(folder, lambda metrics: metrics["ood"]["svhn"]["msp"].update(auroc=float("inf")))
-    material = read_material(tmp_path, FIRST)
+    material = read_material(tmp_path, MAIN_SCORES)
     assert [run.result.loss for run in material.sections[0].runs] == ["plain"]
     (line,) = material.left_out
     assert line.endswith("metrics.json: svhn msp auroc is not finite")
@@ -60,14 +60,14 @@ def test_a_number_that_is_not_finite_leaves_its_run_out(tmp_path: Path) -> None:
 def test_resamples_that_are_not_finite_leave_their_run_out(tmp_path: Path) -> None:
     add_run(tmp_path)
     add_run(tmp_path, "other", noise=NOISE * float("inf"))
-    assert len(read_material(tmp_path, FIRST).left_out) == 1
+    assert len(read_material(tmp_path, MAIN_SCORES).left_out) == 1
 
 
 def test_without_any_run_to_draw_the_reason_is_told(tmp_path: Path) -> None:
     folder = add_run(tmp_path)
     alter_metrics(folder, lambda metrics: metrics.update(accuracy=float("inf")))
     with pytest.raises(ValueError, match=r"none of 1 runs can be drawn: .*accuracy is not finite"):
-        read_material(tmp_path, FIRST)
+        read_material(tmp_path, MAIN_SCORES)
 
 
 def test_no_page_waits_for_torch() -> None:

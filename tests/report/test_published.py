@@ -7,7 +7,7 @@ from helpers.made_up import HALO_BLOG, add_run
 
 from oodbench.report.material import Section, read_material
 from oodbench.report.page.published import published_tables
-from oodbench.tables import CONVENTIONS, FIRST
+from oodbench.tables import CONVENTIONS, MAIN_SCORES
 from oodbench.tables.published import load_published
 from oodbench.tables.published_table import published_table
 from oodbench.tables.results import load_runs
@@ -16,7 +16,7 @@ PUBLISHED = load_published(ROOT / "results" / "published.yaml")
 
 
 def made(results: Path) -> Section:
-    (section,) = read_material(results, FIRST).sections
+    (section,) = read_material(results, MAIN_SCORES).sections
     return section
 
 

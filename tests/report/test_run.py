@@ -7,12 +7,12 @@ from helpers.cli import Finished
 
 from oodbench.report.material import read_one
 from oodbench.report.page.run import run_html
-from oodbench.tables import FIRST
+from oodbench.tables import MAIN_SCORES
 
 
 @pytest.fixture(scope="module")
 def html(finished: Finished) -> str:
-    return run_html(read_one(finished.folder), FIRST, "python scripts/report.py RUN")
+    return run_html(read_one(finished.folder), MAIN_SCORES, "python scripts/report.py RUN")
 
 
 def test_it_names_the_command(html: str) -> None:

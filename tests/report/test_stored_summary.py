@@ -18,7 +18,7 @@ from oodbench.report.stored_summary import read_summary, summary_to_store, write
 from oodbench.report.summary import summarise
 from oodbench.runs.folder import RunFolder, open_run
 from oodbench.runs.publish import publish
-from oodbench.tables import FIRST
+from oodbench.tables import MAIN_SCORES
 from oodbench.tables.results import load_run
 
 
@@ -156,4 +156,4 @@ def test_what_cannot_be_drawn_is_named_on_the_page(finished: Finished, tmp_path:
     copy.write_summary(copy.load_record(), summary)
     with pytest.raises(ValueError, match=rf"summary\.json cannot be drawn: .*{said}"):
         read_summary(load_run(copy.path))
-    assert "cannot be drawn" in run_html(read_one(copy.path), FIRST, "the command")
+    assert "cannot be drawn" in run_html(read_one(copy.path), MAIN_SCORES, "the command")

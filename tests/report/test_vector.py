@@ -9,7 +9,7 @@ from helpers.report import add_full_run
 from oodbench.report.material import read_material
 from oodbench.report.plot import Axis, Bars, Dots, Label, Line, Panel, Plot, Steps
 from oodbench.report.vector import COLORS, COLUMN, PAGE, drawn, save, write_figures
-from oodbench.tables import FIRST
+from oodbench.tables import MAIN_SCORES
 
 AXIS = Axis("a $ sign", 0, 1, [(0.5, "$x")])
 MARKS = [
@@ -52,7 +52,7 @@ def test_colours_of_series_differ_in_lightness_or_hue() -> None:
 def test_every_figure_of_the_page_is_a_file(tmp_path: Path) -> None:
     for loss, auroc in (("ce", 0.8), ("halo", 0.9)):
         add_full_run(tmp_path, loss, 0, auroc)
-    material = read_material(tmp_path, FIRST)
+    material = read_material(tmp_path, MAIN_SCORES)
     files = write_figures(material.sections, tmp_path / "figures", ["svg"])
     names = {file.stem for file in files}
     assert {f"cifar10-{name}" for name in ("cliques", "accuracy", "scores", "roc", "heat", "training")} <= names

@@ -22,11 +22,11 @@ from oodbench.report.page.words import (
     versions,
 )
 from oodbench.report.table import EN_DASH, main_table
-from oodbench.tables import FIRST
+from oodbench.tables import MAIN_SCORES
 
 
 def made(results: Path) -> Material:
-    return read_material(results, FIRST)
+    return read_material(results, MAIN_SCORES)
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ def test_the_best_of_a_column_and_its_equals_are_named(tmp_path: Path) -> None:
         sets = {name: {"ood_score": auroc, "msp": 0.95 if loss == "c" else auroc} for name in ("svhn", "mnist")}
         add_run(tmp_path, loss, accuracy=accuracy, noise=NOISE, ood=sets)
     (section,) = made(tmp_path).sections
-    found = dict(best(section, main_table(section, FIRST)))
+    found = dict(best(section, main_table(section, MAIN_SCORES)))
     assert found["Best accuracy"] == f"b 90.00 (88.1{EN_DASH}91.9) and c 90.00 (88.1{EN_DASH}91.9)"
     assert found["Best AUROC, far OOD, mean of 2"].startswith("c with MSP 95.00")
     assert not any("FPR" in name for name in found)
@@ -68,19 +68,19 @@ def test_of_many_equals_one_is_named(tmp_path: Path) -> None:
     for loss in "abcde":
         add_run(tmp_path, loss, noise=NOISE)
     (section,) = made(tmp_path).sections
-    value = dict(best(section, main_table(section, FIRST)))["Best accuracy"]
+    value = dict(best(section, main_table(section, MAIN_SCORES)))["Best accuracy"]
     assert value == f"a 90.00 (88.1{EN_DASH}91.9); 4 others are not distinguishable from it"
 
 
 def test_one_run_has_no_best(tmp_path: Path) -> None:
     add_run(tmp_path, noise=NOISE, ood={"svhn": {"ood_score": 0.9, "msp": 0.7}})
     (section,) = made(tmp_path).sections
-    assert best(section, main_table(section, FIRST)) == []
+    assert best(section, main_table(section, MAIN_SCORES)) == []
 
 
 def notes_of(results: Path) -> list[str]:
     (section,) = made(results).sections
-    return notes(section, main_table(section, FIRST))
+    return notes(section, main_table(section, MAIN_SCORES))
 
 
 def test_of_one_seed_networks_are_compared(tmp_path: Path) -> None:

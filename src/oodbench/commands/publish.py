@@ -18,7 +18,7 @@ from oodbench.report.card import write_card
 from oodbench.report.stored_summary import summary_to_store, write_summary
 from oodbench.runs.paths import run_folders
 from oodbench.runs.publish import publish, publish_ensemble
-from oodbench.tables import FIRST
+from oodbench.tables import MAIN_SCORES
 from oodbench.tables.fields import errors_name
 from oodbench.tables.results import is_shown, load_run
 
@@ -27,7 +27,9 @@ def main() -> None:
     parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_results_dir("has runs/", required=True)
     parser.add_argument("--target", type=Path, default=Path("results"), help="the copies go below its runs/")
-    parser.add_argument("--detectors", nargs="+", default=FIRST, help="whose resamples are kept, for tests and bold")
+    parser.add_argument(
+        "--detectors", nargs="+", default=MAIN_SCORES, help="whose resamples are kept, for tests and bold"
+    )
     args = parser.parse_args()
     finished = [folder for folder in run_folders(args.results_dir) if (folder / "metrics.json").exists()]
     if not finished:

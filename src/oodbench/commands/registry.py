@@ -22,7 +22,7 @@ from oodbench.runs.paths import GLOB
 from oodbench.scoring.registry import Entry, check
 from oodbench.shipped import PUBLISHED
 from oodbench.storage import write_atomic
-from oodbench.tables import FIRST, chosen_detectors, load_runs, merged
+from oodbench.tables import MAIN_SCORES, chosen_detectors, load_runs, merged
 from oodbench.tables.published import load_published
 
 
@@ -31,7 +31,9 @@ def main() -> None:
     parser.add_argument("--results-dir", type=Path, default=Path("results/registry"), help="has runs/")
     parser.add_argument("--own", type=Path, metavar="RESULTS_DIR", help="has this project's own runs")
     parser.add_argument("--outputs", type=Path, metavar="RESULTS_DIR", help="has the same runs with their outputs")
-    parser.add_argument("--detectors", nargs="+", help=f"the scores of the leaderboard; default: {' '.join(FIRST)}")
+    parser.add_argument(
+        "--detectors", nargs="+", help=f"the scores of the leaderboard; default: {' '.join(MAIN_SCORES)}"
+    )
     args = parser.parse_args()
     try:
         write_registry(args.results_dir, args.own, args.outputs, args.detectors)
@@ -43,7 +45,7 @@ def write_registry(results_dir: Path, own: Path | None, outputs: Path | None, ch
     """Check every run, then write both pages. Raises SystemExit with status 1 where a run has a problem."""
     folders = [results_dir, own] if own else [results_dir]
     finished = [folder for folder in folders if any(folder.glob(f"{GLOB}/metrics.json"))]
-    found = merged(load_runs(folder, chosen or FIRST) for folder in finished or folders)
+    found = merged(load_runs(folder, chosen or MAIN_SCORES) for folder in finished or folders)
     detectors = chosen_detectors(found.runs, chosen)
     entries = [check(run, outputs) for run in found.runs]
     origins = {entry.run.folder: _origin(entry, own) for entry in entries}

@@ -19,7 +19,7 @@ from oodbench.report.page.run import run_html
 from oodbench.report.vector import FORMATS, write_figures
 from oodbench.shipped import PUBLISHED
 from oodbench.storage import write_atomic
-from oodbench.tables import FIRST, chosen_detectors
+from oodbench.tables import MAIN_SCORES, chosen_detectors
 from oodbench.tables.published import load_published
 
 
@@ -28,7 +28,9 @@ def main() -> None:
     parser.add_argument("run", type=Path, nargs="?", metavar="RUN", help="a run's folder: the page of this run alone")
     parser.add_results_dir("has runs/ and gets report.html")
     parser.add_argument("--out", type=Path, help="the file to write")
-    parser.add_argument("--detectors", nargs="+", help=f"the scores of the main table; default: {' '.join(FIRST)}")
+    parser.add_argument(
+        "--detectors", nargs="+", help=f"the scores of the main table; default: {' '.join(MAIN_SCORES)}"
+    )
     parser.add_argument("--figures", type=Path, metavar="DIR", help="write the figures as vector files instead")
     parser.add_argument("--open", action="store_true", help="show the page, where a browser has a screen")
     parser.add_argument("--format", default="pdf", help=f"of the figures, separated by commas: {', '.join(FORMATS)}")
@@ -54,7 +56,7 @@ def write_run(args: argparse.Namespace) -> None:
 
 def write_report(args: argparse.Namespace) -> None:
     """Write the page, or the figures, of all runs; status 1 where runs are left out."""
-    material = read_material(args.results_dir, args.detectors or FIRST, progress)
+    material = read_material(args.results_dir, args.detectors or MAIN_SCORES, progress)
     if args.figures:
         done(write_figures(material.sections, args.figures, args.format.split(",")))
     else:

@@ -18,8 +18,8 @@ from oodbench.shipped import PUBLISHED
 from oodbench.storage import UnwritableError
 from oodbench.tables import (
     CONVENTIONS,
-    DEFAULT,
-    FIRST,
+    DEFAULT_FPR,
+    MAIN_SCORES,
     Found,
     Style,
     all_detectors,
@@ -39,7 +39,7 @@ ABOUT = "In percent; means over n seeds, each loss with its own score. The table
 def main() -> None:
     args = arguments()
     try:
-        found = load_runs(args.results_dir, args.detectors or (None if args.matrix else FIRST))
+        found = load_runs(args.results_dir, args.detectors or (None if args.matrix else MAIN_SCORES))
         write(args, found)
     except (FileNotFoundError, UnwritableError, ValueError) as error:
         raise SystemExit(f"tables: {error}") from error
@@ -58,9 +58,11 @@ def arguments() -> argparse.Namespace:
     """Return what the command line says. Options that exclude one another end the command."""
     parser = Parser(description="Tabulate every finished run.")
     parser.add_results_dir("has runs/ and gets the tables")
-    words = f"which FPR@95, default: {DEFAULT}; runs.csv has both"
+    words = f"which FPR@95, default: {DEFAULT_FPR}; runs.csv has both"
     parser.add_argument("--fpr", choices=CONVENTIONS, help=words)
-    parser.add_argument("--detectors", nargs="+", help=f"the scores to show; {' '.join(FIRST)}, in the matrix all")
+    parser.add_argument(
+        "--detectors", nargs="+", help=f"the scores to show; {' '.join(MAIN_SCORES)}, in the matrix all"
+    )
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--by", nargs="+", metavar="KEY", help="keys of the configuration, such as loss.tau, to sort by")
     what.add_argument("--matrix", action="store_true", help="every loss with every detector, by OOD set")
@@ -79,7 +81,7 @@ def arguments() -> argparse.Namespace:
         parser.error("--losses, --sets, --metrics, --columns, --digits and --intervals are for --style paper")
     if args.calibration and (args.detectors or args.fpr):
         parser.error("--calibration shows neither scores nor FPR@95: leave --detectors and --fpr out")
-    args.fpr = args.fpr or DEFAULT
+    args.fpr = args.fpr or DEFAULT_FPR
     if args.columns and (args.sets or args.metrics):
         parser.error("--columns stands in the place of --sets and --metrics")
     return args

@@ -21,7 +21,7 @@ from oodbench.tables.fields import Key
 from oodbench.tables.labels import in_brackets, protocol
 from oodbench.tables.means import FAR, NEAR, common_means, with_means
 from oodbench.tables.names import licence, row_name, score_name, set_name
-from oodbench.tables.notes import OWN
+from oodbench.tables.notes import OWN_SCORE
 from oodbench.tables.render import markdown_table
 from oodbench.tables.results import Result, load_run
 
@@ -29,7 +29,7 @@ COST = (
     *("wall_time_s", "images_per_second", "device", "processor", "threads", "devices"),
     *("precision", "compile", "cuda_graph"),
 )
-SCORES = (OWN, "msp")  # of the many that a run may have
+SCORES = (OWN_SCORE, "msp")  # of the many that a run may have
 SPECIAL = re.compile(r"[\\`*_\[\]<>~&$]")  # what Markdown or HTML takes for more than text; tables escape their |
 
 

@@ -14,7 +14,7 @@ from oodbench.tables.kinds import Kind
 from oodbench.tables.labels import Row, row_of
 from oodbench.tables.means import FAR, KIND, NEAR
 from oodbench.tables.names import set_name
-from oodbench.tables.notes import OWN
+from oodbench.tables.notes import OWN_SCORE
 
 TONES = {Kind.NEAR: "near", Kind.FAR: "far", Kind.SHIFTED: "shifted"}
 ROWS = 12  # losses with small pictures of their own
@@ -55,17 +55,22 @@ def near_and_far(section: Section) -> list[tuple[str, str]]:
 
 
 def _scores(section: Section, shown: Sequence[Run]) -> Plot | None:
-    rows = {run.label: run.summary.histograms[OWN] for run in shown if run.summary and OWN in run.summary.histograms}
+    rows = {
+        run.label: run.summary.histograms[OWN_SCORE]
+        for run in shown
+        if run.summary and OWN_SCORE in run.summary.histograms
+    }
     sets = [(ood, set_name(ood), tones(section)[ood]) for ood in section.sets]
     said = {
         (run.label, ood): (
-            f"AUROC {100 * run.result.numbers[ood, OWN, 'auroc']:.2f}, "
-            f"FPR@95 {100 * run.result.numbers[ood, OWN, 'fpr95_idpos']:.2f}",
-            f"AUROC{_ends(run, ood, OWN, 'auroc')}, FPR@95 (95 % of ID accepted){_ends(run, ood, OWN, 'fpr95_idpos')}",
+            f"AUROC {100 * run.result.numbers[ood, OWN_SCORE, 'auroc']:.2f}, "
+            f"FPR@95 {100 * run.result.numbers[ood, OWN_SCORE, 'fpr95_idpos']:.2f}",
+            f"AUROC{_ends(run, ood, OWN_SCORE, 'auroc')}, "
+            f"FPR@95 (95 % of ID accepted){_ends(run, ood, OWN_SCORE, 'fpr95_idpos')}",
         )
         for run in shown
         for ood in section.sets
-        if {(ood, OWN, "auroc"), (ood, OWN, "fpr95_idpos")} <= run.result.numbers.keys()
+        if {(ood, OWN_SCORE, "auroc"), (ood, OWN_SCORE, "fpr95_idpos")} <= run.result.numbers.keys()
     }
     return histogram.plot(rows, sets, said) if rows else None
 
@@ -81,8 +86,8 @@ def _roc(section: Section, shown: Sequence[Run]) -> Plot | None:
     for ood in section.sets:
         curves = {}
         for run in shown:
-            found = run.summary.rocs.get(OWN, {}).get(ood) if run.summary else None
-            numbers = [run.result.numbers.get((ood, OWN, m)) for m in ("auroc", "fpr95_idpos", "fpr95_oodpos")]
+            found = run.summary.rocs.get(OWN_SCORE, {}).get(ood) if run.summary else None
+            numbers = [run.result.numbers.get((ood, OWN_SCORE, m)) for m in ("auroc", "fpr95_idpos", "fpr95_oodpos")]
             if found and numbers[0] is not None:
                 curves[run.label] = roc.Curve(found, numbers[0], numbers[1], numbers[2])
         if curves:
@@ -130,10 +135,10 @@ def _accuracy(section: Section) -> Plot | None:
                 section.labels[row_of(result)],
                 result.seed,
                 result.numbers["", "", "accuracy"],
-                result.numbers[ood, OWN, "auroc"],
+                result.numbers[ood, OWN_SCORE, "auroc"],
             )
             for result in section.alike
-            if {("", "", "accuracy"), (ood, OWN, "auroc")} <= result.numbers.keys()
+            if {("", "", "accuracy"), (ood, OWN_SCORE, "auroc")} <= result.numbers.keys()
         ]
         if len(points) > 1:
             panels.append(accuracy.panel(points, printed, tones_of(section.labels.values()), "AUROC (%)"))
@@ -142,7 +147,7 @@ def _accuracy(section: Section) -> Plot | None:
 
 def _cells(section: Section, ood: str, metric: str) -> dict[Row, Cell]:
     """{row: the cell of the loss's own score}"""
-    cells = cells_of(section.alike, row_of, [OWN], [metric])
+    cells = cells_of(section.alike, row_of, [OWN_SCORE], [metric])
     return {row: cell for (row, _, column), cell in cells.items() if column.ood == ood}
 
 
@@ -192,7 +197,7 @@ def _sweeps(section: Section) -> list[Plot]:
 def _measured(section: Section, ood: str, metric: str) -> dict[str, Measured]:
     """{label: number} of the loss's own score, or of ID"""
     unit = metric_of(metric).unit
-    cells = cells_of(section.alike, row_of, [OWN], [metric])
+    cells = cells_of(section.alike, row_of, [OWN_SCORE], [metric])
     return {
         section.labels[row]: Measured(cell.mean, interval_of(cell, unit))
         for (row, _, column), cell in cells.items()

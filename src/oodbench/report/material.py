@@ -11,7 +11,7 @@ from oodbench.report.figures.training import History, history_of
 from oodbench.report.stored_summary import read_summary
 from oodbench.report.summary import Summary
 from oodbench.runs.folder import open_run
-from oodbench.tables import FIRST
+from oodbench.tables import MAIN_SCORES
 from oodbench.tables.ensembles import Ensembles, load_ensembles
 from oodbench.tables.kinds import Kind
 from oodbench.tables.labels import Row, protocol, row_labels, row_of
@@ -95,7 +95,7 @@ class Material(NamedTuple):
 
 
 def read_material(
-    results_dir: Path, detectors: Sequence[str] = FIRST, progress: Callable[[str], None] = lambda line: None
+    results_dir: Path, detectors: Sequence[str] = MAIN_SCORES, progress: Callable[[str], None] = lambda line: None
 ) -> Material:
     """Read all finished runs; progress is told of each.
 

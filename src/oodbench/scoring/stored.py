@@ -19,7 +19,7 @@ from oodbench.scoring.score import RunOutputs, Scoring, record, score
 from oodbench.targets import trusted, trusted_detector
 from oodbench.training.device import pick_precision, use_precision
 
-PUBLISHED = (
+IS_PUBLISHED = (
     "is missing, as in every run that is published without weights and outputs; score the run where it was trained, or "
     "train it again by its command with force=true"
 )
@@ -59,7 +59,7 @@ def stored_on(folder: RunFolder, name: str, digests: Mapping[str, str]) -> Outpu
         raise ValueError(f"{folder.outputs(name)} is of other images than {folder.metrics}; {way_out}")
     if outputs is None:
         raise ValueError(
-            f"{folder.outputs(name)} " + (f"is missing; {way_out}" if folder.weights.exists() else PUBLISHED)
+            f"{folder.outputs(name)} " + (f"is missing; {way_out}" if folder.weights.exists() else IS_PUBLISHED)
         )
     return outputs
 
@@ -68,7 +68,7 @@ def stored_on(folder: RunFolder, name: str, digests: Mapping[str, str]) -> Outpu
 def stored_objective(folder: RunFolder, config: Config) -> Objective:
     """Build the run's objective with its trained weights."""
     if not (folder.weights.exists() or folder.outputs("train").exists()):
-        raise ValueError(f"{folder.weights} {PUBLISHED}")
+        raise ValueError(f"{folder.weights} {IS_PUBLISHED}")
     weights = folder.read_weights()
     if weights is None:
         raise ValueError(f"{folder.weights} cannot be used; repeat the run's command")

@@ -19,7 +19,7 @@ from oodbench.tables.calibration import calibration_table
 from oodbench.tables.ensembles import load_ensembles
 from oodbench.tables.long_format import means_of, numbers_of, to_csv
 from oodbench.tables.matrix import matrix_tables
-from oodbench.tables.notes import AGAIN, OWN
+from oodbench.tables.notes import AGAIN, OWN_SCORE
 from oodbench.tables.paper import paper
 from oodbench.tables.paper.style import Style, check_style
 from oodbench.tables.published import Published, load_published
@@ -27,9 +27,9 @@ from oodbench.tables.published_table import published_table
 from oodbench.tables.ranks import rank_tables
 from oodbench.tables.render import to_latex, to_markdown
 from oodbench.tables.results import Found, Result, Unreadable, load_runs, merged
-from oodbench.tables.sections import DEFAULT, Table, by_protocol, section
+from oodbench.tables.sections import DEFAULT_FPR, Table, by_protocol, section
 
-FIRST = (OWN, "msp")  # of the scores; the others follow by name
+MAIN_SCORES = (OWN_SCORE, "msp")  # of a loss in the main tables; other scores follow by name
 CONVENTIONS = sorted({metric.convention for metric in OOD_METRICS.values()} - {""})
 
 
@@ -117,7 +117,7 @@ def write_calibration(results_dir: Path, runs: Sequence[Result], unreadable: Seq
 
     if not any(run.calibration for run in runs):
         raise ValueError(f"no run was scored with calibration numbers; {AGAIN}")
-    _write(results_dir, runs, unreadable, DEFAULT, ".calibration", " --calibration", tables)
+    _write(results_dir, runs, unreadable, DEFAULT_FPR, ".calibration", " --calibration", tables)
 
 
 def write_paper(
@@ -130,7 +130,7 @@ def write_paper(
     check_detectors(runs, detectors)
     check_style(runs, style)
     by_dataset = {run.dataset: [other for other in runs if other.dataset == run.dataset] for run in runs}
-    suffix = "" if fpr == DEFAULT else f".{fpr}"
+    suffix = "" if fpr == DEFAULT_FPR else f".{fpr}"
     texts = {
         results_dir / f"{dataset}{suffix}.paper.tex": paper(some, fpr, detectors, style)
         for dataset, some in sorted(by_dataset.items())
@@ -142,9 +142,9 @@ def write_paper(
 
 
 def all_detectors(runs: Iterable[Result]) -> list[str]:
-    """Return the detectors that a run has, FIRST first, the others by name."""
+    """Return the detectors that a run has, MAIN_SCORES first, the others by name."""
     known = {detector for run in runs for detector in run.detectors}
-    return [*(name for name in FIRST if name in known), *sorted(known - set(FIRST))]
+    return [*(name for name in MAIN_SCORES if name in known), *sorted(known - set(MAIN_SCORES))]
 
 
 def default_detectors(runs: Sequence[Result]) -> list[str]:
@@ -153,7 +153,7 @@ def default_detectors(runs: Sequence[Result]) -> list[str]:
     [""] for runs without an OOD set, whose rows have the metrics of the test images alone.
     """
     known = all_detectors(runs)
-    return [name for name in known if name in FIRST] or known or [""]
+    return [name for name in known if name in MAIN_SCORES] or known or [""]
 
 
 def chosen_detectors(runs: Sequence[Result], asked: Sequence[str] | None) -> list[str]:
@@ -184,7 +184,7 @@ def _write(
     options: str,
     make: Callable[[Sequence[Result]], list[Table]],
 ) -> None:
-    if fpr != DEFAULT:
+    if fpr != DEFAULT_FPR:
         suffix, options = f".{fpr}{suffix}", f"{options} --fpr {fpr}"
     texts = {}
     for dataset in sorted({run.dataset for run in runs}):

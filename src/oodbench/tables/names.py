@@ -4,7 +4,7 @@ import re
 from functools import cache
 
 from oodbench.shipped import CONF
-from oodbench.tables.notes import OWN
+from oodbench.tables.notes import OWN_SCORE
 
 LONGEST = 24
 
@@ -46,7 +46,7 @@ def licence(key: str) -> str:
 def score_name(key: str) -> str:
     """Return the name of a detector; the loss's own OOD score is "own", as in the tables."""
     names = (paper_name(group, key) for group in ("detector", "image_detector"))
-    return "own" if key == OWN else next((name for name in names if name != key), key)
+    return "own" if key == OWN_SCORE else next((name for name in names if name != key), key)
 
 
 def row_name(loss: str, label: str) -> str:

@@ -11,8 +11,11 @@ from oodbench.tables.formulas import ood_score_formula
 from oodbench.tables.labels import Row, differing, in_brackets, less, listed, only, row_of
 from oodbench.tables.results import Result
 
-OWN = "ood_score"  # the detector whose scores are the loss's OOD score
-SCORES = {OWN: f"`{OWN}`, the OOD score that belongs to the loss", "msp": "minus the largest class probability"}
+OWN_SCORE = "ood_score"  # the detector whose scores are the loss's OOD score
+SCORES = {
+    OWN_SCORE: f"`{OWN_SCORE}`, the OOD score that belongs to the loss",
+    "msp": "minus the largest class probability",
+}
 SPREAD = (
     "Mean ± sample standard deviation over n training seeds; for n = 1 the value and in brackets its 95 % bootstrap "
     "interval over the test images, which does not include the variation between trainings."
@@ -29,7 +32,7 @@ AGAIN = "score them again with `scripts/evaluate.py`"
 
 def shown(detector: str) -> str:
     """Return the name of a detector in tables."""
-    return "own" if detector == OWN else detector
+    return "own" if detector == OWN_SCORE else detector
 
 
 def hyperparameters(run: Result, detector: str) -> dict[str, str]:
@@ -78,7 +81,7 @@ def caption(
         *without_metric(runs, labels, metrics, by),
     ]
     of = {row_of(each, by): each for each in runs}
-    notes += [f"`{label}`: {_settings(of[row], varying, OWN in detectors, by)}." for row, label in labels.items()]
+    notes += [f"`{label}`: {_settings(of[row], varying, OWN_SCORE in detectors, by)}." for row, label in labels.items()]
     return list(dict.fromkeys(notes))
 
 

@@ -9,7 +9,7 @@ from oodbench.evaluation.metrics import OOD_METRICS, metric_of
 from oodbench.tables.cells import Column, cell_key, cells_of, id_columns
 from oodbench.tables.labels import protocol, row_labels, row_of
 from oodbench.tables.means import FAR, NEAR, common_means, with_means
-from oodbench.tables.notes import OWN, other_images
+from oodbench.tables.notes import OWN_SCORE, other_images
 from oodbench.tables.results import Result
 from oodbench.tables.sections import by_protocol, ood_sets
 
@@ -25,14 +25,14 @@ def _table(dataset: str, runs: Sequence[Result]) -> str:
     ood_metrics = [m for m in OOD_METRICS.values() if m.in_tables and not m.convention]
     measured = with_means(runs, common_means(runs))
     columns = id_columns() + [Column(*each, metric.name) for each in ood_sets(measured) for metric in ood_metrics]
-    cells = cells_of(measured, row_of, [OWN], {column.metric for column in columns})
+    cells = cells_of(measured, row_of, [OWN_SCORE], {column.metric for column in columns})
     lines = [
         ["", "", *map(_kind, columns)],
         ["", "", *("mean" if column.ood in (NEAR, FAR) else column.ood for column in columns)],
         ["loss", "n", *(metric_of(column.metric).title for column in columns)],
     ]
     for row, label in labels.items():
-        found = [cells.get(cell_key(row, OWN, column)) for column in columns]
+        found = [cells.get(cell_key(row, OWN_SCORE, column)) for column in columns]
         units = [metric_of(column.metric).unit for column in columns]
         texts = [unit.text(cell.mean) if cell else MISSING for cell, unit in zip(found, units, strict=True)]
         lines.append([label, str(seeds[row]), *texts])

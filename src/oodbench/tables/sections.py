@@ -103,7 +103,7 @@ def _header(columns: Iterable[Column]) -> list[tuple[str, str]]:
     return [(group(c) + f", {c.images:,} images" * (times[c.ood] > 1), metric_of(c.metric).title) for c in columns]
 
 
-DEFAULT = "idpos"  # the convention whose tables have no suffix in the names of their files and labels
+DEFAULT_FPR = "idpos"  # the convention whose tables have no suffix in the names of their files and labels
 
 
 def ood_metrics(fpr: str) -> list[Metric]:

@@ -12,7 +12,7 @@ from oodbench.tables.ensembles import ensemble_notes
 from oodbench.tables.labels import row_of
 from oodbench.tables.means import common_means, mean_notes
 from oodbench.tables.names import set_name
-from oodbench.tables.notes import OWN, notes_on_marks, other_images, shared_seeds
+from oodbench.tables.notes import OWN_SCORE, notes_on_marks, other_images, shared_seeds
 
 NAMED = 3  # rows; of more, the best alone
 
@@ -80,7 +80,7 @@ def best(section: Section, table: Main) -> list[tuple[str, str]]:
 
 
 def _row_name(row: Line, group: str) -> str:
-    is_own = not group or OWN in row.scores
+    is_own = not group or OWN_SCORE in row.scores
     return row.label if is_own else f"{row.label} with {row.score}"
 
 

@@ -20,7 +20,7 @@ from oodbench.tables.paper.latex_commands import Commands
 from oodbench.tables.paper.style import Style, columns_of
 from oodbench.tables.render import latex_row
 from oodbench.tables.results import Result
-from oodbench.tables.sections import DEFAULT, by_protocol
+from oodbench.tables.sections import DEFAULT_FPR, by_protocol
 
 PACKAGES = r"\usepackage{booktabs}"
 
@@ -48,7 +48,7 @@ def _table(runs: Sequence[Result], fpr: str, detectors: Sequence[str], style: St
         for line in lines_of(rows, labels, seeds, columns, cells, style, commands)
     ]
     shown = [word for word, is_shown in words.items() if is_shown]
-    of = f"{runs[0].dataset} {runs[0].backbone} {runs[0].recipe} {fpr if fpr != DEFAULT else ''}"
+    of = f"{runs[0].dataset} {runs[0].backbone} {runs[0].recipe} {fpr if fpr != DEFAULT_FPR else ''}"
     slug = re.sub(r"[^a-z0-9]+", "-", of.lower()).strip("-")
     return "\n".join(
         [
