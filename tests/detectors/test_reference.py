@@ -72,3 +72,10 @@ def test_normalised_probabilities_sum_to_one() -> None:
 
 def test_a_vector_of_zeros_stays_at_the_origin() -> None:
     np.testing.assert_array_equal(unit_vectors(np.array([[0.0, 0.0], [3.0, 4.0]])), [[0, 0], [0.6, 0.8]])
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e-25, 1.0, 1e20, 1e35])
+def test_unit_vectors_of_any_scale(scale: float) -> None:
+    found = unit_vectors(np.array([[3.0, 4.0]], dtype=np.float32) * np.float32(scale))
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, [[0.6, 0.8]], rtol=1e-6)

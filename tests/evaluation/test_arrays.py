@@ -26,6 +26,11 @@ def test_scores_that_are_not_finite_or_not_there_are_named(bad: list[float], say
         checked("mine", np.array(bad))
 
 
+def test_log_probabilities_become_float64() -> None:
+    log_probs = np.log([[0.9, 0.1], [0.3, 0.7]]).astype(np.float16)
+    assert checked_log_probs(log_probs, np.array([0, 1])).dtype == np.float64
+
+
 def test_log_probabilities_pass_as_they_are() -> None:
     log_probs = np.array([[0.0, -np.inf], [-1.0, -2.0]])  # a probability may be 0
     assert checked_log_probs(log_probs, np.array([0, 1])) is log_probs

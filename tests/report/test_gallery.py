@@ -76,3 +76,10 @@ def test_near_and_far_are_means_where_there_are_some(tmp_path: Path) -> None:
     assert near_and_far(section) == [("cifar100", "CIFAR-100, near OOD"), (FAR, "far OOD, mean of 2")]
     assert tones(section) == {"cifar100": "near", "mnist": "far", "svhn": "far"}
     assert legend(section) == [("id", "ID: CIFAR-10"), ("near", "near OOD: CIFAR-100"), ("far", "far OOD: MNIST, SVHN")]
+
+
+def test_a_mean_is_of_the_sets_that_it_is_over(tmp_path: Path) -> None:
+    """One loss of three has a further far set, which is in no mean"""
+    for loss, more in (("a", ()), ("b", ()), ("c", ("textures",))):
+        add_run(tmp_path, loss, ood={name: {"ood_score": 0.9} for name in ("svhn", "mnist", *more)})
+    assert near_and_far(made(tmp_path)) == [(FAR, "far OOD, mean of 2")]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers.made_up import NOISE, add_run
+from helpers.made_up import NOISE, add_run, alter_metrics
 from helpers.report import HOSTILE
 
 from oodbench.report.leaderboard import RECOMPUTED, leaderboard
@@ -67,6 +67,20 @@ def test_a_row_with_fewer_sets_comes_last(tmp_path: Path) -> None:
     found = rows(leaderboard(load_runs(tmp_path).runs, {}, ["ood_score"]))
     assert [row[1] for row in found] == ["all", "few"]
     assert found[1][8] == "—"
+
+
+def test_shifted_id_sets_move_no_row(tmp_path: Path) -> None:
+    """An AUROC on CIFAR-10-C is neither good nor bad"""
+    test = {"dataset": {"test": {"_target_": "oodbench.data.cifar10"}}}
+    for loss, auroc, fog in (("a", 0.9, 0.5), ("b", 0.6, 0.99)):
+        ood = {name: {"ood_score": auroc} for name in ("cifar100", "svhn")} | {"fog": {"ood_score": fog}}
+        of = {
+            name: {"_target_": "oodbench.data.cifar10c" if name == "fog" else f"oodbench.data.{name}"} for name in ood
+        }
+        run = add_run(tmp_path, loss, ood=ood if loss == "b" else {**ood, "fog": {}}, config=test)
+        alter_metrics(run, lambda content, of=of: content["provenance"].update(ood=of))
+    found = rows(leaderboard(load_runs(tmp_path).runs, {}, ["ood_score"]))
+    assert [row[1] for row in found] == ["a", "b"]
 
 
 def test_the_best_is_bold_and_what_is_told_from_it_is_not(tmp_path: Path) -> None:

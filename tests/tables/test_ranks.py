@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from helpers.made_up import add_run, column
 
@@ -39,6 +40,27 @@ def test_the_same_order_is_one_and_its_reverse_minus_one(tmp_path: Path) -> None
     assert cell(table, "test images: Accuracy ↑", "msp", "correlation") == ""
     assert cell(table, "svhn (far): AUROC ↑", "own", "correlation") == "—"  # all losses are equal there
     assert cell(table, "cifar100 (near): AUROC ↑", "own", "p") == "0.083"  # two orders of 24
+
+
+def test_losses_with_equal_means_share_a_rank(tmp_path: Path) -> None:
+    """The sums of a and b differ in their last bit, by the order of the seeds"""
+    seeds = {"a": (0.9478, 0.9487, 0.9372), "b": (0.9478, 0.9372, 0.9487), "c": (0.9, 0.9, 0.9), "d": (0.8, 0.8, 0.8)}
+    assert np.mean(seeds["a"]) != np.mean(seeds["b"])
+    for loss, of_seeds in seeds.items():
+        for seed, accuracy in enumerate(of_seeds):
+            add_run(tmp_path, loss, seed, accuracy)
+            add_run(tmp_path, loss, seed, {"a": 0.9, "b": 0.95, "c": 0.8, "d": 0.7}[loss], config=OTHER)
+    (table,) = tables(tmp_path)
+    x, y = [3.5, 3.5, 2, 1], [3, 4, 2, 1]  # ranks
+    assert cell(table, "test images: Accuracy ↑", "own", "correlation") == f"{np.corrcoef(x, y)[0, 1]:.2f}" == "0.95"
+
+
+def test_no_p_is_printed_as_zero(tmp_path: Path) -> None:
+    losses = {name: 0.8 + i / 100 for i, name in enumerate("abcdefghij")}
+    add_losses(tmp_path, losses)
+    add_losses(tmp_path, losses, OTHER)
+    (table,) = tables(tmp_path)
+    assert cell(table, "test images: Accuracy ↑", "own", "p") == "<0.001"
 
 
 @pytest.mark.parametrize("losses", ["abc", ""])

@@ -71,8 +71,9 @@ def normalised(log_probs: Array) -> Array:
 
 def unit_vectors(features: Array) -> Array:
     """(N, D) -> (N, D), f / |f|; f = 0 stays 0"""
-    norm = np.linalg.norm(features, axis=1, keepdims=True)
-    return features / np.maximum(norm, np.finfo(norm.dtype).tiny)
+    norm = np.sqrt(np.einsum("nd,nd->n", features, features, dtype=np.float64))  # float32 squares overflow at 2e19
+    norm = np.maximum(norm, np.finfo(features.dtype).tiny).astype(features.dtype)
+    return features / norm[:, None]
 
 
 def rows_by_label(labels: NDArray[np.integer]) -> dict[int, NDArray[np.intp]]:

@@ -21,7 +21,8 @@ def checked(name: str, scores: Array) -> Array:
 
 
 def checked_log_probs(log_probs: Array, labels: Labels) -> Array:
-    """(N, K), (N,) -> (N, K). Raises ValueError for no image, a NaN and another number of labels."""
+    """(N, K), (N,) -> (N, K) in float64. Raises ValueError for no image, a NaN and another number of labels."""
+    log_probs = np.asarray(log_probs, dtype=np.float64)
     if log_probs.ndim != 2 or len(log_probs) == 0 or len(log_probs) != len(labels):
         raise ValueError(
             f"log_probs have shape {log_probs.shape} with {len(labels)} labels; one row per image is needed"

@@ -12,7 +12,7 @@ from oodbench.report.plot import Plot, tones_of
 from oodbench.tables.cells import Cell, cells_of, common_seeds, interval_of, untested
 from oodbench.tables.kinds import Kind
 from oodbench.tables.labels import Row, row_of
-from oodbench.tables.means import FAR, KIND, NEAR
+from oodbench.tables.means import FAR, KIND, NEAR, common_means
 from oodbench.tables.names import set_name
 from oodbench.tables.notes import OWN_SCORE
 
@@ -44,13 +44,12 @@ def tones(section: Section) -> dict[str, str]:
 
 def near_and_far(section: Section) -> list[tuple[str, str]]:
     """Return (key, printed name) of the means over near and far sets, or of the sets where there is no mean."""
-    found = []
+    found, means = [], common_means(section.measured)
     for key, printed in ((NEAR, "near OOD"), (FAR, "far OOD")):
-        kind = [ood for ood in section.sets if section.kinds[ood] == KIND[key]]
-        if any((key, d, "auroc") in run.result.numbers for run in section.runs for d in run.result.detectors):
-            found.append((key, f"{printed}, mean of {len(kind)}"))
+        if key in means:
+            found.append((key, f"{printed}, mean of {len(means[key])}"))
         else:
-            found += [(ood, f"{set_name(ood)}, {printed}") for ood in kind]
+            found += [(ood, f"{set_name(ood)}, {printed}") for ood in section.sets if section.kinds[ood] == KIND[key]]
     return found
 
 

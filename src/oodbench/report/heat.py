@@ -72,14 +72,13 @@ def _mean(cells: list[Cell | None]) -> float:
 def _numbers(rows: list[list[Cell | None]], metric: str) -> Numbers:
     record = OOD_METRICS[metric]
     pick = max if record.higher_is_better else min
-    columns = [[cell.mean for cell in column if cell] for column in zip(*rows, strict=True)]
+    columns = [[cell.compared for cell in column if cell] for column in zip(*rows, strict=True)]
     best = [pick(values) if len(values) > 1 else None for values in columns]
 
     def number(cell: Cell | None, of: float | None) -> Number | None:
         if cell is None:
             return None
-        is_best = of is not None and abs(cell.mean - of) < 1e-12
-        return Number(cell.mean, interval_of(cell, record.unit), len(cell.values), is_best)
+        return Number(cell.mean, interval_of(cell, record.unit), len(cell.values), cell.compared == of)
 
     return [[number(cell, of) for cell, of in zip(row, best, strict=True)] for row in rows]
 

@@ -10,6 +10,7 @@ import numpy as np
 from oodbench.evaluation.metrics import metric_of
 from oodbench.report.card import bullets, escaped
 from oodbench.tables.cells import Cell, Cells, Column, Marks, alike, best_of, cell_key, cells_of, text_of
+from oodbench.tables.kinds import Kind
 from oodbench.tables.labels import Row, protocol, row_labels, row_of
 from oodbench.tables.means import FAR, NEAR, common_means, mean_notes, with_means
 from oodbench.tables.names import row_name, score_name, set_name
@@ -23,8 +24,8 @@ INTRODUCTION = """# Leaderboard
 Made by `make registry` from the runs below `runs/`, which others handed in, and this project's own below `../runs/`;
 docs/adding.md says how to hand in one.
 
-- A table is of one protocol. Rows: by the mean of the AUROCs that they show, near and far alike, those with fewer last.
-  Neighbours may differ by nothing but chance: see the italics.
+- A table is of one protocol. Rows: by the mean of the AUROCs that they show, near and far alike and without shifted ID
+  sets, those with fewer last. Neighbours may differ by nothing but chance: see the italics.
 - Cells, in percent: mean ± sample deviation over n seeds; of one seed the value [95 % interval over images].
 - Bold: the best of a column; italics: what a paired test (5 %, Holm's correction) does not distinguish from it.
 - Score: two scores whose printed numbers are the same share a row.
@@ -95,8 +96,8 @@ def _lines(
             for d in scored
         }
         for scores in alike(texts):
-            of = [cells.get(key) for key in keys[scores[0]] if key[2].metric == "auroc"]
-            lines.append(Line(row, scores, texts[scores[0]], _order(of)))
+            aurocs = [key for key in keys[scores[0]] if key[2].metric == "auroc" and key[2].kind is not Kind.SHIFTED]
+            lines.append(Line(row, scores, texts[scores[0]], _order([cells.get(key) for key in aurocs])))
     return sorted(lines, key=lambda line: line.order)
 
 

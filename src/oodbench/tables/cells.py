@@ -41,6 +41,11 @@ class Cell(NamedTuple):
     def mean(self) -> float:
         return float(np.mean(list(self.values.values())))
 
+    @property
+    def compared(self) -> float:
+        """The mean to 12 decimals, by which cells are ordered: thrice .05 has not the mean .05, and equal means tie"""
+        return round(self.mean, 12)
+
     def spread(self, unit: Unit) -> Spread:
         return over_seeds(np.array(list(self.values.values())), unit.largest)
 
@@ -121,8 +126,8 @@ def marks_of(column: Mapping[AnyKey, Cell], metric: Metric) -> Marks:
     if len(column) < 2:
         return Marks()
     larger = metric.higher_is_better
-    best = (max if larger else min)(cell.mean for cell in column.values())
-    ties = [key for key, cell in column.items() if abs(cell.mean - best) < 1e-12]  # thrice .05 has not the mean .05
+    best = (max if larger else min)(cell.compared for cell in column.values())
+    ties = [key for key, cell in column.items() if cell.compared == best]
     seeds = common_seeds(column.values())
     if reason := untested(metric, column.values(), seeds):
         return Marks(ties, untested=reason)

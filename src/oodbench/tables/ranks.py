@@ -78,9 +78,10 @@ def _correlation(pairs: Sequence[Pair], losses: int) -> tuple[str, str]:
     """-> the cells of a correlation and its p-value; of fewer losses than the table's it says of how many"""
     if len(pairs) < LEAST:
         return MISSING, MISSING
-    a, b = (np.array([cell.mean for cell in side]) for side in zip(*pairs, strict=True))
+    a, b = (np.array([cell.compared for cell in side]) for side in zip(*pairs, strict=True))
     found = float(spearman(a, b))
     if np.isnan(found):
         return MISSING, MISSING
     text = f"{found:.2f}" + f" ({len(pairs)} losses)" * (len(pairs) < losses)
-    return text, f"{permutation_p_value(a, b):.3f}"
+    p = permutation_p_value(a, b)
+    return text, f"{p:.3f}" if p >= 0.0005 else "<0.001"

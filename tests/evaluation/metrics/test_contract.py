@@ -54,6 +54,13 @@ def test_an_ood_metric_prefers_scores_that_separate(metric: Metric) -> None:
 
 
 @every(OF_ID)
+def test_half_precision_is_cast_up(metric: Metric) -> None:
+    log_probs, labels = classifier(2000)
+    narrow = log_probs.astype(np.float16)
+    assert metric(narrow, labels) == metric(narrow.astype(np.float64), labels)
+
+
+@every(OF_ID)
 def test_an_id_metric_prefers_probabilities_that_are_right(metric: Metric) -> None:
     right, labels = np.log(np.full((30, 3), 0.0005) + 0.9985 * np.eye(3).repeat(10, axis=0)), np.arange(3).repeat(10)
     better, worse = metric(right, labels), metric(right, (labels + 1) % 3)

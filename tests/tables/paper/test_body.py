@@ -20,6 +20,17 @@ def test_the_best_is_bold_and_the_second_underlined(tmp_path: Path) -> None:
     ]
 
 
+def test_equal_means_are_both_the_best(tmp_path: Path) -> None:
+    """The sums of a and b differ in their last bit, by the order of the seeds"""
+    accuracies = {"a": (0.9478, 0.9487, 0.9372), "b": (0.9478, 0.9372, 0.9487), "c": (0.92, 0.92, 0.92)}
+    assert np.mean(accuracies["a"]) != np.mean(accuracies["b"])
+    for loss, of_seeds in accuracies.items():
+        for seed, accuracy in enumerate(of_seeds):
+            add_run(tmp_path, loss, seed, accuracy, ood=scores())
+    printed = [row[1].partition("{\\scriptsize")[0] for row in body(lines(tmp_path))]
+    assert printed == [r"\textbf{94.46}", r"\textbf{94.46}", r"\underline{92.00}"]
+
+
 def test_scores_that_agree_share_a_row(tmp_path: Path) -> None:
     add_run(tmp_path, "a", ood=scores(msp=1e-7))
     assert len(body(lines(tmp_path))) == 1

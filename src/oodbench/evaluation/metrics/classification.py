@@ -24,6 +24,7 @@ def ece(confidence: Array, correct: NDArray[np.bool_], bins: int = ECE_BINS) -> 
 
     Equal-width bins (lo, hi] of [0, 1]; a confidence of 1 is in the last, one of 0 in the first.
     """
+    confidence = checked_confidence(confidence)
     gap = np.bincount(equal_width_bin(confidence, bins), weights=correct - confidence, minlength=bins)
     return float(np.abs(gap).sum() / len(confidence))
 

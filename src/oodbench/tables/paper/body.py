@@ -61,8 +61,8 @@ def _label(row: Row, label: str, commands: Commands) -> str:
 
 
 def _marks(column: Sequence[Cell | None], of: Column) -> list[float]:
-    """-> the best mean and the second of a column, in the digits' full precision; fewer where there are fewer"""
-    means = {cell.mean for cell in column if cell}
+    """-> the best mean and the second of a column, as cells are compared; fewer where there are fewer"""
+    means = {cell.compared for cell in column if cell}
     return sorted(means, reverse=metric_of(of.metric).higher_is_better)[:2] if len(means) > 1 else []
 
 
@@ -72,8 +72,8 @@ def _cell(cell: Cell | None, column: Column, marks: Sequence[float], style: Styl
         return "--"
     unit = metric_of(column.metric).unit
     spread, text = cell.spread(unit), unit.text(cell.mean, style.digits)
-    if cell.mean in marks:
-        text = rf"\textbf{{{text}}}" if cell.mean == marks[0] else rf"\underline{{{text}}}"
+    if cell.compared in marks:
+        text = rf"\textbf{{{text}}}" if cell.compared == marks[0] else rf"\underline{{{text}}}"
     if spread.deviation is not None:
         text += rf"{{\scriptsize\,$\pm$\,{unit.text(spread.deviation, style.digits)}}}"
     interval = interval_of(cell, unit) if style.intervals else None
