@@ -1,12 +1,13 @@
 """Planned runs are checked before any starts: finished, buildable, with their data there."""
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from helpers.cli import HALO, RUN, Finished
 
-from oodbench.cli import checks
 from oodbench.cli.checks import check_buildable, data_problem, is_finished
 from oodbench.cli.errors import UsageError
 from oodbench.cli.plan import plan
@@ -33,11 +34,7 @@ def test_what_cannot_be_built_names_its_run(tmp_path: Path) -> None:
 def test_runs_that_differ_in_their_seed_are_built_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     built: list[int] = []
 
-    class Build:
-        def check(self, config: dict[str, Any]) -> None:
-            built.append(config["seed"])
-
-    monkeypatch.setattr(checks, "import_late", lambda module: Build())
+    monkeypatch.setattr("oodbench.build.check", lambda config: built.append(config["seed"]))
     check_buildable(planned("-m", *RUN, f"results_dir={tmp_path}", "seed=0,1,2"))
     assert len(built) == 1
 
@@ -47,3 +44,14 @@ def test_missing_data_are_one_line(tmp_path: Path) -> None:
     assert data_problem(run).startswith(f"no parquet file at {tmp_path}/gone")
     assert "\n" not in data_problem(run)
     assert data_problem(planned(*RUN)[0]) == ""
+
+
+def test_no_module_of_the_command_line_brings_torch_or_scipy() -> None:
+    code = """
+import importlib, pkgutil, sys, oodbench.cli, oodbench.commands.train
+for module in pkgutil.iter_modules(oodbench.cli.__path__):
+    importlib.import_module(f"oodbench.cli.{module.name}")
+print({"torch", "scipy"} & sys.modules.keys())
+"""
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ended.stdout == "set()\n"

@@ -4,7 +4,6 @@ import json
 from collections.abc import Sequence
 
 from oodbench.cli.errors import UsageError
-from oodbench.cli.late import import_late, without_collector
 from oodbench.runs.folder import RunFolder
 from oodbench.runs.identity import Config
 from oodbench.runs.record import is_complete, requested
@@ -17,21 +16,26 @@ def is_finished(config: Config) -> bool:
     return is_complete(RunFolder.of(config).read_record(), requested(config))
 
 
-@without_collector()
 def check_buildable(runs: Sequence[Config]) -> None:
     """Raise UsageError, naming the run, where a loss, backbone, recipe or detector refuses its values."""
     different = {json.dumps([config[key] for key in BUILT]): config for config in runs if not is_finished(config)}
+    if not different:
+        return
+    from oodbench.build import check  # brings torch, for which finished runs do not wait
+
     for config in different.values():
         try:
-            import_late("build").check(config)
+            check(config)
         except ValueError as error:
             raise UsageError(f"{RunFolder.of(config).run.place}: {error}") from error
 
 
 def data_problem(config: Config) -> str:
     """Open the run's sets; return what is wrong with them, empty where nothing is."""
+    from oodbench.build import open_data  # brings torch
+
     try:
-        import_late("build").open_data(config)
+        open_data(config)
     except (OSError, ValueError) as error:
         return " ".join(str(error).split())
     return ""

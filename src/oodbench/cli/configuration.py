@@ -16,8 +16,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 from oodbench.cli.choices import name_folders, store_all_detectors
 from oodbench.cli.errors import UsageError
-from oodbench.cli.late import import_late
 from oodbench.cli.limits import check_limits
+from oodbench.evaluation.metrics import ID_METRICS, OOD_METRICS
 from oodbench.runs.folder import RunFolder
 from oodbench.runs.identity import Config, texts_of, with_pretrained_weights
 from oodbench.runs.record import objective_names, requested
@@ -140,8 +140,11 @@ def _missing(error: str) -> str:
 
 def _with_statistics(config: Config) -> Config:
     """Measure what a custom data set does not state: its number of classes, mean and deviation."""
-    is_stated = all(config["dataset"][key] is not None for key in ("num_classes", "mean", "std"))
-    return config if is_stated else import_late("build").with_statistics(config)
+    if all(config["dataset"][key] is not None for key in ("num_classes", "mean", "std")):
+        return config
+    from oodbench.build import with_statistics  # brings torch
+
+    return with_statistics(config)
 
 
 def _check_combinations(config: Config) -> None:
@@ -171,11 +174,10 @@ def _check_combinations(config: Config) -> None:
 
 def _check_objective(config: Config) -> None:
     """Raise UsageError where held-out images do not have the number that a search would optimise."""
-    request = requested(config)
+    request, name = requested(config), config["validation"]["objective"]
     if not request.validation:
         return
-    metrics, name = import_late("evaluation.metrics"), config["validation"]["objective"]
-    of_any_score = tuple(name for name, metric in metrics.OOD_METRICS.items() if not metric.of_probabilities)
-    known = objective_names(request, tuple(metrics.ID_METRICS), of_any_score)
+    of_any_score = tuple(name for name, metric in OOD_METRICS.items() if not metric.of_probabilities)
+    known = objective_names(request, tuple(ID_METRICS), of_any_score)
     if name not in known:
         raise UsageError(f"validation.objective={name}: is not available; available: {', '.join(known)}")

@@ -11,7 +11,6 @@ from oodbench.cli.checks import check_buildable, is_finished
 from oodbench.cli.dry_run import dry_run
 from oodbench.cli.errors import UsageError, plain_warnings, written
 from oodbench.cli.help import help_text
-from oodbench.cli.late import import_late
 from oodbench.cli.output import end_with_output
 from oodbench.cli.overrides import parse, quote
 from oodbench.cli.plan import plan
@@ -110,10 +109,13 @@ def numbers(folders: Sequence[Path]) -> str:
     """Return the table of these finished runs, and a line for each that cannot be read."""
     if not folders:
         return ""
-    load, read, unreadable = import_late("tables.results").load_run, [], []
+    from oodbench.tables.overview import overview  # brings scipy
+    from oodbench.tables.results import load_run
+
+    read, unreadable = [], []
     for folder in folders:
         try:
-            read.append(load(folder, lambda *number: False))
+            read.append(load_run(folder, lambda *number: False))
         except ValueError as error:
             unreadable.append(f"left out: {error}")
-    return "\n\n".join(filter(None, [import_late("tables.overview").overview(read), "\n".join(unreadable)]))
+    return "\n\n".join(filter(None, [overview(read), "\n".join(unreadable)]))

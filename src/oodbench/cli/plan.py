@@ -26,13 +26,12 @@ from oodbench.cli.configuration import (
     words_referred_to,
 )
 from oodbench.cli.errors import UsageError
-from oodbench.cli.late import import_late, without_collector
 from oodbench.cli.overrides import check, check_choices, is_choice, parse
+from oodbench.evaluation.metrics import ID_METRICS, OOD_METRICS
 from oodbench.runs.identity import Config
 from oodbench.shipped import CONF
 
 
-@without_collector()
 def plan(arguments: Sequence[str]) -> tuple[list[Config], bool]:
     """Check every override; return the resolved configurations of the runs, in order, and whether it is a sweep.
 
@@ -153,8 +152,7 @@ def _check_search(given: Sequence[Override], direction: str) -> None:
     if not cfg.validation.images:
         raise UsageError("a search needs held-out images to choose by: add validation.images=5000")
     objective = str(cfg.validation.objective)
-    metrics = import_late("evaluation.metrics")
-    metric = (metrics.ID_METRICS | metrics.OOD_METRICS).get(objective.rpartition(".")[2])  # a run checks the name
+    metric = (ID_METRICS | OOD_METRICS).get(objective.rpartition(".")[2])  # a run checks the name
     better, worse = ("maximize", "minimize") if metric and metric.higher_is_better else ("minimize", "maximize")
     if metric and direction == worse:
         raise UsageError(

@@ -19,7 +19,6 @@ import yaml
 
 from oodbench.cli.arguments import Parser
 from oodbench.cli.errors import UsageError
-from oodbench.cli.late import import_late
 from oodbench.cli.plan import plan
 from oodbench.shipped import CONF
 
@@ -73,7 +72,9 @@ def detectors(overrides: list[str]) -> tuple[dict[str, Any], dict[str, Any]]:
 
 def rescored(folder: Path, detector: dict[str, Any], image_detector: dict[str, Any], grids: Any) -> str:
     """Score one run; return a line about it."""
-    record = import_late("scoring.rescore").rescore(folder, detector, image_detector, grids)
+    from oodbench.scoring.rescore import rescore  # brings torch, which --help does not need
+
+    record = rescore(folder, detector, image_detector, grids)
     asked = [*detector, *image_detector]
     without = [name for name in asked if name in record["not_applicable"]]
     note = f"; not applicable: {', '.join(without)}" if without else ""

@@ -9,13 +9,13 @@ from omegaconf import DictConfig
 from oodbench.cli.checks import is_finished
 from oodbench.cli.configuration import resolve
 from oodbench.cli.errors import exit_codes, plain_warnings
-from oodbench.cli.late import import_late
 from oodbench.cli.launch import launch
 from oodbench.cli.sweep import announce, in_search, in_sweep, timed
 from oodbench.runs.config import read_config
 from oodbench.runs.folder import RunFolder
 from oodbench.runs.lock import run_lock
 from oodbench.runs.record import number_named, requested
+from oodbench.runs.terminal import finished
 from oodbench.shipped import CONF
 
 
@@ -32,11 +32,15 @@ def train(cfg: DictConfig) -> float | None:
             with exit_codes(folder.error), run_lock(folder.path):
                 folder.write_note(config["note"])
         if not folder.card.exists():
-            import_late("report.card").restore_card(folder)
-        print(import_late("runs.terminal").finished(folder.load_record(), folder.path, config, in_sweep()), flush=True)
+            from oodbench.report.card import restore_card  # brings scipy
+
+            restore_card(folder)
+        print(finished(folder.load_record(), folder.path, config, in_sweep()), flush=True)
     else:
         with exit_codes(folder.error), timed():
-            import_late("experiment").run(config, in_sweep())
+            from oodbench.experiment import run  # brings torch: seconds, for which a finished run does not wait
+
+            run(config, in_sweep())
     record = folder.read_record()
     if record is None or not requested(config).validation:
         return None

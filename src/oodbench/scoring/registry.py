@@ -9,7 +9,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from oodbench.cli.late import import_late
 from oodbench.evaluation.metrics import ID_METRICS, metric_of
 from oodbench.runs.folder import RunFolder, open_run
 from oodbench.runs.record import Record
@@ -33,12 +32,14 @@ def check(run: Result, whole_runs: Path | None = None) -> Entry:
 
     whole_runs: a results folder that may have the run with its outputs and weights; else its own folder may have them.
     """
+    from oodbench.scoring.stored import recompute  # brings torch, which only outputs need
+
     try:
         folder, _ = open_run(run.folder)
         record = folder.load_record()
         folder.read_training()  # or it says what is wrong with the file
         given = outputs_of(folder, whole_runs)
-        computed, missing = import_late("scoring.stored").recompute(given, record) if given else ({}, [])
+        computed, missing = recompute(given, record) if given else ({}, [])
         problems = [*out_of_range(run), *(differences(record, computed, missing) if given else [])]
         problems = problems or problems_of_summary(folder, record)  # of an altered record it is another's anyway
     except (ValueError, KeyError, TypeError, AttributeError) as error:
