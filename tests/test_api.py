@@ -232,3 +232,53 @@ def test_figures_are_those_of_the_report(finished: Finished, tmp_path: Path) -> 
     assert figure._repr_png_().startswith(b"\x89PNG")
     figure.save(tmp_path / "scores.pdf")
     assert (tmp_path / "scores.pdf").read_bytes().startswith(b"%PDF")
+
+
+def test_a_detector_that_works_in_place_changes_no_other() -> None:
+    def mine(test: Outputs, reference: Reference) -> NDArray[np.floating]:
+        test.logits[:] = 0
+        return test.ood_score
+
+    with pytest.raises(ValueError, match="detector mine: assignment destination is read-only"):
+        oodbench.evaluate(TEST, FAR, [mine, "energy"])
+
+    def theirs(test: Outputs, reference: Reference) -> NDArray[np.floating]:
+        reference.train.features[:] = 0
+        return test.ood_score
+
+    with pytest.raises(ValueError, match="detector theirs: assignment destination is read-only"):
+        oodbench.evaluate(TEST, FAR, [theirs, "energy"], train=outputs(300, seed=5))
+
+
+def test_outputs_of_networks_of_other_sizes_are_named() -> None:
+    z, features = np.random.default_rng(0).normal(size=(2, 20, 6))
+    with pytest.raises(
+        ValueError, match=r"ood\['far'\] has 6 features, 6 logits and 6 classes an image, outputs has 6, 4"
+    ):
+        oodbench.evaluate(TEST, {"far": oodbench.from_arrays(z, None, features)})
+    with pytest.raises(ValueError, match=r"train has 5 features, 4 logits .* different networks"):
+        oodbench.evaluate(TEST, FAR, train=oodbench.from_arrays(z[:, :4], np.arange(20) % 4, features[:, :5]))
+    with pytest.raises(ValueError, match=r"ood\['far'\] is a ndarray; outputs, of from_arrays or from_model"):
+        oodbench.evaluate(TEST, {"far": z})
+    with pytest.raises(ValueError, match="ood is a list; a mapping"):
+        oodbench.evaluate(TEST, [TEST])
+    with pytest.raises(ValueError, match="head is a list; a module or a pair"):
+        oodbench.evaluate(TEST, FAR, head=[np.ones((4, 6)), np.zeros(4)])
+
+
+@pytest.mark.parametrize(
+    ("images", "labels", "says"),
+    [
+        (np.zeros((2, 32, 32, 3)), None, r"float64 of shape \(2, 32, 32, 3\); uint8 of shape \(N, 32, 32, 3\)"),
+        (np.zeros((2, 3, 32, 32), np.uint8), None, r"shape \(2, 3, 32, 32\)"),
+        (np.zeros((2, 16, 16, 3), np.uint8), None, r"shape \(2, 16, 16, 3\)"),
+        (np.zeros((2, 32, 32, 1), np.uint8), None, r"shape \(2, 32, 32, 1\)"),
+        (np.zeros((0, 32, 32, 3), np.uint8), None, r"shape \(0, 32, 32, 3\)"),
+        (np.zeros((2, 32, 32, 3), np.uint8), [1], "there are 1 labels for 2 images"),
+    ],
+)
+def test_images_that_the_network_did_not_learn_are_named(
+    finished: Finished, images: NDArray[np.generic], labels: list[int] | None, says: str
+) -> None:
+    with pytest.raises(ValueError, match=says):
+        oodbench.load(finished.folder).predict(images, labels)

@@ -179,3 +179,32 @@ def test_outputs_are_those_of_the_objective_or_not() -> None:
     taken = ExternalLogits(6, 5)
     logits = np.random.default_rng(0).normal(size=(9, 5)).astype("f4")
     assert gives(taken, from_arrays(logits, features=np.zeros((9, 6))))
+
+
+class InPlace(CrossEntropy):
+    """Computes the energy and p in the memory that it is given."""
+
+    def logits(self, features: Tensor) -> Tensor:
+        return self.head(features.mul_(2))
+
+    def log_probs(self, logits: Tensor) -> Tensor:
+        return logits.sub_(logits.logsumexp(1, keepdim=True))
+
+    def ood_score(self, logits: Tensor) -> Tensor:
+        return -logits.logsumexp(1)
+
+
+def test_a_loss_that_works_in_place_changes_no_other_number() -> None:
+    objective = InPlace(6, 5, label_smoothing=0.0)
+    features = torch.randn(9, 6, generator=torch.Generator().manual_seed(0))
+    before = features.clone()
+    outputs = predict(objective, features, np.zeros(9, np.int64))
+    assert torch.equal(features, before)
+    np.testing.assert_array_equal(outputs.features, before.numpy())
+    z = outputs.logits.astype(np.float64)
+    np.testing.assert_allclose(outputs.ood_score, -np.logaddexp.reduce(z, axis=1))
+    assert gives(objective, outputs)
+    head = head_fn(objective)
+    assert head
+    np.testing.assert_allclose(head(outputs.features), outputs.logits, rtol=1e-6)
+    np.testing.assert_array_equal(outputs.features, before.numpy())

@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import nn
 
 from oodbench import detectors as of_outputs
+from oodbench.data.images import SIDE
 from oodbench.detectors.reference import NotApplicable, Reference
 from oodbench.evaluation.evaluate import Detector, intervals
 from oodbench.evaluation.evaluate import evaluate as evaluate_outputs
@@ -94,8 +95,20 @@ class Run:
         return stored_model(self.folder, self.config, self.head, torch.device("cpu")).eval()
 
     def predict(self, images: NDArray[np.uint8], labels: ArrayLike | None = None) -> Outputs:
-        """Return the outputs on (N, S, S, 3) uint8 images; labels, (N,), are not needed of OOD images."""
-        return predict(self.head, extract_features(self.network, images), labels_of(labels, len(images)))
+        """Return the outputs on (N, S, S, 3) uint8 images of the run's size S; OOD images need no labels, (N,).
+
+        Raises ValueError for images of another type or shape, and for labels of another number.
+        """
+        images, size = np.asarray(images), self.config["dataset"].get("size", SIDE)
+        if images.dtype != np.uint8 or images.shape[1:] != (size, size, 3) or not len(images):
+            raise ValueError(
+                f"the images are {images.dtype} of shape {images.shape}; uint8 of shape (N, {size}, {size}, 3), 0 to "
+                "255, are needed"
+            )
+        known = labels_of(labels, len(images))
+        if len(known) != len(images):
+            raise ValueError(f"there are {len(known)} labels for {len(images)} images")
+        return predict(self.head, extract_features(self.network, images), known)
 
 
 class _WithoutTraining(Reference):
@@ -127,10 +140,20 @@ def evaluate(
     outputs: on the ID test images; ood: {set: outputs}. detectors: names of conf/detector, with its hyperparameters
     ("all": each of them), or functions (outputs, reference) -> (N,). Some need train, outputs on the training images,
     or head, a module or W and b; validation: outputs on held-out ID images, on which some choose thresholds. A detector
-    that does not apply is named in a warning.
+    that does not apply is named in a warning. Raises ValueError for outputs of networks of different sizes.
     """
+    if not isinstance(ood, Mapping):
+        raise ValueError(f"ood is a {type(ood).__name__}; a mapping {{name of the set: outputs}} is needed")
     for name in ood:
         fields.checked_name("OOD set", name)
+    _check_sizes(
+        {
+            "outputs": outputs,
+            **{f"ood[{name!r}]": of for name, of in ood.items()},
+            "train": train,
+            "validation": validation,
+        }
+    )
     K = outputs.log_probs.shape[1]
     for what, known in {"ID test": outputs, "training": train, "held-out": validation}.items():
         if known is not None and not ((known.labels >= 0) & (known.labels < K)).all():
@@ -149,6 +172,28 @@ def evaluate(
     ends = fields.intervals({"intervals": intervals(numbers, resamples)})
     rows = [[*key, value, *ends.get(key, (None, None))] for key, value in fields.numbers(numbers).items()]
     return pd.DataFrame(rows, columns=NUMBER)
+
+
+def _check_sizes(given: Mapping[str, Outputs | None]) -> None:
+    """Raise ValueError naming what is no Outputs, or has another number of features, logits or classes."""
+    sizes: dict[str, tuple[int, ...]] = {}
+    for name, outputs in given.items():
+        if outputs is None:
+            continue
+        if not isinstance(outputs, Outputs):
+            raise ValueError(f"{name} is a {type(outputs).__name__}; outputs, of from_arrays or from_model, are needed")
+        sizes[name] = (
+            outputs[0].shape[1],
+            outputs[1].shape[1],
+            outputs[2].shape[1],
+        )  # by place: logits alone are read, too
+        features_match = not (sizes[name][0] and sizes["outputs"][0]) or sizes[name][0] == sizes["outputs"][0]
+        if sizes[name][1:] != sizes["outputs"][1:] or not features_match:
+            D, C, K = sizes[name]
+            raise ValueError(
+                f"{name} has {D} features, {C} logits and {K} classes an image, outputs has "
+                f"{', '.join(map(str, sizes['outputs']))}: they are of different networks"
+            )
 
 
 def _detectors(chosen: Sequence[str | Detector] | Mapping[str, Detector]) -> dict[str, Detector]:

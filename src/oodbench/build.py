@@ -15,6 +15,7 @@ from oodbench.data.images import SIDE, images_of
 from oodbench.data.sets import DataSplits, Limits, data_splits
 from oodbench.data.split import Split
 from oodbench.data.statistics import STATISTICS, statistics
+from oodbench.losses.trial import try_out
 from oodbench.model import Classifier
 from oodbench.runs.code import code_of, remember_code
 from oodbench.runs.folder import RunFolder
@@ -108,13 +109,14 @@ def _measured(train: str, size: int) -> tuple[dict[str, Any], str]:
 
 
 def check(config: Config) -> None:
-    """Build the loss, backbone, recipe and detectors once: ValueError, naming it, where one refuses its values."""
+    """Build backbone, loss, recipe and detectors once; call the loss. Raises ValueError naming the one that fails."""
     data, detectors = config["dataset"], config["detector"] | config["image_detector"]
     with torch.random.fork_rng(devices=[]):
         with _naming("backbone"):
             num_features = _checked_backbone(json.dumps(config["backbone"], sort_keys=True))
         with _naming("loss"):
-            make(config["loss"], num_features=num_features, num_classes=data["num_classes"])
+            loss = make(config["loss"], num_features=num_features, num_classes=data["num_classes"])
+            try_out(loss, num_features, data["num_classes"])
     if not config["weights"]:
         with _naming("recipe"):
             _check_recipe(json.dumps(config["recipe"]))

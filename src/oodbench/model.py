@@ -68,11 +68,13 @@ def extract_features(model: Classifier, images: NDArray[np.uint8], batch_size: i
 
 @torch.inference_mode()
 def predict(objective: Objective, features: Tensor, labels: NDArray[np.int64]) -> Outputs:
-    """(N, D), (N,) -> Outputs: logits, predictive probabilities and OOD score, on the CPU, where float64 is."""
+    """(N, D), (N,) -> Outputs: logits, predictive probabilities and OOD score, on the CPU, where float64 is.
+
+    Each method of the objective gets a tensor of its own: one that works in place changes no other's numbers.
+    """
     objective = deepcopy(objective).cpu().eval()
-    logits = objective.logits(features)
-    wide = logits.double()
-    log_probs, ood_score = objective.log_probs(wide).numpy(), objective.ood_score(wide).numpy()
+    logits = objective.logits(features.clone())
+    log_probs, ood_score = objective.log_probs(logits.double()).numpy(), objective.ood_score(logits.double()).numpy()
     return Outputs(features.numpy(), logits.numpy(), log_probs, ood_score, np.asarray(labels, dtype=np.int64))
 
 
@@ -105,7 +107,7 @@ def head_fn(objective: Objective) -> Callable[[NDArray[np.floating]], NDArray[np
 
     @torch.inference_mode()
     def head(features: NDArray[np.floating]) -> NDArray[np.floating]:
-        return objective.logits(torch.from_numpy(np.asarray(features, dtype=np.float32))).numpy()
+        return objective.logits(torch.from_numpy(np.array(features, dtype=np.float32))).numpy()
 
     return head
 

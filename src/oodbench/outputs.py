@@ -1,7 +1,7 @@
 """Outputs, the only thing that passes from training to evaluation: from here on nothing needs images or torch."""
 
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,17 @@ def concatenate(sets: Iterable[Outputs]) -> Outputs:
     """Return the images of all sets, one set after the other."""
     sets = list(sets)
     return type(sets[0])(*(np.concatenate(arrays) for arrays in zip(*sets, strict=True)))
+
+
+def read_only(outputs: Outputs) -> Outputs:
+    """Return views of the arrays in which nothing can be written."""
+    return type(outputs)(*(_read_only(array) for array in outputs))
+
+
+def _read_only(array: Any) -> Any:
+    view = array.view()
+    view.flags.writeable = False
+    return view
 
 
 def problem_of(outputs: Outputs, of_classes: bool) -> str:

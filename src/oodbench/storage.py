@@ -84,6 +84,12 @@ def regular(path: Path) -> Path:
     return path
 
 
+def reason_of(path: Path, error: Exception) -> str:
+    """Say in one line why a file cannot be read, with its name once."""
+    reason = " ".join(str(error).split())
+    return reason if reason.startswith(str(path)) else f"{path} cannot be read: {reason}"
+
+
 def read_json(path: Path) -> Content:
     """Read what `write_json` wrote. Raises ValueError naming the file where it is damaged or was edited."""
     try:

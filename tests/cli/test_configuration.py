@@ -56,6 +56,23 @@ def test_every_experiment_composes(name: str, loss: str) -> None:
     assert config["ood"]
 
 
+@pytest.mark.parametrize(
+    ("override", "says"),
+    [
+        ("+ood.leaves=/data/leaves", r"ood\.leaves=/data/leaves: a set of your own is \+ood\.leaves\.path="),
+        ("+ood.leaves.pth=/data/leaves", r"ood\.leaves=\{'pth': .*: a set of your own is \+ood\.leaves\.path="),
+        ("results_dir=", "results_dir= is empty"),
+        (
+            f"weights=[{CONF / 'train.yaml'},{CONF / 'train.yaml'}]",
+            r"weights names .*train\.yaml twice: a seed is a training of its own",
+        ),
+    ],
+)
+def test_what_no_run_can_have_is_said_before_it_starts(override: str, says: str) -> None:
+    with pytest.raises(UsageError, match=says):
+        resolve(compose(["dataset=digits", "loss=ce", "recipe=smoke", override]))
+
+
 def test_a_value_that_nobody_can_resolve_is_a_usage_error() -> None:
     with pytest.raises(UsageError, match="nothing"):
         resolve(OmegaConf.create({"a": "${nothing}"}))

@@ -1,5 +1,7 @@
 """Outputs from arrays of any origin: what does not fit is named."""
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
@@ -44,3 +46,13 @@ def test_probabilities_above_1_by_rounding_are_1() -> None:
 def test_arrays_that_do_not_fit_are_named(arguments: dict[str, NDArray[np.floating]], complaint: str) -> None:
     with pytest.raises(ValueError, match=complaint):
         from_arrays(**arguments)
+
+
+def test_probabilities_in_the_place_of_logits_are_a_warning() -> None:
+    p = np.array([[0.9, 0.1], [0.2, 0.8]])
+    with pytest.warns(UserWarning, match="logits are never negative .* give their logarithm"):
+        from_arrays(p)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        from_arrays(np.log(p))
+        from_arrays(p, log_probs=np.log(p))

@@ -13,6 +13,7 @@ from helpers.cli import Finished, numbers_in, script
 from helpers.config import composed
 from omegaconf import OmegaConf
 from safetensors.numpy import save_file
+from scipy.special import log_softmax
 
 from oodbench.outputs import Outputs
 from oodbench.pretrained.external import load_external
@@ -257,3 +258,29 @@ def test_a_set_that_this_project_does_not_know_can_be_learnt(arrays: Arrays, tmp
     folder = imported(arrays, tmp_path, "--dataset", "birds", "--near", "noise")
     assert folder.parts[-5] == "birds"
     assert numbers_in(folder)["provenance"]["near"] == ["noise"]
+
+
+def test_one_file_is_not_two_seeds(arrays: Arrays, tmp_path: Path) -> None:
+    folder = imported(arrays, tmp_path)
+    with pytest.raises(SystemExit, match=rf"{folder} has the outputs of this very file: a seed is a training"):
+        imported(arrays, tmp_path, "--seed", 1)
+    assert not (folder.parent / "seed1" / "metrics.json").exists()
+    imported(arrays, tmp_path, "--force")  # the same seed again
+
+
+def test_a_name_that_is_spelt_otherwise_is_told(
+    arrays: Arrays, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = {name.replace("unseen_digits", "Unseen-Digits"): array for name, array in arrays.items()}
+    folder = imported(other, tmp_path)
+    printed = capsys.readouterr().out
+    assert "warning: Unseen-Digits is not unseen_digits, as conf/ calls it; tables have it apart" in printed
+    assert "near OOD: none; far OOD: Unseen-Digits, noise" in printed or not printed
+    assert numbers_in(folder)["provenance"]["near"] == []
+
+
+def test_probabilities_are_not_taken_for_logits_in_silence(arrays: Arrays, tmp_path: Path) -> None:
+    z = without_head(arrays)
+    p = {name: np.exp(log_softmax(array, axis=1)) if name.endswith("logits") else array for name, array in z.items()}
+    with pytest.warns(UserWarning, match=r"train/logits are never negative and every row's sum is 1"):
+        imported(p, tmp_path)

@@ -90,3 +90,10 @@ def test_heads_of_every_kind_give_the_logits() -> None:
 def test_a_loss_without_head_is_none() -> None:
     with pytest.raises(ValueError, match="has no head that could be applied"):
         head_parts(ExternalLogits(5, 3))
+
+
+def test_a_frozen_module_stays_frozen() -> None:
+    net = Net().train()
+    net.body[-1].eval()
+    run_module(net, [IMAGES], last_linear(net))
+    assert (net.training, net.body.training, net.body[-1].training) == (True, True, False)

@@ -177,3 +177,13 @@ def test_the_script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pyt
     monkeypatch.setattr("sys.argv", ["compare.py", str(run)])
     with pytest.raises(SystemExit, match="compare: A and B are the same run"):
         main()
+
+
+def test_seeds_scored_with_a_detector_set_differently_are_refused(tmp_path: Path) -> None:
+    for seed, k in ((0, 5), (1, 50)):
+        run = add_run(tmp_path, "a", seed, ood={"svhn": {"knn": 0.9}}, noise=NOISE)
+        node = {"_target_": "oodbench.detectors.knn", "k": k}
+        alter_metrics(run, lambda content, node=node: content["provenance"].update(detector={"knn": node}))
+    with pytest.raises(ValueError, match=r"seed1 was scored with knn .*50.* and .*seed0 with .*5.*; score them alike"):
+        load_side(run.parent)
+    assert load_side(run).keys() == {1}

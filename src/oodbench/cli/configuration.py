@@ -150,10 +150,17 @@ def _with_statistics(config: Config) -> Config:
 def _check_combinations(config: Config) -> None:
     """Raise UsageError for values that exclude one another."""
     weights, seed = config["weights"], config["seed"]
+    if not config["results_dir"]:
+        raise UsageError("results_dir= is empty: a folder is needed, such as results_dir=results")
     if weights and seed >= len(weights):
         raise UsageError(f"seed={seed}: weights names {len(weights)} files, one for each seed from 0 on")
+    if twice := [path for path in weights or () if weights.count(path) > 1]:
+        raise UsageError(f"weights names {twice[0]} twice: a seed is a training of its own")
     if weights and config["validation"]["images"]:
         raise UsageError("pretrained weights may have seen every training image: validation.images must be 0")
+    for name, node in config["ood"].items():
+        if not isinstance(node, dict) or not ({"_target_", "path"} & node.keys()):
+            raise UsageError(f"ood.{name}={node}: a set of your own is +ood.{name}.path=FOLDER_OR_PARQUET_FILE")
     validation = config["validation"]
     reported = [name for name, node in config["ood"].items() if validation["images"] and node == validation["ood"]]
     if reported:

@@ -4,6 +4,7 @@ python scripts/import_outputs.py outputs.npz --name pixmix --dataset cifar10 det
 """
 
 import argparse
+import re
 from pathlib import Path
 from typing import Any
 
@@ -43,10 +44,27 @@ def main() -> None:
             )
         near = [name for name in known.get("near", []) if name in external.ood] if args.near is None else args.near
         config = configuration(external, args.name, args.dataset, near, args.seed, detector, args.results_dir)
+        for name in (args.dataset, *external.ood):
+            warn_of_spelling(name)
         folder, record = import_external(external, config, args.file.name, args.force)
     except (OSError, ValueError, LockedError, UsageError) as error:
         raise SystemExit(f"import_outputs: {error}") from error
-    print(every_number(record), folder.path, sep="\n\n")
+    far = [name for name in external.ood if name not in near]
+    kinds = f"near OOD: {', '.join(near) or 'none'}; far OOD: {', '.join(far) or 'none'}"
+    print(kinds, every_number(record), folder.path, sep="\n\n")
+
+
+def warn_of_spelling(name: str) -> None:
+    """Warn of a name that conf/ spells otherwise: CIFAR-100 is a set of its own, and far from all others."""
+    known = {file.stem for group in ("dataset", "ood") for file in (CONF / group).glob("*.yaml")}
+    same = [each for each in known if as_spelt(each) == as_spelt(name)]
+    if same and name not in known:
+        print(f"warning: {name} is not {same[0]}, as conf/ calls it; tables have it apart", flush=True)
+
+
+def as_spelt(name: str) -> str:
+    """cifar100 of CIFAR-100"""
+    return re.sub(r"[^a-z0-9]", "", name.lower())
 
 
 def known_dataset(name: str) -> dict[str, Any]:

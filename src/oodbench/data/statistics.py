@@ -19,7 +19,10 @@ def statistics(train: Split) -> dict[str, Any]:
     """
     if len(train.labels) == 0 or train.labels.min() < 0:
         unknown = int((train.labels < 0).sum())
-        raise ValueError(f"the training set has {unknown} of {len(train.labels)} images without a class")
+        raise ValueError(
+            f"the training set has {unknown} of {len(train.labels)} images without a class: a "
+            "parquet file needs an integer column `label` or `fine_label`, a folder one subfolder per class"
+        )
     mean, std = mean_and_std(train.images)
     if min(std) == 0:
         raise ValueError(f"the training images' channels have the deviations {std}, of which none may be 0")

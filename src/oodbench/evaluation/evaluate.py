@@ -11,7 +11,7 @@ from oodbench.evaluation.bootstrap import resampled_id, resampled_ood
 from oodbench.evaluation.calibration import calibration
 from oodbench.evaluation.metric import Metric, OODMetric, arrays_key
 from oodbench.evaluation.metrics import ID_METRICS, OOD_METRICS
-from oodbench.outputs import Outputs, concatenate
+from oodbench.outputs import Outputs, concatenate, read_only
 
 Detector = Callable[[Outputs, Reference], Array]
 
@@ -89,7 +89,7 @@ def all_scores(
     if "test" in ood:
         raise ValueError("an OOD set cannot be called test: the ID images are")
     sets = {"test": test, **ood}
-    images = concatenate(list(sets.values()))
+    images, reference = read_only(concatenate(list(sets.values()))), _read_only_reference(reference)
     ends = np.cumsum([len(each.labels) for each in sets.values()])[:-1]
     scores, not_applicable = {}, {}
     for name, detector in detectors.items():
@@ -101,6 +101,13 @@ def all_scores(
         except ValueError as error:
             raise ValueError(f"detector {name}: {error}") from error
     return scores, not_applicable
+
+
+def _read_only_reference(reference: Reference) -> Reference:
+    """-> the same, of arrays that a detector which works in place cannot change for those after it"""
+    train, head, linear, validation = reference
+    frozen = read_only(train), head, linear, validation and read_only(validation)
+    return type(reference)(*frozen)
 
 
 def scores_of(detector: Detector, images: Outputs, reference: Reference) -> Array:

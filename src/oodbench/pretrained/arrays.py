@@ -1,5 +1,6 @@
 """Outputs of any network from arrays or tensors, checked."""
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -38,6 +39,8 @@ def from_arrays(
     """
     z = _array("logits", logits, 2, np.float32)
     if log_probs is None:
+        warn_of_probabilities("logits", z)
+    if log_probs is None:
         wide = z.astype(np.float64)
         p, score = log_softmax(wide, axis=1), np.logaddexp(0, log_odds_of_error(wide))
     else:
@@ -62,6 +65,16 @@ def from_arrays(
         raise ValueError(f"log_probs go up to {p.max():.3g}; the logarithm of a probability is at most 0")
     arrays["log_probs"] = np.minimum(p, 0)
     return kind(**arrays)
+
+
+def warn_of_probabilities(name: str, logits: NDArray[np.float32]) -> None:
+    """Warn where (N, K) logits look like probabilities, whose softmax is not what the network predicts."""
+    if logits.shape[1] > 1 and logits.min() >= 0 and np.abs(logits.sum(1, dtype=np.float64) - 1).max() < 1e-3:
+        warnings.warn(
+            f"{name} are never negative and every row's sum is 1: if they are probabilities, give their logarithm; "
+            "a softmax of them is taken now",
+            stacklevel=3,
+        )
 
 
 def _array(name: str, values: Any, ndim: int, dtype: Any) -> NDArray[Any]:

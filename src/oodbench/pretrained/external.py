@@ -21,13 +21,14 @@ from oodbench.losses.external import ExternalLinear, ExternalLogits
 from oodbench.losses.objective import Objective
 from oodbench.model import HEAD
 from oodbench.outputs import Outputs
+from oodbench.pretrained.arrays import warn_of_probabilities
 from oodbench.runs.folder import RunFolder
 from oodbench.runs.identity import PRETRAINED, Config, check_name, identify
 from oodbench.runs.lock import run_lock
 from oodbench.runs.paths import ENSEMBLE, LOCK_FILES
 from oodbench.runs.record import Record
 from oodbench.scoring.stored import score_stored, stored_run
-from oodbench.storage import Arrays, regular
+from oodbench.storage import Arrays, read_json, regular
 from oodbench.training.provenance import collect_provenance
 
 ID_SETS = ("train", "test")
@@ -119,6 +120,8 @@ def _outputs(path: Path, arrays: Arrays, name: str, D: int, K: int) -> Outputs:
             wanted = (len(features), wide)
             raise ValueError(f"{path}: {name}/{part} has shape {array.shape}, by the other arrays it would be {wanted}")
     labels = _labels(path, arrays, name, len(features), K)
+    if name in ID_SETS:
+        warn_of_probabilities(f"{path}: {name}/logits", logits)
     objective: Objective = ExternalLogits(D, K)
     with torch.inference_mode():
         wide_logits = torch.from_numpy(logits).double()
@@ -202,11 +205,15 @@ def configuration(
 
 
 def import_external(external: External, config: Config, file: str, force: bool) -> tuple[RunFolder, Record]:
-    """Write the run's folder and its record. Raises FileExistsError where there is one and no force."""
+    """Write the run's folder and its record.
+
+    Raises FileExistsError where there is one and no force, ValueError where another seed has the same outputs.
+    """
     folder = RunFolder.of(config)
     with run_lock(folder.path):
         if not force and any(path.name not in LOCK_FILES for path in folder.path.iterdir()):
             raise FileExistsError(f"{folder.path} exists already: choose another name or seed, or --force")
+        _check_other_seeds(external, folder)
         with folder.recording_errors():
             folder.remove_all()
             (folder.path.parent / ENSEMBLE).unlink(missing_ok=True)  # it may be of the outputs before
@@ -222,6 +229,14 @@ def import_external(external: External, config: Config, file: str, force: bool) 
             about = folder.read_training() | {"images": images, "digests": external.digests}
             of_run, objective = stored_run(folder, config, external.digests)
             return folder, score_stored(folder, config, of_run, objective, about)
+
+
+def _check_other_seeds(external: External, folder: RunFolder) -> None:
+    """Raise ValueError where these outputs are those of another seed: one network would count as two."""
+    for other in folder.path.parent.glob("seed*/training.json"):
+        known = read_json(other).get("pretrained", {}) if other.parent != folder.path else {}
+        if known.get("sha256") == external.sha256:
+            raise ValueError(f"{other.parent} has the outputs of this very file: a seed is a training of its own")
 
 
 def _provenance(external: External, config: Config, file: str) -> dict[str, Any]:

@@ -35,7 +35,7 @@ def run_module(model: nn.Module, loader: Iterable[Any], head: nn.Module) -> dict
     entered: list[Tensor] = []
     hook = head.register_forward_pre_hook(lambda module, inputs: entered.append(inputs[0]))
     device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
-    was_training = model.training
+    training = [module for module in model.modules() if module.training]
     model.eval()
     found: dict[str, list[NDArray[Any]]] = {"logits": [], "features": [], "labels": []}
     try:
@@ -48,7 +48,8 @@ def run_module(model: nn.Module, loader: Iterable[Any], head: nn.Module) -> dict
             found["labels"].append(np.full(len(logits), UNKNOWN) if labels is None else np.asarray(labels))
     finally:
         hook.remove()
-        model.train(was_training)
+        for module in training:  # one by one: a frozen batch norm stays as it was
+            module.training = True
     if not found["logits"]:
         raise ValueError("the data loader has no batch")
     arrays = {name: np.concatenate(batches) for name, batches in found.items()}
@@ -83,6 +84,8 @@ def head_parts(head: nn.Module | Linear) -> tuple[Apply, Linear | None]:
         if apply is None:
             raise ValueError(f"{type(head).__name__} has no head that could be applied: leave head out")
         return apply, linear_weights(head)
+    if not isinstance(head, nn.Module | tuple):
+        raise ValueError(f"head is a {type(head).__name__}; a module or a pair (W, b) is needed")
     if isinstance(head, nn.Linear | tuple):
         weight, bias = head if isinstance(head, tuple) else (head.weight, head.bias)
         bias = torch.zeros(len(weight)) if bias is None else bias

@@ -1,14 +1,17 @@
 """The command that repeats a run, found by composing the configuration again and comparing."""
 
 import json
+import re
 import shlex
 from collections.abc import Mapping
 from typing import Any
 
+import yaml
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
+from oodbench.cli.arguments import as_text
 from oodbench.cli.configuration import compose, plain
 from oodbench.cli.errors import UsageError
 from oodbench.runs.identity import NAMED, Config, check_name, config_hash
@@ -16,28 +19,34 @@ from oodbench.runs.record import SELECTED, needs_images
 from oodbench.shipped import CONF
 
 PLAIN = (bool, int, float, str)
-COMPARED = ("dataset", "backbone", "loss", "recipe")  # blocks whose values are compared one by one
+PLAIN_PATH = r"[\w./+-]+"  # needs no quotes in Hydra's grammar
+COMPARED = ("dataset", "backbone", "loss", "recipe", "ood", "detector", "image_detector")  # value by value
 
 
 def command_of(config: Config) -> str | None:
     """Return the command line of train.py that gives a run of this configuration; None where there is none.
 
-    It is composed and hashed as train.py would do it, so that a run's hash says whether the command is right. The
-    configuration is anybody's: no file but those of conf/ is read for it, no data are opened, and a command has plain
-    values alone.
+    It is composed and hashed as train.py would do it, so that a run's hash, its sets and its detectors say whether the
+    command is right. The configuration is anybody's: no file but those of conf/ is read for it, no data are opened, and
+    a command has plain values alone.
     """
     of_this_process = HydraConfig.instance().cfg
     try:
         choices = _choices(config)
         base = plain(compose(choices))
-        changed = [override for part in COMPARED for override in _changed(part, base[part], config[part])]
+        if chosen := [
+            override for group in ("detector", "image_detector") for override in _chosen(group, base, config)
+        ]:
+            choices += chosen
+            base = plain(compose(choices))
+        changed = _differences(base, config)
         again = plain(compose([*choices, *changed])) if changed else base
-        changed += [override for group in ("detector", "image_detector") for override in _chosen(group, base, config)]
+        is_right = config_hash(again) == config_hash(config) and not _differences(again, config)
     except (UsageError, HydraException, OmegaConfBaseException, ValueError, KeyError, AttributeError, TypeError):
         return None
     finally:
         HydraConfig.instance().cfg = of_this_process
-    if config_hash(again) != config_hash(config):
+    if not is_right:
         return None
     return " ".join(["python train.py", *map(shlex.quote, [*choices, *changed])])
 
@@ -67,11 +76,25 @@ def _choices(config: Config) -> list[str]:
 
 
 def _sets(config: Config) -> list[str]:
-    """Return the overrides of the OOD sets: those of conf by name, or none of them; others by path."""
+    """Return the overrides of the OOD sets: those of conf by name, or none of them; others by path, or as one of conf.
+
+    Raises ValueError for a set that is neither.
+    """
     known = [check_name("ood", name) for name in config["ood"]]
     known = [name for name in known if (CONF / "ood" / f"{name}.yaml").is_file()]
-    others = {name: node["path"] for name, node in config["ood"].items() if name not in known and "path" in node}
-    return [f"ood=[{','.join(known)}]", *(f"+ood.{name}.path={path}" for name, path in others.items())]
+    others = {name: node for name, node in config["ood"].items() if name not in known}
+    return [f"ood=[{','.join(known)}]", *(_other_set(name, node) for name, node in others.items())]
+
+
+def _other_set(name: str, node: Config) -> str:
+    if "path" in node:
+        path = str(node["path"])
+        return f"+ood.{name}.path={path if re.fullmatch(PLAIN_PATH, path) else as_text(path)}"
+    files = sorted((CONF / "ood").glob("*.yaml"))
+    same = [file.stem for file in files if yaml.safe_load(file.read_text("utf-8"))["_target_"] == node["_target_"]]
+    if not same:
+        raise ValueError(f"conf/ood has no set that is read like {name}")
+    return f"+ood@ood.{name}={same[0]}"
 
 
 def _chosen(group: str, base: Config, config: Config) -> list[str]:
@@ -88,11 +111,16 @@ def _chosen(group: str, base: Config, config: Config) -> list[str]:
     return [f"{group}=all" if group == "detector" and set(names) == known else f"{group}=[{','.join(names)}]"]
 
 
+def _differences(base: Config, wanted: Config) -> list[str]:
+    """Return an override for every value in which the configurations of two runs differ."""
+    return [override for part in COMPARED for override in _changed(part, base[part], wanted.get(part) or {})]
+
+
 def _changed(prefix: str, base: Any, wanted: Any) -> list[str]:
     """Return an override for every value that differs. Raises ValueError for one that is not plain."""
     if isinstance(base, dict) and isinstance(wanted, dict):
-        keys = [key for key in wanted if key not in ("root", "_target_", "_partial_")]
-        return [o for key in keys for o in _changed(f"{prefix}.{key}", base.get(key), wanted[key])]
+        keys = {key: "" if key in base else "+" for key in wanted if key not in ("root", "_target_", "_partial_")}
+        return [o for key, plus in keys.items() for o in _changed(f"{plus}{prefix}.{key}", base.get(key), wanted[key])]
     if base == wanted:
         return []
     if not all(each is None or isinstance(each, PLAIN) for each in (wanted if isinstance(wanted, list) else [wanted])):

@@ -6,7 +6,7 @@ from typing import Any
 import yaml
 
 from oodbench.runs.identity import Config
-from oodbench.storage import regular
+from oodbench.storage import reason_of, regular
 
 LARGEST = 100_000  # characters
 DEEPEST = 50  # collections in one another
@@ -31,7 +31,7 @@ def read_config(path: Path) -> Config:
             raise ValueError("it has an interpolation ${...}; a run's configuration is resolved")
         return config
     except (OSError, ValueError, yaml.YAMLError) as error:
-        raise ValueError(f"{path} cannot be read: {' '.join(str(error).split())}") from error
+        raise ValueError(reason_of(path, error)) from error
 
 
 def _check_events(text: str) -> None:

@@ -44,6 +44,8 @@ def other_seeds(folder: Path) -> list[str]:
     """Return a line on how long the trainings of the same configuration with other seeds took, if there are any."""
     took = []
     for file in folder.parent.glob("seed*/training.json"):
+        if file.parent == folder:
+            continue
         with contextlib.suppress(ValueError, KeyError, TypeError):  # it is only a hint
             took.append(float(read_json(file)["wall_time_s"]))
     return [f"other seeds took {duration(sum(took) / len(took))} on average"] if took else []

@@ -16,7 +16,7 @@ from oodbench.evaluation.significance import Comparison, compare, holm
 from oodbench.tables.fields import Key
 from oodbench.tables.means import shared_means, with_means
 from oodbench.tables.notes import AGAIN
-from oodbench.tables.results import Result, load_run
+from oodbench.tables.results import Result, load_run, scored_alike
 
 Pair = tuple[Result, Result]
 Keys = tuple[Key, Key]  # of A's number and of B's
@@ -41,12 +41,18 @@ class Line(NamedTuple):
 
 
 def load_side(folder: Path) -> dict[int, Result]:
-    """Return {seed: run} of a run's folder, or of the finished ones in a folder of several seeds."""
+    """Return {seed: run} of a run's folder, or of the finished ones in a folder of several seeds.
+
+    Raises FileNotFoundError where there is none, ValueError where seeds were scored with a detector set differently.
+    """
     folder = folder.absolute()
     folders = [folder] if (folder / "metrics.json").exists() else sorted(folder.glob("seed*"))
     runs = [load_run(each) for each in folders if (each / "metrics.json").exists()]
     if not runs:
         raise FileNotFoundError(f"{folder} has no metrics.json, nor has a folder seed* in it: no finished run")
+    _, unlike = scored_alike(runs)
+    if unlike:
+        raise ValueError(unlike[0].reason)
     return {run.seed: run for run in runs}
 
 

@@ -14,7 +14,7 @@ import yaml
 from oodbench.evaluation.intervals import Interval
 from oodbench.evaluation.metrics import CALIBRATION_METRICS, ID_METRICS, OOD_METRICS
 from oodbench.runs.reduced import DECIMALS
-from oodbench.storage import UnwritableError
+from oodbench.storage import UnwritableError, reason_of
 
 # versions of the probabilities: {name in tables: key in metrics.json}
 VERSIONS = {"predictive": "own", "normalised": "normalised", "temperature-scaled": "temperature_scaled"}
@@ -37,7 +37,7 @@ def errors_name(path: Path) -> Iterator[None]:
     except KeyError as error:
         raise ValueError(f"{path} lacks the key {error}") from error
     except (OSError, ValueError, TypeError, AttributeError, OverflowError, RecursionError, yaml.YAMLError) as error:
-        raise ValueError(f"{path} cannot be read: {' '.join(str(error).split())}") from error
+        raise ValueError(reason_of(path, error)) from error
 
 
 def checked_name(what: str, name: Any) -> str:

@@ -122,7 +122,7 @@ def load_runs(results_dir: Path, detectors: Collection[str] | None = None) -> Fo
         except ValueError as error:
             unreadable.append(Unreadable(folder, str(error)))
     runs.sort(key=lambda run: (run.folder.parent, run.seed))
-    runs, unlike = _scored_alike(runs)
+    runs, unlike = scored_alike(runs)
     unreadable += unlike
     if not finished:
         raise FileNotFoundError(
@@ -140,7 +140,7 @@ def merged(several: Iterable[Found]) -> Found:
     for run, other in pairwise(runs):
         if run.folder.parts[-5:] == other.folder.parts[-5:]:
             raise ValueError(f"{run.folder} and {other.folder} are the same run; name one of the two folders alone")
-    runs, unlike = _scored_alike(runs)
+    runs, unlike = scored_alike(runs)
     unreadable = [each for found in several for each in found.unreadable]
     return Found(runs, sum(found.unfinished for found in several), [*unreadable, *unlike])
 
@@ -151,7 +151,7 @@ def is_shown(detectors: Collection[str] | None, detector: str, metric: str) -> b
     return in_tables and (not detector or detectors is None or detector in detectors)
 
 
-def _scored_alike(runs: Iterable[Result]) -> tuple[list[Result], list[Unreadable]]:
+def scored_alike(runs: Iterable[Result]) -> tuple[list[Result], list[Unreadable]]:
     """Leave out the runs in which a detector is configured otherwise than in another seed of the same configuration.
 
     Hyperparameters that were selected on each seed's own held-out images may differ.
