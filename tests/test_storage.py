@@ -19,6 +19,7 @@ from oodbench.storage import (
     load_arrays,
     make_writable_folder,
     read_json,
+    reason_of,
     save_arrays,
     write_atomic,
     write_json,
@@ -206,3 +207,10 @@ def test_what_is_no_file_in_a_files_place_is_named(tmp_path: Path) -> None:
             read_json(path)
         with pytest.raises(ValueError, match=f"{path} is damaged"):
             load_arrays(path)
+
+
+def test_a_reason_is_not_wrapped_twice() -> None:
+    path = Path("runs/config.yaml")
+    first = reason_of(path, ValueError("it holds\nlist"))
+    assert first == "runs/config.yaml cannot be read: it holds list"
+    assert reason_of(path, ValueError(first)) == first

@@ -85,9 +85,9 @@ def regular(path: Path) -> Path:
 
 
 def reason_of(path: Path, error: Exception) -> str:
-    """Say in one line why a file cannot be read, with its name once."""
-    reason = " ".join(str(error).split())
-    return reason if reason.startswith(str(path)) else f"{path} cannot be read: {reason}"
+    """Say in one line why a file cannot be read; what says so already is not wrapped again."""
+    says, reason = f"{path} cannot be read: ", " ".join(str(error).split())
+    return says + reason.removeprefix(says)
 
 
 def read_json(path: Path) -> Content:
