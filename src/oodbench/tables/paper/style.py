@@ -59,13 +59,13 @@ def columns_of(runs: Sequence[Result], fpr: str, style: Style) -> list[Column]:
         sets = means_alone(sets)
     columns = of_id + [Column(*each, metric.name) for each in sets for metric in metrics]
     if style.columns:
-        named = {_column_name(column): column for column in columns}
-        if missing := [name for name in style.columns if name not in named]:
+        known = {_column_name(column) for column in columns}
+        if missing := [name for name in style.columns if name not in known]:
             raise ValueError(
                 f"a table of {runs[0].dataset}, {runs[0].backbone}, {runs[0].recipe} has no column "
-                f"{', '.join(missing)}; available: {', '.join(sorted(named))}"
+                f"{', '.join(missing)}; available: {', '.join(sorted(known))}"
             )
-        columns = [named[name] for name in style.columns]
+        columns = [column for name in style.columns for column in columns if _column_name(column) == name]
     if not columns:
         raise ValueError("nothing is left to show: no run has these sets, metrics or columns")
     return columns
