@@ -1,6 +1,7 @@
 """The choices for a paper's table, their check, and the columns that they lead to."""
 
 import sys
+import warnings
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -45,7 +46,7 @@ def check_style(runs: Sequence[Result], style: Style) -> None:
 def columns_of(runs: Sequence[Result], fpr: str, style: Style) -> list[Column]:
     """Return those of the style; where it names none, and no sets, and all are too many, sets give way to means.
 
-    Raises ValueError where nothing is left.
+    Warns of a column that this table lacks, another may have it. Raises ValueError where nothing is left.
     """
     several = len({run.seed for run in runs}) > 1
     most = sys.maxsize if style.columns else MOST_WITH_DEVIATION if several else MOST
@@ -61,9 +62,10 @@ def columns_of(runs: Sequence[Result], fpr: str, style: Style) -> list[Column]:
     if style.columns:
         known = {_column_name(column) for column in columns}
         if missing := [name for name in style.columns if name not in known]:
-            raise ValueError(
+            warnings.warn(
                 f"a table of {runs[0].dataset}, {runs[0].backbone}, {runs[0].recipe} has no column "
-                f"{', '.join(missing)}; available: {', '.join(sorted(known))}"
+                f"{', '.join(missing)}; available: {', '.join(sorted(known))}",
+                stacklevel=2,
             )
         columns = [column for name in style.columns for column in columns if _column_name(column) == name]
     if not columns:
