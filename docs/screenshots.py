@@ -15,7 +15,7 @@ from typing import Any
 from PIL import Image, ImageOps
 from playwright.sync_api import Page, sync_playwright
 
-from oodbench.tables import FIRST, Style, load_runs, write_paper
+from oodbench.tables import MAIN_SCORES, Style, load_runs, write_paper
 
 LARGEST = 150_000  # bytes of a picture
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
@@ -84,7 +84,7 @@ def paper_tables(results_dir: Path) -> bytes:
     """Return what LaTeX makes of the tables for a paper, one beneath the other, as a PNG without margins."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        tables = write_paper(folder, load_runs(results_dir).runs, "idpos", list(FIRST), Style())
+        tables = write_paper(folder, load_runs(results_dir).runs, "idpos", list(MAIN_SCORES), Style())
         inputs = "".join(rf"\input{{{table.name}}}" for table in tables)
         (folder / "page.tex").write_text(LATEX.replace("TABLES", inputs))
         for command in ("pdflatex -interaction=nonstopmode page", "pdftoppm -r 110 -png page.pdf page"):
