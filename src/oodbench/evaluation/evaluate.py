@@ -103,11 +103,12 @@ def all_scores(
     return scores, not_applicable
 
 
-def _read_only_reference(reference: Reference) -> Reference:
+def _read_only_reference(reference: Reference | None) -> Any:
     """-> the same, of arrays that a detector which works in place cannot change for those after it"""
+    if reference is None:  # of detectors that read nothing but the images
+        return reference
     train, head, linear, validation = reference
-    frozen = read_only(train), head, linear, validation and read_only(validation)
-    return type(reference)(*frozen)
+    return type(reference)(train and read_only(train), head, linear, validation and read_only(validation))
 
 
 def scores_of(detector: Detector, images: Outputs, reference: Reference) -> Array:

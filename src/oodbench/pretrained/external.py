@@ -205,15 +205,11 @@ def configuration(
 
 
 def import_external(external: External, config: Config, file: str, force: bool) -> tuple[RunFolder, Record]:
-    """Write the run's folder and its record.
-
-    Raises FileExistsError where there is one and no force, ValueError where another seed has the same outputs.
-    """
+    """Write the run's folder and its record. Raises FileExistsError where there is one and no force."""
     folder = RunFolder.of(config)
     with run_lock(folder.path):
         if not force and any(path.name not in LOCK_FILES for path in folder.path.iterdir()):
             raise FileExistsError(f"{folder.path} exists already: choose another name or seed, or --force")
-        _check_other_seeds(external, folder)
         with folder.recording_errors():
             folder.remove_all()
             (folder.path.parent / ENSEMBLE).unlink(missing_ok=True)  # it may be of the outputs before
@@ -231,12 +227,13 @@ def import_external(external: External, config: Config, file: str, force: bool) 
             return folder, score_stored(folder, config, of_run, objective, about)
 
 
-def _check_other_seeds(external: External, folder: RunFolder) -> None:
-    """Raise ValueError where these outputs are those of another seed: one network would count as two."""
+def same_file_as(external: External, folder: RunFolder) -> Path | None:
+    """Return the folder of another seed that has the outputs of the same file, if there is one."""
     for other in folder.path.parent.glob("seed*/training.json"):
         known = read_json(other).get("pretrained", {}) if other.parent != folder.path else {}
         if known.get("sha256") == external.sha256:
-            raise ValueError(f"{other.parent} has the outputs of this very file: a seed is a training of its own")
+            return other.parent
+    return None
 
 
 def _provenance(external: External, config: Config, file: str) -> dict[str, Any]:
