@@ -262,15 +262,15 @@ def test_a_set_that_this_project_does_not_know_can_be_learnt(arrays: Arrays, tmp
 
 def test_one_file_as_two_seeds_is_a_warning(arrays: Arrays, tmp_path: Path) -> None:
     folder = imported(arrays, tmp_path)
-    given = ("--name", "mine", "--dataset", "digits", "--results-dir", tmp_path / "results")
-    says = "has the outputs of this very file: a seed is a training of its own"
-    assert f"warning: {folder} {says}" in script(
-        "scripts/import_outputs.py", tmp_path / "outputs.npz", *given, "--seed", 1
+    file, given = (
+        tmp_path / "outputs.npz",
+        ("--name", "mine", "--dataset", "digits", "--results-dir", folder.parents[5]),
     )
-    np.savez(tmp_path / "outputs.npz", **arrays | {"test/labels": np.roll(arrays["test/labels"], 1)})
+    says = "has the outputs of this very file: a seed is a training of its own"
+    assert f"warning: {folder} {says}" in script("scripts/import_outputs.py", file, *given, "--seed", 1)
+    np.savez(file, **arrays | {"test/labels": np.roll(arrays["test/labels"], 1)})
     for force in ((), ("--force",)):  # and the same seed again
-        printed = script("scripts/import_outputs.py", file, *given, 2, *force)
-        assert says not in printed
+        assert says not in script("scripts/import_outputs.py", file, *given, "--seed", 2, *force)
 
 
 def test_a_name_that_is_spelt_otherwise_is_told(arrays: Arrays, tmp_path: Path) -> None:
