@@ -176,23 +176,19 @@ def evaluate(
 
 def _check_sizes(given: Mapping[str, Outputs | None]) -> None:
     """Raise ValueError naming what is no Outputs, or has another number of features, logits or classes."""
-    sizes: dict[str, tuple[int, ...]] = {}
+    first: tuple[int, int, int] | None = None
     for name, outputs in given.items():
         if outputs is None:
             continue
         if not isinstance(outputs, Outputs):
             raise ValueError(f"{name} is a {type(outputs).__name__}; outputs, of from_arrays or from_model, are needed")
-        sizes[name] = (
-            outputs[0].shape[1],
-            outputs[1].shape[1],
-            outputs[2].shape[1],
-        )  # by place: logits alone are read, too
-        features_match = not (sizes[name][0] and sizes["outputs"][0]) or sizes[name][0] == sizes["outputs"][0]
-        if sizes[name][1:] != sizes["outputs"][1:] or not features_match:
-            D, C, K = sizes[name]
+        features, logits, log_probs, *_ = outputs
+        D, C, K = size = features.shape[1], logits.shape[1], log_probs.shape[1]
+        first = first or size
+        if size[1:] != first[1:] or (D and first[0] and first[0] != D):  # D is 0 of logits alone
             raise ValueError(
                 f"{name} has {D} features, {C} logits and {K} classes an image, outputs has "
-                f"{', '.join(map(str, sizes['outputs']))}: they are of different networks"
+                f"{', '.join(map(str, first))}: they are of different networks"
             )
 
 

@@ -1,4 +1,4 @@
-"""What earlier starts of a run have left: outputs that hold, of a network whose code is what it was."""
+"""Outputs of a run's earlier starts: do they still hold, and is the network still the one that gave them?"""
 
 import warnings
 from collections.abc import Mapping
