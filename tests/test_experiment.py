@@ -170,7 +170,7 @@ def test_validation_numbers_follow_from_the_held_out_images(finished: Finished) 
 
 
 def test_every_resampled_number_has_an_interval(finished: Finished) -> None:
-    numbers, resamples = finished.metrics, folder_of(finished).read_resamples(finished.metrics)
+    numbers, resamples = finished.metrics, folder_of(finished).usable_resamples(finished.metrics)
     for set_name, scores in numbers["ood"].items():
         for detector, values in scores.items():
             known = numbers["intervals"]["ood"][set_name][detector]

@@ -76,7 +76,7 @@ class Run:
     @cached_property
     def numbers(self) -> Record:
         """The record, metrics.json."""
-        return self.folder.load_record()
+        return self.folder.read_record()
 
     @cached_property
     def outputs(self) -> dict[str, Outputs]:

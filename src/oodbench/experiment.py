@@ -92,7 +92,7 @@ def prepare_folder(job: Job) -> bool:
         folder.remove_stale()
     folder.check_places()
     folder.check_train_digest(data.train.digest)
-    before = folder.read_record()
+    before = folder.usable_record()
     if data.validation:
         check_not_reported(before, data.validation["val_ood"].digest, folder)
     if is_complete(before, requested(config)):
@@ -122,7 +122,7 @@ def keep_or_choose_threads(job: Job) -> None:
 
 def load_or_train(job: Job, log: Log) -> None:
     """Bring the model to its final weights: from the folder, from a file of other code, or by training."""
-    weights = job.folder.read_weights()
+    weights = job.folder.usable_weights()
     if weights is None:
         weights = take_pretrained(job) if job.recipe is None else train(job, job.recipe, log)
     load_weights(job.model, weights)

@@ -251,8 +251,8 @@ def recorded(arena: Arena, change: Change) -> Callable[[Path, int], Path]:
     def make(results: Path, seed: int) -> Path:
         folder = forged(arena, lambda config: None)(results, seed)
         run: RunFolder = open_run(folder)[0]
-        record = run.load_record()
-        resamples = run.load_resamples(record)
+        record = run.read_record()
+        resamples = run.read_resamples(record)
         change(record)
         record.pop("resamples")
         run.write_record(record, resamples)

@@ -71,7 +71,7 @@ def check(arena: Arena, name: str) -> None:
     assert not end.problem, end.problem
     if end.code == 0:
         assert is_whole(arena.folder) or name == "resamples"  # of which the new numbers alone are made again
-        assert open_run(arena.folder)[0].load_record()["ood"] == arena.expected["ood"]
+        assert open_run(arena.folder)[0].read_record()["ood"] == arena.expected["ood"]
     arena.check_ends_well()
     remove(arena.folder / "metrics.json")
     if name.startswith("checkpoint"):

@@ -72,7 +72,7 @@ def test_scoring_again_survives_a_kill_at_every_operation(arena: Arena, attempt:
             arena.results("own")
             assert arena.lived(*work, die_at=die_at).code == -9
             assert is_whole(arena.folder)
-            found.add("gen" in open_run(arena.folder)[0].load_record()["ood"]["noise"])
+            found.add("gen" in open_run(arena.folder)[0].read_record()["ood"]["noise"])
             assert arena.lived(*work).code == 0
             assert_same(left_behind(arena.folder), new)
     assert found == {False, True}

@@ -136,8 +136,8 @@ def check(arena: Arena) -> None:
     for copy in (arena.tmp / "results" / "copies").rglob("metrics.json"):
         run = open_run(copy.parent)[0]
         if run.run.seed == 0:
-            assert run.load_record()["ood"] == arena.expected["ood"]
-            assert run.load_record()["weights"] == arena.expected["weights"]
+            assert run.read_record()["ood"] == arena.expected["ood"]
+            assert run.read_record()["weights"] == arena.expected["weights"]
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
@@ -205,7 +205,7 @@ def test_outputs_of_a_stranger_do_no_harm(of: str, arena: Arena, attempt: Attemp
             run = open_run(folder)[0]
             outputs = run.read_outputs(of)
             assert outputs is not None
-            run.write_outputs(of, change(outputs), run.load_record()["provenance"]["digests"][of])
+            run.write_outputs(of, change(outputs), run.read_record()["provenance"]["digests"][of])
             some = [command for each in commands(arena).values() for command in each]
             evaluate = ("scripts/evaluate.py", str(folder), "detector=[knn,vim,energy]")
             end = arena.lived(scripts, *some, ("scripts/report.py", str(folder)), evaluate, alone=True)

@@ -129,8 +129,8 @@ def arena_of(runs: Path) -> Arena:
 def is_whole(folder: Path) -> bool:
     """Tell whether every number of a finished run that has resamples has them, in files that can be read."""
     run = open_run(folder)[0]
-    record = run.load_record()
+    record = run.read_record()
     ood = record["ood"].items()
     resampled = {name for name, metric in OOD_METRICS.items() if metric.resampled}
     names = {f"{name}/{d}/{m}" for name, of in ood for d, values in of.items() for m in values.keys() & resampled}
-    return names == {key for key in run.load_resamples(record) if "/" in key}
+    return names == {key for key in run.read_resamples(record) if "/" in key}

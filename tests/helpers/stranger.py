@@ -23,7 +23,7 @@ def forge(source: Path, results: Path, change: Callable[[Config], None], seed: i
         new = RunFolder(results, RunFolder.of(config | {"results_dir": str(results)}).run)
     except (ValueError, KeyError, TypeError, AttributeError):
         new = RunFolder(results, old.run._replace(seed=seed))
-    weights, record, training = old.read_weights(), old.load_record(), old.read_training()
+    weights, record, training = old.usable_weights(), old.read_record(), old.read_training()
     assert weights is not None
     write(new.config, config)
     new.write_training(
@@ -36,7 +36,7 @@ def forge(source: Path, results: Path, change: Callable[[Config], None], seed: i
         assert outputs is not None
         new.write_outputs(file.stem, outputs, record["provenance"]["digests"][file.stem])
     new.write_weights(weights)
-    resamples = old.load_resamples(record)
+    resamples = old.read_resamples(record)
     stamp = ("run", "config_hash", "seed", "weights", "resamples")
     new.write_record({key: value for key, value in record.items() if key not in stamp}, resamples)
     (new.path / "train.csv").write_bytes((old.path / "train.csv").read_bytes())

@@ -69,7 +69,7 @@ class End(NamedTuple):
 def train(config: Config) -> None:
     """Do what train.py does with a resolved configuration."""
     folder = RunFolder.of(config)
-    if is_complete(folder.read_record(), requested(config)):
+    if is_complete(folder.usable_record(), requested(config)):
         if not folder.card.exists():
             restore_card(folder)
     else:

@@ -52,7 +52,7 @@ def test_outputs_come_before_what_is_stored(finished: Finished, tmp_path: Path) 
     shutil.copytree(finished.folder, folder)
     run, _ = open_run(folder)
     stored = to_json(summarise(load_run(folder)))
-    run.write_summary(run.load_record(), stored | {"disagreements": ["of the file"]})
+    run.write_summary(run.read_record(), stored | {"disagreements": ["of the file"]})
     assert read_summary(load_run(folder)).disagreements == []
     shutil.rmtree(folder / "outputs")
     assert read_summary(load_run(folder)).disagreements == ["of the file"]
@@ -73,12 +73,12 @@ def test_outputs_of_other_numbers_of_images_are_not_stored(tmp_path: Path) -> No
 
 def test_data_of_other_numbers_are_not_used(finished: Finished, tmp_path: Path) -> None:
     copy = published(finished.folder, tmp_path)
-    copy.remove_superseded(copy.load_record())
+    copy.remove_superseded(copy.read_record())
     assert copy.summary.exists()
     alter_metrics(copy.path, lambda metrics: metrics.update(accuracy=0.5))
     with pytest.raises(ValueError, match=r"summary\.json is of other numbers"):
         read_summary(load_run(copy.path))
-    copy.remove_superseded(copy.load_record())
+    copy.remove_superseded(copy.read_record())
     assert not copy.summary.exists()
 
 
@@ -91,10 +91,10 @@ def test_the_summary_goes_with_the_record(finished: Finished, tmp_path: Path) ->
 @pytest.mark.parametrize("summary", [None, 3, [1]])
 def test_a_file_without_a_summary_is_named_and_stays(finished: Finished, tmp_path: Path, summary: Any) -> None:
     copy = published(finished.folder, tmp_path)
-    copy.write_summary(copy.load_record(), summary)
+    copy.write_summary(copy.read_record(), summary)
     with pytest.raises(ValueError, match=r"summary\.json has no summary"):
         read_summary(load_run(copy.path))
-    copy.remove_superseded(copy.load_record())
+    copy.remove_superseded(copy.read_record())
     assert copy.summary.exists()
 
 
@@ -150,10 +150,10 @@ CHANGES = {
 @pytest.mark.parametrize("what", CHANGES)
 def test_what_cannot_be_drawn_is_named_on_the_page(finished: Finished, tmp_path: Path, what: str) -> None:
     copy = published(finished.folder, tmp_path)
-    summary = copy.read_summary(copy.load_record())
+    summary = copy.read_summary(copy.read_record())
     change, said = CHANGES[what]
     change(summary)
-    copy.write_summary(copy.load_record(), summary)
+    copy.write_summary(copy.read_record(), summary)
     with pytest.raises(ValueError, match=rf"summary\.json cannot be drawn: .*{said}"):
         read_summary(load_run(copy.path))
     assert "cannot be drawn" in run_html(read_one(copy.path), MAIN_SCORES, "the command")

@@ -44,9 +44,9 @@ READERS: dict[str, Callable[[RunFolder], Any]] = {
     "outputs/odin/test.safetensors": lambda folder: folder.read_scores("odin", "test"),
 }
 WARNED: dict[str, Callable[[RunFolder], Any]] = {
-    "model.safetensors": lambda folder: folder.read_weights(),
-    "training.json": lambda folder: folder.read_weights(),
-    "metrics.json": lambda folder: folder.read_record(),
+    "model.safetensors": lambda folder: folder.usable_weights(),
+    "training.json": lambda folder: folder.usable_weights(),
+    "metrics.json": lambda folder: folder.usable_record(),
 }
 OTHERS = [{"seed": 4}, {"recipe__optimizer__lr": 0.5}, {"name__loss": "mine"}]
 
@@ -88,19 +88,19 @@ def test_a_record_of_other_weights_counts_as_none(tmp_path: Path) -> None:
     assert mine.run == theirs.run
     shutil.copy(theirs.metrics, mine.metrics)
     with pytest.raises(ForeignFileError, match=f"{mine.metrics} is of other weights than {mine.training}"):
-        mine.load_record()
+        mine.read_record()
     with pytest.warns(UserWarning, match="numbers are computed again: .* is of other weights than"):
-        assert mine.read_record() is None
+        assert mine.usable_record() is None
 
 
 def test_resamples_of_another_run_are_not_used(swapped: tuple[RunFolder, Path]) -> None:
     folder, other = swapped
-    record = folder.read_record()
+    record = folder.usable_record()
     assert record is not None
     (theirs,) = other.glob("resamples-*")
     shutil.copy(theirs, folder.path / record["resamples"]["file"])
     with pytest.warns(UserWarning, match="resamples not used: .* belongs to run"):
-        assert folder.read_resamples(record) == {}
+        assert folder.usable_resamples(record) == {}
 
 
 def test_a_copied_folder_is_no_run_of_its_own(tmp_path: Path) -> None:
@@ -114,7 +114,7 @@ def test_a_copied_folder_is_no_run_of_its_own(tmp_path: Path) -> None:
     other = RunFolder.of(configuration(seed=4, results_dir=str(tmp_path)))
     assert other.path == copy
     with pytest.warns(UserWarning, match="belongs to run"):
-        assert (other.read_record(), other.read_weights()) == (None, None)
+        assert (other.usable_record(), other.usable_weights()) == (None, None)
 
 
 # ---- the record and its resamples
@@ -123,13 +123,13 @@ def test_a_copied_folder_is_no_run_of_its_own(tmp_path: Path) -> None:
 def test_a_record_names_run_weights_and_resamples(tmp_path: Path) -> None:
     folder = trained(tmp_path)
     folder.write_record(RECORD, RESAMPLES)
-    record = folder.read_record()
+    record = folder.usable_record()
     assert record is not None
     assert (record["run"], record["config_hash"], record["seed"]) == (str(folder.run), folder.run.hash, 0)
     assert record["weights"] == folder.read_training()["weights"]
     (file,) = folder.path.glob("resamples-*.safetensors")
     assert record["resamples"] == {"file": file.name, "numbers": load_arrays(file)[1]["numbers"]}
-    assert folder.read_resamples(record)["accuracy"].tolist() == [0.4, 0.6]
+    assert folder.usable_resamples(record)["accuracy"].tolist() == [0.4, 0.6]
 
 
 @pytest.mark.parametrize("writer", ["save_arrays", "write_json"])
@@ -147,10 +147,10 @@ def test_a_death_between_record_and_resamples_loses_neither(
         patch.setattr(f"oodbench.runs.folder.{writer}", die)
         with pytest.raises(KeyboardInterrupt):
             folder.write_record(RECORD | {"accuracy": 0.75}, {"accuracy": np.array([0.7, 0.8])})
-    record = folder.read_record()
+    record = folder.usable_record()
     assert record is not None
     assert record["accuracy"] == 0.5
-    assert folder.read_resamples(record)["accuracy"].tolist() == [0.4, 0.6]
+    assert folder.usable_resamples(record)["accuracy"].tolist() == [0.4, 0.6]
     folder.remove_superseded(folder.write_record(RECORD | {"accuracy": 0.75}, {"accuracy": np.array([0.7, 0.8])}))
     assert len(list(folder.path.glob("resamples-*"))) == 1
 
@@ -167,36 +167,36 @@ def test_a_death_before_old_resamples_go_leaves_the_new_pair(tmp_path: Path, mon
         written = folder.write_record(RECORD | {"accuracy": 0.75}, {"accuracy": np.array([0.7, 0.8])})
         with pytest.raises(KeyboardInterrupt):
             folder.remove_superseded(written)
-    record = folder.read_record()
+    record = folder.usable_record()
     assert record is not None
-    assert folder.read_resamples(record)["accuracy"].tolist() == [0.7, 0.8]
+    assert folder.usable_resamples(record)["accuracy"].tolist() == [0.7, 0.8]
 
 
 def test_resamples_of_other_numbers_are_not_used(tmp_path: Path) -> None:
     folder = trained(tmp_path)
     folder.write_record(RECORD, RESAMPLES)
-    before = folder.read_record()
+    before = folder.usable_record()
     (file,) = folder.path.glob("resamples-*")
     kept = file.read_bytes()
     folder.remove_superseded(folder.write_record(RECORD | {"accuracy": 0.75}, RESAMPLES))
-    record = folder.read_record()
+    record = folder.usable_record()
     assert record is not None
     assert before is not None
     (folder.path / record["resamples"]["file"]).write_bytes(kept)
     with pytest.warns(UserWarning, match="holds the resamples of other numbers"):
-        assert folder.read_resamples(record) == {}
-    assert folder.read_resamples(before) == {}  # whose file is gone
+        assert folder.usable_resamples(record) == {}
+    assert folder.usable_resamples(before) == {}  # whose file is gone
 
 
 @pytest.mark.parametrize("content", [b"", b"x" * 200])
 def test_damaged_resamples_are_not_used(tmp_path: Path, content: bytes) -> None:
     folder = trained(tmp_path)
     folder.write_record(RECORD, RESAMPLES)
-    record = folder.read_record()
+    record = folder.usable_record()
     assert record is not None
     (folder.path / record["resamples"]["file"]).write_bytes(content)
     with pytest.warns(UserWarning, match="resamples not used"):
-        assert folder.read_resamples(record) == {}
+        assert folder.usable_resamples(record) == {}
 
 
 DAMAGED = [b"", b'{"accuracy": 0.5, "oo', b"\xff\xfe\x00", b"{}", b"[]", b"null", b'{"ood": {}}', b"[" * 100_000]
@@ -207,10 +207,10 @@ def test_a_damaged_record_is_named_and_written_again(tmp_path: Path, content: by
     folder = trained(tmp_path)
     folder.metrics.write_bytes(content)
     with pytest.warns(UserWarning, match=r"numbers are computed again: .*metrics\.json.*repeat"):
-        assert folder.read_record() is None
+        assert folder.usable_record() is None
     assert folder.metrics.read_bytes() == content
     folder.write_record(RECORD, RESAMPLES)
-    record = folder.read_record()
+    record = folder.usable_record()
     assert record is not None
     assert record["accuracy"] == 0.5
 
@@ -220,13 +220,13 @@ def test_a_record_that_was_edited_is_not_used(tmp_path: Path) -> None:
     folder.write_record(RECORD, RESAMPLES)
     folder.metrics.write_text(folder.metrics.read_text().replace("0.5", "0.9"))
     with pytest.warns(UserWarning, match="was altered, its sha256 does not agree"):
-        assert folder.read_record() is None
+        assert folder.usable_record() is None
 
 
 def test_what_is_not_there_is_none(tmp_path: Path) -> None:
     folder = RunFolder.of(configuration(results_dir=str(tmp_path)))
-    assert (folder.read_record(), folder.read_weights(), folder.read_outputs("test")) == (None, None, None)
-    assert folder.read_resamples({}) == {}
+    assert (folder.usable_record(), folder.usable_weights(), folder.read_outputs("test")) == (None, None, None)
+    assert folder.usable_resamples({}) == {}
 
 
 # ---- removing
@@ -262,7 +262,7 @@ def test_removing_a_run_removes_that_run_only(tmp_path: Path) -> None:
     folder.remove_all()
     assert list(folder.path.iterdir()) == []
     assert (tmp_path / "mine").exists()
-    assert neighbour.read_record() is not None
+    assert neighbour.usable_record() is not None
 
 
 def test_a_folder_in_the_place_of_a_file_is_named_in_one_line(tmp_path: Path) -> None:
@@ -271,7 +271,7 @@ def test_a_folder_in_the_place_of_a_file_is_named_in_one_line(tmp_path: Path) ->
         file.mkdir()
     says = r"^cannot write [^\n]*/{}: Is a directory; [^\n]*$"
     with pytest.warns(UserWarning, match=r"metrics\.json is damaged"):
-        assert folder.read_record() is None
+        assert folder.usable_record() is None
     with pytest.raises(UnwritableError, match=says.format(r"metrics\.json")):
         folder.write_record(RECORD, RESAMPLES)
     with pytest.raises(UnwritableError, match=says.format(r"metrics\.json")):
@@ -301,7 +301,7 @@ def test_a_folder_in_the_place_of_the_weights_counts_as_none(tmp_path: Path) -> 
     folder.weights.unlink()
     folder.weights.mkdir()
     with pytest.warns(UserWarning, match=r"model\.safetensors is damaged"):
-        assert folder.read_weights() is None
+        assert folder.usable_weights() is None
     with pytest.raises(UnwritableError, match=r"model\.safetensors: Is a directory"):
         folder.write_weights(WEIGHTS)
 

@@ -144,7 +144,7 @@ def test_the_published_configuration_is_of_the_same_run(tmp_path: Path) -> None:
     copy = publish(path, tmp_path / "small", keep)
     assert config_hash(yaml.safe_load((copy / "config.yaml").read_text())) == config_hash(config)
     assert not any(b"/home/me" in file.read_bytes() for file in copy.iterdir())
-    assert open_run(copy)[0].load_record()["provenance"]["ood"] == {"x": {"path": "data/x"}}
+    assert open_run(copy)[0].read_record()["provenance"]["ood"] == {"x": {"path": "data/x"}}
 
 
 def other_weights(path: Path) -> None:

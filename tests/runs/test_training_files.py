@@ -69,7 +69,7 @@ def test_a_further_start_keeps_what_the_weights_are_of(tmp_path: Path) -> None:
 
 def test_a_trained_run_gives_its_weights_back(tmp_path: Path) -> None:
     folder = trained(tmp_path)
-    weights = folder.read_weights()
+    weights = folder.usable_weights()
     assert weights is not None
     assert weights["counter"].shape == ()
     np.testing.assert_array_equal(weights["layer"], WEIGHTS["layer"])
@@ -135,7 +135,7 @@ def test_outputs_of_other_weights_are_an_error(tmp_path: Path) -> None:
         with pytest.raises(ForeignFileError, match=r"was computed with other weights than those of .*training\.json"):
             read()
     with pytest.warns(UserWarning, match="holds other weights than"):
-        assert folder.read_weights() is None
+        assert folder.usable_weights() is None
 
 
 def test_other_training_images_are_an_error_that_says_both(tmp_path: Path) -> None:
@@ -151,7 +151,7 @@ def test_a_training_record_that_is_unusable_stops_no_start(tmp_path: Path, conte
     folder.training.unlink() if content is None else folder.training.write_bytes(content)
     folder.check_train_digest("another")
     with pytest.warns(UserWarning, match="weights are restored from the checkpoint: .*training"):
-        assert folder.read_weights() is None
+        assert folder.usable_weights() is None
 
 
 def test_json_with_a_checksum_of_another_kind_is_refused(tmp_path: Path) -> None:

@@ -54,7 +54,7 @@ def test_a_finished_run_gets_the_numbers_of_a_fresh_one(again: Finished, fresh: 
     assert ours["validation"] == theirs["validation"] | {"of": ours["validation"]["of"]}
     for part in ("detector", "ood", "images", "digests", "near"):
         assert ours["provenance"][part] == theirs["provenance"][part]
-    ours, theirs = (open_run(run.folder)[0].read_resamples(numbers_in(run.folder)) for run in (again, fresh))
+    ours, theirs = (open_run(run.folder)[0].usable_resamples(numbers_in(run.folder)) for run in (again, fresh))
     assert ours.keys() == theirs.keys()
     assert all(np.array_equal(ours[name], theirs[name]) for name in ours)
 
@@ -133,7 +133,7 @@ def test_outputs_on_other_images_are_not_scored(again: Finished) -> None:
 
 def test_no_image_detector_learns_from_other_training_images(again: Finished) -> None:
     folder, _ = open_run(again.folder)
-    weights = folder.read_weights()
+    weights = folder.usable_weights()
     assert weights is not None
     facts = {key: value for key, value in folder.read_training().items() if key != "train_digest"}
     folder.write_training(facts, weights, "0" * 64)

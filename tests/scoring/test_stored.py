@@ -12,7 +12,7 @@ from oodbench.scoring.stored import stored_model, stored_objective, stored_run
 
 def test_the_stored_loss_gives_the_stored_outputs(finished: Finished) -> None:
     folder, config = open_run(finished.folder)
-    outputs, objective = stored_run(folder, config, folder.load_record()["provenance"]["digests"])
+    outputs, objective = stored_run(folder, config, folder.read_record()["provenance"]["digests"])
     assert outputs.ood.keys() == config["ood"].keys()
     computed = predict(objective, torch.tensor(outputs.test.features), outputs.test.labels)
     for part, stored in outputs.test._asdict().items():
@@ -21,7 +21,7 @@ def test_the_stored_loss_gives_the_stored_outputs(finished: Finished) -> None:
 
 def test_outputs_of_other_code_are_refused(again: Finished) -> None:
     folder, config = open_run(again.folder)
-    digests = folder.load_record()["provenance"]["digests"]
+    digests = folder.read_record()["provenance"]["digests"]
     outputs = folder.read_outputs("test", digests["test"])
     assert outputs is not None
     folder.write_outputs("test", outputs._replace(logits=outputs.logits * 2), digests["test"])
@@ -32,7 +32,7 @@ def test_outputs_of_other_code_are_refused(again: Finished) -> None:
 def test_the_stored_network_has_the_trained_weights(finished: Finished) -> None:
     folder, config = open_run(finished.folder)
     model = stored_model(folder, config, stored_objective(folder, config), torch.device("cpu"))
-    weights = folder.read_weights()
+    weights = folder.usable_weights()
     assert weights is not None
     assert weights.keys() == model.state_dict().keys()
     for name, tensor in model.state_dict().items():

@@ -13,7 +13,7 @@ BUILT = ("dataset", "backbone", "loss", "recipe", "detector", "image_detector", 
 
 def is_finished(config: Config) -> bool:
     """Tell whether the run has every number that its configuration asks for."""
-    return is_complete(RunFolder.of(config).read_record(), requested(config))
+    return is_complete(RunFolder.of(config).usable_record(), requested(config))
 
 
 def check_buildable(runs: Sequence[Config]) -> None:

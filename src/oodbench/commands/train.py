@@ -35,13 +35,13 @@ def train(cfg: DictConfig) -> float | None:
             from oodbench.report.card import restore_card  # brings scipy
 
             restore_card(folder)
-        print(finished(folder.load_record(), folder.path, config, in_sweep()), flush=True)
+        print(finished(folder.read_record(), folder.path, config, in_sweep()), flush=True)
     else:
         with exit_codes(folder.error), timed():
             from oodbench.experiment import run  # brings torch: seconds, for which a finished run does not wait
 
             run(config, in_sweep())
-    record = folder.read_record()
+    record = folder.usable_record()
     if record is None or not requested(config).validation:
         return None
     objective = config["validation"]["objective"]

@@ -55,7 +55,7 @@ def card(path: Path) -> str:
     folder, config = open_run(path)
     result = load_run(path, keep=lambda detector, metric: detector in SCORES)
     (run,) = with_means([result], common_means([result]))
-    provenance = folder.load_record()["provenance"]
+    provenance = folder.read_record()["provenance"]
     parts = [
         f"# {escaped(row_name(run.loss, run.loss))} on {escaped(set_name(run.dataset))}, seed {run.seed}",
         _what(run),

@@ -159,7 +159,7 @@ def _run(result: Result, label: str) -> Run:
         history = history_of(folder.read_history() or b"")
     except (OSError, ValueError):  # status.py and publish.py name it; a page has no curve
         history = None
-    provenance = dict(folder.load_record()["provenance"])
+    provenance = dict(folder.read_record()["provenance"])
     return Run(result, label, summary, without, history, provenance)
 
 

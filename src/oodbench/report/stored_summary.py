@@ -23,7 +23,7 @@ def read_summary(run: Result) -> Summary:
     folder, _ = open_run(run.folder)
     if folder.outputs("test").exists() or not folder.summary.exists():
         return summarise(run)
-    stored = folder.read_summary(folder.load_record())
+    stored = folder.read_summary(folder.read_record())
     try:
         summary: Summary = from_json(Summary, stored)
         check_summary(summary, run)
@@ -48,7 +48,7 @@ def summary_to_store(run: Result) -> Summary | None:
 def write_summary(summary: Summary, copy: Path) -> None:
     """Store the data of a run's figures in its published copy."""
     folder, _ = open_run(copy)
-    folder.write_summary(folder.load_record(), to_json(summary))
+    folder.write_summary(folder.read_record(), to_json(summary))
 
 
 def check_summary(summary: Summary, run: Result) -> None:

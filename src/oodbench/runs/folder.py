@@ -41,7 +41,7 @@ class RunFolder(TrainingFiles):
 
     # the record
 
-    def load_record(self) -> Record:
+    def read_record(self) -> Record:
         """Return metrics.json. Raises ValueError naming the file where it is missing, damaged, or not of this training.
 
         The same run has other weights where it was trained on other images; a training.json that cannot be read says
@@ -53,12 +53,12 @@ class RunFolder(TrainingFiles):
             raise ForeignFileError(f"{self.metrics} is of other weights than {self.training}")
         return record
 
-    def read_record(self) -> Record | None:
+    def usable_record(self) -> Record | None:
         """Return metrics.json; None where the run is not finished, and, with a warning, where it cannot be used."""
         if not self.metrics.exists():
             return None
         try:
-            return self.load_record()
+            return self.read_record()
         except ValueError as error:
             warnings.warn(f"numbers are computed again: {error}", stacklevel=2)
             return None
@@ -99,7 +99,7 @@ class RunFolder(TrainingFiles):
         except ValueError:  # missing, or damaged: a page names it
             pass
 
-    def load_resamples(self, record: Record) -> Arrays:
+    def read_resamples(self, record: Record) -> Arrays:
         """Return {number: (R,)} that belong to the record, in a published run reduced ones; empty where it has none.
 
         Raises ValueError naming the file where it is damaged, another run's, or of other numbers.
@@ -127,10 +127,10 @@ class RunFolder(TrainingFiles):
         arrays, about = pack(resamples)
         save_arrays(self.reduced_resamples(named["file"]), arrays, run=str(self.run), numbers=named["numbers"], **about)
 
-    def read_resamples(self, record: Record) -> Arrays:
-        """Return what `load_resamples` does; empty, with a warning, where it cannot be used."""
+    def usable_resamples(self, record: Record) -> Arrays:
+        """Return what `read_resamples` does; empty, with a warning, where it cannot be used."""
         try:
-            return self.load_resamples(record)
+            return self.read_resamples(record)
         except ValueError as error:
             warnings.warn(f"resamples not used: {error}", stacklevel=2)
             return {}
@@ -181,7 +181,7 @@ class RunFolder(TrainingFiles):
         for path in self.path.rglob(".*"):
             if path.name not in LOCK_FILES and not path.is_dir():
                 _remove_file(path)
-        record = self.read_record()
+        record = self.usable_record()
         if record:
             self.remove_superseded(record)
 

@@ -24,8 +24,8 @@ def publish(path: Path, target: Path, keep: Callable[[str, str], bool]) -> Path:
     weights.
     """
     run, config = open_run(path)
-    record, training = run.load_record(), run.read_training()
-    resamples = {name: values for name, values in run.load_resamples(record).items() if keep(*_parts(name))}
+    record, training = run.read_record(), run.read_training()
+    resamples = {name: values for name, values in run.read_resamples(record).items() if keep(*_parts(name))}
     copy = RunFolder(target, run.run)
     if copy.weights.exists():
         raise ValueError(f"{copy.path} has the run with its weights: publish below another folder")

@@ -42,7 +42,10 @@ class DataChangedError(ValueError):
 
 
 class TrainingFiles(RunPaths):
-    """Reading and writing of what one training leaves; outputs and scores name its weights, too."""
+    """Reading and writing of what one training leaves; outputs and scores name its weights, too.
+
+    `read_...` raises ValueError for a file that is damaged or not of this run; `usable_...` warns and returns nothing.
+    """
 
     def write_config(self, config: Config, recorded: Config | None = None) -> None:
         """Write config.yaml. Of a trained run, what its weights took stays in it, and what its record has of a start.
@@ -114,7 +117,7 @@ class TrainingFiles(RunPaths):
         """Write the weights of the last epoch; with them the training is finished."""
         save_arrays(self.weights, weights, run=str(self.run))
 
-    def read_weights(self) -> Arrays | None:
+    def usable_weights(self) -> Arrays | None:
         """Return the weights of a training that is over; None before, and, with a warning, where they are unusable."""
         if not self.weights.exists():
             return None
@@ -135,7 +138,7 @@ class TrainingFiles(RunPaths):
         """Raise DataChangedError where an earlier start of this run saw other training images."""
         try:
             seen = self.read_training()["train_digest"]
-        except ValueError:  # missing, damaged or another run's: `read_weights` warns, and it is made again
+        except ValueError:  # missing, damaged or another run's: `usable_weights` warns, and it is made again
             return
         check_same_images(self.training, seen, digest)
 

@@ -31,7 +31,7 @@ def score_ensemble(path: Path) -> dict[str, Any]:
     folders = [open_run(file.parent)[0] for file in sorted(path.glob("seed*/metrics.json"))]
     if len(folders) < 2:
         raise ValueError(f"{path} has {len(folders)} finished seed{'s' * (len(folders) != 1)}; an ensemble needs two")
-    members = [(folder, folder.load_record()) for folder in folders]
+    members = [(folder, folder.read_record()) for folder in folders]
     shared = set.intersection(*(set(record["ood"]) for _, record in members))
     images, digests = {}, {}
     for name in ("test", *sorted(shared)):

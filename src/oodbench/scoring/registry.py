@@ -36,7 +36,7 @@ def check(run: Result, whole_runs: Path | None = None) -> Entry:
 
     try:
         folder, _ = open_run(run.folder)
-        record = folder.load_record()
+        record = folder.read_record()
         folder.read_training()  # or it says what is wrong with the file
         given = outputs_of(folder, whole_runs)
         computed, missing = recompute(given, record) if given else ({}, [])

@@ -33,7 +33,7 @@ def rescore(path: Path, detector: Config, image_detector: Config, grids: Config 
     folder, config = open_run(path)
     with run_lock(folder.path):
         folder.remove_stale()
-        before = folder.read_record()
+        before = folder.usable_record()
         if before is None:
             raise ValueError(f"{folder.path} is not finished: repeat its command")
         reported = config | {"ood": before["provenance"]["ood"]}  # sets of every start, not of the last alone

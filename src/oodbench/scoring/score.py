@@ -58,8 +58,8 @@ def record(
     folder: RunFolder, request: Request, numbers: dict[str, Any], resamples: Arrays, provenance: dict[str, Any]
 ) -> Record:
     """Write the numbers, merged with those of earlier starts that still hold, and the card; return the numbers."""
-    before = folder.read_record()
-    old_resamples = folder.read_resamples(before) if before else {}
+    before = folder.usable_record()
+    old_resamples = folder.usable_resamples(before) if before else {}
     merged = merge(before, numbers, provenance, request)
     resamples = merge_resamples(old_resamples, resamples, merged)
     merged["intervals"] = merge_intervals(before or {}, intervals(merged, resamples), merged)

@@ -69,7 +69,7 @@ def stored_objective(folder: RunFolder, config: Config) -> Objective:
     """Build the run's objective with its trained weights."""
     if not (folder.weights.exists() or folder.outputs("train").exists()):
         raise ValueError(f"{folder.weights} {IS_PUBLISHED}")
-    weights = folder.read_weights()
+    weights = folder.usable_weights()
     if weights is None:
         raise ValueError(f"{folder.weights} cannot be used; repeat the run's command")
     outputs = stored_on(folder, "train", {})
@@ -82,7 +82,7 @@ def stored_objective(folder: RunFolder, config: Config) -> Objective:
 @torch.inference_mode(False)  # a notebook may load it in inference mode and need gradients later
 def stored_model(folder: RunFolder, config: Config, objective: Objective, device: torch.device) -> Classifier:
     """Build the run's network with its trained weights, around its objective."""
-    weights, data = folder.read_weights(), config["dataset"]
+    weights, data = folder.usable_weights(), config["dataset"]
     backbone = trusted(config["backbone"], "backbones")
     precision = use_precision(pick_precision(folder.read_training()["precision"], device))
     model = Classifier(backbone, objective, data["mean"], data["std"], precision)

@@ -183,9 +183,9 @@ def load_run(folder: Path, keep: Keep = lambda detector, metric: True) -> Result
         run, config = open_run(folder)
         configured = _configured(config)
     with errors_name(folder / "metrics.json"):
-        record = run.load_record()
+        record = run.read_record()
         measured = _measured(record, config)
-    resamples = run.load_resamples(record)
+    resamples = run.read_resamples(record)
     with errors_name(folder / "resamples"):
         kept = {key: each for key, each in resamples.items() if keep(*["", *key.split("/")][-2:])}
         resampled: dict[str, Resampled] = {key: Rounded(each) for key, each in kept.items()}
