@@ -145,7 +145,7 @@ def evaluate(
     if not isinstance(ood, Mapping):
         raise ValueError(f"ood is a {type(ood).__name__}; a mapping {{name of the set: outputs}} is needed")
     for name in ood:
-        fields.checked_name("OOD set", name)
+        fields.safe_name("OOD set", name)
     _check_sizes(
         {
             "outputs": outputs,

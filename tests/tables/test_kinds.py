@@ -47,6 +47,25 @@ def test_every_table_says_shifted(results: Path) -> None:
     assert "fog, shifted ID, 100 images" in card(run.folder).replace("\\", "")
 
 
+@pytest.mark.parametrize("of_svhn", [0.96, 0.4])
+def test_no_end_of_a_shifted_column_is_marked(results: Path, of_svhn: float) -> None:
+    ood = {name: {"ood_score": auroc} for name, auroc in (AUROC | {"svhn": of_svhn, "fog": 0.7}).items()}
+    other = add_run(results, "halo", ood=ood, config={"dataset": {"test": TEST}})
+    of = {name: {"_target_": f"oodbench.data.{name}"} for name in AUROC} | FOG
+    alter_metrics(other, lambda content: content["provenance"].update(ood=of))
+    runs = load_runs(results).runs
+    table = section(runs, "idpos", ["ood_score"])
+    marked = {
+        group for row in table.rows for (group, _), text in zip(table.columns, row, strict=True) if text.startswith("*")
+    }
+    assert "svhn (far)" in marked
+    assert "fog (shifted ID)" not in marked
+    assert any(note.startswith("Shifted ID, fog: ") for note in table.notes)
+    in_paper = paper(runs, "idpos", ["ood_score"], Style(columns=("fog:auroc",)))
+    assert "50.00" in in_paper
+    assert "textbf{70" not in in_paper
+
+
 def test_the_readers_of_corrupted_sets_are_there() -> None:
     assert {*CORRUPTED, *CORRUPTED.values()} <= allowed("data").keys()
     of = {file.stem: OmegaConf.to_container(OmegaConf.load(file)) for file in (CONF / "ood").glob("*.yaml")}

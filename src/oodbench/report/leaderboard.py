@@ -12,7 +12,7 @@ from oodbench.report.card import bullets, escaped
 from oodbench.tables.cells import Cell, Cells, Column, Marks, alike, best_of, cell_key, cells_of, text_of
 from oodbench.tables.kinds import Kind
 from oodbench.tables.labels import Row, protocol, row_labels, row_of
-from oodbench.tables.means import FAR, NEAR, common_means, mean_notes, with_means
+from oodbench.tables.means import FAR, NEAR, common_means, mean_notes, shifted_notes, with_means
 from oodbench.tables.names import row_name, score_name, set_name
 from oodbench.tables.notes import BEST_AND_CLOSE, marks_by_group, notes_on_marks, shared_seeds
 from oodbench.tables.render import markdown_table
@@ -69,7 +69,7 @@ def _table(runs: Sequence[Result], origins: Mapping[Path, str], detectors: Seque
     heads = [_set(column) + metric_of(column.metric).title for column in columns]
     table = markdown_table(["", "Loss", "Score", "n", *heads, "Numbers"], lines, 3)
     marks = marks_by_group([((group(c), metric_of(c.metric).title), best[c]) for c in columns])
-    notes = [*mean_notes(runs, labels, means), *notes_on_marks(marks), *shared_seeds(marks)]
+    notes = [*mean_notes(runs, labels, means), *shifted_notes(runs), *notes_on_marks(marks), *shared_seeds(marks)]
     notes = [note for note in notes if note != BEST_AND_CLOSE]  # INTRODUCTION has that one
     return "\n\n".join(filter(None, [table, bullets(map(escaped, notes))]))
 

@@ -28,6 +28,11 @@ class Column(NamedTuple):
     images: int
     metric: str
 
+    @property
+    def has_direction(self) -> bool:
+        """Tell whether one end is better; telling shifted images of known classes from the test images is not."""
+        return self.kind is not Kind.SHIFTED
+
 
 class Cell(NamedTuple):
     """One row in one column: by seed the value, its interval over images and its (R,) resamples, if there are any."""
@@ -112,7 +117,9 @@ def cells_of(
 
 
 def best_of(cells: Cells, rows: Iterable[Row], detectors: Iterable[str], column: Column) -> Marks:
-    """Mark the best cells of a column among those of these rows and detectors."""
+    """Mark the best cells of a column among those of these rows and detectors, if it has a direction."""
+    if not column.has_direction:
+        return Marks()
     keys = dict.fromkeys(cell_key(row, detector, column) for row, detector in product(rows, detectors))
     return marks_of({key: cells[key] for key in keys if key in cells}, metric_of(column.metric))
 

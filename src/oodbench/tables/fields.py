@@ -40,7 +40,7 @@ def errors_name(path: Path) -> Iterator[None]:
         raise ValueError(reason_of(path, error)) from error
 
 
-def checked_name(what: str, name: Any) -> str:
+def safe_name(what: str, name: Any) -> str:
     """Return a name that may become part of a path and a cell of runs.csv.
 
     Raises ValueError for one that could lead out of a folder (../x), or that a spreadsheet takes for a formula (=x).
@@ -92,7 +92,7 @@ def numbers(metrics: Mapping[str, Any]) -> dict[Key, float]:
     found = {("", "", metric): number(metrics[metric], metric) for metric in ID_METRICS if metric in metrics}
     for ood, detectors in metrics["ood"].items():
         for detector, values in detectors.items():
-            checked_name("detector", detector)
+            safe_name("detector", detector)
             for metric in OOD_METRICS:
                 if metric in values:
                     found[shared(ood, detector, metric)] = number(values[metric], f"{metric} of {detector} on {ood}")

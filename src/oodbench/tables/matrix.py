@@ -8,8 +8,9 @@ from typing import NamedTuple
 from oodbench.evaluation.metric import MISSING
 from oodbench.evaluation.metrics import OOD_METRICS
 from oodbench.tables.cells import CellKey, Cells, Column, Marks, best_of, cells_of, fewer, interval_of
+from oodbench.tables.kinds import Kind
 from oodbench.tables.labels import Row, protocol, row_labels, row_of
-from oodbench.tables.means import common_means, mean_notes, with_means
+from oodbench.tables.means import common_means, mean_notes, shifted_notes, with_means
 from oodbench.tables.notes import (
     all_hyperparameters,
     definitions,
@@ -60,6 +61,7 @@ def matrix_tables(runs: Sequence[Result], fpr: str, detectors: Sequence[str]) ->
             *_notes_on_marks(labels, best),
             *without_resamples(runs, labels),
             *mean_notes(runs, labels, {mean: sets for mean, sets in means.items() if mean == ood}),
+            *(shifted_notes(runs) if kind is Kind.SHIFTED else []),
             *other_images(runs),
             *(all_hyperparameters(runs, detectors) if not tables else []),
             *other_settings(runs, labels, detectors),

@@ -91,6 +91,13 @@ def _with_means(run: Result, means: Means) -> Result:
     )
 
 
+def shifted_notes(runs: Sequence[Result]) -> list[str]:
+    """Say of shifted ID sets what their columns mean."""
+    names = ", ".join(sorted({ood for run in runs for ood in run.ood_images if run.kind(ood) is Kind.SHIFTED}))
+    why = "its images are of known classes, so that it is in no mean and neither end of a column is the better one"
+    return [f"Shifted ID, {names}: {why}; nothing is marked."] * bool(names)
+
+
 def mean_notes(runs: Sequence[Result], labels: Mapping[Row, str], means: Means, by: Sequence[str] = ()) -> list[str]:
     """Say over which sets the means are, and which rows have none because their sets are others."""
     over = [f"{mean} over {', '.join(sets)}" for mean, sets in means.items()]

@@ -19,11 +19,11 @@ from oodbench.runs.reduced import Resampled, Rounded
 from oodbench.tables.fields import (
     Key,
     calibration,
-    checked_name,
     errors_name,
     flatten,
     intervals,
     numbers,
+    safe_name,
     whole,
     whole_or_none,
 )
@@ -194,7 +194,7 @@ def load_run(folder: Path, keep: Keep = lambda detector, metric: True) -> Result
 
 def _configured(config: Config) -> dict[str, Any]:
     """-> the fields of `Result` that config.yaml has"""
-    names = {part: checked_name(part, config["name"][part]) for part in ("dataset", "backbone", "loss", "recipe")}
+    names = {part: safe_name(part, config["name"][part]) for part in ("dataset", "backbone", "loss", "recipe")}
     return {
         **names,
         "loss_class": str(config["loss"].get("_target_", "")).rpartition(".")[2],
@@ -223,13 +223,13 @@ def _measured(metrics: Mapping[str, Any], config: Config) -> dict[str, Any]:
         "train_images": whole(images["train"], "images of train"),
         "scored_by": {name: json.dumps(how, sort_keys=True) for name, how in provenance.get("detector", {}).items()},
         "test_images": whole(images["test"], "images of test"),
-        "ood_images": {checked_name("OOD set", ood): whole(images[ood], f"images of {ood}") for ood in scored},
+        "ood_images": {safe_name("OOD set", ood): whole(images[ood], f"images of {ood}") for ood in scored},
         "numbers": numbers(metrics),
         "intervals": intervals(metrics),
         "calibration": calibration(metrics.get("calibration", {})),
         "digests": {name: str(digest) for name, digest in provenance.get("digests", {}).items()},
         "code": {part: str(digest) for part, digest in provenance.get("code", {}).items()},
         "not_applicable": {
-            checked_name("detector", name): str(reason) for name, reason in metrics.get("not_applicable", {}).items()
+            safe_name("detector", name): str(reason) for name, reason in metrics.get("not_applicable", {}).items()
         },
     }

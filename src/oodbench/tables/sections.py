@@ -10,7 +10,7 @@ from oodbench.tables.cells import Cells, Column, Marks, alike, best_of, cell_key
 from oodbench.tables.ensembles import NO_ENSEMBLES, Ensembles, ensemble_notes
 from oodbench.tables.kinds import Kind
 from oodbench.tables.labels import Row, protocol, row_labels, row_of
-from oodbench.tables.means import FAR, NEAR, common_means, mean_notes, with_means
+from oodbench.tables.means import FAR, NEAR, common_means, mean_notes, shifted_notes, with_means
 from oodbench.tables.notes import caption, marks_by_group, shown
 from oodbench.tables.results import Result
 
@@ -62,7 +62,7 @@ def section(
     marks = marks_by_group([((group(c), metric_of(c.metric).title), best[c]) for c in columns])
     metrics = [metric_of(name) for name in dict.fromkeys(column.metric for column in columns)]
     notes = caption(runs, labels, metrics, detectors, marks, by)
-    notes += [*mean_notes(runs, labels, means, by), *ensemble_notes(ensembles, labels)]
+    notes += [*mean_notes(runs, labels, means, by), *shifted_notes(runs), *ensemble_notes(ensembles, labels)]
     return Table(protocol(runs[0], by), [*words, ("", "n"), *_header(columns)], rows, notes, len(words), SUMMARY)
 
 

@@ -10,7 +10,7 @@ from oodbench.report.material import Material, Run, Section, all_runs
 from oodbench.report.table import Line, Main, other_sizes
 from oodbench.tables.ensembles import ensemble_notes
 from oodbench.tables.labels import row_of
-from oodbench.tables.means import common_means, mean_notes
+from oodbench.tables.means import common_means, mean_notes, shifted_notes
 from oodbench.tables.names import set_name
 from oodbench.tables.notes import OWN_SCORE, notes_on_marks, other_images, shared_seeds
 
@@ -100,6 +100,7 @@ def notes(section: Section, table: Main) -> list[str]:
         *notes_on_marks(table.marks),
         *shared_seeds(table.marks),
         *mean_notes(section.measured, section.labels, common_means(section.measured)),
+        *shifted_notes(section.measured),
         *other_sizes(section),
         *other_images(section.measured),
         *ensemble_notes(section.ensembles, section.labels),

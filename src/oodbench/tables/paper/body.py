@@ -61,8 +61,8 @@ def _label(row: Row, label: str, commands: Commands) -> str:
 
 
 def _marks(column: Sequence[Cell | None], of: Column) -> list[float]:
-    """-> the best mean and the second of a column, as cells are compared; fewer where there are fewer"""
-    means = {cell.compared for cell in column if cell}
+    """-> the best mean and the second of a column that has a direction, as cells are compared; fewer where there are"""
+    means = {cell.compared for cell in column if cell and of.has_direction}
     return sorted(means, reverse=metric_of(of.metric).higher_is_better)[:2] if len(means) > 1 else []
 
 
