@@ -110,7 +110,7 @@ def test_a_reader_that_returns_no_split_is_named() -> None:
 def test_an_unknown_label_in_training_is_explained() -> None:
     train, test, _ = sets()
     unknown = train._replace(labels=np.full(6, data.UNKNOWN))
-    with pytest.raises(ValueError, match="unknown class, from null or a missing label column"):
+    with pytest.raises(ValueError, match="unknown class: null, or no column `label` or `fine_label`"):
         data.data_splits(unknown, test, {}, 2)
 
 

@@ -124,9 +124,8 @@ def _check_labels(name: str, labels: NDArray[np.int64], num_classes: int) -> Non
     outside = np.flatnonzero((labels < 0) | (labels >= num_classes))
     if len(outside):
         row = outside[0]
-        unknown = (
-            f"; {UNKNOWN} is an unknown class, from null or a missing label column" if labels[row] == UNKNOWN else ""
-        )
+        from_where = f"; {UNKNOWN} is an unknown class: null, or no column `label` or `fine_label` of whole numbers"
+        unknown = from_where if labels[row] == UNKNOWN else ""
         raise ValueError(
             f"{name}: the label of row {row} is {labels[row]}, outside the {num_classes} classes "
             f"0..{num_classes - 1} ({len(outside)} such rows{unknown})"
