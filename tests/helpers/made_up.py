@@ -111,6 +111,16 @@ def add_run(
     return folder
 
 
+def add_with_shifted(results: Path, loss: str, ood: dict[str, float], seed: int = 0) -> Path:
+    """A run with these AUROCs of its own score, in which the set `fog` is a corruption of its own test images."""
+    test = {"dataset": {"test": {"_target_": "oodbench.data.cifar10"}}}
+    scores = {name: {"ood_score": auroc} for name, auroc in ood.items()}
+    folder = add_run(results, loss, seed, ood=scores, noise=0.01 * NOISE, config=test)
+    of = {name: {"_target_": f"oodbench.data.{'cifar10c' if name == 'fog' else name}"} for name in ood}
+    alter_metrics(folder, lambda content: content["provenance"].update(ood=of))
+    return folder
+
+
 def write_resamples(folder: Path, metrics: dict[str, Any], noise: dict[str, Array]) -> dict[str, Any]:
     """-> the intervals"""
     numbers = {metric: metrics[metric] for metric in ("accuracy", "ece", "nll", "brier")}

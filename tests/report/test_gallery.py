@@ -83,3 +83,9 @@ def test_a_mean_is_of_the_sets_that_it_is_over(tmp_path: Path) -> None:
     for loss, more in (("a", ()), ("b", ()), ("c", ("textures",))):
         add_run(tmp_path, loss, ood={name: {"ood_score": 0.9} for name in ("svhn", "mnist", *more)})
     assert near_and_far(made(tmp_path)) == [(FAR, "far OOD, mean of 2")]
+
+
+def test_without_an_ood_set_there_are_no_norms(two_losses: Section) -> None:
+    assert "norms" in [plot.name for plot in figures_of(two_losses)]
+    without = [run._replace(result=run.result._replace(ood_images={})) for run in two_losses.runs]
+    assert "norms" not in [plot.name for plot in figures_of(two_losses._replace(runs=without))]

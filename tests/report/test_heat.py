@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import numpy as np
-from helpers.made_up import add_run
+from helpers.made_up import add_run, add_with_shifted, alter_metrics, score
 
 from oodbench.report.heat import ALL, heat_of, packed, printed, tint
 from oodbench.report.material import read_material
@@ -86,3 +86,16 @@ def test_sets_of_other_sizes_are_in_no_column(tmp_path: Path) -> None:
         [(0.8, 1), None, (0.8, 1), (0.8, 1)],
         [(0.7, 1), None, (0.7, 1), (0.7, 1)],
     ]
+
+
+def test_no_detector_is_the_best_on_shifted_id(tmp_path: Path) -> None:
+    """It counts for no order, either: knn's mean is .7 with fog and .5 without."""
+    folder = add_with_shifted(tmp_path, "a", {"svhn": 0.6, "fog": 0.5})
+    knn = {"svhn": 0.5, "fog": 0.9}
+    alter_metrics(folder, lambda content: [content["ood"][name].update(knn=score(at)) for name, at in knn.items()])
+    (section,) = read_material(tmp_path, MAIN_SCORES).sections
+    heat = heat_of(section)
+    assert heat.columns == ["SVHN, far OOD", "fog"]
+    assert heat.detectors == ["ood_score", "knn"]
+    best = [[bool(n and n.is_best) for n in row] for row in heat.numbers[ALL, "auroc"]]
+    assert best == [[True, False], [False, False]]

@@ -8,11 +8,14 @@ import numpy as np
 import pytest
 import yaml
 from helpers.config import names
+from helpers.made_up import add_with_shifted, alter_metrics
+from helpers.outputs import add_outputs
 from PIL import Image
 
 from oodbench.data.cache import Decoded, cached
 from oodbench.data.noise import noise
-from oodbench.report.images import MADE, data_uri, sheet_of, stored_images
+from oodbench.report.images import MADE, data_uri, sheet_of, sheets_of, stored_images
+from oodbench.report.material import read_one
 from oodbench.report.summary import Wrong
 from oodbench.shipped import CONF
 
@@ -68,6 +71,21 @@ def test_more_scores_than_images_have_no_sheet(pixels: np.ndarray) -> None:
     split = stored_images(DIGEST)
     assert split
     assert sheet_of("svhn", [Wrong(0, 0, 1.0, 0.0)], split, scored=11, classes=()) is None
+
+
+def test_shifted_id_has_no_sheet(cache_folder: Path, tmp_path: Path) -> None:
+    """Its images are of known classes: to take them for ID is right."""
+    folder = add_with_shifted(tmp_path, "ce", {"svhn": 0.9, "fog": 0.5})
+    add_outputs(folder, {"svhn": 100, "fog": 100})
+    digest = "2" * 64
+    images = np.zeros((100, 32, 32, 3), np.uint8)
+    cached(digest, lambda: Decoded(100, (), [(images, np.zeros(100, np.int64))]))
+    digests = {"svhn": digest, "fog": digest}
+    alter_metrics(folder, lambda content: content["provenance"].update(digests=digests))
+    (run,) = read_one(folder).runs
+    assert run.summary
+    assert run.summary.wrong.keys() == {"svhn", "fog"}
+    assert [sheet.ood for sheet in sheets_of(run)] == ["svhn"]
 
 
 def test_a_picture_is_a_data_uri() -> None:

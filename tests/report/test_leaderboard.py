@@ -47,6 +47,14 @@ def test_scores_with_the_same_numbers_share_a_row(tmp_path: Path) -> None:
     ]
 
 
+def test_scores_that_differ_in_no_printed_digit_share_a_row(tmp_path: Path) -> None:
+    add(tmp_path, "halo", 0, 0.9, 0.9 - 1e-9)
+    add(tmp_path, "ce", 0, 0.8, 0.7)
+    first = rows(leaderboard(load_runs(tmp_path).runs, {}, SCORES))[0]
+    assert first[:3] == ["1", "HALO", "own = MSP"]
+    assert first[6].startswith("**90.00")
+
+
 def test_cells_are_means_over_seeds_and_far_sets_have_one_mean(tmp_path: Path) -> None:
     for seed, own in enumerate((0.8, 0.9)):
         add(tmp_path, "ce", seed, own, own)

@@ -6,8 +6,8 @@ from helpers.config import ROOT
 from helpers.made_up import HALO_BLOG, add_run
 
 from oodbench.report.material import Section, read_material
-from oodbench.report.page.published import published_tables
-from oodbench.tables import CONVENTIONS, MAIN_SCORES
+from oodbench.report.page.published import published_tables, with_paper_names
+from oodbench.tables import CONVENTIONS, MAIN_SCORES, Table
 from oodbench.tables.published import load_published
 from oodbench.tables.published_table import published_table
 from oodbench.tables.results import load_runs
@@ -37,3 +37,9 @@ def test_numbers_are_those_of_the_tables_with_names_of_papers(tmp_path: Path) ->
 def test_a_section_of_another_protocol_has_none(tmp_path: Path) -> None:
     add_run(tmp_path)
     assert published_tables(made(tmp_path), PUBLISHED) == []
+
+
+def test_a_score_with_hyperparameters_is_named_like_the_others(tmp_path: Path) -> None:
+    table = Table("", [("", "Loss")] * 3, [["HALO", "energy (temperature=1)", "ours"], ["HALO", "msp", "ours"]], [])
+    add_run(tmp_path, "halo", follows=HALO_BLOG)
+    assert [row[1] for row in with_paper_names(table, made(tmp_path)).rows] == ["Energy (temperature=1)", "MSP"]

@@ -30,3 +30,12 @@ def test_scores_without_numbers_are_left_out() -> None:
 def test_a_temperature_that_is_none_is_an_error(temperature: str) -> None:
     with pytest.raises(ValueError, match="temperature"):
         scores_of(outputs(5), {}, ["energy"], {"energy": f'{{"temperature": {temperature}}}'})
+
+
+def test_as_many_ties_elsewhere_are_another_order() -> None:
+    """Own scores 1, 1, 2 and MSP 1, 2, 2 rise together, and rank the images differently."""
+    tied = outputs(3)._replace(
+        ood_score=np.array([1.0, 1.0, 2.0]),
+        log_probs=np.log([[0.9, 0.1], [0.8, 0.2], [0.8, 0.2]]),
+    )
+    assert list(scores_of(tied, {}, ["ood_score", "msp"], MADE)) == ["ood_score", "msp"]

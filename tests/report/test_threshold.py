@@ -5,10 +5,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from helpers.cli import Finished
+from helpers.made_up import add_run
+from helpers.report import add_full_run
 
-from oodbench.report.material import Section, read_one
+from oodbench.report.material import Section, read_material, read_one
 from oodbench.report.summary import summarise
 from oodbench.report.threshold import block, packed, rates
+from oodbench.tables import MAIN_SCORES
 from oodbench.tables.results import load_run
 
 
@@ -61,3 +64,13 @@ def test_runs_without_outputs_have_no_threshold(section: Section) -> None:
 
 def test_stored_outputs_agree_with_the_record(finished_ce: Finished, tmp_path: Path) -> None:
     assert summarise(load_run(finished_ce.folder)).disagreements == []
+
+
+def test_where_no_pictured_run_has_outputs_another_is_shown(tmp_path: Path) -> None:
+    """Of a loss the row with most seeds is pictured, which has none here."""
+    for seed in range(2):
+        add_run(tmp_path, "ce", seed, config={"loss": {"smoothing": 0.1}})
+    add_full_run(tmp_path, "ce", 0, 0.8)
+    found = block(read_material(tmp_path, MAIN_SCORES).sections[0])
+    assert found
+    assert found["said"].startswith("CE (smoothing=0), seed 0")

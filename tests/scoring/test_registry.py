@@ -164,6 +164,12 @@ def test_numbers_may_differ_in_the_last_bits_alone() -> None:
     assert len(differences(record, computed | {"accuracy": float("nan")}, ["odin"])) == 1
 
 
+def test_a_set_may_be_called_of() -> None:
+    record = {"ood": {"of": {"msp": {"auroc": 0.999}}, "x": {"not_applicable": {"auroc": 0.5}}}}
+    computed = {"ood": {"of": {"msp": {"auroc": 0.1}}, "x": {"not_applicable": {"auroc": 0.4}}}}
+    assert len(differences(record, computed, [])) == 2
+
+
 def test_the_committed_runs_are_sound() -> None:
     entries = [check(load_run(file.parent)) for file in tracked(ROOT / "results") if file.name == "metrics.json"]
     assert entries

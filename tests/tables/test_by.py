@@ -80,3 +80,20 @@ def test_by_precision_rows_are_what_was_used(tmp_path: Path) -> None:
     (table,) = tables_by(load_runs(tmp_path).runs, "idpos", ["ood_score"], ["precision"])
     assert column(table, "`precision`") == ["bf16", "fp32"]
     assert column(table, "Accuracy ↑") == ["**90.00**", "80.00"]
+
+
+def test_by_a_part_of_the_protocol_no_note_names_one(tmp_path: Path) -> None:
+    add_run(tmp_path)
+    path = add_run(tmp_path, config={"name": {"backbone": "wrn"}})
+    alter_metrics(path, lambda content: content["provenance"].update(precision="fp32"))
+    (table,) = tables_by(load_runs(tmp_path).runs, "idpos", ["ood_score"], ["backbone", "precision"])
+    assert column(table, "`backbone`") == ["resnet18", "wrn"]
+    assert not any(each in notes(table) for each in ("resnet18", "wrn", "bf16", "fp32"))
+    assert "Protocol: recipe short" in notes(table)
+
+
+def test_rows_of_other_code_are_not_called_last_epochs(tmp_path: Path) -> None:
+    add_run(tmp_path)
+    add_run(tmp_path, config={"name": {"recipe": "pretrained"}, "recipe": {"epochs": None}})
+    (table,) = tables_by(load_runs(tmp_path).runs, "idpos", ["ood_score"], ["recipe", "recipe.epochs"])
+    assert "Weights of the last epoch; of the recipe pretrained, trained by other code." in notes(table)

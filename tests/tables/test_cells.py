@@ -163,3 +163,19 @@ def test_rows_of_other_images_are_not_tested(tmp_path: Path) -> None:
     assert "Bold in svhn (far): the best mean, not tested against the others, because the rows' images differ" in notes(
         table
     )
+
+
+def test_a_set_of_two_sizes_has_a_note_of_each(tmp_path: Path) -> None:
+    """svhn with 100 images has two rows that are tested, with 200 images two rows without a common seed."""
+    for loss, sign in (("a", -1), ("b", 1)):
+        ood = {"svhn": {"ood_score": 0.9 + sign / 100}}
+        add_run(tmp_path, loss, ood=ood, noise=sign * NOISE)
+        add_run(tmp_path, loss, 1 + (sign > 0), ood=ood, noise=sign * NOISE, images=200)
+    said = notes(only_section(tmp_path))
+    assert "do not distinguish from the best" in said
+    assert "Bold in svhn (far), 200 images: the best mean, not tested" in said
+
+
+def test_equal_scores_of_one_row_are_not_bold(tmp_path: Path) -> None:
+    add_run(tmp_path, ood={"svhn": {"ood_score": 0.9, "msp": 0.9}})
+    assert "*" not in to_markdown("cifar10", [section(load_runs(tmp_path).runs, "idpos", ["ood_score", "msp"])])

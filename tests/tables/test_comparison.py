@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from helpers.config import ROOT
-from helpers.made_up import NOISE, Array, add_run, alter_metrics
+from helpers.made_up import NOISE, Array, add_run, add_with_shifted, alter_metrics
 
 from oodbench.evaluation.significance import compare, holm
 from oodbench.tables.comparison import Line, lines, load_side, pairs_of
@@ -187,3 +187,12 @@ def test_seeds_scored_with_a_detector_set_differently_are_refused(tmp_path: Path
     with pytest.raises(ValueError, match=r"seed1 was scored with knn .*50.* and .*seed0 with .*5.*; score them alike"):
         load_side(run.parent)
     assert load_side(run).keys() == {1}
+
+
+def test_on_shifted_id_no_side_is_better(tmp_path: Path) -> None:
+    a = add_with_shifted(tmp_path, "a", {"svhn": 0.9, "fog": 0.9})
+    b = add_with_shifted(tmp_path, "b", {"svhn": 0.5, "fog": 0.5})
+    found = compared(a, b)
+    assert found["svhn", "auroc"].better == "A"
+    assert found["fog", "auroc"].test.difference == pytest.approx(0.4)
+    assert found["fog", "auroc"].better == found["fog", "fpr95_idpos"].better == ""

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from helpers.made_up import NOISE, add_run, alter_metrics, score
+from helpers.made_up import NOISE, add_run, add_with_shifted, alter_metrics, score
 from scipy import special
 
 from oodbench.evaluation.metrics import ID_METRICS, OOD_METRICS
@@ -105,12 +105,24 @@ def test_ood_sets_of_other_sizes_are_not_averaged(tmp_path: Path) -> None:
     assert (frame[frame.ood == ""].seeds == 2).all()
 
 
+def test_a_mean_has_the_kind_of_its_own_seeds(tmp_path: Path) -> None:
+    add_run(
+        tmp_path, ood={"svhn": {"ood_score": 0.9}}, config={"dataset": {"test": {"_target_": "oodbench.data.cifar10"}}}
+    )
+    add_with_shifted(tmp_path, "plain", {"svhn": 0.9, "fog": 0.5}, seed=1)
+    frame = means(tmp_path)
+    assert len(set(frame.hash)) == 1
+    assert set(frame[frame.ood == "fog"].kind) == {"shifted ID"}
+    assert set(frame[frame.ood == "svhn"].kind) == {"far"}
+    assert set(frame[frame.ood == "svhn"].images) == {100}
+
+
 def test_the_csv_is_what_pandas_would_write(tmp_path: Path) -> None:
     for seed in (0, 1):
         add_run(tmp_path, "other" if seed else "plain", seed, accuracy=1 / 3, noise=NOISE if seed else None)
     runs = load_runs(tmp_path).runs
     for table in (numbers_of, means_of):
-        frame = frame_of(table(runs)).astype(dict.fromkeys(("epochs", "train_limit", "test_limit"), "Int64"))
+        frame = frame_of(table(runs)).astype(dict.fromkeys(("epochs", "train_limit", "test_limit", "images"), "Int64"))
         assert to_csv(table(runs)) == frame.to_csv(index=False, lineterminator="\n")
 
 

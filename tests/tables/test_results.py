@@ -194,6 +194,13 @@ def test_resamples_are_kept_of_the_detectors_asked_for(tmp_path: Path) -> None:
     np.testing.assert_array_equal(some["nll"], np.round(0.3 + NOISE, 5))
 
 
+def test_of_a_run_without_these_detectors_all_are_kept(tmp_path: Path) -> None:
+    """Tables then show what it has, with intervals and tests."""
+    add_run(tmp_path, ood={"svhn": {"energy": 0.9}}, noise=NOISE)
+    (run,) = load_runs(tmp_path, ["ood_score", "msp"]).runs
+    assert "svhn/energy/auroc" in run.resampled
+
+
 def test_resamples_of_other_numbers_are_refused(tmp_path: Path) -> None:
     folder = add_run(tmp_path, noise=NOISE)
     alter_metrics(folder, lambda content: content["resamples"].update(numbers="another"))
@@ -220,6 +227,15 @@ def test_a_seed_scored_otherwise_is_left_out(tmp_path: Path) -> None:
     found = load_runs(tmp_path)
     assert [(run.loss, run.seed) for run in found.runs] == [("other", 2), ("plain", 0), ("plain", 1)]
     assert re.search(r'seed2 was scored with knn {"k": 10} and .*seed0 with {"k": 50}', found.unreadable[0].reason)
+
+
+def test_a_run_that_is_left_out_sets_no_standard(tmp_path: Path) -> None:
+    """Seed 1 differs from seed 0 in knn, so that its gen, alone in its kind, counts for nothing."""
+    for seed, of in enumerate(({"knn": 50}, {"knn": 10, "gen": 1}, {"knn": 50, "gen": 2}, {"knn": 50, "gen": 2})):
+        detectors = {name: {"k": k} for name, k in of.items()}
+        folder = add_run(tmp_path, seed=seed)
+        alter_metrics(folder, lambda content, of=detectors: content["provenance"].update(detector=of))
+    assert [run.seed for run in load_runs(tmp_path).runs] == [0, 2, 3]
 
 
 def test_runs_of_two_folders_are_held_to_the_same(tmp_path: Path) -> None:

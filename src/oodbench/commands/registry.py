@@ -23,6 +23,7 @@ from oodbench.scoring.registry import Entry, check
 from oodbench.shipped import PUBLISHED
 from oodbench.storage import write_atomic
 from oodbench.tables import MAIN_SCORES, chosen_detectors, load_runs, merged
+from oodbench.tables.notes import OWN_SCORE
 from oodbench.tables.published import load_published
 
 
@@ -45,7 +46,7 @@ def write_registry(results_dir: Path, own: Path | None, outputs: Path | None, ch
     """Check every run, then write both pages. Raises SystemExit with status 1 where a run has a problem."""
     folders = [results_dir, own] if own else [results_dir]
     finished = [folder for folder in folders if any(folder.glob(f"{GLOB}/metrics.json"))]
-    found = merged(load_runs(folder, chosen or MAIN_SCORES) for folder in finished or folders)
+    found = merged(load_runs(folder, {*(chosen or MAIN_SCORES), OWN_SCORE}) for folder in finished or folders)
     detectors = chosen_detectors(found.runs, chosen)
     entries = [check(run, outputs) for run in found.runs]
     origins = {entry.run.folder: _origin(entry, own) for entry in entries}

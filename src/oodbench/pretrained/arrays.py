@@ -40,7 +40,6 @@ def from_arrays(
     z = _array("logits", logits, 2, np.float32)
     if log_probs is None:
         warn_of_probabilities("logits", z)
-    if log_probs is None:
         wide = z.astype(np.float64)
         p, score = log_softmax(wide, axis=1), np.logaddexp(0, log_odds_of_error(wide))
     else:

@@ -118,7 +118,7 @@ def _set(run: Result, ood: str) -> str:
 
 
 def _others(run: Result) -> str:
-    """Name the scores that the table leaves out, and those without numbers"""
+    """Name the scores with numbers that the table leaves out"""
     others = sorted(run.detectors - set(SCORES) - run.not_applicable.keys())
     return f"Further scores in metrics.json: {escaped(', '.join(others))}." if others else ""
 

@@ -108,7 +108,9 @@ def _reliability(shown: Sequence[Run]) -> Plot:
     return reliability.plot(panels)
 
 
-def _norms(section: Section, shown: Sequence[Run]) -> Plot:
+def _norms(section: Section, shown: Sequence[Run]) -> Plot | None:
+    if not section.sets:
+        return None
     sets = {ood: (set_name(ood), tone) for ood, tone in tones(section).items()}
     return norms.plot([norms.panel(run.summary.norms, run.label, sets) for run in shown if run.summary])
 

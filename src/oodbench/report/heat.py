@@ -8,7 +8,8 @@ from oodbench.report.gallery import near_and_far
 from oodbench.report.material import Section
 from oodbench.report.table import dashed
 from oodbench.tables.cells import Cell, cells_of, interval_of
-from oodbench.tables.labels import row_of
+from oodbench.tables.kinds import Kind
+from oodbench.tables.labels import Row, row_of
 from oodbench.tables.names import score_name, set_name
 
 CHANCE = 0.5  # AUROC at and below which a cell has no tint
@@ -53,13 +54,22 @@ def heat_of(section: Section) -> Heat:
         columns, choices = list(section.labels.values()), sets
         seeds = [len(section.of_row(label)) for label in columns]
 
-    def row(detector: str, choice: str, metric: str) -> list[Cell | None]:
-        oods = [ood for ood, _ in sets] if choice == ALL else [choice]
-        return [found.get((ood, metric, r, detector)) for ood in oods for r in section.labels]
+    def places(choice: str) -> list[tuple[str, Row]]:
+        return [(ood, r) for ood in ([ood for ood, _ in sets] if choice == ALL else [choice]) for r in section.labels]
 
-    means = {d: _mean(row(d, choices[0][0], "auroc")) for d in detectors} if choices else {}
+    def row(detector: str, choice: str, metric: str) -> list[Cell | None]:
+        return [found.get((ood, metric, r, detector)) for ood, r in places(choice)]
+
+    def ranked(choice: str) -> list[bool]:
+        return [section.kinds.get(ood) is not Kind.SHIFTED for ood, _ in places(choice)]
+
+    def mean(detector: str, choice: str) -> float:
+        cells = zip(row(detector, choice, "auroc"), ranked(choice), strict=True)
+        return _mean([cell for cell, is_ranked in cells if is_ranked])
+
+    means = {d: mean(d, choices[0][0]) for d in detectors} if choices else {}
     order = sorted(means, key=lambda d: (-means[d], score_name(d)))
-    numbers = {(c, m): _numbers([row(d, c, m) for d in order], m) for c, _ in choices for m in METRICS}
+    numbers = {(c, m): _numbers([row(d, c, m) for d in order], m, ranked(c)) for c, _ in choices for m in METRICS}
     return Heat(columns, seeds, order, choices, numbers)
 
 
@@ -69,11 +79,12 @@ def _mean(cells: list[Cell | None]) -> float:
     return sum(values) / len(values) if values else 0.0
 
 
-def _numbers(rows: list[list[Cell | None]], metric: str) -> Numbers:
+def _numbers(rows: list[list[Cell | None]], metric: str, ranked: list[bool]) -> Numbers:
+    """Return the numbers of all rows; in a column that is not ranked none is the best."""
     record = OOD_METRICS[metric]
     pick = max if record.higher_is_better else min
     columns = [[cell.compared for cell in column if cell] for column in zip(*rows, strict=True)]
-    best = [pick(values) if len(values) > 1 else None for values in columns]
+    best = [pick(of) if is_ranked and len(of) > 1 else None for of, is_ranked in zip(columns, ranked, strict=True)]
 
     def number(cell: Cell | None, of: float | None) -> Number | None:
         if cell is None:

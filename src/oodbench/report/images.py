@@ -20,6 +20,7 @@ from oodbench.data.noise import noise
 from oodbench.data.split import Split, spaced_rows
 from oodbench.report.material import Run
 from oodbench.report.summary import Wrong
+from oodbench.tables.kinds import Kind
 
 MADE = {each.__name__: each for each in (inverted_digits, noise, photo_patches, shuffled_digits, unseen_digits)}
 QUALITY = 90
@@ -29,18 +30,20 @@ class Sheet(NamedTuple):
     """The most confidently wrong images of one OOD set, side by side in one picture, and a text for each."""
 
     ood: str
-    image: str  # a data URI, n images of 32x32 pixels from left to right
+    image: str  # a data URI, n images of the run's size from left to right
     texts: list[str]
 
 
 def sheets_of(run: Run) -> list[Sheet]:
-    """Return a contact sheet of every OOD set of a run whose images are there."""
+    """Return a contact sheet of every OOD set of a run whose images are there; none of shifted ID, which is no OOD."""
     if not run.summary:
         return []
     digests, configured = run.result.digests, run.provenance.get("ood", {})
     test = stored_images(digests.get("test", ""))
     sheets = []
     for ood, wrong in run.summary.wrong.items():
+        if run.result.kind(ood) is Kind.SHIFTED:
+            continue
         split = stored_images(digests.get(ood, ""), configured.get(ood) if isinstance(configured, dict) else None)
         scored, classes = run.result.ood_images[ood], test.classes if test else ()
         if split and (sheet := sheet_of(ood, wrong, split, scored, classes)):

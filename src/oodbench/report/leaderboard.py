@@ -10,7 +10,6 @@ import numpy as np
 from oodbench.evaluation.metrics import metric_of
 from oodbench.report.card import bullets, escaped
 from oodbench.tables.cells import Cell, Cells, Column, Marks, alike, best_of, cell_key, cells_of, text_of
-from oodbench.tables.kinds import Kind
 from oodbench.tables.labels import Row, protocol, row_labels, row_of
 from oodbench.tables.means import FAR, NEAR, common_means, mean_notes, shifted_notes, with_means
 from oodbench.tables.names import row_name, score_name, set_name
@@ -91,13 +90,16 @@ def _lines(
     for row, n in seeds.items():
         keys = {d: [cell_key(row, d, column) for column in best] for d in detectors}
         scored = [d for d in detectors if any(key in cells for key in keys[d] if key[2].ood)]
+        units = [metric_of(column.metric).unit for column in best]
         texts = {
-            d: [text_of(cells.get(key), n, metric_of(key[2].metric).unit, best[key[2]].of(key)) for key in keys[d]]
-            for d in scored
+            d: [text_of(cells.get(key), n, unit) for key, unit in zip(keys[d], units, strict=True)] for d in scored
         }
         for scores in alike(texts):
-            aurocs = [key for key in keys[scores[0]] if key[2].metric == "auroc" and key[2].kind is not Kind.SHIFTED]
-            lines.append(Line(row, scores, texts[scores[0]], _order([cells.get(key) for key in aurocs])))
+            of_scores = list(zip(*(keys[d] for d in scores), strict=True))  # by column
+            marks = [max((best[key[2]].of(key) for key in of), key=len) for of in of_scores]
+            marked = [mark + text + mark for mark, text in zip(marks, texts[scores[0]], strict=True)]
+            aurocs = [key for key in keys[scores[0]] if key[2].metric == "auroc" and key[2].has_direction]
+            lines.append(Line(row, scores, marked, _order([cells.get(key) for key in aurocs])))
     return sorted(lines, key=lambda line: line.order)
 
 

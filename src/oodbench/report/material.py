@@ -11,12 +11,14 @@ from oodbench.report.figures.training import History, history_of
 from oodbench.report.stored_summary import read_summary
 from oodbench.report.summary import Summary
 from oodbench.runs.folder import open_run
+from oodbench.runs.paths import ENSEMBLE
 from oodbench.tables import MAIN_SCORES
 from oodbench.tables.ensembles import Ensembles, load_ensembles
 from oodbench.tables.kinds import Kind
 from oodbench.tables.labels import Row, protocol, row_labels, row_of
 from oodbench.tables.means import FAR, NEAR, common_means, with_means
 from oodbench.tables.names import row_name
+from oodbench.tables.notes import OWN_SCORE
 from oodbench.tables.results import Found, Result, load_run, load_runs
 from oodbench.tables.sections import by_protocol
 
@@ -101,12 +103,12 @@ def read_material(
 
     Raises FileNotFoundError where there is none, ValueError where none can be read.
     """
-    return material_of(load_runs(results_dir, detectors), results_dir, progress)
+    return material_of(load_runs(results_dir, {*detectors, OWN_SCORE}), results_dir, progress)
 
 
 def material_of(found: Found, results_dir: Path, progress: Callable[[str], None] = lambda line: None) -> Material:
     """Read what figures need of these runs; folders are named as below results_dir. Raises ValueError for none."""
-    odd = {run.folder: what for run in found.runs if (what := not_finite(run))}
+    odd = {run.folder: what for run in found.runs if (what := not_finite(run, run.folder / "metrics.json"))}
     usable = [run for run in found.runs if run.folder not in odd]
     if not usable:
         raise ValueError(f"none of {len(found.runs)} runs can be drawn: {next(iter(odd.values()))}")
@@ -117,17 +119,17 @@ def material_of(found: Found, results_dir: Path, progress: Callable[[str], None]
     return Material(results_dir, sections, found.unfinished, reasons)
 
 
-def not_finite(run: Result) -> str:
-    """Name a number or an end of an interval that is not finite, which nothing can be drawn from; or ""."""
+def not_finite(run: Result, file: Path) -> str:
+    """Name a number or an end of an interval of a file that is not finite, so that it cannot be drawn; or ""."""
     values = {key: [number, *run.intervals.get(key, ())] for key, number in run.numbers.items()}
     odd = [" ".join(filter(None, key)) for key, some in values.items() if not np.isfinite(some).all()]
-    return f"{run.folder}/metrics.json: {odd[0]} is not finite" if odd else ""
+    return f"{file}: {odd[0]} is not finite" if odd else ""
 
 
 def read_one(folder: Path) -> Section:
     """Read one run. Raises ValueError naming the file that cannot be read."""
     run = load_run(folder)
-    if what := not_finite(run):
+    if what := not_finite(run, run.folder / "metrics.json"):
         raise ValueError(what)
     return section_of([run], lambda line: None)
 
@@ -136,7 +138,7 @@ def section_of(results: Sequence[Result], progress: Callable[[str], None]) -> Se
     """Read what figures need of runs of one protocol, one run after the other."""
     means, ensembles = common_means(results), load_ensembles(results)
     found = dict(zip(ensembles.found, with_means(list(ensembles.found.values()), means), strict=True))
-    odd = {row: what for row, one in found.items() if (what := not_finite(one))}
+    odd = {row: what for row, one in found.items() if (what := not_finite(one, one.folder.parent / ENSEMBLE))}
     found = {row: one for row, one in found.items() if row not in odd}
     labels = {row: row_name(row.loss, label) for row, label in row_labels(results).items()}
     runs = []

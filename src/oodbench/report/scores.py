@@ -58,5 +58,5 @@ def _same_order(a: Scored, b: Scored) -> bool:
     """Tell whether one is a rising function of the other on all images, so that all numbers agree."""
     first = np.concatenate([a.ids, *a.oods.values()])
     second = np.concatenate([b.ids, *b.oods.values()])
-    order = np.lexsort((second, first))
-    return bool((np.diff(second[order]) >= 0).all() and len(np.unique(first)) == len(np.unique(second)))
+    ranks, other = (np.unique(scores, return_inverse=True)[1] for scores in (first, second))
+    return np.array_equal(ranks, other)

@@ -36,7 +36,7 @@ class Summary(NamedTuple):
 
 
 class Wrong(NamedTuple):
-    """An OOD image that the loss's own score takes for ID: its place in the set, the class and its probability."""
+    """One of the OOD images with the lowest own scores: its place in the set, the class and its probability."""
 
     row: int
     predicted: int

@@ -97,8 +97,6 @@ def main_table(section: Section, detectors: Sequence[str]) -> Main:
         rows += lines(row, label, row.loss, seeds[row])
         if one := ensembles.get(row):
             rows += lines(row_of(one), f"{label}, ensemble of {seeds[row]}", row.loss, 1)
-    if len(rows) == 1:  # with nothing to compare
-        rows = [rows[0]._replace(cells=[cell._replace(mark="") for cell in rows[0].cells])]
     heads = [head(column) for column in columns]
     marks = marks_by_group([((group_name(c.ood), h.text), best[c]) for c, h in zip(columns, heads, strict=True)])
     return Main(groups_of(columns), heads, rows, marks)

@@ -8,7 +8,8 @@ from markupsafe import Markup
 from oodbench.report.figures import histogram, roc
 from oodbench.report.figures.histogram import Histogram
 from oodbench.report.gallery import tones
-from oodbench.report.material import Section
+from oodbench.report.material import Run, Section
+from oodbench.report.summary import Summary
 from oodbench.report.svg import panel_svg
 from oodbench.tables.names import score_name, set_name
 
@@ -46,11 +47,16 @@ def packed(section: Section) -> list[dict[str, Any]]:
     return [
         {
             "label": f"{run.label}, seed {run.result.seed}",
-            "scores": {d: _packed(score_name(d), h, kinds) for d, h in run.summary.histograms.items() if h.oods},
+            "scores": {d: _packed(score_name(d), h, kinds) for d, h in summary.histograms.items() if h.oods},
         }
-        for run in section.runs
-        if run.summary and any(h.oods for h in run.summary.histograms.values())
+        for run, summary in _with_outputs(section)
     ]
+
+
+def _with_outputs(section: Section) -> list[tuple[Run, Summary]]:
+    """-> the runs with a histogram of OOD scores"""
+    some = [(run, run.summary) for run in section.runs if run.summary]
+    return [(run, summary) for run, summary in some if any(h.oods for h in summary.histograms.values())]
 
 
 def _packed(name: str, h: Histogram, kinds: dict[str, str]) -> dict[str, Any]:
@@ -88,17 +94,22 @@ def _short(value: float) -> float:
 
 
 def block(section: Section) -> dict[str, Any] | None:
-    """Return the first run's first OOD set at 95 % of ID accepted; None where no run has outputs."""
-    some = [run for run in section.runs if run.summary and any(h.oods for h in run.summary.histograms.values())]
+    """Return the first run's first OOD set at 95 % of ID accepted; None where no run has outputs.
+
+    The first run is that of a picture, and where none of these has outputs the first that has.
+    """
+    some = _with_outputs(section)
     if not some:
         return None
-    shown = next(run for run in section.representatives() if run in some)
-    assert shown.summary
-    detector, h = next((d, h) for d, h in shown.summary.histograms.items() if h.oods)
+    folders = [run.result.folder for run, _ in some]
+    pictured = [run.result.folder for run in section.representatives()]
+    shown = next((folders.index(folder) for folder in pictured if folder in folders), 0)
+    run, summary = some[shown]
+    detector, h = next((d, h) for d, h in summary.histograms.items() if h.oods)
     ood = next(iter(h.oods))
     panel = histogram.panel(h, ood, tones(section)[ood], "", "", f"{score_name(detector)} score", (620, 250))
-    at = shown.result.numbers.get((ood, detector, "auroc"), float("nan"))
-    curve = roc.Curve(shown.summary.rocs[detector][ood], at, None, None)
+    at = run.result.numbers.get((ood, detector, "auroc"), float("nan"))
+    curve = roc.Curve(summary.rocs[detector][ood], at, None, None)
     totals = int(h.ids.sum()), int(h.oods[ood].sum())
     found = rates(h.at[ood]["idpos"], totals)
     return {
@@ -106,8 +117,8 @@ def block(section: Section) -> dict[str, Any] | None:
         "name": "threshold",
         "is_narrow": False,
         "title": "Move the threshold",
-        "run": some.index(shown),
-        "said": f"{shown.label}, seed {shown.result.seed}, {score_name(detector)}, {set_name(ood)}",
+        "run": shown,
+        "said": f"{run.label}, seed {run.result.seed}, {score_name(detector)}, {set_name(ood)}",
         "histogram": _classed(panel_svg(panel), "histogram"),
         "roc": _classed(panel_svg(roc.panel({"": curve}, {"": ("id", False)}, "", (250, 250))), "roc"),
         "at": f"{h.idpos:.5g}",

@@ -16,7 +16,7 @@ from oodbench.tables.results import Result
 
 AGREE = 1e-4  # of a number above 1, else absolute: another machine's rounding may swap two of 10,000 images
 PARTS = ("calibration", "ood", "validation", "intervals")  # of a record, beside the metrics of the test images
-NO_NUMBERS = ("of", "not_applicable")  # keys in these parts that hold none
+NO_NUMBERS = {("validation", "of"), ("validation", "not_applicable")}  # places in these parts that hold none
 
 
 class Entry(NamedTuple):
@@ -103,5 +103,5 @@ def _leaves(node: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, 
         yield path, float(node)
     inner = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
     for key, value in inner:
-        if key not in NO_NUMBERS:
+        if (*path, key) not in NO_NUMBERS:
             yield from _leaves(value, (*path, key))

@@ -24,13 +24,15 @@ def usable_outputs(folder: RunFolder, name: str, digest: str, objective: Objecti
     """
     try:
         outputs = folder.read_outputs(name, digest)
-        if outputs and not gives(objective, outputs):
-            folder.remove_record()
-            raise ValueError(f"{folder.outputs(name)} {OF_OTHER_CODE}; the numbers of earlier starts are removed")
     except ValueError as error:
         warnings.warn(f"outputs are computed again: {error}", stacklevel=2)
         return None
-    return outputs
+    if outputs is None or gives(objective, outputs):
+        return outputs
+    folder.remove_record()
+    what = f"{folder.outputs(name)} {OF_OTHER_CODE}; the numbers of earlier starts are removed"
+    warnings.warn(f"outputs are computed again: {what}", stacklevel=2)
+    return None
 
 
 def check_network(folder: RunFolder, config: Config, model: Classifier, splits: Mapping[str, Split]) -> None:

@@ -117,11 +117,14 @@ def cells_of(
 
 
 def best_of(cells: Cells, rows: Iterable[Row], detectors: Iterable[str], column: Column) -> Marks:
-    """Mark the best cells of a column among those of these rows and detectors, if it has a direction."""
-    if not column.has_direction:
-        return Marks()
+    """Mark the best cells of a column among those of these rows and detectors.
+
+    None is where the column has no direction, nor where equal scores of one row, which share a line, are all there is.
+    """
     keys = dict.fromkeys(cell_key(row, detector, column) for row, detector in product(rows, detectors))
-    return marks_of({key: cells[key] for key in keys if key in cells}, metric_of(column.metric))
+    found = {key: cells[key] for key in keys if key in cells}
+    is_one_line = len({(row, cell.compared) for (row, *_), cell in found.items()}) == 1
+    return Marks() if is_one_line or not column.has_direction else marks_of(found, metric_of(column.metric))
 
 
 def marks_of(column: Mapping[AnyKey, Cell], metric: Metric) -> Marks:

@@ -14,6 +14,7 @@ from oodbench.evaluation.metric import arrays_key
 from oodbench.evaluation.metrics import ID_METRICS, OOD_METRICS, metric_of
 from oodbench.evaluation.significance import Comparison, compare, holm
 from oodbench.tables.fields import Key
+from oodbench.tables.kinds import Kind
 from oodbench.tables.means import shared_means, with_means
 from oodbench.tables.notes import AGAIN
 from oodbench.tables.results import Result, load_run, scored_alike
@@ -31,11 +32,12 @@ class Line(NamedTuple):
     difference: float | None
     test: Comparison | None
     adjusted: float  # Holm's p over all tests
+    has_direction: bool  # not on shifted ID, where neither end is better
 
     @property
     def better(self) -> str:
-        """Return "A", "B", or "" where they are not distinguishable at 5 %, or not tested."""
-        if not self.test or self.adjusted > 0.05 or not self.test.is_consistent:
+        """Return "A", "B", or "" where they are not distinguishable at 5 %, not tested, or no end is better."""
+        if not self.has_direction or not self.test or self.adjusted > 0.05 or not self.test.is_consistent:
             return ""
         return "A" if (self.test.difference > 0) == metric_of(self.metric).higher_is_better else "B"
 
@@ -116,8 +118,17 @@ def lines(pairs: list[Pair], detector: str, detector_b: str) -> list[Line]:
     tests = [_test(pairs, keys) for keys, _ in rows]
     adjusted = iter(holm(np.array([test.p_value for test in tests if test])))
     return [
-        Line(keys[0][0], keys[0][2], images, _difference(pairs, keys), test, float(next(adjusted)) if test else 1.0)
+        Line(
+            ood,
+            metric,
+            images,
+            _difference(pairs, keys),
+            test,
+            float(next(adjusted)) if test else 1.0,
+            not ood or a.kind(ood) is not Kind.SHIFTED,
+        )
         for (keys, images), test in zip(rows, tests, strict=True)
+        for ood, _, metric in keys[:1]
     ]
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from oodbench.evaluation.metrics import metric_of
 from oodbench.evaluation.significance import over_seeds
 from oodbench.tables.fields import Key
-from oodbench.tables.labels import Row, protocol, row_of
+from oodbench.tables.labels import protocol, row_of
 from oodbench.tables.means import common_means, with_means
 from oodbench.tables.render import printable
 from oodbench.tables.results import Result
@@ -43,7 +43,7 @@ def numbers_of(runs: Iterable[Result]) -> Long:
     """Return one row per number of a run; low, high: its 95 % interval over images.
 
     Near and far means stand under the OOD sets "near mean" and "far mean", over the sets that the run's table names;
-    `kind` is that of the OOD set.
+    `kind` is that of the OOD set, `images` the number of its images, of a mean over sets that of all together.
     """
     runs = _with_means(list(runs))
     keys = _settings(runs)
@@ -52,9 +52,10 @@ def numbers_of(runs: Iterable[Result]) -> Long:
         for run in runs:
             of_run = [*_configuration(run, keys), run.seed]
             for key, value in run.numbers.items():
-                yield [*of_run, _kind(run, key), *key, value, *(run.interval(key) or (None, None))]
+                of_set = _kind(run, key), run.ood_images.get(key[0])
+                yield [*of_run, *of_set, *key, value, *(run.interval(key) or (None, None))]
 
-    return Long([*CONFIGURATION, *map(_short, keys), "seed", "kind", *NUMBER], rows())
+    return Long([*CONFIGURATION, *map(_short, keys), "seed", "kind", "images", *NUMBER], rows())
 
 
 def means_of(runs: Iterable[Result]) -> Long:
@@ -64,21 +65,22 @@ def means_of(runs: Iterable[Result]) -> Long:
     runs = _with_means(list(runs))
     keys = _settings(runs)
     over: dict[tuple[Any, ...], dict[int, float]] = defaultdict(dict)  # by seed
-    first: dict[tuple[Row, str], Result] = {}
+    first: dict[tuple[Any, ...], Result] = {}
     for run in runs:
         row = row_of(run), protocol(run)  # seeds of one hash may differ in precision, or in the test images found
-        first.setdefault(row, run)
-        for key, value in run.numbers.items():  # OOD sets of one name may differ in size
-            over[row, run.ood_images.get(key[0]), key][run.seed] = value
+        for key, value in run.numbers.items():  # OOD sets of one name may differ in size and kind
+            mean = row, run.ood_images.get(key[0]), _kind(run, key), key
+            over[mean][run.seed] = value
+            first.setdefault(mean, run)
 
     def rows() -> Iterator[list[Any]]:
-        for (row, _, key), values in over.items():
-            run = first[row]
+        for mean, values in over.items():
+            _, images, kind, key = mean
             spread = over_seeds(np.array(list(values.values())), metric_of(key[-1]).unit.largest)
             of_seeds = [spread.n, spread.mean, spread.deviation, *(spread.interval or (None, None))]
-            yield [*_configuration(run, keys), _kind(run, key), *key, *of_seeds]
+            yield [*_configuration(first[mean], keys), kind, images, *key, *of_seeds]
 
-    return Long([*CONFIGURATION, *map(_short, keys), "kind", *OVER_SEEDS], rows())
+    return Long([*CONFIGURATION, *map(_short, keys), "kind", "images", *OVER_SEEDS], rows())
 
 
 def _settings(runs: Iterable[Result]) -> list[str]:

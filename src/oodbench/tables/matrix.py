@@ -56,7 +56,7 @@ def matrix_tables(runs: Sequence[Result], fpr: str, detectors: Sequence[str]) ->
         title = f"{heading}, {named(kind, ood, f', {images:,} images')}; {protocol(runs[0])}"
         footnotes = matrix.dashes.notes(values)
         notes = [
-            f"{summary} {trained(runs[0])}",
+            f"{summary} {trained(runs)}",
             definitions(metrics),
             *_notes_on_marks(labels, best),
             *without_resamples(runs, labels),

@@ -41,9 +41,12 @@ def hyperparameters(run: Result, detector: str) -> dict[str, str]:
     return flatten(configured) if isinstance(configured, dict) else {}  # of a run that anybody wrote
 
 
-def trained(run: Result) -> str:
+def trained(runs: Iterable[Result]) -> str:
     """Name the weights that the numbers are of."""
-    return "Weights of the last epoch." if run.epochs else "Trained by other code."
+    here = {run.epochs is not None for run in runs}
+    if len(here) > 1:
+        return "Weights of the last epoch; of the recipe pretrained, trained by other code."
+    return "Weights of the last epoch." if True in here else "Trained by other code."
 
 
 def caption(
@@ -62,17 +65,22 @@ def caption(
     varying = differing(each.recipe_settings for each in runs)
     common = less(by, "recipe.", less(varying, "", run.recipe_settings))
     scores = ", ".join(_score(runs, name) for name in detectors)
+    parts = {
+        "backbone": f"{run.backbone}{in_brackets(less(by, 'backbone.', run.backbone_settings))}",
+        "precision": f"precision {run.precision}",
+        "recipe": f"recipe {run.recipe}: {listed(common)}",
+    }
+    protocol = "; ".join(text for key, text in parts.items() if key not in by)
     notes = [
         *sorted({each.note for each in runs} - {""}),
-        f"In percent where not stated otherwise. {SPREAD} {trained(run)}",
+        f"In percent where not stated otherwise. {SPREAD} {trained(runs)}",
         *notes_on_marks(marks),
         *shared_seeds(marks),
         *without_resamples(runs, labels, by),
         definitions(metrics),
         *[f"Score: {scores}. Scores whose printed numbers are the same share a row. {_independent(metrics)}"]
         * any(detectors),
-        f"Protocol: {run.backbone}{in_brackets(less(by, 'backbone.', run.backbone_settings))}, "
-        f"precision {run.precision}; recipe {run.recipe}: {listed(common)}.",
+        *[f"Protocol: {protocol}."] * bool(protocol),
         _data(runs, by),
         *other_images(runs),
         *other_code(runs, labels, by),

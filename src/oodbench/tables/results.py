@@ -108,7 +108,8 @@ class Found(NamedTuple):
 def load_runs(results_dir: Path, detectors: Collection[str] | None = None) -> Found:
     """Return all finished runs, sorted by folder and seed, and those that cannot be read, with the reason.
 
-    detectors: those whose resamples are kept, None for all; of the metrics that tables show. Raises FileNotFoundError
+    detectors: those whose resamples are kept, None for all; of the metrics that tables show. Of a run that has none of
+    these detectors all are kept. Raises FileNotFoundError
     where no run is finished, ValueError where none of the finished ones can be read.
     """
     keep = partial(is_shown, detectors)
@@ -118,7 +119,9 @@ def load_runs(results_dir: Path, detectors: Collection[str] | None = None) -> Fo
     unreadable: list[Unreadable] = []
     for folder in finished:
         try:
-            runs.append(load_run(folder, keep))
+            run = load_run(folder, keep)
+            has_none = detectors is not None and run.detectors.isdisjoint(detectors)  # tables may show those it has
+            runs.append(load_run(folder) if has_none else run)
         except ValueError as error:
             unreadable.append(Unreadable(folder, str(error)))
     runs.sort(key=lambda run: (run.folder.parent, run.seed))
@@ -160,7 +163,8 @@ def scored_alike(runs: Iterable[Result]) -> tuple[list[Result], list[Unreadable]
     alike: list[Result] = []
     others: list[Unreadable] = []
     for run in runs:
-        twins = {name: first.setdefault((run.folder.parts[-5:-1], name), run) for name in run.scored_by}
+        places = {name: (run.folder.parts[-5:-1], name) for name in run.scored_by}
+        twins = {name: first[place] for name, place in places.items() if place in first}
         unlike = [
             f"{run.folder} was scored with {name} {run.scored_by[name]} and {twin.folder} with {twin.scored_by[name]}; "
             f"score them alike: python scripts/evaluate.py {run.folder.parent} detector=[{name}]"
@@ -171,6 +175,7 @@ def scored_alike(runs: Iterable[Result]) -> tuple[list[Result], list[Unreadable]
             others.append(Unreadable(run.folder, unlike[0]))
         else:
             alike.append(run)
+            first |= {place: run for place in places.values() if place not in first}
     return alike, others
 
 

@@ -59,11 +59,11 @@ def section(
             scores = [detector for detector in detectors if detector in one.detectors]
             rows += layout.lines(row_of(one), f"{label}, ensemble of {seeds[row]}", 1, scores or [""])
     words = [("", f"`{key}`") for key in by] + [("", "Loss"), ("", "Score")]
-    marks = marks_by_group([((group(c), metric_of(c.metric).title), best[c]) for c in columns])
+    marks = marks_by_group(zip(header(columns), best.values(), strict=True))
     metrics = [metric_of(name) for name in dict.fromkeys(column.metric for column in columns)]
     notes = caption(runs, labels, metrics, detectors, marks, by)
     notes += [*mean_notes(runs, labels, means, by), *shifted_notes(runs), *ensemble_notes(ensembles, labels)]
-    return Table(protocol(runs[0], by), [*words, ("", "n"), *_header(columns)], rows, notes, len(words), SUMMARY)
+    return Table(protocol(runs[0], by), [*words, ("", "n"), *header(columns)], rows, notes, len(words), SUMMARY)
 
 
 class _Layout(NamedTuple):
@@ -96,8 +96,8 @@ def _columns(runs: Iterable[Result], fpr: str) -> list[Column]:
     return id_columns() + [Column(*each, metric.name) for each in ood_sets(runs) for metric in ood_metrics(fpr)]
 
 
-def _header(columns: Iterable[Column]) -> list[tuple[str, str]]:
-    """-> group and name of each column; a set that stands there twice has its number of images in its name"""
+def header(columns: Iterable[Column]) -> list[tuple[str, str]]:
+    """Return group and name of each column; a set that stands there twice has its number of images in its name"""
     columns = list(columns)
     times = Counter(ood for ood, _ in {(column.ood, column.images) for column in columns})
     return [(group(c) + f", {c.images:,} images" * (times[c.ood] > 1), metric_of(c.metric).title) for c in columns]

@@ -8,6 +8,8 @@ from helpers.paper import BOTH, lines, scores
 from oodbench.tables import Style, load_runs
 from oodbench.tables.paper import paper
 
+SETS = ("far:auroc", "svhn:auroc", "textures:auroc")
+
 
 def test_the_other_fpr_has_its_name_and_label(tmp_path: Path) -> None:
     add_run(tmp_path, ood=scores())
@@ -21,3 +23,11 @@ def test_explanations_are_comments_and_the_rest_is_ascii(tmp_path: Path) -> None
     text = lines(tmp_path)
     assert any(line.startswith("% ") and "FPR@95 (95 % of ID accepted)" in line for line in text)
     assert all(line.isascii() for line in text)
+
+
+def test_an_average_without_all_its_sets_is_explained(tmp_path: Path) -> None:
+    add_run(tmp_path, ood=scores(sets={"svhn": 0.9, "textures": 0.7}))
+    explained = "the average over"
+    for columns, is_explained in ((("far:auroc", "svhn:auroc"), True), (("far:auroc",), True), (SETS, False)):
+        text = paper(load_runs(tmp_path).runs, "idpos", BOTH, Style(columns=columns))
+        assert (explained in text) == is_explained, columns

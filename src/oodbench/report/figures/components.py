@@ -11,7 +11,7 @@ from oodbench.data.split import spaced_rows
 from oodbench.evaluation.arrays import Array, Labels
 from oodbench.report.plot import Axis, Dots, Label, Mark, Panel, Plot, padded
 
-POINTS = 240  # of ID images, and as many of near and of far OOD, evenly spaced in file order
+POINTS = 240  # of ID images, and twice as many of all OOD sets together, evenly spaced in file order
 DIGITS = 5  # of coordinates: more than a figure shows, fewer than processors agree on
 
 

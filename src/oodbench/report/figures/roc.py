@@ -56,11 +56,11 @@ def panel(
     for name, curve in curves.items():
         tone, dashed = tones[name]
         marks.append(Line(curve.roc.oods, curve.roc.ids, tone, dashed))
-        ends = [(curve.idpos, 0.95)] * (curve.idpos is not None)
+        ends = [(curve.idpos, 0.95)] if curve.idpos is not None else []
         ends += [(0.05, 1 - curve.oodpos)] if curve.oodpos is not None else []
         marks.append(
             Dots(
-                [x for x, _ in ends if x is not None],
+                [x for x, _ in ends],
                 [y for _, y in ends],
                 tone,
                 3.2,

@@ -26,7 +26,11 @@ def with_paper_names(table: Table, section: Section) -> Table:
     for group, name in table.columns:
         ood, bracket, kind = group.partition(" (")
         columns.append((f"{set_name(ood)}{bracket}{kind}", name))
-    rows = [
-        [labels.get(row[0], row[0]), score_name(row[1]), *row[2:]] if row[2] == "ours" else row for row in table.rows
-    ]
+    rows = [[labels.get(row[0], row[0]), _score(row[1]), *row[2:]] if row[2] == "ours" else row for row in table.rows]
     return table._replace(columns=columns, rows=rows)
+
+
+def _score(name: str) -> str:
+    """-> the name of a score, its hyperparameters in brackets behind it as they were"""
+    detector, bracket, rest = name.partition(" (")
+    return f"{score_name(detector)}{bracket}{rest}"

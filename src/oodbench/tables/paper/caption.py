@@ -5,10 +5,9 @@ from collections.abc import Sequence
 
 from oodbench.evaluation.metrics import metric_of
 from oodbench.tables.cells import Column
-from oodbench.tables.kinds import Kind
 from oodbench.tables.labels import Row
 from oodbench.tables.matrix import INTERVALS
-from oodbench.tables.means import NEAR, common_means
+from oodbench.tables.means import KIND, common_means
 from oodbench.tables.names import paper_name, set_name
 from oodbench.tables.notes import DIFFERENT_SEEDS
 from oodbench.tables.paper.heads import KINDS
@@ -44,9 +43,9 @@ def _about(runs: Sequence[Result], columns: Sequence[Column], commands: Commands
     text = "".join(f" FPR95 has {latex(metric.heading.partition('(')[2].rstrip(')'))}." for metric in fpr)
     shown = {column.ood for column in columns}
     for mean, sets in common_means(runs).items():
-        if mean in shown and not shown & set(sets):
+        if mean in shown and not shown >= set(sets):
             names = ", ".join(commands.use("ood", ood, set_name(ood)) for ood in sets)
-            text += f" {KINDS[Kind.NEAR if mean == NEAR else Kind.FAR]}: the average over {names}."
+            text += f" {KINDS[KIND[mean]]}: the average over {names}."
     return text
 
 

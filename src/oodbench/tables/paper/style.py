@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from oodbench.evaluation.metric import Metric
-from oodbench.evaluation.metrics import metric_of
+from oodbench.evaluation.metrics import OOD_METRICS, metric_of
 from oodbench.tables.cells import Column, id_columns
 from oodbench.tables.means import FAR, NEAR, SHORT
 from oodbench.tables.results import Result
@@ -14,7 +14,6 @@ from oodbench.tables.sections import means_alone, ood_metrics, ood_sets
 
 MOST = 11  # columns of numbers that fit a page
 MOST_WITH_DEVIATION = 7
-OF_OOD = ("auroc", "fpr95")
 
 
 class Style(NamedTuple):
@@ -31,12 +30,13 @@ class Style(NamedTuple):
 def check_style(runs: Sequence[Result], style: Style) -> None:
     """Raise ValueError for a loss, set, metric or column that no run has."""
     of_id = [column.metric for column in id_columns()]
+    of_ood = {short_name(metric) for metric in OOD_METRICS.values() if metric.in_tables}
     known = {
         "loss": {run.loss for run in runs},
         "set": {ood for run in runs for ood in run.ood_images} | SHORT.keys(),
-        "metric": {*of_id, *OF_OOD},
+        "metric": {*of_id, *of_ood},
     }
-    known["column"] = {*of_id, *(f"{ood}:{metric}" for ood in known["set"] for metric in OF_OOD)}
+    known["column"] = {*of_id, *(f"{ood}:{metric}" for ood in known["set"] for metric in of_ood)}
     asked = {"loss": style.losses, "set": style.sets, "metric": style.metrics, "column": style.columns}
     for what, given in asked.items():
         if unknown := sorted(set(given) - known[what]):
