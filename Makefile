@@ -6,6 +6,7 @@ ATTACKING := -n auto --dist worksteal -m slow tests/attacks
 
 .DEFAULT_GOAL := help
 EXPERIMENTS ?= fast
+RESULTS ?= results
 .PHONY: help demo tables report registry screenshots paper docs test test-all attacks lint format clean
 
 help:  ## list the targets
@@ -15,9 +16,9 @@ demo: .venv/installed  ## train every loss on the embedded digits, print the tab
 	$(BIN)/python train.py -m experiment=demo results_dir=results/demo
 	$(BIN)/python scripts/report.py results_dir=results/demo --open
 
-tables: .venv/installed  ## turn all finished runs below results/ into tables, of both FPR@95, calibration and all detectors
+tables: .venv/installed  ## turn all finished runs below RESULTS=results into tables, also of calibration and all detectors
 	@status=0; for options in "" "--fpr oodpos" --calibration --matrix; do \
-	  $(BIN)/python scripts/tables.py $$options || status=1; \
+	  $(BIN)/python scripts/tables.py results_dir=$(RESULTS) $$options || status=1; \
 	done; exit $$status
 
 report: .venv/installed  ## one HTML page of all finished runs below results/, which needs no network
@@ -29,9 +30,10 @@ screenshots: .venv/installed  ## pictures of results/report.html for docs/images
 registry: .venv/installed  ## check results/registry and own runs, write the leaderboard; OUTPUTS=DIR has the runs with outputs
 	$(BIN)/python scripts/registry.py --own results $(if $(OUTPUTS),--outputs $(OUTPUTS))
 
-paper: .venv/installed  ## train what is missing of EXPERIMENTS="fast fast_cifar100 ...", then write all tables
-	@for name in $(EXPERIMENTS); do $(BIN)/python train.py -m experiment=$$name || exit 1; done
-	$(MAKE) tables
+paper: RESULTS = results/mine
+paper: .venv/installed  ## train what RESULTS=results/mine lacks of EXPERIMENTS="fast fast_cifar100 ...", then write all tables
+	@for name in $(EXPERIMENTS); do $(BIN)/python train.py -m experiment=$$name results_dir=$(RESULTS) || exit 1; done
+	$(MAKE) tables RESULTS=$(RESULTS)
 
 docs: .venv/installed  ## write the generated parts of docs/ anew
 	$(BIN)/python docs/generate.py
