@@ -1,5 +1,6 @@
 import pytest
 import torch
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from oodbench.backbones import Fast
@@ -45,6 +46,42 @@ def test_features_are_the_pooled_last_stage() -> None:
         x = stage(x)
     assert isinstance(backbone, Staged)
     assert backbone(images).equal(backbone.pool(x))
+
+
+def test_features_equal_a_functional_definition() -> None:
+    backbone, images = prepared().eval(), torch.randn(2, 3, 32, 32)
+    for module in backbone.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.uniform_(module.running_mean, -0.1, 0.1)
+            nn.init.uniform_(module.running_var, 0.5, 2)
+            nn.init.uniform_(module.bias, -0.5, 0.5)
+    w = backbone.state_dict()
+
+    def normed(x: Tensor, name: str) -> Tensor:
+        mean, var, bias = (w[f"{name}.{part}"][:, None, None] for part in ("running_mean", "running_var", "bias"))
+        return (x - mean) / (var + 1e-5).sqrt() + bias
+
+    x = F.conv2d(images, w["whitening"]).clamp_min(0)
+    for i in range(3):
+        name = f"groups.{i}"
+        x = F.conv2d(x, w[f"{name}.conv1.weight"], padding=1)
+        x = x.unfold(2, 2, 2).unfold(3, 2, 2).amax((4, 5))  # of 2x2 pixels, the rest at the edge left out
+        x = normed(x, f"{name}.bn1").clamp_min(0)
+        x = normed(F.conv2d(x, w[f"{name}.conv2.weight"], padding=1), f"{name}.bn2").clamp_min(0)
+    with torch.no_grad():
+        torch.testing.assert_close(backbone(images), x.flatten(2).max(2).values)
+
+
+def test_whitening_equals_its_formula() -> None:
+    """Outputs of the twelve filters have mean square lambda / (lambda + 5e-4), also where lambda is as small."""
+    images = 0.02 * IMAGES
+    backbone = Fast([4, 6, 8])
+    backbone.prepare(images)
+    patches = F.unfold(images, 2).transpose(1, 2).flatten(0, 1).double()
+    values = torch.linalg.eigvalsh(patches.T @ patches / len(patches))
+    outputs = F.conv2d(images.double(), backbone.whitening[:12].double())
+    torch.testing.assert_close(outputs.square().mean((0, 2, 3)), values / (values + 5e-4), atol=1e-4, rtol=1e-3)
+    assert values[0] < 5e-4 < values[-1]
 
 
 @pytest.mark.parametrize("side", [32, 40])

@@ -34,11 +34,9 @@ def test_names_and_numbers_of_the_same_classes_are_one_set() -> None:
     assert len(digests) == 1
 
 
-@pytest.mark.parametrize(("excluded", "says"), [("dgo", "called dog"), (3, "called cat"), (-1, "called cat")])
-def test_a_class_that_is_not_there_is_named(excluded: str | int, says: str) -> None:
-    with pytest.raises(
-        ValueError, match=rf"^here: exclude_classes has {excluded}, of which there is no image.*{says}|-1"
-    ):
+@pytest.mark.parametrize("excluded", ["dgo", 3, -1])
+def test_a_class_that_is_not_there_is_named(excluded: str | int) -> None:
+    with pytest.raises(ValueError, match=rf"^here: exclude_classes has {excluded}, of which there is no image"):
         without_classes(SPLIT, [excluded], "here")
 
 

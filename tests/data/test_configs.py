@@ -70,6 +70,11 @@ def test_every_dataset_configuration(configured: Callable[..., Any], name: str) 
     assert name not in config.ood
 
 
+@pytest.mark.parametrize(("name", "other"), [("cifar10", "cifar100"), ("cifar100", "cifar10")])
+def test_near_sets_are_those_of_openood(configured: Callable[..., Any], name: str, other: str) -> None:
+    assert configured(f"dataset={name}").dataset.near == [other, "tiny_imagenet"]
+
+
 @pytest.mark.parametrize("name", CUSTOM)
 def test_a_set_of_ones_own_is_measured_not_asked_for(configured: Callable[..., Any], name: str) -> None:
     config = configured(f"dataset={name}", "dataset.path=/the/leaves")

@@ -13,7 +13,7 @@ from oodbench.detectors import reference as reference_module
 from oodbench.detectors.reference import Array, NotApplicable
 from oodbench.evaluation.evaluate import Detector
 from oodbench.evaluation.metrics import auroc
-from oodbench.outputs import concatenate
+from oodbench.outputs import Outputs, concatenate
 
 every_detector = pytest.mark.parametrize("name", DETECTORS)
 WITHOUT_SEED = [name for name in DETECTORS if "seed" not in OmegaConf.load(CONF / f"detector/{name}.yaml")]
@@ -97,6 +97,20 @@ def test_logits_beyond_the_classes_do_not_count(name: str) -> None:
     with_extra, without = random_problem(extra=1, n=120), random_problem(n=120)
     scores = finite_scores(detector(name), without.test, without.reference)
     np.testing.assert_allclose(detector(name)(with_extra.test, with_extra.reference), scores, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", sorted({*DETECTORS} - {"msp"}))  # which is of the predictive probabilities as they are
+def test_probabilities_need_not_sum_to_one(name: str) -> None:
+    """As with an abstain class, a share of each image's probability is on no class; it says nothing of the others."""
+    test, _, reference = random_problem(n=120)
+    expected = finite_scores(detector(name), test, reference)
+
+    def less(outputs: Outputs, seed: int) -> Outputs:
+        on_none = np.random.default_rng(seed).uniform(0, 3, size=(len(outputs.labels), 1))
+        return outputs._replace(log_probs=outputs.log_probs - on_none)
+
+    found = detector(name)(less(test, 0), reference._replace(train=less(reference.train, 1)))
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("value", [0, -1])

@@ -110,3 +110,17 @@ def test_senseless_hyperparameters_are_named(
     problem = random_problem(n=120)
     with pytest.raises(error, match=says):
         detector(name, **hyperparameters)(problem.test, problem.reference)
+
+
+@pytest.mark.parametrize(("D", "dim"), [(6, 3), (9, 4), (2200, 1000)])
+def test_the_default_dimension_is_half_at_most_1000(D: int, dim: int) -> None:
+    """A space of few images is spanned fast: the weak directions are what is left."""
+    _, _, reference = random_problem(D=D, n=30)
+    assert weak_directions(reference, None)[1].shape == (D, D - dim)
+
+
+def test_defaults_equal_the_definition_with_half_of_the_directions() -> None:
+    problem = random_problem(D=8, n=60)
+    for name, alone in (("vim", False), ("residual", True)):
+        scores = detector(name)(problem.test, problem.reference)
+        np.testing.assert_allclose(scores, by_vim(problem, 4, alone), rtol=2e-4, atol=2e-5)

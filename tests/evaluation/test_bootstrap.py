@@ -46,6 +46,28 @@ def test_every_image_of_a_resample_is_equally_likely() -> None:
     assert counts.mean(1) == pytest.approx(1, abs=5 / 4000**0.5)
 
 
+def test_draws_are_pinned() -> None:
+    """Resamples of new runs are paired with committed ones: seed 0, ID and OOD images drawn apart."""
+    random = [np.random.default_rng([0, kind]) for kind in (0, 1)]
+    ids, oods = ([np.bincount(each.integers(5, size=5), minlength=5) for _ in range(3)] for each in random)
+    assert drawn(5, 3).T.tolist() == [row.tolist() for row in ids]
+    assert drawn(5, 3, kind=1).T.tolist() == [row.tolist() for row in oods]
+    assert drawn(5, 3).tolist() != drawn(5, 3, kind=1).tolist()
+    scores = {"d": np.arange(20.0)}
+    explicit = resampled_ood(scores, {"d": np.arange(20.0) + 5}, 50, seed=0)["d"]
+    assert (resampled_ood(scores, {"d": np.arange(20.0) + 5}, 50)["d"]["auroc"] == explicit["auroc"]).all()
+
+
+def test_sets_of_one_size_are_drawn_apart() -> None:
+    """Were image i of both sets drawn together, sorted scores would have half of the deviation."""
+    random = np.random.default_rng(4)
+    ids, oods = np.sort(random.normal(size=500)), np.sort(random.normal(1, size=500))
+    values = resampled_ood({"d": ids}, {"d": oods}, 1000)["d"]["auroc"]
+    below = (ids[:, None] < oods).astype(float)
+    variance = below.mean(1).var(ddof=1) / 500 + below.mean(0).var(ddof=1) / 500  # DeLong et al., 1988
+    assert values.std() == pytest.approx(variance**0.5, rel=0.1)
+
+
 def test_what_is_drawn_depends_on_no_block_and_no_detector(monkeypatch: pytest.MonkeyPatch) -> None:
     random = np.random.default_rng(3)
     ids, oods = {"a": random.normal(size=40)}, {"a": random.normal(size=30)}

@@ -74,6 +74,14 @@ def test_a_temperature_calibrates_a_softmax() -> None:
     assert {type(v) for row in (own, scaled) for v in row.values()} == {float, list}
 
 
+def test_a_little_probability_elsewhere_is_a_version_of_its_own() -> None:
+    z, labels = classifier(300, 4, 2.0)
+    largest = np.logaddexp.reduce(z, axis=1, keepdims=True)
+    with_one_more = log_softmax(np.concatenate([z, largest + np.log(1e-5)], axis=1), axis=1)[:, :4]
+    assert "normalised" in calibration(outputs(with_one_more, labels), 0)
+    assert "normalised" not in calibration(outputs(log_softmax(z.astype("f4").astype("f8"), axis=1), labels), 0)
+
+
 def test_an_abstain_class_and_sigmoids_have_three_versions() -> None:
     z, labels = classifier(3000, 4, 2.0)
     abstain = np.full((3000, 1), 1.0)

@@ -1,5 +1,6 @@
 import math
 
+import pytest
 import torch
 
 from oodbench.losses.elogitnorm import ELogitNorm
@@ -44,3 +45,13 @@ def test_the_size_of_features_does_not_matter_without_bias() -> None:
     objective, x, y = ELogitNorm(4, 5).double(), torch.rand(6, 4).double(), torch.arange(6) % 5
     torch.nn.init.zeros_(objective.head.bias)
     torch.testing.assert_close(objective.loss(x, y), objective.loss(7 * x, y))
+
+
+def test_the_diagnostic_is_the_smallest_scale() -> None:
+    """W = (1, 0), (-1, 0): features (x, 0) have s = |x| / 2, here .1 and 2."""
+    objective = ELogitNorm(2, 2)
+    with torch.no_grad():
+        objective.head.weight.copy_(torch.tensor([[1.0, 0.0], [-1.0, 0.0]]))
+        objective.head.bias.zero_()
+    (found,) = objective.diagnostics(torch.tensor([[4.0, 0.0], [0.2, 0.0]]), torch.tensor([0, 1])).values()
+    assert found.item() == pytest.approx(-1, abs=1e-5)

@@ -40,3 +40,12 @@ def test_logits_lie_between_minus_2_scales_and_0() -> None:
 def test_entropic_scale_must_be_positive() -> None:
     with pytest.raises(ValueError, match="entropic_scale is -1"):
         IsoMaxPlus(4, 5, entropic_scale=-1)
+
+
+@pytest.mark.parametrize("scale", [0.5, -0.25])
+def test_the_diagnostic_is_the_size_of_the_scale(scale: float) -> None:
+    objective = IsoMaxPlus(2, 3, entropic_scale=10.0)
+    with torch.no_grad():
+        objective.distance_scale.fill_(scale)
+    found = objective.diagnostics(torch.randn(4, 2), torch.tensor([0, 1, 2, 0]))
+    assert {name: value.item() for name, value in found.items()} == {"distance_scale": abs(scale)}

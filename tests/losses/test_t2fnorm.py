@@ -24,3 +24,9 @@ def test_the_size_of_features_matters_at_test_time_alone() -> None:
 def test_tau_must_be_positive() -> None:
     with pytest.raises(ValueError, match="tau is 0"):
         T2FNorm(4, 5, tau=0)
+
+
+def test_the_diagnostic_is_the_mean_norm() -> None:
+    objective = T2FNorm(2, 3, tau=0.1)
+    found = objective.diagnostics(torch.tensor([[3.0, 4.0], [0.0, 1.0]]), torch.tensor([0, 1]))
+    assert {name: value.item() for name, value in found.items()} == pytest.approx({"feature_norm": 3.0})

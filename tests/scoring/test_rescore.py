@@ -14,6 +14,8 @@ from helpers.config import ROOT, composed
 from omegaconf import OmegaConf
 
 from oodbench.commands.evaluate import rescored
+from oodbench.detectors.reference import Reference
+from oodbench.evaluation.search import select
 from oodbench.runs.folder import open_run
 from oodbench.runs.lock import LockedError, run_lock
 from oodbench.runs.training_files import DataChangedError
@@ -153,6 +155,19 @@ def test_chosen_hyperparameters_stand_beside_the_defaults(again: Finished) -> No
     assert after["provenance"]["detector"]["knn"]["k"] == 5
     rescore(again.folder, *detector("detector=[knn]", f"detector.knn.k={k}"))
     assert numbers_in(again.folder)["ood"]["unseen_digits"]["knn"] == after["ood"]["unseen_digits"]["knn_selected"]
+
+
+def test_choosing_fits_no_detector_to_the_held_out_images(again: Finished, monkeypatch: pytest.MonkeyPatch) -> None:
+    """React's threshold is a percentile of the held-out images if there are any, and these choose the percentile."""
+    given: list[Reference] = []
+
+    def recording(function: Any, grid: Any, reference: Reference, *images: Any) -> Any:
+        given.append(reference)
+        return select(function, grid, reference, *images)
+
+    monkeypatch.setattr("oodbench.scoring.rescore.select", recording)
+    rescore(again.folder, *detector("detector=[react]"), {"react": {"percentile": [85, 95]}})
+    assert [reference.validation for reference in given] == [None]
 
 
 def test_detectors_that_do_not_apply_are_not_selected(again: Finished) -> None:

@@ -1,3 +1,7 @@
+from copy import deepcopy
+
+import numpy as np
+import pytest
 import torch
 from helpers.training import IMAGES, classifier
 from torch import nn
@@ -18,6 +22,28 @@ def test_the_first_layers_mean_is_that_of_the_images() -> None:
         x = normalise(torch.from_numpy(IMAGES).permute(0, 3, 1, 2), model.mean, model.std)
         maps = model.backbone[0](x)  # type: ignore[index]
     torch.testing.assert_close(first_norm(model).running_mean, maps.mean((0, 2, 3)), rtol=1e-4, atol=1e-5)
+
+
+def test_statistics_are_averages_over_batches_of_spaced_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    """25 of 50 images, every second one, in batches of 12 and 13: of all layers, in turn, mean and variance."""
+    monkeypatch.setattr("oodbench.training.batch_norm.BATCH", 10)
+    model = classifier(backbone=lambda: ResNet18(4))
+    twin = deepcopy(model).eval()
+    layers = [module for module in twin.modules() if isinstance(module, nn.BatchNorm2d)]
+    seen: dict[nn.Module, list[torch.Tensor]] = {layer: [] for layer in layers}
+    for layer in layers:
+        layer.train()
+        layer.register_forward_pre_hook(lambda module, x: seen[module].append(x[0]))
+    with torch.no_grad():
+        for part in np.array_split(IMAGES[::2], 2):
+            twin.features(torch.from_numpy(part).permute(0, 3, 1, 2))
+    estimate_batch_norm(model, IMAGES, 25)
+    found = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
+    for layer, own in zip(found, layers, strict=True):
+        maps = [x.transpose(0, 1).flatten(1) for x in seen[own]]
+        assert len(maps) == 2
+        torch.testing.assert_close(layer.running_mean, torch.stack([x.mean(1) for x in maps]).mean(0))
+        torch.testing.assert_close(layer.running_var, torch.stack([x.var(1) for x in maps]).mean(0))
 
 
 def test_no_images_change_nothing() -> None:

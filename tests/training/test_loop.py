@@ -14,9 +14,11 @@ from helpers.training import (
     LABELS,
     LOSSES,
     RECIPE,
+    SGD,
     SOURCE,
     FixedAnswers,
     RecordingLoss,
+    Small,
     classifier,
     classifier_with,
     same,
@@ -43,6 +45,35 @@ def test_the_same_seed_gives_the_same_weights_to_the_bit() -> None:
     assert same(first.optimizer, second.optimizer)
     assert same(without_times(first.history), without_times(second.history))
     assert not same(first.model, other.model)
+
+
+class Preparing(Small):
+    """A backbone that counts its steps and records what it is prepared with"""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.given: list[torch.Tensor] = []
+        self.steps = 0
+
+    def prepare(self, images: torch.Tensor) -> None:
+        assert self.steps == 0
+        self.given.append(images)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        self.steps += 1
+        return super().forward(images)
+
+
+def test_a_backbone_is_prepared_once_with_spaced_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("oodbench.training.loop.PREPARING", 10)
+    model = classifier(backbone=Preparing)
+    state = train(model)[0]
+    (given,) = model.backbone.given  # type: ignore[union-attr]
+    expected = (IMAGES[::5].astype("f4").transpose(0, 3, 1, 2) / 255 - 0.5) / 0.25
+    np.testing.assert_allclose(given.numpy(), expected, atol=1e-6)
+    resumed = classifier(backbone=Preparing)
+    train(resumed, resume=state)
+    assert resumed.backbone.given == []
 
 
 def test_the_same_seed_gives_the_same_weights_on_two_threads() -> None:
@@ -183,3 +214,31 @@ def test_the_digits_are_learnt() -> None:
     fit(model, train_set.images, train_set.labels, recipe, 0, None, FixedAnswers())
     outputs = predict(objective, extract_features(model, test_set.images), test_set.labels)
     assert np.mean(outputs.log_probs.argmax(1) == test_set.labels) > 0.8  # chance is 0.125
+
+
+def test_three_steps_equal_those_of_a_plain_loop() -> None:
+    """With dropout, batch norm, momentum and a norm to which every gradient is clipped."""
+    model, limit = classifier().train(), 0.01
+    twin = deepcopy(model)
+    optimizers = [SGD([*each.backbone.parameters(), *each.objective.parameters()]) for each in (model, twin)]
+    for step in range(3):
+        rows = torch.arange(50)[step::3]
+        images, labels = BATCH[rows], torch.from_numpy(LABELS)[rows]
+        torch.manual_seed(step)
+        values = train_step(model, optimizers[0], images, labels, limit, model.backbone)
+        torch.manual_seed(step)
+        loss = twin.objective.loss(twin.backbone((images / 255 - 0.5) / 0.25), labels)
+        optimizers[1].zero_grad()
+        loss.backward()
+        gradients = [p.grad for p in twin.parameters() if p.grad is not None]
+        norm = torch.cat([g.flatten() for g in gradients]).norm()
+        assert norm > limit
+        for g in gradients:
+            g.mul_(limit / norm)
+        optimizers[1].step()
+        torch.testing.assert_close(values["loss"], loss.detach(), rtol=1e-4, atol=0)
+    before = classifier().state_dict()
+    for name, value in twin.state_dict().items():
+        moved = (value - before[name]).double().norm()
+        assert (model.state_dict()[name] - value).double().norm() <= 1e-3 * moved, name
+        assert moved > 0, name

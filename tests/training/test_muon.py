@@ -74,6 +74,21 @@ def test_a_step_moves_filters_by_the_learning_rate() -> None:
     torch.testing.assert_close(torch.linalg.svdvals(moved), torch.full((8,), 0.1), atol=0.05, rtol=0)
 
 
+def test_steps_of_filters_equal_the_formula() -> None:
+    """m = .6 m + g, then w = sqrt(8) w / |w| - .1 orthogonal(g + .6 m), against the gradient."""
+    w = nn.Parameter(torch.randn(8, 3, 3, 3))
+    expected, m = w.detach().clone(), torch.zeros_like(w)
+    optimizer = MuonAdam([w], **SETTINGS)
+    for step in range(3):
+        w.grad = torch.randn(w.shape, generator=torch.Generator().manual_seed(step))
+        m = 0.6 * m + w.grad
+        moved = -0.1 * orthogonal((w.grad + 0.6 * m).flatten(1), 3).view_as(w)
+        expected = expected * 8**0.5 / expected.norm() + moved
+        optimizer.step()
+        torch.testing.assert_close(w.detach(), expected, atol=1e-5, rtol=0)
+        assert (moved * w.grad).sum() < 0
+
+
 def test_filters_biases_and_others_have_their_own_rates() -> None:
     model = network()
     temperature = nn.Parameter(torch.ones(1))

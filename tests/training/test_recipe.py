@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.optim.lr_scheduler import CosineAnnealingLR, LambdaLR, MultiStepLR
 
-from oodbench.training.recipe import Recipe, cosine, learning_rate_factor, steps
+from oodbench.training.recipe import Recipe, cosine, learning_rate_factor, linear, steps
 
 
 def test_cosine_equals_openoods_and_torchs_schedule() -> None:
@@ -72,6 +72,10 @@ def test_warm_up_may_last_half_an_epoch() -> None:
 def test_warm_up_may_last_the_whole_training() -> None:
     only = replace(RECIPE, epochs=1, warmup_epochs=1)
     assert [learning_rate_factor(step, 2, only) for step in range(2)] == [0.5, 1]
+
+
+def test_linear_falls_from_one_to_its_end() -> None:
+    assert [linear(share, 0.2) for share in (0, 0.5, 1)] == pytest.approx([1, 0.6, 0.2])
 
 
 @pytest.mark.parametrize("name", names("recipe"))

@@ -74,3 +74,12 @@ def test_row_sums_of_gram_matrices_of_signed_maps() -> None:
 def test_a_share_that_holds_out_no_image_is_a_reason(model: Classifier) -> None:
     with pytest.raises(NotApplicable, match=r"a share of 0.1 of the training images of each class is no image"):
         image_detector("gram")(Network(model), balanced_subset(TRAIN, 40, 8))
+
+
+def test_probabilities_need_not_sum_to_one(model: Classifier, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An abstain class takes a share of each image's probability; the confidence is the largest of what is left."""
+    expected = image_detector("gram")(Network(model), TRAIN)(TEST[:15])
+    log_probs = model.objective.log_probs
+    network = Network(model)
+    monkeypatch.setattr(network.objective, "log_probs", lambda logits: log_probs(logits) - logits[:, :1].sigmoid())
+    np.testing.assert_allclose(image_detector("gram")(network, TRAIN)(TEST[:15]), expected, rtol=1e-6)
