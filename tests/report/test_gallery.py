@@ -8,7 +8,7 @@ from helpers.report import add_full_run
 
 from oodbench.report.gallery import figures_of, legend, near_and_far, tones
 from oodbench.report.material import Section, read_material
-from oodbench.report.plot import Plot
+from oodbench.report.plot import Dots, Plot
 from oodbench.tables import MAIN_SCORES
 from oodbench.tables.means import FAR
 
@@ -36,6 +36,19 @@ def by_name(section: Section) -> dict[str, Plot]:
 
 def test_all_figures_come_in_the_order_of_the_page(two_losses: Section) -> None:
     assert list(by_name(two_losses)) == ALL
+
+
+def test_each_fpr_stands_where_its_convention_says(two_losses: Section) -> None:
+    """The made-up ones are .2 and .1 with 95 % of ID accepted, and .5 with 95 % of OOD caught."""
+    plots = by_name(two_losses)
+    for panel in plots["roc"].panels:
+        dots = [list(zip(mark.xs, mark.ys, strict=True)) for mark in panel.marks if isinstance(mark, Dots)]
+        assert dots == [
+            [(pytest.approx(0.2), 0.95), (0.05, 0.5)],
+            [(pytest.approx(0.1), 0.95), (0.05, 0.5)],
+        ]
+    printed = [panel.subtitle for panel in plots["scores"].panels]
+    assert {text for text in printed if "FPR@95" in text} == {"AUROC 80.00, FPR@95 20.00", "AUROC 90.00, FPR@95 10.00"}
 
 
 def test_a_figure_of_one_network_a_loss_names_its_seed(two_losses: Section) -> None:

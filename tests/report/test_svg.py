@@ -48,3 +48,21 @@ def test_what_is_not_finite_is_left_out() -> None:
     axis = Axis("", 0, 1)
     svg = str(panel_svg(Panel("", axis, axis, [Line([0, 0.5, 1], [0, np.nan, 1], "c0")])))
     assert "nan" not in svg
+
+
+def test_every_mark_is_drawn_at_its_values() -> None:
+    """The plane from (0, 0) to (2, 10) has 100 x 50 pixels, its corner at (4, 6); y grows upwards."""
+    marks = [
+        Line([0, 2], [0, 5], "c0"),
+        Bars([0.5], [1.0], [2.0], [4.0], "gap"),
+        Dots([0.5], [8], "near", titles=["t"]),
+        Dots([0.5], [8], "far"),
+        Label(1, 10, "l", "ink", "middle", 3),
+    ]
+    panel = Panel("", Axis("", 0, 2), Axis("", 0, 10), marks, "", 104, 59, right=0)
+    svg = str(panel_svg(panel))
+    assert 'd="M4 56L104 31"' in svg
+    assert 'd="M29 46V36H54V46z"' in svg
+    assert 'cx="29" cy="16"' in svg
+    assert 'd="M29 16h0"' in svg
+    assert 'x="54" y="3">l<' in svg

@@ -57,3 +57,20 @@ def test_every_figure_of_the_page_is_a_file(tmp_path: Path) -> None:
     names = {file.stem for file in files}
     assert {f"cifar10-{name}" for name in ("cliques", "accuracy", "scores", "roc", "heat", "training")} <= names
     assert all(file.stat().st_size > 1000 for file in files)
+
+
+def test_every_mark_is_drawn_at_its_values() -> None:
+    marks = [
+        Line([0, 2], [0, 5], "c0"),
+        Bars(np.array([0.5]), np.array([1.0]), np.array([2.0]), np.array([4.0]), "gap"),
+        Dots([0.5], [8], "near"),
+        Steps([0, 1, 2], [3, 4], "id", base=1),
+    ]
+    axes = drawn(Plot("p", "", [Panel("", Axis("", 0, 2), Axis("", 0, 10), marks)], "")).axes[0]
+    assert (axes.get_xlim(), axes.get_ylim()) == ((0, 2), (0, 10))
+    assert axes.lines[0].get_xydata().tolist() == [[0, 0], [2, 5]]
+    assert axes.collections[0].get_offsets().tolist() == [[0.5, 8]]
+    bar, stairs = axes.patches[:2]
+    assert (bar.get_x(), bar.get_y(), bar.get_width(), bar.get_height()) == (0.5, 2, 0.5, 2)
+    assert stairs.get_data().values.tolist() == [4, 5]
+    assert (stairs.get_data().edges.tolist(), stairs.get_data().baseline) == ([0, 1, 2], 1)
