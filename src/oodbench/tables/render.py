@@ -39,7 +39,7 @@ def to_markdown(dataset: str, tables: Iterable[Table], options: str = "", left_o
 
     options: those of the command that made it; left_out: one line for each run that no table has.
     """
-    parts = [f"# {dataset}", f"Made from all finished runs of this folder by `python scripts/tables.py{options}`."]
+    parts = [f"# {dataset}", f"Made from all finished runs by `python scripts/tables.py{options}`."]
     if left_out:
         reasons = (f"- `{printable(line).replace('`', '')}`" for line in left_out)
         parts.append("\n".join([f"{NOT_READ}:", "", *reasons]))
