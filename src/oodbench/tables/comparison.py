@@ -119,16 +119,15 @@ def lines(pairs: list[Pair], detector: str, detector_b: str) -> list[Line]:
     adjusted = iter(holm(np.array([test.p_value for test in tests if test])))
     return [
         Line(
-            ood,
-            metric,
-            images,
-            _difference(pairs, keys),
-            test,
-            float(next(adjusted)) if test else 1.0,
-            not ood or a.kind(ood) is not Kind.SHIFTED,
+            ood=keys[0][0],
+            metric=keys[0][2],
+            images=images,
+            difference=_difference(pairs, keys),
+            test=test,
+            adjusted=float(next(adjusted)) if test else 1.0,
+            has_direction=a.kind(keys[0][0]) is not Kind.SHIFTED,
         )
         for (keys, images), test in zip(rows, tests, strict=True)
-        for ood, _, metric in keys[:1]
     ]
 
 
