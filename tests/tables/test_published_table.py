@@ -1,5 +1,6 @@
 """Published rows and ours of the same protocol."""
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ FPR_OF = {"idpos": "FPR@95 (95 % of ID accepted) ↓", "oodpos": "FPR@95 (95 % o
 OPENOOD = ("experiment=openood", "loss=ce")
 WHOLE = {
     **{"cifar10": 10_000, "cifar100": 10_000, "svhn": 26032, "textures": 5640},
-    **{"mnist": 10_000, "tiny_imagenet": 10_000, "places365": 36_500},
+    **{"mnist": 10_000, "tiny_imagenet": 8_950, "places365": 36_500},  # Tiny ImageNet without ID classes
 }
 SETS = ("cifar100", "tiny_imagenet", "mnist", "svhn", "textures", "places365")
 
@@ -144,6 +145,47 @@ def test_the_population_deviation_stands_beside_ours(tmp_path: Path) -> None:
     assert "population: the deviation with divisor n" in notes(table) if table else False
 
 
+def test_only_a_published_deviation_has_ours_beside_it(tmp_path: Path) -> None:
+    for seed in range(2):
+        add_openood(tmp_path, seed=seed)
+        run = load_runs(tmp_path).runs[seed]
+        alter_metrics(
+            run.folder, lambda content: content["ood"]["cifar100"].update(fdbd=content["ood"]["cifar100"]["vim"])
+        )
+        alter_metrics(run.folder, lambda c: c["ood"]["tiny_imagenet"].update(fdbd=c["ood"]["tiny_imagenet"]["vim"]))
+    assert rows_of(made(tmp_path), "ce", "fdbd")["near mean AUROC ↑"] == "90.00 ± 0.00; -0.42, outside"
+    assert "population" in rows_of(made(tmp_path), "ce", "vim")["near mean AUROC ↑"]
+
+
+def test_a_score_that_is_not_stated_has_two_rows_of_ours(tmp_path: Path) -> None:
+    add_halo(tmp_path, accuracy=0.96, ood={"svhn": {"ood_score": 0.98, "msp": 0.97}})
+    table = made(tmp_path)
+    assert table is not None
+    assert [row[:6] + row[8:9] for row in table.rows[2:]] == [
+        ["halo", "own", "ours", "1", "96.00; -0.53", "5.00; +3.49", "98.00; -0.08"],
+        ["halo", "msp", "ours", "1", "", "", "97.00; -1.08"],
+    ]
+
+
+def test_a_second_hand_number_gets_no_verdict(tmp_path: Path) -> None:
+    for seed in range(2):
+        add_openood(tmp_path, seed=seed)
+    table = made(tmp_path)
+    assert table is not None
+    verdicts = {}
+    for row, ours in pairwise(table.rows):
+        if row[2] != "ours" == ours[2]:
+            verdicts.setdefault(row[0].endswith("‡"), set()).add(any("side" in cell for cell in ours))
+    assert verdicts == {True: {False}, False: {True}}
+
+
+def test_a_set_with_images_of_id_classes_is_not_compared(tmp_path: Path) -> None:
+    add_openood(tmp_path, images=WHOLE | {"tiny_imagenet": 10_000})
+    ours = rows_of(made(tmp_path), "ce", "msp")
+    assert ours["near mean AUROC ↑"] == "—"
+    assert ours["far mean AUROC ↑"].startswith("91.00 ")
+
+
 def test_a_detector_is_compared_with_its_row(tmp_path: Path) -> None:
     add_openood(tmp_path)
     found = rows_of(made(tmp_path), "ce", "vim")
@@ -178,7 +220,7 @@ def test_second_hand_rows_are_marked(tmp_path: Path) -> None:
     table = made(tmp_path, "oodpos")
     assert table is not None
     names = {row[0] for row in table.rows}
-    assert {"ELogitNorm‡", "CrossEntropy‡", "PALM (one run)", "OE (trained with outlier data)"} <= names
+    assert {"CrossEntropy‡", "PALM (one run)", "OE (trained with outlier data)"} <= names
     assert "‡ second-hand" in notes(table)
     assert to_latex("cifar10", [table]).isascii()
 

@@ -55,6 +55,15 @@ def test_losses_with_equal_means_share_a_rank(tmp_path: Path) -> None:
     assert cell(table, "test images: Accuracy ↑", "own", "correlation") == f"{np.corrcoef(x, y)[0, 1]:.2f}" == "0.95"
 
 
+def test_a_set_in_two_sizes_has_a_line_for_each(tmp_path: Path) -> None:
+    for config in (None, OTHER):
+        add_losses(tmp_path, FIRST, config, images=1_580)
+        add_losses(tmp_path, {loss: 1.7 - auroc for loss, auroc in FIRST.items()}, config, seed=1, images=26_032)
+    (table,) = tables(tmp_path)
+    aurocs = [row[0] for row in table.rows if row[1] == "AUROC ↑" and row[0].startswith("svhn")]
+    assert sorted(aurocs) == ["svhn (far), 1,580 images", "svhn (far), 26,032 images"]
+
+
 def test_no_p_is_printed_as_zero(tmp_path: Path) -> None:
     losses = {name: 0.8 + i / 100 for i, name in enumerate("abcdefghij")}
     add_losses(tmp_path, losses)

@@ -28,7 +28,8 @@ class Halo(Objective):
     rad(r2) = r2 / 2 - (1/2 - 1/D) log r2, which is least at r2 = 1 - 2/D.
 
     gamma = softplus(raw_gamma), learned, never decayed, at first 20 / (1 + 2/D) where none is given; z = linear
-    embedding. abstain_bias, where none is given: 2/D times the first gamma, less log((1 - ls + ls/K) / (ls/K)).
+    embedding. abstain_bias, where none is given: 2/D times the first gamma, less log((1 - ls + ls/K) / (ls/K)), or for
+    ls = 0 less log(0.99 / (0.01/K)).
     log_probs = the first K columns of log softmax(S), OOD score = log p(abstain), its last column: as abstain_bias is a
     constant, it ranks images as the energy of the K other columns does.
     """

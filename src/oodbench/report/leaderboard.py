@@ -11,12 +11,12 @@ from oodbench.evaluation.metrics import metric_of
 from oodbench.report.card import bullets, escaped
 from oodbench.tables.cells import Cell, Cells, Column, Marks, alike, best_of, cell_key, cells_of, text_of
 from oodbench.tables.labels import Row, protocol, row_labels, row_of
-from oodbench.tables.means import FAR, NEAR, common_means, mean_notes, shifted_notes, with_means
+from oodbench.tables.means import common_means, mean_notes, shifted_notes, with_means
 from oodbench.tables.names import row_name, score_name, set_name
 from oodbench.tables.notes import BEST_AND_CLOSE, marks_by_group, notes_on_marks, shared_seeds
 from oodbench.tables.render import markdown_table
 from oodbench.tables.results import Result
-from oodbench.tables.sections import by_protocol, group, means_alone, named, ood_sets
+from oodbench.tables.sections import by_protocol, header, means_alone, ood_sets
 
 INTRODUCTION = """# Leaderboard
 
@@ -65,9 +65,10 @@ def _table(runs: Sequence[Result], origins: Mapping[Path, str], detectors: Seque
         ]
         for place, line in enumerate(_lines(cells, seeds, detectors, best), 1)
     ]
-    heads = [_set(column) + metric_of(column.metric).title for column in columns]
-    table = markdown_table(["", "Loss", "Score", "n", *heads, "Numbers"], lines, 3)
-    marks = marks_by_group([((group(c), metric_of(c.metric).title), best[c]) for c in columns])
+    heads = header(columns, set_name)
+    texts = [f"{escaped(of)}<br>{title}" if of else title for of, title in heads]
+    table = markdown_table(["", "Loss", "Score", "n", *texts, "Numbers"], lines, 3)
+    marks = marks_by_group(zip(heads, best.values(), strict=True))
     notes = [*mean_notes(runs, labels, means), *shifted_notes(runs), *notes_on_marks(marks), *shared_seeds(marks)]
     notes = [note for note in notes if note != BEST_AND_CLOSE]  # INTRODUCTION has that one
     return "\n\n".join(filter(None, [table, bullets(map(escaped, notes))]))
@@ -114,11 +115,3 @@ def _order(cells: Sequence[Cell | None]) -> tuple[int, float]:
     """-> a sort key: most sets first, then the largest mean"""
     means = [cell.mean for cell in cells if cell]
     return -len(means), -float(np.mean(means)) if means else 0.0
-
-
-def _set(column: Column) -> str:
-    """-> the set and a line's end, "" for a metric that depends on none"""
-    if not column.kind:
-        return ""
-    ood = column.ood if column.ood in (NEAR, FAR) else set_name(column.ood)
-    return escaped(named(column.kind, ood)) + "<br>"

@@ -1,6 +1,7 @@
 """Rows of other people's tables, read from their file."""
 
 import csv
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,8 +22,7 @@ class Protocol(NamedTuple):
     runs: dict[str, str]  # {key of a run's configuration, test_images or train_images: printed value}
     near: dict[str, tuple[str, ...]]  # {data set: sets of the near mean}
     far: tuple[str, ...]
-    images: dict[str, int]  # {OOD set: the least number of its images with which a run is compared}
-    deviation: str  # what ± is in its rows: "population" or ""
+    images: dict[str, tuple[float, float]]  # {OOD set: least and most of its images with which a run is compared}
     about: str
 
 
@@ -48,9 +48,10 @@ class Published(NamedTuple):
     source: str
     about: str
     verified: bool
+    deviation: str  # what ± is: "population" or ""
     protocol: Protocol | None  # None: no run of this project is comparable
     ours: dict[str, str] | None  # {key: printed value} of runs with the same loss and data set
-    detector: str | None  # the same score
+    detectors: tuple[str, ...]  # the same score, or those that a score which is not stated may be
     note: str
     numbers: dict[str, Number]  # {"accuracy", "ece" or "<OOD set, near or far>.<metric>": share}
 
@@ -62,6 +63,7 @@ def load_published(path: Path) -> list[Published]:
         protocols = {name: _protocol(name, **fields) for name, fields in content["protocols"].items()}
         datasets = {name: _printed(keys) for name, keys in content["datasets"].items()}
         losses = {name: _printed(keys) for name, keys in content["losses"].items()}
+        scores = {name: _listed(detectors) for name, detectors in content["scores"].items()}
         return [
             Published(
                 dataset=dataset,
@@ -72,9 +74,10 @@ def load_published(path: Path) -> list[Published]:
                 source=source["source"],
                 about=source["about"],
                 verified=source["verified"],
+                deviation=source.get("deviation", ""),
                 protocol=source["protocol"] and protocols[source["protocol"]],
                 ours=datasets[dataset] | losses[loss] if loss in losses else None,
-                detector=content["scores"].get(score),
+                detectors=scores.get(score, ()),
                 numbers={key: _number(text) for key, text in row.items() if text and _checked(key)},
             )
             for source in content["sources"]
@@ -91,10 +94,14 @@ def _protocol(
     near: Any = None,
     far: Any = (),
     images: Any = None,
-    deviation: str = "",
 ) -> Protocol:
     near = {dataset: tuple(sorted(sets)) for dataset, sets in (near or {}).items()}
-    return Protocol(name, _printed(runs), near, tuple(sorted(far)), dict(images or {}), deviation, about)
+    bounds = {ood: (*_listed(numbers), math.inf)[:2] for ood, numbers in (images or {}).items()}
+    return Protocol(name, _printed(runs), near, tuple(sorted(far)), bounds, about)
+
+
+def _listed(one_or_several: Any) -> tuple[Any, ...]:
+    return tuple(one_or_several) if isinstance(one_or_several, list) else (one_or_several,)
 
 
 def _printed(keys: Mapping[str, Any]) -> dict[str, str]:

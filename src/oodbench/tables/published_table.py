@@ -1,6 +1,7 @@
 """Published rows and runs -> the table of both, of one protocol."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from math import inf
 
 import numpy as np
 
@@ -17,10 +18,12 @@ from oodbench.tables.sections import Table, group, ood_metrics
 
 OURS = (
     "Rows marked [n] were published by others and not run here. Ours stand beneath them where loss and score are the "
-    "same, the score with its hyperparameters: mean ± sample standard deviation over n seeds, for n = 1 the value with "
-    "its 95 % interval over the test images; ours minus the published value; and inside where that value lies in our "
-    "95 % interval, over seeds by the t-distribution, else outside. Two or three seeds have wide intervals, in which "
-    "inside says little. In percent where not stated otherwise, without bold."
+    "same, the score with its hyperparameters; where a source does not state its score, with our own score and MSP. Mean "
+    "± sample standard deviation over n seeds, for n = 1 the value with its 95 % interval over the test images; ours "
+    "minus the published value; and inside where that value lies in our 95 % interval, over seeds by the t-distribution, "
+    "else outside. Two or three seeds have wide intervals, in which inside says little; the interval of one seed does "
+    "not include the variation between trainings, so that outside says little. In percent where not stated otherwise, "
+    "without bold."
 )
 SUMMARY = (
     "Rows marked [n] are published; beneath them ours, ours minus theirs, and whether theirs is inside our 95 % "
@@ -29,7 +32,7 @@ SUMMARY = (
 POPULATION = "population: the deviation with divisor n, for sources that say below that they give it."
 OTHER_IMAGES = "Seeds that were measured on other images stand in a row of their own."
 DAGGER = "† FPR@95, convention not stated: the source does not say if `fpr95_idpos` or `fpr95_oodpos`; not compared."
-SECOND_HAND = "‡ second-hand: not read in the source itself."
+SECOND_HAND = "‡ second-hand: not read in the source itself, so that only the difference is given."
 
 
 def published_table(runs: Sequence[Result], published: Iterable[Published], fpr: str) -> Table | None:
@@ -51,14 +54,20 @@ def published_table(runs: Sequence[Result], published: Iterable[Published], fpr:
         texts = [row.numbers[key].text(_unit(column)) if key in row.numbers else "" for column, key in columns.items()]
         name = row.loss + f" ({row.note})" * bool(row.note) + "‡" * (not row.verified)
         body.append([name, row.score, f"[{number}]", "", *texts])
-        beside = _beside(row, runs, labels)
-        divided |= len({label for label, *_ in beside}) < len(beside)
-        for label, score, n, cells in beside:
-            texts = [_text(row, column, row.numbers.get(key), cells, n) for column, key in columns.items()]
-            body.append([label, score, "ours", str(n), *texts])
+        for detector in row.detectors:
+            beside = _beside(row, detector, runs, labels)
+            divided |= len({label for label, *_ in beside}) < len(beside)
+            for label, score, n, cells in beside:
+                texts = [
+                    _text(row, column, row.numbers.get(key), cells, n)
+                    if column.ood or detector == row.detectors[0]
+                    else ""
+                    for column, key in columns.items()
+                ]
+                body.append([label, score, "ours", str(n), *texts])
     header = [(group(c), "FPR@95† ↓" if c.metric == UNSTATED else metric_of(c.metric).title) for c in columns]
     words = [("", "Loss"), ("", "Score"), ("", "By")]
-    notes = [OURS, *[POPULATION] * (rows[0].protocol.deviation == "population"), rows[0].protocol.about]
+    notes = [OURS, *[POPULATION] * any(row.deviation == "population" for row in rows), rows[0].protocol.about]
     notes += [OTHER_IMAGES] * divided
     notes += [DAGGER] * any(column.metric == UNSTATED for column in columns)
     notes += [SECOND_HAND] * (not all(row.verified for row in rows))
@@ -95,34 +104,35 @@ def _columns(rows: Sequence[Published], run: Result, fpr: str) -> dict[Column, s
 
 
 def _beside(
-    row: Published, runs: Sequence[Result], labels: Mapping[Row, str]
+    row: Published, detector: str, runs: Sequence[Result], labels: Mapping[Row, str]
 ) -> list[tuple[str, str, int, dict[tuple[str, str], Cell]]]:
-    """-> label, score, number of seeds and {(OOD set, metric): cell} of our rows with a published one's loss and score
+    """-> label, score, number of seeds and {(OOD set, metric): cell} of our rows with a published one's loss, by a detector
 
     Seeds that were measured on other images make a row of their own.
     """
-    if row.detector is None or not row.protocol:
-        return []
     found = []
-    same = [run for run in runs if is_of(run, row) and row.detector in run.detectors]
+    same = [run for run in runs if is_of(run, row) and detector in run.detectors]
     for ours, label in labels.items():
         compared = [_of_sets(run, row) for run in same if row_of(run) == ours]
         for seeds in _of_same_images(compared):
             unsized = [run._replace(ood_images={}) for run in seeds]  # one column a set, without its number of images
-            cells = cells_of(unsized, row_of, [row.detector], {*ID_METRICS, *OOD_METRICS})
-            score = shown(row.detector) + in_brackets(hyperparameters(seeds[0], row.detector))
+            cells = cells_of(unsized, row_of, [detector], {*ID_METRICS, *OOD_METRICS})
+            score = shown(detector) + in_brackets(hyperparameters(seeds[0], detector))
             found.append((label, score, len(seeds), {(key[2].ood, key[2].metric): cell for key, cell in cells.items()}))
     return found
 
 
 def _of_sets(run: Result, row: Published) -> Result:
-    """Return the run with those sets of a published row that are large enough, and with the means over them alone."""
+    """Return the run with those sets of a published row that have enough images and not too many, and with the means
+    over them alone.
+    """
     of = row.protocol
     assert of
     near = of.near.get(row.dataset, ())
     named = {key.rpartition(".")[0] for key in row.numbers}
     sets = {*named, *(near if "near" in named else ()), *(of.far if "far" in named else ())}
-    images = {ood: n for ood, n in run.ood_images.items() if ood in sets and n >= of.images.get(ood, 0)}
+    bounds = {ood: of.images.get(ood, (0, inf)) for ood in sets}
+    images = {ood: n for ood, n in run.ood_images.items() if ood in sets and bounds[ood][0] <= n <= bounds[ood][1]}
     numbers = {key: value for key, value in run.numbers.items() if key[0] in {"", *images}}
     run = run._replace(ood_images=images, numbers=numbers)
     return with_means([run._replace(near=frozenset(near))], {NEAR: near, FAR: of.far})[0] if near else run
@@ -153,10 +163,10 @@ def _text(row: Published, column: Column, theirs: Number | None, cells: Mapping[
     if cell is None:
         return MISSING
     text = text_of(cell, n, unit)
-    if row.protocol and row.protocol.deviation == "population" and len(cell.values) > 1:
+    if row.deviation == "population" and theirs.deviation is not None and len(cell.values) > 1:
         text += f" (population {unit.text(float(np.std(list(cell.values.values()))))})"
     text += f"; {unit.factor * (cell.mean - theirs.value):+.{unit.decimals}f}"
-    interval = interval_of(cell, unit)
+    interval = interval_of(cell, unit) if row.verified else None
     return text + (", inside" if interval[0] <= theirs.value <= interval[1] else ", outside") if interval else text
 
 

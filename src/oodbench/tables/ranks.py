@@ -6,14 +6,13 @@ from itertools import combinations
 import numpy as np
 
 from oodbench.evaluation.metric import MISSING
-from oodbench.evaluation.metrics import metric_of
 from oodbench.evaluation.ranks import permutation_p_value, spearman
 from oodbench.tables.cells import Cell, Column, cells_of, id_columns
 from oodbench.tables.labels import Row, protocol, row_of
 from oodbench.tables.means import shared_means, with_means
 from oodbench.tables.notes import shown
 from oodbench.tables.results import Result
-from oodbench.tables.sections import Table, by_protocol, group, ood_metrics, ood_sets
+from oodbench.tables.sections import Table, by_protocol, header, ood_metrics, ood_sets
 
 LEAST = 4  # losses; three have six orders, and one of them agrees by chance
 NOTE = (
@@ -50,16 +49,16 @@ def _table(a: Sequence[Result], b: Sequence[Result], fpr: str, detectors: Sequen
         return [(x, y) for x, y in found if x and y]
 
     lines = []
-    for column in columns:
+    for column, (of, title) in zip(columns, header(columns), strict=True):
         scores = detectors if column.ood else [""]
         texts = [text for score in scores for text in _correlation(pairs(column, score), len(shared))]
         texts += [""] * (2 * (len(detectors) - len(scores)))
-        lines.append([group(column) or "test images", metric_of(column.metric).title, *texts])
-    header = [(shown(detector), name) for detector in detectors for name in ("correlation", "p")]
+        lines.append([of or "test images", title, *texts])
+    heads = [(shown(detector), name) for detector in detectors for name in ("correlation", "p")]
     names = ", ".join(dict.fromkeys(f"`{name}`" for name, _ in shared))
     title = f"Order of {len(shared)} losses: {protocol(a[0])}; against {protocol(b[0])}"
     notes = [NOTE, f"Losses: {names}. Metrics that depend on no score stand under the first."]
-    return Table(title, [("", "Set"), ("", "Number"), *header], lines, notes, summary=SUMMARY)
+    return Table(title, [("", "Set"), ("", "Number"), *heads], lines, notes, summary=SUMMARY)
 
 
 def _loss(run: Result) -> Loss:

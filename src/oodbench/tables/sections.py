@@ -1,7 +1,7 @@
 """Runs -> tables: a row per configuration and detector, what its seeds say in a cell."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from oodbench.evaluation.metric import Metric
@@ -96,11 +96,15 @@ def _columns(runs: Iterable[Result], fpr: str) -> list[Column]:
     return id_columns() + [Column(*each, metric.name) for each in ood_sets(runs) for metric in ood_metrics(fpr)]
 
 
-def header(columns: Iterable[Column]) -> list[tuple[str, str]]:
-    """Return group and name of each column; a set that stands there twice has its number of images in its name"""
+def header(columns: Iterable[Column], name: Callable[[str], str] = str) -> list[tuple[str, str]]:
+    """Return group and name of each column; a set that stands there in two sizes has its number of images in its name.
+
+    name: the key of a set -> its name.
+    """
     columns = list(columns)
-    times = Counter(ood for ood, _ in {(column.ood, column.images) for column in columns})
-    return [(group(c) + f", {c.images:,} images" * (times[c.ood] > 1), metric_of(c.metric).title) for c in columns]
+    sizes = Counter(ood for ood, _ in {(column.ood, column.images) for column in columns})
+    several = [f", {column.images:,} images" * (sizes[column.ood] > 1) for column in columns]
+    return [(group(c, name) + images, metric_of(c.metric).title) for c, images in zip(columns, several, strict=True)]
 
 
 DEFAULT_FPR = "idpos"  # the convention whose tables have no suffix in the names of their files and labels
@@ -132,9 +136,11 @@ def by_protocol(runs: Iterable[Result], by: Sequence[str] = ()) -> list[list[Res
     return list(groups.values())
 
 
-def group(column: Column) -> str:
+def group(column: Column, name: Callable[[str], str] = str) -> str:
     """Return the heading that the columns of one OOD set share."""
-    return named(column.kind, column.ood) if column.kind else ""
+    if not column.kind:
+        return ""
+    return named(column.kind, column.ood if column.ood in (NEAR, FAR) else name(column.ood))
 
 
 def named(kind: Kind, ood: str, images: str = "") -> str:
