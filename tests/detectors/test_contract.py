@@ -51,6 +51,31 @@ def test_ood_images_score_higher(name: str) -> None:
 
 
 @every_detector
+@pytest.mark.parametrize("shift", [0, -20])  # -20: all logits below 0, as if they were minus a distance
+def test_negative_logits_have_the_same_sign_or_a_reason(name: str, shift: float) -> None:
+    test, ood, reference = (under_shifted_head(part, shift) for part in blobs())
+    try:
+        id_scores, ood_scores = (finite_scores(detector(name), outputs, reference) for outputs in (test, ood))
+    except NotApplicable as reason:
+        assert shift
+        assert "as positive" in str(reason)
+    else:
+        assert auroc(id_scores, ood_scores) > 0.5
+
+
+def under_shifted_head(part: Any, shift: float) -> Any:
+    """Outputs, or a reference, whose logits are all larger by `shift`; no probability changes"""
+    if isinstance(part, Outputs):
+        return part._replace(logits=part.logits + np.float32(shift))
+    W, b = part.linear
+    return part._replace(
+        train=under_shifted_head(part.train, shift),
+        head=lambda features: part.head(features) + np.float32(shift),
+        linear=(W, b + np.float32(shift)),
+    )
+
+
+@every_detector
 @pytest.mark.parametrize("loss", names("loss"))
 def test_every_loss_has_a_score_or_a_reason(name: str, loss: str) -> None:
     test, ood, reference = under_loss(loss)

@@ -16,7 +16,7 @@ from helpers.definitions import (
     probabilities,
     uses_held_out_images,
 )
-from helpers.toy import Problem, collapsed, detector, random_problem, rows
+from helpers.toy import Problem, blobs, collapsed, detector, random_problem, rows
 from scipy.special import logsumexp
 from torch.nn import functional as F
 
@@ -118,6 +118,14 @@ def test_fdbd_divided_by_the_length_of_the_feature() -> None:
 @every
 def test_features_of_zeros_have_a_score(name: str) -> None:
     check_zero_features(name)
+
+
+def test_fdbd_of_no_feature_is_no_evidence() -> None:
+    """With |f| = 0 below the fraction its score would be that of the surest ID image"""
+    problem = blobs()
+    problem.test.features[3] = 0
+    scores = detector("fdbd", distance_as_normalizer=False)(problem.test, problem.reference)
+    assert scores[3] == 0 == scores.max()
 
 
 @pytest.mark.parametrize("name", ["dice", "fdbd", "nci", "gradnorm"])

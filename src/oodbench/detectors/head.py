@@ -38,8 +38,8 @@ def dice(test: Outputs, reference: Reference, percentile: float) -> Array:
 def fdbd(test: Outputs, reference: Reference, distance_as_normalizer: bool) -> Array:
     """-1/(K-1) sum_{j != c} |z_c - z_j| / |w_c - w_j| / |f - m|, or / |f|   (Liu & Qin, 2024)
 
-    Mean distance to the decision boundaries; |f| with distance_as_normalizer false. Two classes of equal weights have
-    no boundary between them.
+    Mean distance to the decision boundaries; |f| with distance_as_normalizer false, and 0 where that is 0. Two classes
+    of equal weights have no boundary between them.
     """
     W, _ = reference.weights()
     centre = mean_feature(reference) * distance_as_normalizer
@@ -49,7 +49,9 @@ def fdbd(test: Outputs, reference: Reference, distance_as_normalizer: bool) -> A
     def score(features: Array, z: Array) -> Array:
         z = z.astype(np.float64)
         gaps = np.abs(z.max(1, keepdims=True) - z) * inverse[z.argmax(1)]
-        return -gaps.sum(1) / (len(W) - 1) / norm(features - centre)
+        length = np.linalg.norm(features - centre, axis=1)
+        mean = gaps.sum(1) / (len(W) - 1)
+        return -np.divide(mean, length, out=np.zeros_like(mean), where=length > 0)
 
     return in_blocks(score, test.features, class_logits(test))
 

@@ -73,7 +73,10 @@ def nnguide(test: Outputs, reference: Reference, k: int, share: float, seed: int
     size = max(k, round(share * len(train.features)))
     rows = np.random.default_rng(seed).permutation(len(train.features))[:size]
     z = class_logits(train)[rows].astype(np.float64)
-    bank = unit_vectors(train.features[rows]) * logsumexp(z, axis=1).astype(np.float32)[:, None]
+    energies = logsumexp(z, axis=1)
+    if not (typical := float(energies.mean())) > 0:
+        raise NotApplicable(f"takes E as positive; that of a training image is {typical:.2g} on average")
+    bank = unit_vectors(train.features[rows]) * energies.astype(np.float32)[:, None]
 
     def guidance(features: Array) -> Array:
         return largest_products(unit_vectors(features), (Q for (Q,) in blocks(bank)), k).mean(1, dtype=np.float64)

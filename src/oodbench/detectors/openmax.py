@@ -6,7 +6,7 @@ from scipy.spatial.distance import cdist
 from scipy.special import logsumexp
 
 from oodbench.detectors.head import correctly_classified
-from oodbench.detectors.reference import Array, Reference, class_logits, map_logits
+from oodbench.detectors.reference import Array, Reference, check_positive_logits, class_logits, map_logits
 from oodbench.outputs import Outputs
 
 SHIFT = 10_000  # of libMR, the authors' code: moves the tail before a Weibull distribution is fitted to it
@@ -21,6 +21,7 @@ def openmax(test: Outputs, reference: Reference, alpha: int, tail: int) -> Array
     """
     if alpha < 1 or tail < 1:
         raise ValueError(f"alpha is {alpha}, tail is {tail}; both must be at least 1")
+    check_positive_logits(reference.train)
     centres, tails = [], []
     for rows in correctly_classified(reference.train):
         z = class_logits(reference.train)[rows].astype(np.float64)

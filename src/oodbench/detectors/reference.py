@@ -56,6 +56,15 @@ def negated_probability(detector: Callable[..., Array]) -> Callable[..., Array]:
     return detector
 
 
+def check_positive_logits(outputs: Outputs) -> None:
+    """Raise NotApplicable where an image's largest logit is not positive on average, such as minus a distance.
+
+    A formula that multiplies logits would order these images the wrong way round.
+    """
+    if not (typical := float(class_logits(outputs).max(1).mean(dtype=np.float64))) > 0:
+        raise NotApplicable(f"takes large logits as positive; the largest one of an image is {typical:.2g} on average")
+
+
 def class_logits(outputs: Outputs) -> NDArray[np.float32]:
     """-> (N, K), logits of the classes, without further columns of a loss"""
     return outputs.logits[:, : outputs.log_probs.shape[1]]

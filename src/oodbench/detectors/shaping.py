@@ -63,6 +63,8 @@ def scale(test: Outputs, reference: Reference, percentile: float) -> Array:
 def lts(test: Outputs, reference: Reference, percentile: float) -> Array:
     """-log sum_k exp(r^2 z_k), r as in `scale`; logits are scaled instead of features   (Djurisic et al., 2024)"""
     check_signs(test)
+    if not class_logits(test).max() > 0:
+        raise NotApplicable("takes large logits as positive; no logit of these images is above 0")
 
     def score(features: Array, logits: Array) -> Array:
         return -logsumexp(logits * np.square(top_ratio(features, percentile), dtype=np.float64), axis=1)

@@ -7,6 +7,7 @@ from oodbench.detectors.reference import (
     Array,
     NotApplicable,
     Reference,
+    check_positive_logits,
     class_logits,
     gram_matrix,
     in_blocks,
@@ -22,6 +23,7 @@ def vim(test: Outputs, reference: Reference, dim: int | None) -> Array:
     u = -pinv(W) b; N: the D - dim weakest eigenvectors of mean (f - u)(f - u)' over the training images; a = mean max_k
     z_k / mean |N'(f - u)| over them. dim null: D // 2, at most 1000, close to the paper's choices.
     """
+    check_positive_logits(reference.train)
     train, (origin, N) = reference.train, weak_directions(reference, dim)
     typical = residuals(train.features, origin, N).mean()
     if not typical > 0:

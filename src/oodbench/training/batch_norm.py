@@ -19,7 +19,8 @@ def estimate_batch_norm(model: Classifier, images: NDArray[np.uint8], count: int
     """Replace running means and variances by their averages over `count` of the (N, 32, 32, 3) images, not augmented.
 
     A short training's running statistics are those of its last batches, when the weights still moved. The images are
-    evenly spaced; each batch counts alike. Networks without batch norm stay as they are.
+    evenly spaced, and each batch is spread over all of them, so that it has every class also of a sorted training set;
+    batches count alike. Networks without batch norm stay as they are.
     """
     layers = [module for module in model.backbone.modules() if isinstance(module, _BatchNorm)]
     if not layers or count == 0:
@@ -31,8 +32,9 @@ def estimate_batch_norm(model: Classifier, images: NDArray[np.uint8], count: int
     rows = spaced_rows(len(images), count)
     model.eval()
     set_training(layers, True)
-    for part in np.array_split(rows, max(1, len(rows) // BATCH)):
-        batch = torch.from_numpy(np.ascontiguousarray(images[part])).to(model.mean.device)
+    batches = max(1, len(rows) // BATCH)
+    for first in range(batches):
+        batch = torch.from_numpy(images[rows[first::batches]]).to(model.mean.device)
         model.features(batch.permute(0, 3, 1, 2))
     set_training(layers, False)
     for layer, momentum in zip(layers, momenta, strict=True):
