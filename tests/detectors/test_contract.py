@@ -54,13 +54,10 @@ def test_ood_images_score_higher(name: str) -> None:
 @pytest.mark.parametrize("shift", [0, -20])  # -20: all logits below 0, as if they were minus a distance
 def test_negative_logits_have_the_same_sign_or_a_reason(name: str, shift: float) -> None:
     test, ood, reference = (under_shifted_head(part, shift) for part in blobs())
-    try:
-        id_scores, ood_scores = (finite_scores(detector(name), outputs, reference) for outputs in (test, ood))
-    except NotApplicable as reason:
-        assert shift
-        assert "as positive" in str(reason)
-    else:
-        assert auroc(id_scores, ood_scores) > 0.5
+    found = [scores_or_reason(detector(name), outputs, reference) for outputs in (test, ood)]
+    refuses = shift < 0 and name in ("lts", "nnguide", "openmax", "vim")
+    assert [scores is None for scores in found] == [refuses] * 2
+    assert refuses or auroc(*found) > 0.5
 
 
 def under_shifted_head(part: Any, shift: float) -> Any:

@@ -7,8 +7,8 @@ own                 the predictive probabilities of the loss. Rows need not sum 
 normalised          softmax over the K classes of log p. A (K+1)-softmax becomes the K-softmax of the same logits,
                     sigmoids are divided by their sum. Left out for a K-softmax, which does not change.
 temperature_scaled  softmax over the K classes of log p / T, each half of the test images with the T fitted to the
-                    other. For any softmax this is softmax(logits / T), as log p differs from the logits by a constant of the
-                    row. With T = 1 it is the normalised version.
+                    other. For any softmax this is softmax(logits / T), as log p differs from the logits by a constant
+                    of the row. With T = 1 it is the normalised version.
 """
 
 from typing import Any

@@ -18,12 +18,12 @@ from oodbench.tables.sections import Table, group, ood_metrics
 
 OURS = (
     "Rows marked [n] were published by others and not run here. Ours stand beneath them where loss and score are the "
-    "same, the score with its hyperparameters; where a source does not state its score, with our own score and MSP. Mean "
-    "± sample standard deviation over n seeds, for n = 1 the value with its 95 % interval over the test images; ours "
-    "minus the published value; and inside where that value lies in our 95 % interval, over seeds by the t-distribution, "
-    "else outside. Two or three seeds have wide intervals, in which inside says little; the interval of one seed does "
-    "not include the variation between trainings, so that outside says little. In percent where not stated otherwise, "
-    "without bold."
+    "same, the score with its hyperparameters; where a source does not state its score, with our own score and MSP. "
+    "Mean ± sample standard deviation over n seeds, for n = 1 the value with its 95 % interval over the test images; "
+    "ours minus the published value; and inside where that value lies in our 95 % interval, over seeds by the "
+    "t-distribution, else outside. Two or three seeds have wide intervals, in which inside says little; the interval "
+    "of one seed does not include the variation between trainings, so that outside says little. In percent where not "
+    "stated otherwise, without bold."
 )
 SUMMARY = (
     "Rows marked [n] are published; beneath them ours, ours minus theirs, and whether theirs is inside our 95 % "
@@ -106,7 +106,7 @@ def _columns(rows: Sequence[Published], run: Result, fpr: str) -> dict[Column, s
 def _beside(
     row: Published, detector: str, runs: Sequence[Result], labels: Mapping[Row, str]
 ) -> list[tuple[str, str, int, dict[tuple[str, str], Cell]]]:
-    """-> label, score, number of seeds and {(OOD set, metric): cell} of our rows with a published one's loss, by a detector
+    """-> label, score, number of seeds and {(OOD set, metric): cell} of our rows with a published one's loss
 
     Seeds that were measured on other images make a row of their own.
     """

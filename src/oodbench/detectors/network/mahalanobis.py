@@ -15,10 +15,10 @@ def mahalanobis_layers(
     """sum_l w_l M_l(x_l'),  M_l(x) = min_k (f_l - m_lk)' C_l^-1 (f_l - m_lk),  x_l' = x - eps sign(grad_x M_l(x)) / std
     (Lee et al., 2018, section 2.2)
 
-    f_l is the map of stage l, pooled over its pixels as the backbone pools its last one: by the mean, as the authors do,
-    or in the fast network by the maximum. m_lk: the class means of the training images, C_l their common covariance,
-    C_l += ridge mean(diag C_l) I. The authors fit w_l to OOD images; weights null: all w_l = 1. eps in units of pixels
-    in [0, 1]; with eps = 0 an image costs one forward pass instead of three per stage.
+    f_l is the map of stage l, pooled over its pixels as the backbone pools its last one: by the mean, as the authors
+    do, or in the fast network by the maximum. m_lk: the class means of the training images, C_l their common
+    covariance, C_l += ridge mean(diag C_l) I. The authors fit w_l to OOD images; weights null: all w_l = 1. eps in
+    units of pixels in [0, 1]; with eps = 0 an image costs one forward pass instead of three per stage.
     """
     stages = len(network.staged().stages())
     w = torch.tensor([1.0] * stages if weights is None else list(weights), dtype=torch.float64)
