@@ -10,7 +10,7 @@ Kind = Callable[[Any], bool]  # tells whether an object is one of them
 
 
 def exports(package: str, path: Iterable[str], kind: Kind) -> dict[str, Any]:
-    """Return {name: object} of what the package's modules define of a kind, names with an underscore first left out.
+    """Return {name: object} of one kind, as the package's modules define them, without private names.
 
     So `oodbench.<package>.<Name>` is an address that survives a move of the code between files, and a new file needs
     no line in `__init__.py`. Functions that help them have no address, and their names may repeat. Subpackages are left

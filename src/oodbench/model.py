@@ -34,7 +34,7 @@ class Classifier(nn.Module):
         self.register_buffer("std", torch.tensor(std), persistent=False)
 
     def features(self, images: Tensor, network: nn.Module | None = None) -> Tensor:
-        """(B, 3, 32, 32) uint8 -> (B, D) float32, by the backbone or by `network`, the same compiled"""
+        """(B, 3, 32, 32) uint8 -> (B, D) float32, by the backbone or by `network`, its compiled copy"""
         x = normalise(images, self.mean, self.std)
         with torch.autocast(x.device.type, self.precision, enabled=self.precision != torch.float32):
             return (self.backbone if network is None else network)(x).float()

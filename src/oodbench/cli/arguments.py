@@ -14,16 +14,19 @@ OPTION, KEY = "--results-dir", "results_dir="
 
 
 class Parser(argparse.ArgumentParser):
-    """Parser of a script's arguments whose errors are one line, status 2; --help has the usage.
+    """Parser of a script's arguments whose errors are one line, status 2; --help prints the script's docstring.
 
     results_dir=PATH, as for train.py, is --results-dir PATH.
     """
 
-    def add_results_dir(self, what: str, required: bool = False) -> None:
-        """Add the results folder; `what`: what it holds or will hold; default `results` unless it is required."""
-        default = None if required else Path("results")
-        words = f"{what}; or {KEY}PATH" + "; default: results" * (not required)
-        self.add_argument(OPTION, type=as_folder, default=default, required=required, metavar="PATH", help=words)
+    def __init__(self, doc: str | None = None, **options: Any) -> None:
+        super().__init__(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter, **options)
+
+    def add_results_dir(self, what: str, default: str | None = "results") -> None:
+        """Add the results folder; `what`: what it holds or will hold; default None: it is required."""
+        words = f"{what}; or {KEY}PATH" + (f"; default: {default}" if default else "")
+        folder = default and Path(default)
+        self.add_argument(OPTION, type=as_folder, default=folder, required=not default, metavar="PATH", help=words)
 
     def parse_known_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]
         plain_warnings()

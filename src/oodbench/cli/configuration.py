@@ -19,7 +19,7 @@ from oodbench.cli.errors import UsageError
 from oodbench.cli.limits import check_limits
 from oodbench.evaluation.metrics import ID_METRICS, OOD_METRICS
 from oodbench.runs.folder import RunFolder
-from oodbench.runs.identity import Config, texts_of, with_pretrained_weights
+from oodbench.runs.identity import Config, with_pretrained_weights
 from oodbench.runs.record import objective_names, requested
 from oodbench.shipped import CONF
 
@@ -75,45 +75,6 @@ def checked(config: Config) -> Config:
         _check_combinations(config)
         _check_objective(config)
         return _with_statistics(config)
-
-
-def words_referred_to(config: Config | list[str]) -> set[str]:
-    """Return the words, such as parts of keys, of all interpolations `${...}` but those into Hydra's own part."""
-    texts = (re.sub(r"\$\{hydra:[^}]*\}", "", text) for text in texts_of(config) if "${" in text)
-    return set(re.findall(r"\w+", " ".join(texts)))
-
-
-def leaves_of(values: Sequence[Override], defaults: Config, words: set[str]) -> list[Override]:
-    """Return the overrides that change one value and nothing else: no other overlaps, no part of a key in words."""
-    keys = [override.key_or_group for override in values]
-    return [
-        override
-        for override, key in zip(values, keys, strict=True)
-        if not words & set(key.split("."))
-        and sum(f"{each}.".startswith(f"{key}.") or f"{key}.".startswith(f"{each}.") for each in keys) == 1
-        and _is_plain(override.value())
-        and _is_plain(_at(defaults, key.split(".")))
-    ]
-
-
-def with_leaves(config: Config, leaves: Sequence[Override]) -> Config:
-    """Return a copy of plain data with the values of `leaves_of` set, in a thousandth of a second."""
-    config = deepcopy(config)
-    for override in leaves:
-        *parents, last = override.key_or_group.split(".")
-        _at(config, parents)[last] = override.value()
-    return config
-
-
-def _at(node: Any, keys: Sequence[str]) -> Any:
-    """Return the value at a key; an empty mapping if there is none."""
-    for key in keys:
-        node = node.get(key, {}) if isinstance(node, dict) else {}
-    return node
-
-
-def _is_plain(value: Any) -> bool:
-    return not isinstance(value, dict | list) and value != "???" and "${" not in str(value)
 
 
 @contextmanager

@@ -155,10 +155,7 @@ def check_value(override: Override, default: Any) -> None:
 
 
 def check_limits(config: Mapping[str, Any]) -> None:
-    """Raise UsageError where a resolved configuration has a value of another type or outside its range.
-
-    Whichever file or variable it came from.
-    """
+    """Raise UsageError where a resolved configuration has, from any file, a value of another type or out of its range."""
     limits = LIMITS | {
         f"{group}.{name}.{key}": limit
         for group in ("detector", "image_detector")

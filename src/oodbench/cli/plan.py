@@ -18,12 +18,9 @@ from omegaconf.errors import OmegaConfBaseException
 from oodbench.cli.configuration import (
     checked,
     compose_with_hydra,
-    leaves_of,
     plain,
-    with_leaves,
     with_values,
     without_hydra,
-    words_referred_to,
 )
 from oodbench.cli.errors import UsageError
 from oodbench.cli.overrides import check, check_choices, is_choice, parse
@@ -97,15 +94,10 @@ def expand(overrides: Sequence[str], params: dict[str, Any]) -> list[list[Overri
 
 
 def _configurations(lines: Sequence[Sequence[Override]]) -> Iterator[Config]:
-    """Yield the configuration of each line as plain data. Raises UsageError where one sets what no run can have.
-
-    Of a hundred runs most differ in a few values that nothing refers to, such as the seed: they are set in plain data.
-    """
+    """Yield the configuration of each line as plain data. Raises UsageError where one sets what no run can have."""
     defaults = cache(lambda *picked: compose_with_hydra(picked))  # of a hundred runs few pick different files
     own_part = cache(lambda *picked: without_hydra(defaults(*picked)))
     known = cache(lambda *picked: _unresolved(own_part(*picked)))
-    referred_to = cache(lambda *picked: words_referred_to(known(*picked)))
-    resolved: dict[tuple[tuple[str, ...], tuple[str, ...]], Config] = {}
     described: DictConfig | None = None  # the configuration that HydraConfig tells of, from which `name` is resolved
     for line in lines:
         picked = [_text(override) for override in line if is_choice(override)]
@@ -120,13 +112,7 @@ def _configurations(lines: Sequence[Sequence[Override]]) -> Iterator[Config]:
         if described is not defaults(*picked):
             described = defaults(*picked)
             HydraConfig.instance().set_config(described)
-        words = referred_to(*picked) | words_referred_to([_text(override) for override in values])
-        leaves = leaves_of(values, known(*picked), words)
-        others = tuple(override for override in values if override not in leaves)
-        same = tuple(picked), tuple(map(_text, others))
-        if same not in resolved:
-            resolved[same] = plain(with_values(own_part(*picked), others))
-        yield with_leaves(resolved[same], leaves)
+        yield plain(with_values(own_part(*picked), values))
 
 
 def _unresolved(cfg: DictConfig) -> Any:

@@ -14,7 +14,7 @@ from oodbench.tables.comparison_text import report
 
 
 def main() -> None:
-    parser = Parser(description="Compare two finished runs, or two scores of one.")
+    parser = Parser(__doc__)
     parser.add_argument("a", type=Path, metavar="RUN_A", help="a run's folder, or the one above its seeds")
     parser.add_argument("b", type=Path, metavar="RUN_B", nargs="?", help="another; default: the same")
     parser.add_argument("--detector", default="ood_score", help="the detector that scores A; default: ood_score")

@@ -33,7 +33,7 @@ def published_sets() -> dict[str, dict[str, Any]]:
 
 def main() -> None:
     sets = published_sets()
-    parser = Parser(description="Fetch and decode data sets ahead of time.")
+    parser = Parser(__doc__)
     parser.add_argument("names", nargs="+", choices=sets, metavar="NAME", help=", ".join(sets))
     parser.add_argument("--split", nargs="+", choices=SPLITS, default=list(SPLITS), help="default: both")
     root, words = Path(os.environ.get("OODBENCH_DATA", "data")), "default: $OODBENCH_DATA, else data"

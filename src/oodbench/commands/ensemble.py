@@ -5,7 +5,6 @@ seeds or one above it. The seeds' outputs are needed. The numbers of the mean of
 written to ensemble.json beside them, from which tables take a row.
 """
 
-import argparse
 import sys
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from oodbench.tables.fields import errors_name
 
 
 def main() -> None:
-    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(__doc__)
     parser.add_argument("runs", nargs="*", type=Path, metavar="RUN", help="a folder of seeds, or one above it")
     parser.add_results_dir("where no RUN is named, all below it")
     args = parser.parse_args()

@@ -7,7 +7,6 @@ the hyperparameters that are best on the run's held-out images (conf/select has 
 opens the images again and passes them through the network; nothing is trained.
 """
 
-import argparse
 import os
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -24,7 +23,7 @@ from oodbench.shipped import CONF
 
 
 def main() -> None:
-    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(__doc__)
     parser.add_argument("runs", nargs="*", metavar="RUN", help="a run's folder, or one above it; and detector=...")
     parser.add_results_dir("where no RUN is named, all below it")
     parser.add_argument("-j", "--jobs", type=int, default=os.cpu_count(), help="runs at a time (default: one per core)")

@@ -3,7 +3,6 @@
 python scripts/import_outputs.py outputs.npz --name pixmix --dataset cifar10 detector=all [--seed 0] [--near cifar100]
 """
 
-import argparse
 import re
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ from oodbench.shipped import CONF
 
 
 def main() -> None:
-    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(__doc__)
     parser.add_argument("file", type=Path, help=".npz or .safetensors: <set>/features, <set>/logits, <set>/labels")
     parser.add_argument("--name", required=True, help="what the tables call it, in the place of a loss")
     parser.add_argument("--dataset", required=True, help="the set it learned: a name of conf/dataset, or another")
@@ -66,7 +65,7 @@ def warn_of_spelling(name: str) -> None:
 
 
 def as_spelt(name: str) -> str:
-    """cifar100 of CIFAR-100"""
+    """ "CIFAR-100" -> "cifar100" """
     return re.sub(r"[^a-z0-9]", "", name.lower())
 
 

@@ -8,7 +8,6 @@ resamples those that tables of the detectors need, rounded to 1e-5; of its outpu
 that cannot be read are named, and end the command with status 1.
 """
 
-import argparse
 import sys
 from functools import partial
 from pathlib import Path
@@ -24,7 +23,7 @@ from oodbench.tables.results import is_shown, load_run
 
 
 def main() -> None:
-    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(__doc__)
     parser.add_results_dir("has runs/", required=True)
     parser.add_argument("--target", type=Path, default=Path("results"), help="the copies go below its runs/")
     parser.add_argument(

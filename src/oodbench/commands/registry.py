@@ -8,7 +8,6 @@ folder or below RESULTS_DIR, all of its numbers are computed again and compared.
 with status 1; then nothing is written.
 """
 
-import argparse
 import shlex
 import sys
 from pathlib import Path
@@ -28,8 +27,8 @@ from oodbench.tables.published import load_published
 
 
 def main() -> None:
-    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--results-dir", type=Path, default=Path("results/registry"), help="has runs/")
+    parser = Parser(__doc__)
+    parser.add_results_dir("has runs/", default="results/registry")
     parser.add_argument("--own", type=Path, metavar="RESULTS_DIR", help="has this project's own runs")
     parser.add_argument("--outputs", type=Path, metavar="RESULTS_DIR", help="has the same runs with their outputs")
     parser.add_argument(

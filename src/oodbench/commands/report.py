@@ -24,7 +24,7 @@ from oodbench.tables.published import load_published
 
 
 def main() -> None:
-    parser = Parser(description="Make a page of finished runs, or figures for a paper.")
+    parser = Parser(__doc__)
     parser.add_argument("run", type=Path, nargs="?", metavar="RUN", help="a run's folder: the page of this run alone")
     parser.add_results_dir("has runs/ and gets report.html")
     parser.add_argument("--out", type=Path, help="the file to write")

@@ -4,7 +4,6 @@ python scripts/status.py [results_dir=results]
 python scripts/status.py --watch              # shows it anew every ten seconds, until Ctrl-C or all is done
 """
 
-import argparse
 import sys
 import time
 from pathlib import Path
@@ -17,7 +16,7 @@ CLEAR = "\033[H\033[2J\033[3J"  # the screen and what scrolled off it
 
 
 def main() -> None:
-    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(__doc__)
     parser.add_results_dir("has runs/")
     parser.add_argument(
         "--watch", type=float, nargs="?", const=10.0, metavar="SECONDS", help="show it anew, every 10 s by default"

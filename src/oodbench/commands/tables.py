@@ -56,7 +56,7 @@ def main() -> None:
 
 def arguments() -> argparse.Namespace:
     """Return what the command line says. Options that exclude one another end the command."""
-    parser = Parser(description="Tabulate every finished run.")
+    parser = Parser(__doc__)
     parser.add_results_dir("has runs/ and gets the tables")
     words = f"which FPR@95, default: {DEFAULT_FPR}; runs.csv has both"
     parser.add_argument("--fpr", choices=CONVENTIONS, help=words)

@@ -44,7 +44,7 @@ def identify(config: Config) -> RunId:
     Raises ValueError for a name that cannot be a folder's, a seed that is not a whole number from 0 on, or a text that
     no table and no terminal has room for.
     """
-    for text in texts_of(config):
+    for text in _texts_of(config):
         if len(text) > LONGEST:
             raise ValueError(
                 f"{text[:40]!r}... has {len(text)} characters, and a configuration's texts at most {LONGEST}"
@@ -58,13 +58,13 @@ def identify(config: Config) -> RunId:
     return RunId(**names, hash=config_hash(config), seed=seed)
 
 
-def texts_of(node: Any) -> Iterator[str]:
+def _texts_of(node: Any) -> Iterator[str]:
     """Yield the keys and texts of a configuration."""
     if isinstance(node, dict):
         node = [*node, *node.values()]
     if isinstance(node, list):
         for each in node:
-            yield from texts_of(each)
+            yield from _texts_of(each)
     elif isinstance(node, str):
         yield node
 

@@ -130,7 +130,7 @@ def _merged_reasons(old: Record, kept: set[str], new: Mapping[str, Any], request
 def _kept_detectors(
     old: Record, not_applicable: Mapping[str, str], new: Mapping[str, Any], request: Request
 ) -> set[str]:
-    """Return the old detectors whose hyperparameters are the same; selected ones need the same held-out images, too.
+    """Return the old detectors whose hyperparameters are the same; a `_selected` one needs the same held-out images, too.
 
     Empty where training or test images are others, since every number of a detector depends on them.
     """

@@ -48,9 +48,9 @@ class TrainingFiles(RunPaths):
     """
 
     def write_config(self, config: Config, recorded: Config | None = None) -> None:
-        """Write config.yaml. Of a trained run, what its weights took stays in it, and what its record has of a start.
+        """Write config.yaml. For a trained run, keep the settings of its training, and the sets and detectors of its record.
 
-        recorded: the record's provenance, which names sets and detectors.
+        recorded: the record's provenance, which names them.
         """
         if self.weights.exists():
             with contextlib.suppress(ValueError, TypeError, AttributeError, KeyError):  # garbage is replaced

@@ -1,4 +1,4 @@
-"""Outputs of a run's earlier starts: do they still hold, and is the network still the one that gave them?"""
+"""Checks of outputs from a run's earlier starts: of the same images, by the same loss and the same network."""
 
 import warnings
 from collections.abc import Mapping

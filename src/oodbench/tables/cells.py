@@ -48,7 +48,7 @@ class Cell(NamedTuple):
 
     @property
     def compared(self) -> float:
-        """The mean to 12 decimals, by which cells are ordered: thrice .05 has not the mean .05, and equal means tie"""
+        """The mean to 12 decimals, by which cells are ordered, so that equal means tie whatever their rounding."""
         return round(self.mean, 12)
 
     def spread(self, unit: Unit) -> Spread:
@@ -119,7 +119,7 @@ def cells_of(
 def best_of(cells: Cells, rows: Iterable[Row], detectors: Iterable[str], column: Column) -> Marks:
     """Mark the best cells of a column among those of these rows and detectors.
 
-    None is where the column has no direction, nor where equal scores of one row, which share a line, are all there is.
+    Nothing is marked in a column without direction, or where equal scores of one row, which share a line, are all of it.
     """
     keys = dict.fromkeys(cell_key(row, detector, column) for row, detector in product(rows, detectors))
     found = {key: cells[key] for key in keys if key in cells}

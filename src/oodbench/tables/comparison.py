@@ -137,7 +137,7 @@ def _has(run: Result, ood: str, detector: str) -> bool:
 
 
 def _has_some(pairs: list[Pair], keys: Keys) -> bool:
-    """True where a run has the metric"""
+    """Tell whether some run has the metric."""
     return any(key in run.numbers for pair in pairs for run, key in zip(pair, keys, strict=True))
 
 

@@ -44,7 +44,7 @@ def check_style(runs: Sequence[Result], style: Style) -> None:
 
 
 def columns_of(runs: Sequence[Result], fpr: str, style: Style) -> list[Column]:
-    """Return those of the style; where it names none, and no sets, and all are too many, sets give way to means.
+    """Return the style's columns. Where it names neither these nor sets, and all would be too many, means replace sets.
 
     Warns of a column that this table lacks, another may have it. Raises ValueError where nothing is left.
     """
