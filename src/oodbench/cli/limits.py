@@ -155,7 +155,7 @@ def check_value(override: Override, default: Any) -> None:
 
 
 def check_limits(config: Mapping[str, Any]) -> None:
-    """Raise UsageError where a resolved configuration has, from any file, a value of another type or out of its range."""
+    """Raise UsageError where a resolved configuration has a value, from any file, of another type or out of range."""
     limits = LIMITS | {
         f"{group}.{name}.{key}": limit
         for group in ("detector", "image_detector")

@@ -130,8 +130,9 @@ def _merged_reasons(old: Record, kept: set[str], new: Mapping[str, Any], request
 def _kept_detectors(
     old: Record, not_applicable: Mapping[str, str], new: Mapping[str, Any], request: Request
 ) -> set[str]:
-    """Return the old detectors whose hyperparameters are the same; a `_selected` one needs the same held-out images, too.
+    """Return the old detectors whose hyperparameters are the same.
 
+    A `_selected` one needs the same held-out images, too.
     Empty where training or test images are others, since every number of a detector depends on them.
     """
     settings = old["provenance"]["detector"]
