@@ -15,7 +15,8 @@ from typing import Any
 from PIL import Image, ImageOps
 from playwright.sync_api import Page, sync_playwright
 
-from oodbench.tables import MAIN_SCORES, Style, load_runs, write_paper
+from oodbench.runs.record import MAIN_SCORES
+from oodbench.tables import Style, load_runs, write_paper
 
 LARGEST = 150_000  # bytes of a picture
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")

@@ -7,7 +7,7 @@ from helpers.cli import Finished, script
 
 from oodbench.report.material import read_material
 from oodbench.report.page.build import report_html
-from oodbench.tables import MAIN_SCORES
+from oodbench.runs.record import MAIN_SCORES
 
 
 def test_a_folder_without_finished_runs_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,7 +9,7 @@ from oodbench.report.gallery import figures_of
 from oodbench.report.heat import heat_of, printed
 from oodbench.report.material import Section, read_material
 from oodbench.report.page.blocks import NARROW, blocks, heat_block, plot_block, sheet_block
-from oodbench.tables import MAIN_SCORES
+from oodbench.runs.record import MAIN_SCORES
 
 ORDER = ["cliques", "accuracy", "heat", "scores", "threshold", "roc", "reliability", "norms", "components", "training"]
 

@@ -13,7 +13,7 @@ from helpers.report import SETS, add_full_run, add_hostile_run
 from oodbench.report.material import Section, read_material
 from oodbench.report.page.build import report_html
 from oodbench.report.threshold import rates
-from oodbench.tables import MAIN_SCORES
+from oodbench.runs.record import MAIN_SCORES
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install -e '.[dev]'")
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)

@@ -13,7 +13,7 @@ from helpers.report import HOSTILE, add_full_run, add_garbage_run, add_hostile_r
 
 from oodbench.report.material import read_material
 from oodbench.report.page.build import report_html
-from oodbench.tables import MAIN_SCORES
+from oodbench.runs.record import MAIN_SCORES
 from oodbench.tables.published import Published, load_published
 from oodbench.tables.published_table import published_table
 from oodbench.tables.results import load_runs

@@ -9,7 +9,7 @@ from helpers.report import add_full_run
 from oodbench.report.gallery import figures_of, legend, near_and_far, tones
 from oodbench.report.material import Section, read_material
 from oodbench.report.plot import Dots, Plot
-from oodbench.tables import MAIN_SCORES
+from oodbench.runs.record import MAIN_SCORES
 from oodbench.tables.means import FAR
 
 ALL = ["cliques", "accuracy", "scores", "roc", "reliability", "norms", "components", "training"]

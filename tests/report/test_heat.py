@@ -7,7 +7,7 @@ from helpers.made_up import add_run, add_with_shifted, alter_metrics, score
 
 from oodbench.report.heat import ALL, heat_of, packed, printed, tint
 from oodbench.report.material import read_material
-from oodbench.tables import MAIN_SCORES
+from oodbench.runs.record import MAIN_SCORES
 
 A = {"svhn": {"ood_score": 0.8, "msp": 0.7, "knn": 0.9}}
 B = {"svhn": {"ood_score": 0.6, "msp": 0.5}}

@@ -9,7 +9,7 @@ from helpers.made_up import NOISE, add_run, add_taus, alter_metrics
 from helpers.report import add_full_run
 
 from oodbench.report.material import Section, read_material, read_one
-from oodbench.tables import MAIN_SCORES
+from oodbench.runs.record import MAIN_SCORES
 
 
 def sections(results: Path) -> list[Section]:

@@ -7,7 +7,7 @@ from helpers.cli import Finished
 
 from oodbench.report.material import read_one
 from oodbench.report.page.run import run_html
-from oodbench.tables import MAIN_SCORES
+from oodbench.runs.record import MAIN_SCORES
 
 
 @pytest.fixture(scope="module")

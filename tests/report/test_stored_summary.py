@@ -18,7 +18,7 @@ from oodbench.report.stored_summary import read_summary, summary_to_store, write
 from oodbench.report.summary import summarise
 from oodbench.runs.folder import RunFolder, open_run
 from oodbench.runs.publish import publish
-from oodbench.tables import MAIN_SCORES
+from oodbench.runs.record import MAIN_SCORES
 from oodbench.tables.results import load_run
 
 

@@ -8,7 +8,7 @@ from helpers.made_up import NOISE, add_run, alter_metrics, column, several
 from oodbench.evaluation.metrics import OOD_METRICS, metric_of
 from oodbench.report.material import Section, read_material
 from oodbench.report.table import columns_of, main_table, other_sizes
-from oodbench.tables import MAIN_SCORES
+from oodbench.runs.record import MAIN_SCORES
 from oodbench.tables.ensembles import Ensembles
 from oodbench.tables.results import load_runs
 from oodbench.tables.sections import section

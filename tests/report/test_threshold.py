@@ -11,7 +11,7 @@ from helpers.report import add_full_run
 from oodbench.report.material import Section, read_material, read_one
 from oodbench.report.summary import summarise
 from oodbench.report.threshold import block, packed, rates
-from oodbench.tables import MAIN_SCORES
+from oodbench.runs.record import MAIN_SCORES
 from oodbench.tables.results import load_run
 
 

@@ -9,7 +9,7 @@ from helpers.report import add_full_run
 from oodbench.report.material import read_material
 from oodbench.report.plot import Axis, Bars, Dots, Label, Line, Panel, Plot, Steps
 from oodbench.report.vector import COLORS, COLUMN, PAGE, drawn, save, write_figures
-from oodbench.tables import MAIN_SCORES
+from oodbench.runs.record import MAIN_SCORES
 
 AXIS = Axis("a $ sign", 0, 1, [(0.5, "$x")])
 MARKS = [

@@ -22,7 +22,7 @@ from oodbench.report.page.words import (
     versions,
 )
 from oodbench.report.table import EN_DASH, main_table
-from oodbench.tables import MAIN_SCORES
+from oodbench.runs.record import MAIN_SCORES
 
 
 def made(results: Path) -> Material:

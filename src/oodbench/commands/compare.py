@@ -9,6 +9,7 @@ RUN is a run's folder, results/runs/<dataset>/<backbone>/<loss>/<recipe>-<hash>/
 from pathlib import Path
 
 from oodbench.cli.arguments import Parser
+from oodbench.runs.record import OWN_SCORE
 from oodbench.tables.comparison import lines, load_side, pairs_of
 from oodbench.tables.comparison_text import report
 
@@ -17,7 +18,7 @@ def main() -> None:
     parser = Parser(__doc__)
     parser.add_argument("a", type=Path, metavar="RUN_A", help="a run's folder, or the one above its seeds")
     parser.add_argument("b", type=Path, metavar="RUN_B", nargs="?", help="another; default: the same")
-    parser.add_argument("--detector", default="ood_score", help="the detector that scores A; default: ood_score")
+    parser.add_argument("--detector", default=OWN_SCORE, help=f"the detector that scores A; default: {OWN_SCORE}")
     parser.add_argument("--detector-b", help="the detector that scores B; default: A's")
     args = parser.parse_args()
     detector_b = args.detector_b or args.detector

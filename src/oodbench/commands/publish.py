@@ -17,14 +17,14 @@ from oodbench.report.card import write_card
 from oodbench.report.stored_summary import summary_to_store, write_summary
 from oodbench.runs.paths import run_folders
 from oodbench.runs.publish import publish, publish_ensemble
-from oodbench.tables import MAIN_SCORES
+from oodbench.runs.record import MAIN_SCORES
 from oodbench.tables.fields import errors_name
 from oodbench.tables.results import is_shown, load_run
 
 
 def main() -> None:
     parser = Parser(__doc__)
-    parser.add_results_dir("has runs/", required=True)
+    parser.add_results_dir("has runs/", default=None)
     parser.add_argument("--target", type=Path, default=Path("results"), help="the copies go below its runs/")
     parser.add_argument(
         "--detectors", nargs="+", default=MAIN_SCORES, help="whose resamples are kept, for tests and bold"

@@ -18,11 +18,11 @@ from oodbench.report.leaderboard import HANDED_IN, OWN, RECOMPUTED, leaderboard
 from oodbench.report.material import material_of
 from oodbench.report.page.build import report_html
 from oodbench.runs.paths import GLOB
+from oodbench.runs.record import MAIN_SCORES, OWN_SCORE
 from oodbench.scoring.registry import Entry, check
 from oodbench.shipped import PUBLISHED
 from oodbench.storage import write_atomic
-from oodbench.tables import MAIN_SCORES, chosen_detectors, load_runs, merged
-from oodbench.tables.notes import OWN_SCORE
+from oodbench.tables import chosen_detectors, load_runs, merged
 from oodbench.tables.published import load_published
 
 

@@ -17,9 +17,10 @@ from oodbench.report.material import Material, all_runs, read_material, read_one
 from oodbench.report.page.build import report_html
 from oodbench.report.page.run import run_html
 from oodbench.report.vector import FORMATS, write_figures
+from oodbench.runs.record import MAIN_SCORES
 from oodbench.shipped import PUBLISHED
 from oodbench.storage import write_atomic
-from oodbench.tables import MAIN_SCORES, chosen_detectors
+from oodbench.tables import chosen_detectors
 from oodbench.tables.published import load_published
 
 
@@ -47,7 +48,7 @@ def write_run(args: argparse.Namespace) -> None:
     if args.figures:
         return done(write_figures([section], args.figures, args.format.split(",")))
     out = args.out or args.run / "report.html"
-    detectors = chosen_detectors([run.result for run in section.runs], args.detectors)
+    detectors = chosen_detectors(section.results, args.detectors)
     write_atomic(
         out, run_html(section, detectors, f"python scripts/report.py {shlex.quote(str(args.run))}{_detectors(args)}")
     )

@@ -14,12 +14,12 @@ import argparse
 import sys
 
 from oodbench.cli.arguments import Parser
+from oodbench.runs.record import MAIN_SCORES
 from oodbench.shipped import PUBLISHED
 from oodbench.storage import UnwritableError
 from oodbench.tables import (
     CONVENTIONS,
     DEFAULT_FPR,
-    MAIN_SCORES,
     Found,
     Style,
     all_detectors,

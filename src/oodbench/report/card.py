@@ -16,12 +16,12 @@ from oodbench.report.cite import citations
 from oodbench.report.command import command_of_record
 from oodbench.runs.folder import RunFolder, open_run
 from oodbench.runs.lock import LockedError, run_lock
+from oodbench.runs.record import MAIN_SCORES
 from oodbench.storage import write_atomic
 from oodbench.tables.fields import Key
 from oodbench.tables.labels import in_brackets, protocol
 from oodbench.tables.means import FAR, NEAR, common_means, with_means
 from oodbench.tables.names import licence, row_name, score_name, set_name
-from oodbench.tables.notes import OWN_SCORE
 from oodbench.tables.render import markdown_table
 from oodbench.tables.results import Result, load_run
 
@@ -29,7 +29,6 @@ COST = (
     *("wall_time_s", "images_per_second", "device", "processor", "threads", "devices"),
     *("precision", "compile", "cuda_graph"),
 )
-SCORES = (OWN_SCORE, "msp")  # of the many that a run may have
 SPECIAL = re.compile(r"[\\`*_\[\]<>~&$]")  # what Markdown or HTML takes for more than text; tables escape their |
 
 
@@ -53,7 +52,7 @@ def restore_card(folder: RunFolder) -> None:
 def card(path: Path) -> str:
     """Return the card of the finished run in a folder. Raises ValueError naming the file that cannot be read."""
     folder, config = open_run(path)
-    result = load_run(path, keep=lambda detector, metric: detector in SCORES)
+    result = load_run(path, keep=lambda detector, metric: detector in MAIN_SCORES)
     (run,) = with_means([result], common_means([result]))
     provenance = folder.read_record()["provenance"]
     parts = [
@@ -99,7 +98,7 @@ def _of_ood_sets(run: Result) -> str:
     rows = [
         [_set(run, ood), score_name(score), *(_printed(run, (ood, score, name), m) for name, m in metrics.items())]
         for ood in sets
-        for score in SCORES
+        for score in MAIN_SCORES
         if any((ood, score, name) in run.numbers for name in metrics)
     ]
     return markdown_table(["OOD set", "score", *(metric.title for metric in metrics.values())], rows, 2) if rows else ""
@@ -119,7 +118,7 @@ def _set(run: Result, ood: str) -> str:
 
 def _others(run: Result) -> str:
     """Name the scores with numbers that the table leaves out"""
-    others = sorted(run.detectors - set(SCORES) - run.not_applicable.keys())
+    others = sorted(run.detectors - set(MAIN_SCORES) - run.not_applicable.keys())
     return f"Further scores in metrics.json: {escaped(', '.join(others))}." if others else ""
 
 

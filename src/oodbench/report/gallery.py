@@ -9,12 +9,12 @@ from oodbench.report.figures import accuracy, cliques, components, histogram, no
 from oodbench.report.figures.sweep import Measured
 from oodbench.report.material import Run, Section
 from oodbench.report.plot import Plot, tones_of
+from oodbench.runs.record import OWN_SCORE
 from oodbench.tables.cells import Cell, cells_of, common_seeds, interval_of, untested
 from oodbench.tables.kinds import Kind
 from oodbench.tables.labels import Row, row_of
 from oodbench.tables.means import FAR, KIND, NEAR, common_means
 from oodbench.tables.names import set_name
-from oodbench.tables.notes import OWN_SCORE
 
 TONES = {Kind.NEAR: "near", Kind.FAR: "far", Kind.SHIFTED: "shifted"}
 ROWS = 12  # losses with small pictures of their own
@@ -44,7 +44,7 @@ def tones(section: Section) -> dict[str, str]:
 
 def near_and_far(section: Section) -> list[tuple[str, str]]:
     """Return (key, printed name) of the means over near and far sets, or of the sets where there is no mean."""
-    found, means = [], common_means(section.measured)
+    found, means = [], common_means(section.results)
     for key, printed in ((NEAR, "near OOD"), (FAR, "far OOD")):
         if key in means:
             found.append((key, f"{printed}, mean of {len(means[key])}"))

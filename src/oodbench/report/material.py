@@ -12,13 +12,12 @@ from oodbench.report.stored_summary import read_summary
 from oodbench.report.summary import Summary
 from oodbench.runs.folder import open_run
 from oodbench.runs.paths import ENSEMBLE
-from oodbench.tables import MAIN_SCORES
+from oodbench.runs.record import MAIN_SCORES, OWN_SCORE
 from oodbench.tables.ensembles import Ensembles, load_ensembles
 from oodbench.tables.kinds import Kind
 from oodbench.tables.labels import Row, protocol, row_labels, row_of
 from oodbench.tables.means import FAR, NEAR, common_means, with_means
 from oodbench.tables.names import row_name
-from oodbench.tables.notes import OWN_SCORE
 from oodbench.tables.results import Found, Result, load_run, load_runs
 from oodbench.tables.sections import by_protocol
 
@@ -42,7 +41,11 @@ class Section(NamedTuple):
     runs: list[Run]
     labels: dict[Row, str]
     ensembles: Ensembles  # of rows, with the means over near and far sets
-    measured: list[Result]  # the runs without the means over near and far sets, as the tables read them
+
+    @property
+    def results(self) -> list[Result]:
+        """Return the numbers of all runs, with the means over near and far sets."""
+        return [run.result for run in self.runs]
 
     @property
     def sets(self) -> list[str]:
@@ -52,8 +55,7 @@ class Section(NamedTuple):
     @property
     def sizes(self) -> dict[tuple[str, Kind], int]:
         """Return {(OOD set or mean, kind): images}; of sets of one name that differ in number, that of most runs."""
-        results = [run.result for run in self.runs]
-        times = Counter((ood, result.kind(ood), n) for result in results for ood, n in result.ood_images.items())
+        times = Counter((ood, result.kind(ood), n) for result in self.results for ood, n in result.ood_images.items())
         found = sorted(times, key=lambda each: (times[each], each[2]))  # the last one stays
         return {(ood, kind): n for ood, kind, n in found}
 
@@ -61,7 +63,7 @@ class Section(NamedTuple):
     def alike(self) -> list[Result]:
         """Return the numbers of all runs, less those on sets of another size than `sizes`."""
         sizes = self.sizes
-        return [_less_other_sizes(run.result, sizes) for run in self.runs]
+        return [_less_other_sizes(result, sizes) for result in self.results]
 
     @property
     def kinds(self) -> dict[str, Kind]:
@@ -147,7 +149,7 @@ def section_of(results: Sequence[Result], progress: Callable[[str], None]) -> Se
         progress(f"{result.dataset} {label} seed {result.seed}")
         runs.append(_run(result, label)._replace(result=complete))
     ensembles = Ensembles(found, {**ensembles.missing, **odd})
-    return Section(results[0].dataset, protocol(results[0]), runs, labels, ensembles, list(results))
+    return Section(results[0].dataset, protocol(results[0]), runs, labels, ensembles)
 
 
 def _run(result: Result, label: str) -> Run:

@@ -10,11 +10,12 @@ from oodbench.detectors.logits import energy, msp, ood_score
 from oodbench.detectors.reference import Reference
 from oodbench.evaluation.arrays import Array
 from oodbench.outputs import Outputs
+from oodbench.runs.record import MAIN_SCORES, OWN_SCORE
 
 _NONE = np.empty(0, np.float32)
 _EMPTY = Outputs(_NONE, _NONE, np.empty(0), np.empty(0), np.empty(0, np.int64))
 UNUSED = Reference(_EMPTY, None, None, None)  # these detectors look at nothing but the outputs
-SCORES = ("ood_score", "msp", "energy")
+SUMMARISED = (*MAIN_SCORES, "energy")
 
 
 class Scored(NamedTuple):
@@ -27,13 +28,13 @@ class Scored(NamedTuple):
 def scores_of(
     test: Outputs, oods: Mapping[str, Outputs], measured: Collection[str], configured: Mapping[str, str]
 ) -> dict[str, Scored]:
-    """Return {detector: its scores} of those in SCORES that the run has numbers of.
+    """Return {detector: its scores} of those in SUMMARISED that the run has numbers of.
 
     measured: detectors with numbers; configured: {detector: its configuration as JSON}, without which there is no
     energy. A detector that orders all images as an earlier one does is left out.
     """
     found: dict[str, Scored] = {}
-    for name in SCORES:
+    for name in SUMMARISED:
         if name not in measured or (name == "energy" and name not in configured):
             continue
         how = configured.get(name, "{}")
@@ -50,7 +51,7 @@ def _score(name: str, outputs: Outputs, configured: str) -> Array:
         if isinstance(temperature, bool) or not isinstance(temperature, int | float) or not temperature > 0:
             raise ValueError(f"energy's temperature is {temperature!r}")
         return np.asarray(energy(outputs, UNUSED, float(temperature)), np.float64)
-    function = {"ood_score": ood_score, "msp": msp}[name]
+    function = {OWN_SCORE: ood_score, "msp": msp}[name]
     return np.asarray(function(outputs, UNUSED), np.float64)
 
 

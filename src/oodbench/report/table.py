@@ -73,10 +73,9 @@ class Main(NamedTuple):
 def main_table(section: Section, detectors: Sequence[str]) -> Main:
     """Lay out a section's numbers, as `oodbench.tables` computes and marks them."""
     columns = columns_of(section)
-    results = [run.result for run in section.runs]
     ensembles = section.ensembles.found
-    cells = cells_of([*results, *ensembles.values()], row_of, detectors, {column.metric for column in columns})
-    seeds = Counter(row_of(run) for run in results)
+    cells = cells_of([*section.results, *ensembles.values()], row_of, detectors, {column.metric for column in columns})
+    seeds = Counter(map(row_of, section.results))
     scored = {key[:2] for key in cells}
     best = {column: best_of(cells, section.labels, detectors, column) for column in columns}
 

@@ -15,6 +15,8 @@ from oodbench.storage import Arrays
 Record = dict[str, Any]
 GROWING = ("images", "digests", "ood", "detector")  # parts of the provenance that grow with the sets and detectors
 OF_NETWORK = "oodbench.detectors.network."  # addresses of detectors that need images
+OWN_SCORE = "ood_score"  # the detector whose scores are the loss's OOD score
+MAIN_SCORES = (OWN_SCORE, "msp")  # what tables show if nothing else is asked for: msp is what every paper compares with
 SELECTED = "_selected"  # suffix of a detector whose hyperparameters were chosen on the run's held-out images
 
 

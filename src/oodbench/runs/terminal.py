@@ -9,11 +9,11 @@ from oodbench.evaluation.metric import MISSING, Metric
 from oodbench.evaluation.metrics import ID_METRICS, OOD_METRICS, metric_of
 from oodbench.runs.code import changed_parts, code_of
 from oodbench.runs.identity import Config
+from oodbench.runs.record import MAIN_SCORES, OWN_SCORE
 from oodbench.runs.status import duration
 from oodbench.storage import read_json
 
-SHOWN = ("ood_score", "msp")  # the loss's own score, and the one that every paper compares with
-NAMES = {"ood_score": "own score", "msp": "MSP"}
+NAMES = {OWN_SCORE: "own score", "msp": "MSP"}
 OF_ID = ("accuracy", "ece")
 OF_OOD = ("auroc", "fpr95_idpos")
 Numbers = Mapping[str, Any]
@@ -133,7 +133,7 @@ def _word(metric: Metric) -> str:
 def _scores(numbers: Numbers) -> list[tuple[str, ...]]:
     """-> the scores to show; two that agree on every set, as own and MSP of cross-entropy do, stand together"""
     present = list(dict.fromkeys(name for of_set in numbers["ood"].values() for name in of_set))
-    shown = [name for name in SHOWN if name in present] or present[:2]
+    shown = [name for name in MAIN_SCORES if name in present] or present[:2]
     same: dict[str, list[str]] = {}
     for name in shown:
         values = {ood: {m: of_set.get(name, {}).get(m) for m in OF_OOD} for ood, of_set in numbers["ood"].items()}

@@ -48,7 +48,7 @@ class TrainingFiles(RunPaths):
     """
 
     def write_config(self, config: Config, recorded: Config | None = None) -> None:
-        """Write config.yaml; of a trained run keep the settings of its training, and the sets and detectors of its record.
+        """Write config.yaml; of a trained run keep the settings of its training, and its record's sets and detectors.
 
         recorded: the record's provenance, which names them.
         """

@@ -13,13 +13,14 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from oodbench.evaluation.metrics import OOD_METRICS
+from oodbench.runs.record import MAIN_SCORES, OWN_SCORE
 from oodbench.storage import write_atomic
 from oodbench.tables.by import check_keys, tables_by
 from oodbench.tables.calibration import calibration_table
 from oodbench.tables.ensembles import load_ensembles
 from oodbench.tables.long_format import means_of, numbers_of, to_csv
 from oodbench.tables.matrix import matrix_tables
-from oodbench.tables.notes import AGAIN, OWN_SCORE
+from oodbench.tables.notes import AGAIN
 from oodbench.tables.paper import paper
 from oodbench.tables.paper.style import Style, check_style
 from oodbench.tables.published import Published, load_published
@@ -29,7 +30,6 @@ from oodbench.tables.render import to_latex, to_markdown
 from oodbench.tables.results import Found, Result, Unreadable, load_runs, merged
 from oodbench.tables.sections import DEFAULT_FPR, Table, by_protocol, section
 
-MAIN_SCORES = (OWN_SCORE, "msp")  # of a loss in the main tables; other scores follow by name
 CONVENTIONS = sorted({metric.convention for metric in OOD_METRICS.values()} - {""})
 
 

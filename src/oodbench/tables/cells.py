@@ -119,7 +119,7 @@ def cells_of(
 def best_of(cells: Cells, rows: Iterable[Row], detectors: Iterable[str], column: Column) -> Marks:
     """Mark the best cells of a column among those of these rows and detectors.
 
-    Nothing is marked in a column without direction, or whose only cells are equal scores of one row, which share a line.
+    Nothing is marked in a column without direction, or whose cells are all equal scores of one row, which share a line.
     """
     keys = dict.fromkeys(cell_key(row, detector, column) for row, detector in product(rows, detectors))
     found = {key: cells[key] for key in keys if key in cells}

@@ -29,7 +29,7 @@ Means = Mapping[str, Sets]  # {NEAR or FAR: the sets}, less those that no run ha
 
 def sets_of(run: Result, mean: str) -> Sets:
     """Return the sets of a run that a mean is over."""
-    return tuple(sorted(ood for ood in run.ood_images if run.kind(ood) == KIND[mean]))
+    return tuple(sorted(ood for ood in run.ood_images if ood not in KIND and run.kind(ood) == KIND[mean]))
 
 
 def common_means(runs: Sequence[Result]) -> Means:

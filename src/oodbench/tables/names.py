@@ -3,8 +3,8 @@
 import re
 from functools import cache
 
+from oodbench.runs.record import OWN_SCORE
 from oodbench.shipped import CONF
-from oodbench.tables.notes import OWN_SCORE
 
 LONGEST = 24
 

@@ -5,13 +5,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 
 from oodbench.evaluation.metric import MISSING, IDMetric, Metric
+from oodbench.runs.record import OWN_SCORE, SELECTED
 from oodbench.tables.cells import Marks
 from oodbench.tables.fields import flatten
 from oodbench.tables.formulas import ood_score_formula
 from oodbench.tables.labels import Row, differing, in_brackets, less, listed, only, row_of
+from oodbench.tables.means import KIND
 from oodbench.tables.results import Result
 
-OWN_SCORE = "ood_score"  # the detector whose scores are the loss's OOD score
 SCORES = {
     OWN_SCORE: f"`{OWN_SCORE}`, the OOD score that belongs to the loss",
     "msp": "minus the largest class probability",
@@ -136,7 +137,7 @@ def other_settings(
                 rows.setdefault(run.scored_by[detector], []).append(label)
                 settings[run.scored_by[detector]] = hyperparameters(run, detector)
         keys = differing(settings.values())
-        if keys and not detector.endswith("_selected"):
+        if keys and not detector.endswith(SELECTED):
             each = [f"{listed(only(keys, settings[how]))} in {', '.join(dict.fromkeys(rows[how]))}" for how in rows]
             notes.append(f"{shown(detector)} is set differently: {'; '.join(each)}.")
     return notes
@@ -224,7 +225,7 @@ def other_images(runs: Iterable[Result]) -> list[str]:
     """Name the sets that are not the same files in all runs, so that rows, or seeds of a mean, are of other images."""
     digests: dict[str, set[str]] = {}
     for run in runs:
-        for name in ("train", "test", *run.ood_images):
+        for name in ("train", "test", *(ood for ood in run.ood_images if ood not in KIND)):
             digests.setdefault(name, set()).add(run.digests.get(name, ""))
     names = ", ".join(name for name, found in digests.items() if len(found - {""}) > 1)  # early runs do not say
     return [f"Not the same images in all runs, by the digests of their files: {names}."] if names else []

@@ -1,7 +1,9 @@
 """Published rows and runs -> the table of both, of one protocol."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import chain
 from math import inf
+from typing import NamedTuple
 
 import numpy as np
 
@@ -35,11 +37,22 @@ DAGGER = "† FPR@95, convention not stated: the source does not say if `fpr95_i
 SECOND_HAND = "‡ second-hand: not read in the source itself, so that only the difference is given."
 
 
-def published_table(runs: Sequence[Result], published: Iterable[Published], fpr: str) -> Table | None:
+class Names(NamedTuple):
+    """The names of our rows, and functions from the key of a score or an OOD set to its name."""
+
+    rows: Mapping[Row, str]
+    score: Callable[[str], str]
+    ood: Callable[[str], str]
+
+
+def published_table(
+    runs: Sequence[Result], published: Iterable[Published], fpr: str, names: Names | None = None
+) -> Table | None:
     """Return published rows of the protocol that the runs of a table follow, ours beneath; None if there are none.
 
-    An FPR@95 stands under its own convention, or with a dagger if its source names none.
+    An FPR@95 stands under its own convention, or with a dagger if its source names none. names: by default the keys.
     """
+    names = names or Names(row_labels(runs), shown, str)
     rows = [row for row in published if row.dataset == runs[0].dataset]
     rows = [row for row in rows if row.protocol and any(follows(run, row.protocol.runs) for run in runs)]
     columns = _columns(rows, runs[0], fpr)
@@ -47,25 +60,14 @@ def published_table(runs: Sequence[Result], published: Iterable[Published], fpr:
     if not rows or not rows[0].protocol:
         return None
     sources = list(dict.fromkeys((row.source, row.about, row.verified) for row in rows))
-    labels = row_labels(runs)
     body, divided = [], False
     for row in rows:
+        ours = [_ours(row, detector, runs, columns, names) for detector in row.detectors]
+        divided |= any(len({label for label, *_ in lines}) < len(lines) for lines in ours)
         number = sources.index((row.source, row.about, row.verified)) + 1
-        texts = [row.numbers[key].text(_unit(column)) if key in row.numbers else "" for column, key in columns.items()]
-        name = row.loss + f" ({row.note})" * bool(row.note) + "‡" * (not row.verified)
-        body.append([name, row.score, f"[{number}]", "", *texts])
-        for detector in row.detectors:
-            beside = _beside(row, detector, runs, labels)
-            divided |= len({label for label, *_ in beside}) < len(beside)
-            for label, score, n, cells in beside:
-                texts = [
-                    _text(row, column, row.numbers.get(key), cells, n)
-                    if column.ood or detector == row.detectors[0]
-                    else ""
-                    for column, key in columns.items()
-                ]
-                body.append([label, score, "ours", str(n), *texts])
-    header = [(group(c), "FPR@95† ↓" if c.metric == UNSTATED else metric_of(c.metric).title) for c in columns]
+        body += [_theirs(row, number, columns), *chain.from_iterable(ours)]
+    titles = ["FPR@95† ↓" if column.metric == UNSTATED else metric_of(column.metric).title for column in columns]
+    header = [(group(column, names.ood), title) for column, title in zip(columns, titles, strict=True)]
     words = [("", "Loss"), ("", "Score"), ("", "By")]
     notes = [OURS, *[POPULATION] * any(row.deviation == "population" for row in rows), rows[0].protocol.about]
     notes += [OTHER_IMAGES] * divided
@@ -103,23 +105,33 @@ def _columns(rows: Sequence[Published], run: Result, fpr: str) -> dict[Column, s
     return {column: key for column, key in columns.items() if any(key in row.numbers for row in rows)}
 
 
-def _beside(
-    row: Published, detector: str, runs: Sequence[Result], labels: Mapping[Row, str]
-) -> list[tuple[str, str, int, dict[tuple[str, str], Cell]]]:
-    """-> label, score, number of seeds and {(OOD set, metric): cell} of our rows with a published one's loss
+def _theirs(row: Published, number: int, columns: Mapping[Column, str]) -> list[str]:
+    """-> the line of a published row; number: of its source"""
+    texts = [row.numbers[key].text(_unit(column)) if key in row.numbers else "" for column, key in columns.items()]
+    name = row.loss + f" ({row.note})" * bool(row.note) + "‡" * (not row.verified)
+    return [name, row.score, f"[{number}]", "", *texts]
 
-    Seeds that were measured on other images make a row of their own.
+
+def _ours(
+    row: Published, detector: str, runs: Sequence[Result], columns: Mapping[Column, str], names: Names
+) -> list[list[str]]:
+    """-> the lines of our rows with a published one's loss, by a detector; what depends on none is in the first's
+
+    Seeds that were measured on other images make a line of their own.
     """
-    found = []
+    lines = []
     same = [run for run in runs if is_of(run, row) and detector in run.detectors]
-    for ours, label in labels.items():
+    asked = {column: key for column, key in columns.items() if column.ood or detector == row.detectors[0]}
+    for ours, label in names.rows.items():
         compared = [_of_sets(run, row) for run in same if row_of(run) == ours]
         for seeds in _of_same_images(compared):
             unsized = [run._replace(ood_images={}) for run in seeds]  # one column a set, without its number of images
-            cells = cells_of(unsized, row_of, [detector], {*ID_METRICS, *OOD_METRICS})
-            score = shown(detector) + in_brackets(hyperparameters(seeds[0], detector))
-            found.append((label, score, len(seeds), {(key[2].ood, key[2].metric): cell for key, cell in cells.items()}))
-    return found
+            found = cells_of(unsized, row_of, [detector], {*ID_METRICS, *OOD_METRICS})
+            cells = {(key[2].ood, key[2].metric): cell for key, cell in found.items()}
+            texts = {c: _text(row, c, row.numbers.get(key), cells, len(seeds)) for c, key in asked.items()}
+            score = names.score(detector) + in_brackets(hyperparameters(seeds[0], detector))
+            lines.append([label, score, "ours", str(len(seeds)), *(texts.get(column, "") for column in columns)])
+    return lines
 
 
 def _of_sets(run: Result, row: Published) -> Result:

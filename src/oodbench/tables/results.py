@@ -15,6 +15,7 @@ from oodbench.evaluation.metrics import OOD_METRICS, metric_of
 from oodbench.runs.folder import open_run
 from oodbench.runs.identity import Config
 from oodbench.runs.paths import GLOB, run_folders
+from oodbench.runs.record import SELECTED
 from oodbench.runs.reduced import Resampled, Rounded
 from oodbench.tables.fields import (
     Key,
@@ -169,7 +170,7 @@ def scored_alike(runs: Iterable[Result]) -> tuple[list[Result], list[Unreadable]
             f"{run.folder} was scored with {name} {run.scored_by[name]} and {twin.folder} with {twin.scored_by[name]}; "
             f"score them alike: python scripts/evaluate.py {run.folder.parent} detector=[{name}]"
             for name, twin in twins.items()
-            if run.scored_by[name] != twin.scored_by[name] and not name.endswith("_selected")
+            if run.scored_by[name] != twin.scored_by[name] and not name.endswith(SELECTED)
         ]
         if unlike:
             others.append(Unreadable(run.folder, unlike[0]))

@@ -8,11 +8,12 @@ from typing import Any
 from oodbench.report.gallery import near_and_far
 from oodbench.report.material import Material, Run, Section, all_runs
 from oodbench.report.table import Line, Main, other_sizes
+from oodbench.runs.record import OWN_SCORE
 from oodbench.tables.ensembles import ensemble_notes
 from oodbench.tables.labels import row_of
 from oodbench.tables.means import common_means, mean_notes, shifted_notes
 from oodbench.tables.names import set_name
-from oodbench.tables.notes import OWN_SCORE, notes_on_marks, other_images, shared_seeds
+from oodbench.tables.notes import notes_on_marks, other_images, shared_seeds
 
 NAMED = 3  # rows; of more, the best alone
 
@@ -99,10 +100,10 @@ def notes(section: Section, table: Main) -> list[str]:
         "own: the OOD score that belongs to the loss.",
         *notes_on_marks(table.marks),
         *shared_seeds(table.marks),
-        *mean_notes(section.measured, section.labels, common_means(section.measured)),
-        *shifted_notes(section.measured),
+        *mean_notes(section.results, section.labels, common_means(section.results)),
+        *shifted_notes(section.results),
         *other_sizes(section),
-        *other_images(section.measured),
+        *other_images(section.results),
         *ensemble_notes(section.ensembles, section.labels),
         *sorted({run.result.note for run in section.runs} - {""}),
     ]
