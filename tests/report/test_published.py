@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from helpers.config import ROOT
-from helpers.made_up import HALO_BLOG, add_run
+from helpers.made_up import HALO_BLOG, add_run, alter_metrics
 
 from oodbench.report.material import Section, read_material
 from oodbench.report.page.published import published_tables
@@ -42,7 +42,9 @@ def test_a_section_of_another_protocol_has_none(tmp_path: Path) -> None:
 
 def test_a_score_with_hyperparameters_is_named_like_the_others(tmp_path: Path) -> None:
     ood = {"svhn": {"ood_score": 0.9, "msp": 0.9, "energy": 0.9}}
-    add_run(tmp_path, "ce", ood=ood, images=26_032, follows=("experiment=openood", "loss=ce"))
+    run = add_run(tmp_path, "ce", ood=ood, images=26_032, follows=("experiment=openood", "loss=ce"))
+    of = {"energy": {"_target_": "oodbench.detectors.energy", "_partial_": True, "temperature": 1.0}}
+    alter_metrics(run, lambda content: content["provenance"].update(detector=of))
     tables = [table for _, table in published_tables(made(tmp_path), PUBLISHED)]
     assert tables
     for table in tables:
