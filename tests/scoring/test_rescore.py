@@ -171,11 +171,11 @@ def test_choosing_fits_no_detector_to_the_held_out_images(again: Finished, monke
 
 
 def test_detectors_that_do_not_apply_are_not_selected(again: Finished) -> None:
-    grids = {"vim": {"dim": [10**6]}, "nnguide": {"k": [10**6]}, "react": {"percentile": [85, 95]}}
-    rescore(again.folder, *detector("detector=[vim,nnguide,react]", TOO_MANY), grids)
+    grids = {"residual": {"dim": [10**6]}, "nnguide": {"k": [10**6]}, "react": {"percentile": [85, 95]}}
+    rescore(again.folder, *detector("detector=[residual,nnguide,react]", TOO_MANY), grids)
     after = numbers_in(again.folder)
     assert "react_selected" in after["ood"]["unseen_digits"]
-    assert not {"vim_selected", "nnguide_selected"} & after["ood"]["unseen_digits"].keys()
+    assert not {"residual_selected", "nnguide_selected"} & after["ood"]["unseen_digits"].keys()
     assert after["not_applicable"].keys() == {"nnguide"}
 
 
