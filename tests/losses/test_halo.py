@@ -1,6 +1,7 @@
 """HALO: the formula of both variants, its constants, its limits."""
 
 import math
+import warnings
 from typing import Any
 
 import pytest
@@ -261,6 +262,17 @@ def test_collapsed_gamma_is_finite_and_in_diagnostics() -> None:
         z = z.detach().requires_grad_()
         assert all(gradient.isfinite().all() for gradient in gradients(objective.loss(z, y), objective, z))
         assert objective.diagnostics(z, y)["gamma"].item() == pytest.approx(gamma, rel=1e-2)
+
+
+def test_a_training_that_ends_with_a_collapsed_gamma_warns() -> None:
+    objective, z, y = halo("published"), torch.zeros(B, D).double(), torch.zeros(B).long()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        objective.finalize(z, y)
+    with torch.no_grad():
+        objective.raw_gamma.fill_(-3)
+    with pytest.warns(UserWarning, match=r"gamma ended at 0\.049.*has collapsed"):
+        objective.finalize(z, y)
 
 
 def test_diagnostics() -> None:

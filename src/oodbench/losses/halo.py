@@ -1,4 +1,5 @@
 import math
+import warnings
 
 import torch
 from torch import Tensor, nn
@@ -7,6 +8,7 @@ from torch.nn import functional as F
 from oodbench.losses.objective import Objective
 
 VARIANTS = ("published", "notes")
+COLLAPSED = 0.1  # gamma = softplus(raw) below which d gamma / d raw, and with it each step of gamma, is below 0.1
 
 
 def published_abstain_bias(gamma: float, K: int, D: int, ls: float) -> float:
@@ -145,6 +147,16 @@ class Halo(Objective):
     def ood_score(self, logits: Tensor) -> Tensor:
         """(B, C) -> (B,), log p(abstain)"""
         return logits.log_softmax(1)[:, -1]
+
+    def finalize(self, features: Tensor, labels: Tensor) -> None:
+        """Warn where gamma has collapsed."""
+        gamma = float(self.gamma.detach())
+        if self.raw_gamma.requires_grad and gamma < COLLAPSED:
+            warnings.warn(
+                f"HALO's gamma ended at {gamma:.2g}, from where it hardly moves: the training has collapsed and needs a "
+                "lower learning rate, warm-up or gradient clipping",
+                stacklevel=2,
+            )
 
     @torch.no_grad()
     def diagnostics(self, features: Tensor, labels: Tensor) -> dict[str, Tensor]:
