@@ -153,8 +153,8 @@ class Halo(Objective):
         gamma = float(self.gamma.detach())
         if self.raw_gamma.requires_grad and gamma < COLLAPSED:
             warnings.warn(
-                f"HALO's gamma ended at {gamma:.2g}, from where it hardly moves: the training has collapsed and needs a "
-                "lower learning rate, warm-up or gradient clipping",
+                f"HALO's gamma ended at {gamma:.2g}, from where it hardly moves: the training has collapsed, and needs "
+                "a lower learning rate, warm-up or gradient clipping",
                 stacklevel=2,
             )
 
