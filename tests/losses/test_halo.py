@@ -271,7 +271,7 @@ def test_a_training_that_ends_with_a_collapsed_gamma_warns() -> None:
         objective.finalize(z, y)
     with torch.no_grad():
         objective.raw_gamma.fill_(-3)
-    with pytest.warns(UserWarning, match=r"gamma ended at 0\.049.*has collapsed"):
+    with pytest.warns(UserWarning, match=rf"gamma fell from {objective.first_gamma:.3g} to 0\.049.*has collapsed"):
         objective.finalize(z, y)
 
 

@@ -66,7 +66,8 @@ def largest_products(q: Array, bank: Iterable[Array], k: int) -> Array:
 def nnguide(test: Outputs, reference: Reference, k: int, share: float, seed: int) -> Array:
     """-E mean of the k largest q . E_i Q_i,   E = log sum_k exp z_k, q = f / |f|   (Park, Jung & Teoh, 2023)
 
-    The bank is a random share of the training images, at least k of them; OpenOOD v1.5 takes the first ones.
+    The bank is a random share of the training images, at least k of them; OpenOOD v1.5 takes the first ones. For
+    positive E.
     """
     train = reference.train
     check_neighbours(k, len(train.features))
@@ -74,8 +75,8 @@ def nnguide(test: Outputs, reference: Reference, k: int, share: float, seed: int
     rows = np.random.default_rng(seed).permutation(len(train.features))[:size]
     z = class_logits(train)[rows].astype(np.float64)
     energies = logsumexp(z, axis=1)
-    if not (typical := float(energies.mean())) > 0:
-        raise NotApplicable(f"takes E as positive; that of a training image is {typical:.2g} on average")
+    if not (mean := float(energies.mean())) > 0:
+        raise NotApplicable(f"takes log sum_k exp z_k as positive; the training images' are {mean:.2g} on average")
     bank = unit_vectors(train.features[rows]) * energies.astype(np.float32)[:, None]
 
     def guidance(features: Array) -> Array:

@@ -6,7 +6,7 @@ from scipy.spatial.distance import cdist
 from scipy.special import logsumexp
 
 from oodbench.detectors.head import correctly_classified
-from oodbench.detectors.reference import Array, Reference, check_positive_logits, class_logits, map_logits
+from oodbench.detectors.reference import Array, Reference, class_logits, map_logits, mean_largest_logit
 from oodbench.outputs import Outputs
 
 SHIFT = 10_000  # of libMR, the authors' code: moves the tail before a Weibull distribution is fitted to it
@@ -17,11 +17,11 @@ def openmax(test: Outputs, reference: Reference, alpha: int, tail: int) -> Array
 
     P = softmax([v, u]),   v_k = z_k (1 - a_k w_k), u = sum_k z_k a_k w_k. w_k is the Weibull probability of the
     distance |z - mean z of class k|, fitted to the `tail` largest of the correctly classified training images of
-    class k; a_k = (alpha + 1 - rank of z_k) / alpha for the alpha largest logits, else 0.
+    class k; a_k = (alpha + 1 - rank of z_k) / alpha for the alpha largest logits, else 0. For positive logits.
     """
     if alpha < 1 or tail < 1:
         raise ValueError(f"alpha is {alpha}, tail is {tail}; both must be at least 1")
-    check_positive_logits(reference.train)
+    mean_largest_logit(reference.train)
     centres, tails = [], []
     for rows in correctly_classified(reference.train):
         z = class_logits(reference.train)[rows].astype(np.float64)

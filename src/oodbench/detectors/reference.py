@@ -43,6 +43,12 @@ class Reference(NamedTuple):
         return self.head(features)
 
 
+def negated_probability(detector: Callable[..., Array]) -> Callable[..., Array]:
+    """Mark a detector whose scores are -p, p a probability, for metrics that depend on the scale of a score."""
+    detector.is_negated_probability = True  # type: ignore[attr-defined]
+    return detector
+
+
 def check_positive(**hyperparameters: float) -> None:
     """Raise ValueError naming a hyperparameter that is 0 or less."""
     for name, value in hyperparameters.items():
@@ -50,19 +56,15 @@ def check_positive(**hyperparameters: float) -> None:
             raise ValueError(f"{name} is {value}; it must be positive")
 
 
-def negated_probability(detector: Callable[..., Array]) -> Callable[..., Array]:
-    """Mark a detector whose scores are -p, p a probability, for metrics that depend on the scale of a score."""
-    detector.is_negated_probability = True  # type: ignore[attr-defined]
-    return detector
+def mean_largest_logit(train: Outputs) -> float:
+    """-> mean max_k z_k of the training images. Raises NotApplicable if it is not positive.
 
-
-def check_positive_logits(outputs: Outputs) -> None:
-    """Raise NotApplicable where an image's largest logit is not positive on average, such as minus a distance.
-
-    A formula that multiplies logits would order these images the wrong way round.
+    A formula that multiplies by logits orders images the wrong way round where these are negative, such as minus a
+    distance.
     """
-    if not (typical := float(class_logits(outputs).max(1).mean(dtype=np.float64))) > 0:
-        raise NotApplicable(f"takes large logits as positive; the largest one of an image is {typical:.2g} on average")
+    if not (mean := float(class_logits(train).max(1).mean(dtype=np.float64))) > 0:
+        raise NotApplicable(f"takes large logits as positive; the training images' largest are {mean:.2g} on average")
+    return mean
 
 
 def class_logits(outputs: Outputs) -> NDArray[np.float32]:

@@ -7,11 +7,10 @@ from oodbench.detectors.reference import (
     Array,
     NotApplicable,
     Reference,
-    check_positive_logits,
-    class_logits,
     gram_matrix,
     in_blocks,
     map_logits,
+    mean_largest_logit,
     unit_vectors,
 )
 from oodbench.outputs import Outputs
@@ -21,15 +20,14 @@ def vim(test: Outputs, reference: Reference, dim: int | None) -> Array:
     """a |N'(f - u)| - log sum_k exp z_k   (Wang et al., 2022)
 
     u = -pinv(W) b; N: the D - dim weakest eigenvectors of mean (f - u)(f - u)' over the training images; a = mean max_k
-    z_k / mean |N'(f - u)| over them. dim null: D // 2, at most 1000, close to the paper's choices.
+    z_k / mean |N'(f - u)| over them, and positive. dim null: D // 2, at most 1000, close to the paper's choices.
     """
-    check_positive_logits(reference.train)
     train, (origin, N) = reference.train, weak_directions(reference, dim)
     typical = residuals(train.features, origin, N).mean()
     if not typical > 0:
         raise NotApplicable(f"the training features vary in no direction beyond the {len(N) - N.shape[1]} strongest")
-    alpha = class_logits(train).max(1).mean(dtype=np.float64) / typical
-    return alpha * residuals(test.features, origin, N) - map_logits(lambda z: logsumexp(z, axis=1), test)
+    a = mean_largest_logit(train) / typical
+    return a * residuals(test.features, origin, N) - map_logits(lambda z: logsumexp(z, axis=1), test)
 
 
 def residual(test: Outputs, reference: Reference, dim: int | None) -> Array:

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 from oodbench.losses.objective import Objective
 
 VARIANTS = ("published", "notes")
-COLLAPSED = 0.1  # gamma = softplus(raw) below which d gamma / d raw, and with it each step of gamma, is below 0.1
+COLLAPSED = 0.01  # of its first value; where gamma = softplus(raw) is small, so is d gamma / d raw, and it stays small
 
 
 def published_abstain_bias(gamma: float, K: int, D: int, ls: float) -> float:
@@ -67,6 +67,7 @@ class Halo(Objective):
         self.centroids = nn.Parameter(torch.randn(K, D))  # less their mean in every forward pass, see `centres`
         if gamma is None:
             gamma = 20 / (1 + 2 / D)  # 2 = expected |z - c|^2 / D of two N(0, I) vectors, 1 - 2/D the target
+        self.first_gamma = gamma
         raw_gamma = gamma + math.log(-math.expm1(-gamma))  # the inverse of softplus, without overflow
         self.raw_gamma = nn.Parameter(torch.tensor([raw_gamma]), requires_grad=learn_gamma)
         if abstain_bias is None:
@@ -150,11 +151,10 @@ class Halo(Objective):
 
     def finalize(self, features: Tensor, labels: Tensor) -> None:
         """Warn where gamma has collapsed."""
-        gamma = float(self.gamma.detach())
-        if self.raw_gamma.requires_grad and gamma < COLLAPSED:
+        if (gamma := float(self.gamma.detach())) < COLLAPSED * self.first_gamma:
             warnings.warn(
-                f"HALO's gamma ended at {gamma:.2g}, from where it hardly moves: the training has collapsed, and needs "
-                "a lower learning rate, warm-up or gradient clipping",
+                f"HALO's gamma fell from {self.first_gamma:.3g} to {gamma:.2g} and will stay there: the training has "
+                "collapsed, and needs a lower learning rate, warm-up or gradient clipping",
                 stacklevel=2,
             )
 

@@ -1,7 +1,6 @@
 """Published rows and runs -> the table of both, of one protocol."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from itertools import chain
 from math import inf
 from typing import NamedTuple
 
@@ -9,7 +8,7 @@ import numpy as np
 
 from oodbench.evaluation.metric import MISSING, SHARE, Unit
 from oodbench.evaluation.metrics import ID_METRICS, OOD_METRICS, metric_of
-from oodbench.tables.cells import Cell, Column, cells_of, interval_of, text_of
+from oodbench.tables.cells import Cell, Column, alike, cells_of, interval_of, text_of
 from oodbench.tables.kinds import Kind
 from oodbench.tables.labels import Row, in_brackets, protocol, row_labels, row_of
 from oodbench.tables.means import FAR, NEAR, SHORT, with_means
@@ -28,8 +27,8 @@ OURS = (
     "stated otherwise, without bold."
 )
 SUMMARY = (
-    "Rows marked [n] are published; beneath them ours, ours minus theirs, and whether theirs is inside our 95 % "
-    "interval."
+    "Rows marked [n] are published; beneath them ours, ours minus theirs, and, if not second-hand, whether theirs is "
+    "inside our 95 % interval."
 )
 POPULATION = "population: the deviation with divisor n, for sources that say below that they give it."
 OTHER_IMAGES = "Seeds that were measured on other images stand in a row of their own."
@@ -50,7 +49,8 @@ def published_table(
 ) -> Table | None:
     """Return published rows of the protocol that the runs of a table follow, ours beneath; None if there are none.
 
-    An FPR@95 stands under its own convention, or with a dagger if its source names none. names: by default the keys.
+    An FPR@95 stands under its own convention, or with a dagger if its source names none. names: by default as in the
+    other tables.
     """
     names = names or Names(row_labels(runs), shown, str)
     rows = [row for row in published if row.dataset == runs[0].dataset]
@@ -62,10 +62,10 @@ def published_table(
     sources = list(dict.fromkeys((row.source, row.about, row.verified) for row in rows))
     body, divided = [], False
     for row in rows:
-        ours = [_ours(row, detector, runs, columns, names) for detector in row.detectors]
-        divided |= any(len({label for label, *_ in lines}) < len(lines) for lines in ours)
+        ours = _ours(row, runs, columns, names)
+        divided |= len({(label, score) for label, score, *_ in ours}) < len(ours)
         number = sources.index((row.source, row.about, row.verified)) + 1
-        body += [_theirs(row, number, columns), *chain.from_iterable(ours)]
+        body += [_theirs(row, number, columns), *ours]
     titles = ["FPR@95† ↓" if column.metric == UNSTATED else metric_of(column.metric).title for column in columns]
     header = [(group(column, names.ood), title) for column, title in zip(columns, titles, strict=True)]
     words = [("", "Loss"), ("", "Score"), ("", "By")]
@@ -112,25 +112,44 @@ def _theirs(row: Published, number: int, columns: Mapping[Column, str]) -> list[
     return [name, row.score, f"[{number}]", "", *texts]
 
 
-def _ours(
-    row: Published, detector: str, runs: Sequence[Result], columns: Mapping[Column, str], names: Names
-) -> list[list[str]]:
-    """-> the lines of our rows with a published one's loss, by a detector; what depends on none is in the first's
+def _ours(row: Published, runs: Sequence[Result], columns: Mapping[Column, str], names: Names) -> list[list[str]]:
+    """-> the lines of our rows with a published one's loss and score, or with each score that this may be
 
-    Seeds that were measured on other images make a line of their own.
+    Seeds that were measured on other images have lines of their own.
     """
     lines = []
-    same = [run for run in runs if is_of(run, row) and detector in run.detectors]
-    asked = {column: key for column, key in columns.items() if column.ood or detector == row.detectors[0]}
+    same = [run for run in runs if is_of(run, row) and run.detectors & set(row.detectors)]
     for ours, label in names.rows.items():
-        compared = [_of_sets(run, row) for run in same if row_of(run) == ours]
-        for seeds in _of_same_images(compared):
-            unsized = [run._replace(ood_images={}) for run in seeds]  # one column a set, without its number of images
-            found = cells_of(unsized, row_of, [detector], {*ID_METRICS, *OOD_METRICS})
-            cells = {(key[2].ood, key[2].metric): cell for key, cell in found.items()}
-            texts = {c: _text(row, c, row.numbers.get(key), cells, len(seeds)) for c, key in asked.items()}
-            score = names.score(detector) + in_brackets(hyperparameters(seeds[0], detector))
-            lines.append([label, score, "ours", str(len(seeds)), *(texts.get(column, "") for column in columns)])
+        of_row = [run for run in same if row_of(run) == ours]
+        scored = {d: run for d in row.detectors for run in reversed(of_row) if d in run.detectors}
+        called = {d: names.score(d) + in_brackets(hyperparameters(run, d)) for d, run in scored.items()}
+        for seeds in _of_same_images(_of_sets(run, row) for run in of_row):
+            lines += [[label, *line] for line in _by_score(row, seeds, columns, called)]
+    return lines
+
+
+def _by_score(
+    row: Published, seeds: Sequence[Result], columns: Mapping[Column, str], called: Mapping[str, str]
+) -> list[list[str]]:
+    """-> score, "ours", n and cells of each detector, in one line those of the same numbers
+
+    called: {detector: what it is called}.
+    """
+    unsized = [run._replace(ood_images={}) for run in seeds]  # one column a set, without its number of images
+    found = cells_of(unsized, row_of, called, {*ID_METRICS, *OOD_METRICS})
+    cells = {(detector, column.ood, column.metric): cell for (_, detector, column), cell in found.items()}
+
+    def text(column: Column, detector: str) -> str:
+        cell = cells.get((detector, column.ood, column.metric))
+        return _text(row, column, row.numbers.get(columns[column]), cell, len(seeds))
+
+    of_id = [text(column, "") for column in columns if not column.ood]
+    of_ood = {detector: [text(column, detector) for column in columns if column.ood] for detector in called}
+    lines = []
+    for scores in alike(of_ood):
+        name = " = ".join(called[detector] for detector in scores)
+        lines.append([name, "ours", str(len(seeds)), *of_id, *of_ood[scores[0]]])
+        of_id = [""] * len(of_id)  # it depends on no score and stands in the first line
     return lines
 
 
@@ -167,13 +186,13 @@ def _have_same_images(a: Result, b: Result) -> bool:
     return a.ood_images == b.ood_images and all(first == second for first, second in digests if first and second)
 
 
-def _text(row: Published, column: Column, theirs: Number | None, cells: Mapping[tuple[str, str], Cell], n: int) -> str:
+def _text(row: Published, column: Column, theirs: Number | None, cell: Cell | None, n: int) -> str:
     """Format our cell, its population deviation if the source gives that, and the difference to the published one."""
     if theirs is None or column.metric == UNSTATED:
         return ""
-    cell, unit = cells.get((column.ood, column.metric)), _unit(column)
     if cell is None:
         return MISSING
+    unit = _unit(column)
     text = text_of(cell, n, unit)
     if row.deviation == "population" and theirs.deviation is not None and len(cell.values) > 1:
         text += f" (population {unit.text(float(np.std(list(cell.values.values()))))})"

@@ -19,8 +19,8 @@ def estimate_batch_norm(model: Classifier, images: NDArray[np.uint8], count: int
     """Replace running means and variances by their averages over `count` of the (N, 32, 32, 3) images, not augmented.
 
     A short training's running statistics are those of its last batches, when the weights still moved. The images are
-    evenly spaced, and each batch is spread over all of them, so that it has every class also of a sorted training set;
-    batches count alike. Networks without batch norm stay as they are.
+    evenly spaced, and each batch is a random part of them, so that it has the classes of the whole set whatever their
+    order in it; batches count alike. Networks without batch norm stay as they are.
     """
     layers = [module for module in model.backbone.modules() if isinstance(module, _BatchNorm)]
     if not layers or count == 0:
@@ -29,12 +29,11 @@ def estimate_batch_norm(model: Classifier, images: NDArray[np.uint8], count: int
     for layer in layers:
         layer.reset_running_stats()
         layer.momentum = None  # torch's word for the plain average over batches
-    rows = spaced_rows(len(images), count)
+    rows = np.random.default_rng(0).permutation(spaced_rows(len(images), count))
     model.eval()
     set_training(layers, True)
-    batches = max(1, len(rows) // BATCH)
-    for first in range(batches):
-        batch = torch.from_numpy(images[rows[first::batches]]).to(model.mean.device)
+    for part in np.array_split(rows, max(1, len(rows) // BATCH)):
+        batch = torch.from_numpy(images[part]).to(model.mean.device)
         model.features(batch.permute(0, 3, 1, 2))
     set_training(layers, False)
     for layer, momentum in zip(layers, momenta, strict=True):
