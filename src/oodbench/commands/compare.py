@@ -1,4 +1,4 @@
-"""Two finished runs, or two scores of one: every difference A - B, and which are more than chance.
+"""Compare two finished runs, or two scores of one: every difference A - B, and which are more than chance.
 
 python scripts/compare.py RUN_A RUN_B [--detector ood_score] [--detector-b energy]
 python scripts/compare.py RUN --detector ood_score --detector-b energy

@@ -1,6 +1,6 @@
 """Fetch and decode published sets ahead of time.
 
-    python scripts/prepare_data.py cifar10 cifar100 svhn textures --data-root data
+python scripts/prepare_data.py cifar10 cifar100 svhn textures --data-root data
 
 Files that are there already are checked and not fetched again. OOD sets have only the split test.
 """

@@ -1,6 +1,6 @@
 """Check the runs that were handed in and this project's own, and write the leaderboard: README.md and report.html.
 
-python scripts/registry.py [--results-dir results/registry] [--own results] [--outputs RESULTS_DIR]
+python scripts/registry.py [results_dir=results/registry] [--own results] [--outputs RESULTS_DIR]
 
 A run is handed in by scripts/publish.py --target results/registry; docs/adding.md has the steps. --own names the folder
 of this project's own runs, which stand beside them; `make registry` does. Where a run's outputs and weights lie in its

@@ -1,4 +1,4 @@
-"""Every finished run -> results/report.html, one file without network; or the page of one run; or its vector figures.
+"""Draw every finished run: results/report.html, which needs no network; or the page of one run; or vector figures.
 
 python scripts/report.py [results_dir=results] [--out results/report.html]
 python scripts/report.py RUN                            # RUN/report.html: one run, with its command and citation

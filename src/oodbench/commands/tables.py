@@ -1,4 +1,4 @@
-"""Every finished run -> <dataset>.md and .tex, with published rows beneath runs of their protocol; runs.csv, means.csv.
+"""Tabulate every finished run: <dataset>.md and .tex, with published rows beside their protocol; runs.csv, means.csv.
 
 python scripts/tables.py [results_dir=results] [--detectors ood_score msp]
 python scripts/tables.py --fpr oodpos                   # the other FPR@95: <dataset>.oodpos.md, .tex

@@ -88,7 +88,7 @@ def _epochs(config: Config) -> tuple[int | None, str]:
 
 
 def _other_run(path: Path, config: Config) -> str:
-    """Say which other run's the files of a folder are, as they state it; "" where they are its own, or do not say.
+    """Name the other run that the files of a folder state they are of; "" if they are its own, or do not say.
 
     Of metrics.json the first line is read, not the numbers: whether these are whole is said by whoever uses them.
     """
