@@ -158,8 +158,8 @@ def test_only_a_published_deviation_has_ours_beside_it(tmp_path: Path) -> None:
 
 
 def test_a_score_that_is_not_stated_has_two_rows_of_ours(tmp_path: Path) -> None:
-    def ours(place: str, **scores: float) -> list[list[str]]:
-        add_halo(tmp_path / place, accuracy=0.96, ood={"svhn": scores})
+    def ours(place: str, images: int = 26_032, **scores: float) -> list[list[str]]:
+        add_halo(tmp_path / place, accuracy=0.96, ood={"svhn": scores}, images=images)
         table = made(tmp_path / place)
         assert table is not None
         return [row[1:6] + row[8:9] for row in table.rows[2:]]
@@ -170,6 +170,8 @@ def test_a_score_that_is_not_stated_has_two_rows_of_ours(tmp_path: Path) -> None
         ["msp", "ours", "1", "", "", "97.00; -1.08"],
     ]
     assert ours("equal", ood_score=0.98, msp=0.98) == [["own = msp", "ours", "1", *of_id, "98.00; -0.08"]]
+    none = ours("none", ood_score=0.98, msp=0.5, images=1_580)  # of a set that is not compared
+    assert [row[0] for row in none] == ["own", "msp"]
     assert ours("one", msp=0.97) == [["msp", "ours", "1", *of_id, "97.00; -1.08"]]
 
 
@@ -186,7 +188,7 @@ def test_a_second_hand_number_gets_no_verdict(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("images", [10_000, 8_950])  # whole, and without the classes that CIFAR-10 has
-def test_a_set_with_images_of_id_classes_is_not_compared(images: int, tmp_path: Path) -> None:
+def test_a_larger_tiny_imagenet_than_that_of_the_list_is_not_compared(images: int, tmp_path: Path) -> None:
     add_openood(tmp_path, images=WHOLE | {"tiny_imagenet": images})
     ours = rows_of(made(tmp_path), "ce", "msp")
     assert ours["near mean AUROC ↑"] == "—"
@@ -261,6 +263,8 @@ def test_seeds_of_other_images_are_not_averaged(tmp_path: Path) -> None:
 
     digests = [{"digests": {"test": digest, "svhn": "s", "cifar100": "c"}} for digest in "aba"]
     assert numbers_of_seeds("digests", digests) == ["2", "1"]
+    scores = [{"ood": {"svhn": {"ood_score": 0.98, "msp": msp}}} for msp in (0.98, 0.5)]
+    assert numbers_of_seeds("scores", [a | b for a, b in zip(scores, digests, strict=False)]) == ["1", "1", "1"]
     assert numbers_of_seeds("early", [{}, digests[0]]) == ["2"]  # which say nothing of their images
     assert numbers_of_seeds("sizes", [{}, {"images": WHOLE | {"cifar100": 50_000}}]) == ["1", "1"]
     sets = {"cifar100": {"ood_score": 0.8}, "svhn": {"ood_score": 0.9}, "textures": {"ood_score": 0.9}}

@@ -38,8 +38,8 @@ def dice(test: Outputs, reference: Reference, percentile: float) -> Array:
 def fdbd(test: Outputs, reference: Reference, distance_as_normalizer: bool) -> Array:
     """-1/(K-1) sum_{j != c} |z_c - z_j| / |w_c - w_j| / |f - m|, or / |f|   (Liu & Qin, 2024)
 
-    Mean distance to the decision boundaries; |f| with distance_as_normalizer false. The score is 0 where the divisor
-    is. Two classes of equal weights have no boundary between them.
+    Mean distance to the decision boundaries; |f| with distance_as_normalizer false. The score is 0 where |f - m|, or
+    |f|, is. Two classes of equal weights have no boundary between them.
     """
     W, _ = reference.weights()
     centre = mean_feature(reference) * distance_as_normalizer

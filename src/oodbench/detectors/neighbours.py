@@ -66,18 +66,17 @@ def largest_products(q: Array, bank: Iterable[Array], k: int) -> Array:
 def nnguide(test: Outputs, reference: Reference, k: int, share: float, seed: int) -> Array:
     """-E mean of the k largest q . E_i Q_i,   E = log sum_k exp z_k, q = f / |f|   (Park, Jung & Teoh, 2023)
 
-    The bank is a random share of the training images, at least k of them; OpenOOD v1.5 takes the first ones. For
-    positive E.
+    The bank is a random share of the training images, at least k of them; OpenOOD v1.5 takes the first ones. It has no
+    numbers where the training images' mean E is not positive.
     """
     train = reference.train
     check_neighbours(k, len(train.features))
+    if not (mean := float(map_logits(lambda z: logsumexp(z, axis=1), train).mean())) > 0:
+        raise NotApplicable(f"takes log sum_k exp z_k as positive; the training images' are {mean:.2g} on average")
     size = max(k, round(share * len(train.features)))
     rows = np.random.default_rng(seed).permutation(len(train.features))[:size]
     z = class_logits(train)[rows].astype(np.float64)
-    energies = logsumexp(z, axis=1)
-    if not (mean := float(energies.mean())) > 0:
-        raise NotApplicable(f"takes log sum_k exp z_k as positive; the training images' are {mean:.2g} on average")
-    bank = unit_vectors(train.features[rows]) * energies.astype(np.float32)[:, None]
+    bank = unit_vectors(train.features[rows]) * logsumexp(z, axis=1).astype(np.float32)[:, None]
 
     def guidance(features: Array) -> Array:
         return largest_products(unit_vectors(features), (Q for (Q,) in blocks(bank)), k).mean(1, dtype=np.float64)

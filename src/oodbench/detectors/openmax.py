@@ -17,7 +17,8 @@ def openmax(test: Outputs, reference: Reference, alpha: int, tail: int) -> Array
 
     P = softmax([v, u]),   v_k = z_k (1 - a_k w_k), u = sum_k z_k a_k w_k. w_k is the Weibull probability of the
     distance |z - mean z of class k|, fitted to the `tail` largest of the correctly classified training images of
-    class k; a_k = (alpha + 1 - rank of z_k) / alpha for the alpha largest logits, else 0. For positive logits.
+    class k; a_k = (alpha + 1 - rank of z_k) / alpha for the alpha largest logits, else 0. It has no numbers where the
+    training images' mean max_k z_k is not positive.
     """
     if alpha < 1 or tail < 1:
         raise ValueError(f"alpha is {alpha}, tail is {tail}; both must be at least 1")

@@ -59,8 +59,7 @@ def check_positive(**hyperparameters: float) -> None:
 def mean_largest_logit(train: Outputs) -> float:
     """-> mean max_k z_k of the training images. Raises NotApplicable if it is not positive.
 
-    A formula that multiplies by logits orders images the wrong way round where these are negative, such as minus a
-    distance.
+    A formula that multiplies by logits presupposes it: minus distances turn its sense round.
     """
     if not (mean := float(class_logits(train).max(1).mean(dtype=np.float64))) > 0:
         raise NotApplicable(f"takes large logits as positive; the training images' largest are {mean:.2g} on average")

@@ -9,15 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import logsumexp
 
-from oodbench.detectors.reference import (
-    Array,
-    NotApplicable,
-    Reference,
-    blocks,
-    class_logits,
-    in_blocks,
-    mean_largest_logit,
-)
+from oodbench.detectors.reference import Array, NotApplicable, Reference, blocks, class_logits, in_blocks
 from oodbench.outputs import Outputs
 
 
@@ -69,9 +61,13 @@ def scale(test: Outputs, reference: Reference, percentile: float) -> Array:
 
 
 def lts(test: Outputs, reference: Reference, percentile: float) -> Array:
-    """-log sum_k exp(r^2 z_k), r as in `scale`; positive logits are scaled, not features   (Djurisic et al., 2024)"""
+    """-log sum_k exp(r^2 z_k), r as in `scale`; logits are scaled instead of features   (Djurisic et al., 2024)
+
+    Where all logits of all images are negative, such as minus distances, it has no numbers.
+    """
     check_signs(test)
-    mean_largest_logit(reference.train)
+    if not class_logits(test).max() > 0:
+        raise NotApplicable("takes large logits as positive; no logit of any image is")
 
     def score(features: Array, logits: Array) -> Array:
         return -logsumexp(logits * np.square(top_ratio(features, percentile), dtype=np.float64), axis=1)

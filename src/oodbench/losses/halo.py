@@ -8,7 +8,7 @@ from torch.nn import functional as F
 from oodbench.losses.objective import Objective
 
 VARIANTS = ("published", "notes")
-COLLAPSED = 0.01  # of its first value; where gamma = softplus(raw) is small, so is d gamma / d raw, and it stays small
+COLLAPSED = 0.1  # a gamma = softplus(raw) below which d gamma / d raw is below 0.1, so that it hardly grows again
 
 
 def published_abstain_bias(gamma: float, K: int, D: int, ls: float) -> float:
@@ -151,10 +151,10 @@ class Halo(Objective):
 
     def finalize(self, features: Tensor, labels: Tensor) -> None:
         """Warn where gamma has collapsed."""
-        if (gamma := float(self.gamma.detach())) < COLLAPSED * self.first_gamma:
+        if (gamma := float(self.gamma.detach())) < min(COLLAPSED, self.first_gamma):
             warnings.warn(
-                f"HALO's gamma fell from {self.first_gamma:.3g} to {gamma:.2g} and will stay there: the training has "
-                "collapsed, and needs a lower learning rate, warm-up or gradient clipping",
+                f"HALO's gamma fell from {self.first_gamma:.3g} to {gamma:.2g}, too small to grow again: the training "
+                "has collapsed, and needs a lower learning rate, warm-up or gradient clipping",
                 stacklevel=2,
             )
 

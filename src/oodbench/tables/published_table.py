@@ -19,12 +19,12 @@ from oodbench.tables.sections import Table, group, ood_metrics
 
 OURS = (
     "Rows marked [n] were published by others and not run here. Ours stand beneath them where loss and score are the "
-    "same, the score with its hyperparameters; where a source does not state its score, with our own score and MSP. "
-    "Mean ± sample standard deviation over n seeds, for n = 1 the value with its 95 % interval over the test images; "
-    "ours minus the published value; and inside where that value lies in our 95 % interval, over seeds by the "
-    "t-distribution, else outside. Two or three seeds have wide intervals, in which inside says little; the interval "
-    "of one seed does not include the variation between trainings, so that outside says little. In percent where not "
-    "stated otherwise, without bold."
+    "same, the score with its hyperparameters; where a source does not state its score, with our own score and MSP, "
+    "in one row where both agree. Mean ± sample standard deviation over n seeds, for n = 1 the value with its 95 % "
+    "interval over the test images; ours minus the published value; and inside where that value lies in our 95 % "
+    "interval, over seeds by the t-distribution, else outside. Two or three seeds have wide intervals, in which inside "
+    "says little; the interval of one seed does not include the variation between trainings, so that outside says "
+    "little. In percent where not stated otherwise, without bold."
 )
 SUMMARY = (
     "Rows marked [n] are published; beneath them ours, ours minus theirs, and, if not second-hand, whether theirs is "
@@ -62,10 +62,10 @@ def published_table(
     sources = list(dict.fromkeys((row.source, row.about, row.verified) for row in rows))
     body, divided = [], False
     for row in rows:
-        ours = _ours(row, runs, columns, names)
-        divided |= len({(label, score) for label, score, *_ in ours}) < len(ours)
+        groups = _comparable(row, runs, names)
+        divided |= len({group.label for group in groups}) < len(groups)
         number = sources.index((row.source, row.about, row.verified)) + 1
-        body += [_theirs(row, number, columns), *ours]
+        body += [_theirs(row, number, columns), *(line for group in groups for line in _ours(row, group, columns))]
     titles = ["FPR@95† ↓" if column.metric == UNSTATED else metric_of(column.metric).title for column in columns]
     header = [(group(column, names.ood), title) for column, title in zip(columns, titles, strict=True)]
     words = [("", "Loss"), ("", "Score"), ("", "By")]
@@ -112,45 +112,48 @@ def _theirs(row: Published, number: int, columns: Mapping[Column, str]) -> list[
     return [name, row.score, f"[{number}]", "", *texts]
 
 
-def _ours(row: Published, runs: Sequence[Result], columns: Mapping[Column, str], names: Names) -> list[list[str]]:
-    """-> the lines of our rows with a published one's loss and score, or with each score that this may be
+class Group(NamedTuple):
+    """Seeds of one of our rows that were measured on the same images, and the names of the scores that they have."""
 
-    Seeds that were measured on other images have lines of their own.
-    """
-    lines = []
-    same = [run for run in runs if is_of(run, row) and run.detectors & set(row.detectors)]
+    label: str
+    seeds: list[Result]
+    scores: dict[str, str]  # {detector: name}
+
+
+def _comparable(row: Published, runs: Sequence[Result], names: Names) -> list[Group]:
+    """-> our rows with a published one's loss, and its score or those that it may be"""
+    groups = []
     for ours, label in names.rows.items():
-        of_row = [run for run in same if row_of(run) == ours]
-        scored = {d: run for d in row.detectors for run in reversed(of_row) if d in run.detectors}
-        called = {d: names.score(d) + in_brackets(hyperparameters(run, d)) for d, run in scored.items()}
-        for seeds in _of_same_images(_of_sets(run, row) for run in of_row):
-            lines += [[label, *line] for line in _by_score(row, seeds, columns, called)]
-    return lines
+        same = [run for run in runs if row_of(run) == ours and is_of(run, row)]
+        first = {detector: [run for run in same if detector in run.detectors][:1] for detector in row.detectors}
+        scores = {
+            d: names.score(d) + in_brackets(hyperparameters(run, d)) for d, found in first.items() for run in found
+        }
+        if scores:
+            groups += [Group(label, seeds, scores) for seeds in _of_same_images(_of_sets(run, row) for run in same)]
+    return groups
 
 
-def _by_score(
-    row: Published, seeds: Sequence[Result], columns: Mapping[Column, str], called: Mapping[str, str]
-) -> list[list[str]]:
-    """-> score, "ours", n and cells of each detector, in one line those of the same numbers
-
-    called: {detector: what it is called}.
-    """
-    unsized = [run._replace(ood_images={}) for run in seeds]  # one column a set, without its number of images
-    found = cells_of(unsized, row_of, called, {*ID_METRICS, *OOD_METRICS})
+def _ours(row: Published, group: Group, columns: Mapping[Column, str]) -> list[list[str]]:
+    """-> a line for each score of a group, one for those with the same numbers; what depends on none is in the first"""
+    n, unsized = len(group.seeds), [run._replace(ood_images={}) for run in group.seeds]  # one column a set, of any size
+    found = cells_of(unsized, row_of, group.scores, {*ID_METRICS, *OOD_METRICS})
     cells = {(detector, column.ood, column.metric): cell for (_, detector, column), cell in found.items()}
 
     def text(column: Column, detector: str) -> str:
-        cell = cells.get((detector, column.ood, column.metric))
-        return _text(row, column, row.numbers.get(columns[column]), cell, len(seeds))
+        cell = cells.get((detector if column.ood else "", column.ood, column.metric))
+        return _text(row, column, row.numbers.get(columns[column]), cell, n)
 
-    of_id = [text(column, "") for column in columns if not column.ood]
-    of_ood = {detector: [text(column, detector) for column in columns if column.ood] for detector in called}
-    lines = []
-    for scores in alike(of_ood):
-        name = " = ".join(called[detector] for detector in scores)
-        lines.append([name, "ours", str(len(seeds)), *of_id, *of_ood[scores[0]]])
-        of_id = [""] * len(of_id)  # it depends on no score and stands in the first line
-    return lines
+    of_ood = {detector: [text(column, detector) for column in columns if column.ood] for detector in group.scores}
+    with_numbers = {detector for detector, *_ in cells}
+    lines = alike(
+        {d: texts if d in with_numbers else [d] for d, texts in of_ood.items()}
+    )  # without any, none are alike
+    return [
+        [group.label, " = ".join(group.scores[detector] for detector in scores), "ours", str(n)]
+        + [text(column, scores[0]) if column.ood or scores is lines[0] else "" for column in columns]
+        for scores in lines
+    ]
 
 
 def _of_sets(run: Result, row: Published) -> Result:
