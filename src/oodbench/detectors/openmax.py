@@ -22,7 +22,7 @@ def openmax(test: Outputs, reference: Reference, alpha: int, tail: int) -> Array
     """
     if alpha < 1 or tail < 1:
         raise ValueError(f"alpha is {alpha}, tail is {tail}; both must be at least 1")
-    mean_largest_logit(reference.train)
+    mean_largest_logit(reference.train)  # raises NotApplicable where that is not positive
     centres, tails = [], []
     for rows in correctly_classified(reference.train):
         z = class_logits(reference.train)[rows].astype(np.float64)

@@ -136,7 +136,7 @@ def _comparable(row: Published, runs: Sequence[Result], names: Names) -> list[Gr
 
 def _ours(row: Published, group: Group, columns: Mapping[Column, str]) -> list[list[str]]:
     """-> a line for each score of a group, one for those with the same numbers; what depends on none is in the first"""
-    n, unsized = len(group.seeds), [run._replace(ood_images={}) for run in group.seeds]  # one column a set, of any size
+    n, unsized = len(group.seeds), [run._replace(ood_images={}) for run in group.seeds]  # one column a set
     found = cells_of(unsized, row_of, group.scores, {*ID_METRICS, *OOD_METRICS})
     cells = {(detector, column.ood, column.metric): cell for (_, detector, column), cell in found.items()}
 
@@ -144,11 +144,9 @@ def _ours(row: Published, group: Group, columns: Mapping[Column, str]) -> list[l
         cell = cells.get((detector if column.ood else "", column.ood, column.metric))
         return _text(row, column, row.numbers.get(columns[column]), cell, n)
 
-    of_ood = {detector: [text(column, detector) for column in columns if column.ood] for detector in group.scores}
-    with_numbers = {detector for detector, *_ in cells}
-    lines = alike(
-        {d: texts if d in with_numbers else [d] for d, texts in of_ood.items()}
-    )  # without any, none are alike
+    scored = {detector for detector, *_ in cells}  # scores without numbers are not alike
+    of_ood = [column for column in columns if column.ood]
+    lines = alike({d: [text(c, d) for c in of_ood] if d in scored else [d] for d in group.scores})
     return [
         [group.label, " = ".join(group.scores[detector] for detector in scores), "ours", str(n)]
         + [text(column, scores[0]) if column.ood or scores is lines[0] else "" for column in columns]
