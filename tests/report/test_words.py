@@ -2,19 +2,15 @@
 
 from pathlib import Path
 
-import pytest
 from helpers.made_up import NOISE, add_run, alter_metrics
 from helpers.report import add_full_run, add_odd_provenance
 
 from oodbench.report.material import Material, read_material
 from oodbench.report.page.words import (
     best,
-    counted,
     disagreements,
-    duration,
     facts,
     gaps,
-    join,
     lead,
     machine,
     notes,
@@ -27,19 +23,6 @@ from oodbench.runs.record import MAIN_SCORES
 
 def made(results: Path) -> Material:
     return read_material(results, MAIN_SCORES)
-
-
-@pytest.mark.parametrize(
-    ("n", "words", "text"),
-    [(1, ("run",), "1 run"), (0, ("run",), "0 runs"), (1200, ("loss", "losses"), "1,200 losses")],
-)
-def test_a_number_and_its_noun_agree(n: int, words: tuple[str, ...], text: str) -> None:
-    assert counted(n, *words) == text
-
-
-@pytest.mark.parametrize(("names", "text"), [([], ""), (["a"], "a"), (["a", "b"], "a and b"), ("abc", "a, b and c")])
-def test_names_are_joined(names: list[str], text: str) -> None:
-    assert join(names) == text
 
 
 def test_the_lead_counts_networks_losses_and_seeds(tmp_path: Path) -> None:
@@ -121,11 +104,6 @@ def test_facts_are_of_all_runs(tmp_path: Path) -> None:
         "Versions": "torch 9.9",
         "Not finished": "1 run",
     }
-
-
-@pytest.mark.parametrize(("seconds", "text"), [(119, "119 s"), (120, "2 min"), (7199, "120 min"), (9000, "2.5 h")])
-def test_a_duration_has_a_unit_of_its_size(seconds: float, text: str) -> None:
-    assert duration(seconds) == text
 
 
 def test_odd_provenance_is_passed_over(tmp_path: Path) -> None:

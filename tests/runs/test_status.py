@@ -12,7 +12,7 @@ from helpers.made_up import add_run
 
 from oodbench.runs.folder import open_run
 from oodbench.runs.lock import owner, run_lock
-from oodbench.runs.status import clock, duration, state_of, states, summary, table
+from oodbench.runs.status import state_of, states, summary, table
 from oodbench.tables import load_runs
 
 PLACE = "runs/digits/resnet18/{}/short-abc/seed0"
@@ -62,13 +62,6 @@ def test_a_running_run_tells_since_when(tmp_path: Path) -> None:
         (folder / "lock.json").write_text(json.dumps(who._replace(since=who.since - 600)._asdict()))
         row = state_of(folder, tmp_path, done=False)
     assert (row.state, row.note) == ("running", f"for 10 min, process {who.pid} on {who.host}")
-
-
-@pytest.mark.parametrize(
-    ("seconds", "words"), [(0, "0 s"), (119, "119 s"), (120, "2 min"), (7199, "119 min"), (7200, "2 h")]
-)
-def test_durations_in_words(seconds: float, words: str) -> None:
-    assert duration(seconds) == words
 
 
 def test_states_are_counted_in_one_order() -> None:
@@ -213,9 +206,3 @@ def test_a_watch_ends_when_all_is_done(tmp_path: Path, monkeypatch: pytest.Monke
         "1 done, 0 running, 0 failed, 0 stopped",
     ]
     assert "\033" not in printed
-
-
-def test_the_clock_names_another_day() -> None:
-    noon = time.mktime((2026, 11, 28, 12, 0, 0, 0, 0, -1))
-    assert clock(3600, noon) == "13:00"
-    assert clock(86400, noon) == time.strftime("%a %d %b 12:00", time.localtime(noon + 86400))

@@ -18,7 +18,7 @@ def test_an_epochs_line_has_numbers_and_the_time_left() -> None:
 
 
 def test_a_resumed_training_says_where_and_how_long() -> None:
-    assert resumed(ROWS[:2], 5, 4).startswith("continues after epoch 2 of 4, step 5 of the next; about 15 min left")
+    assert resumed(ROWS[:2], 5, 4).startswith("continues after epoch 2 of 4, step 5 of the next; about 16 min left")
     assert resumed([], 5, 4) == "continues after epoch 0 of 4, step 5 of the next"
     assert resumed(ROWS, 0, 4) == "continues after epoch 4 of 4"
 

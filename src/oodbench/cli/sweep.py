@@ -9,7 +9,7 @@ from typing import NamedTuple
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 
-from oodbench.runs.status import clock, duration
+from oodbench.phrases import clock, duration
 
 
 class Sweep(NamedTuple):

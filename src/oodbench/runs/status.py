@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from oodbench.phrases import duration
 from oodbench.runs.config import read_config
 from oodbench.runs.identity import Config, identify
 from oodbench.runs.lock import owner
@@ -136,16 +137,3 @@ def summary(found: Iterable[str]) -> str:
     """Return how many runs are in which state."""
     counts = Counter(found)
     return ", ".join(f"{counts[state]} {state}" for state in MARKS if counts[state] or state not in RARE)
-
-
-def duration(seconds: float) -> str:
-    """Return seconds, minutes or hours, whichever reads best."""
-    minutes = int(seconds // 60)
-    return f"{int(seconds)} s" if minutes < 2 else f"{minutes} min" if minutes < 120 else f"{minutes // 60} h"
-
-
-def clock(rest: float, now: float | None = None) -> str:
-    """Return the time of day in `rest` seconds, with the day where it is another one."""
-    now = time.time() if now is None else now
-    then = time.localtime(now + rest)
-    return time.strftime("%H:%M" if then[:3] == time.localtime(now)[:3] else "%a %d %b %H:%M", then)

@@ -7,10 +7,10 @@ from typing import Any
 
 from oodbench.evaluation.metric import MISSING, Metric
 from oodbench.evaluation.metrics import ID_METRICS, OOD_METRICS, metric_of
+from oodbench.phrases import counted, duration
 from oodbench.runs.code import changed_parts, code_of
 from oodbench.runs.identity import Config
 from oodbench.runs.record import MAIN_SCORES, OWN_SCORE
-from oodbench.runs.status import duration
 from oodbench.storage import read_json
 
 NAMES = {OWN_SCORE: "own score", "msp": "MSP"}
@@ -23,8 +23,8 @@ def header(config: Config, images: Mapping[str, int], provenance: Mapping[str, A
     """Return what is run, on what, on how many images, where, and how long other seeds took. images: of every set."""
     name, near = config["name"], config["dataset"]["near"]
     epochs = config["recipe"].get("epochs")
-    recipe = f"recipe {name['recipe']}" + (f", {count(epochs, 'epoch')}" if epochs else "")
-    threads = f", {count(provenance['threads'], 'thread')}" if provenance["device"] == "cpu" else ""
+    recipe = f"recipe {name['recipe']}" + (f", {counted(epochs, 'epoch')}" if epochs else "")
+    threads = f", {counted(provenance['threads'], 'thread')}" if provenance["device"] == "cpu" else ""
     devices = f"{provenance['devices']} x " if provenance["devices"] > 1 else ""
     ood = [f"{ood}{' (near)' * (ood in near)} {images[ood]:,}" for ood in config["ood"]]
     data = f"{images['train']:,} training and {images['test']:,} test images"
@@ -49,10 +49,6 @@ def other_seeds(folder: Path) -> list[str]:
         with contextlib.suppress(ValueError, KeyError, TypeError):  # it is only a hint
             took.append(float(read_json(file)["wall_time_s"]))
     return [f"other seeds took {duration(sum(took) / len(took))} on average"] if took else []
-
-
-def count(number: int, what: str) -> str:
-    return f"{number:,} {what}{'s' * (number != 1)}"
 
 
 def result(numbers: Numbers) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from oodbench.runs.status import clock, duration
+from oodbench.phrases import clock, duration
 from oodbench.training.distributed import rank
 from oodbench.training.means import Row
 from oodbench.training.slowdown import Slowdown

@@ -1,10 +1,11 @@
 """Sentences of the page: what was run, what the numbers mean, what is missing."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from oodbench.phrases import counted, duration, join
 from oodbench.report.gallery import near_and_far
 from oodbench.report.material import Material, Run, Section, all_runs
 from oodbench.report.table import Line, Main, other_sizes
@@ -146,18 +147,3 @@ def run_row(run: Run, results_dir: Path) -> dict[str, str]:
         "folder": folder.removeprefix(f"{results_dir}/"),
         "said": ", ".join([*said, *([run.without] if run.without else [])]),
     }
-
-
-def duration(seconds: float) -> str:
-    if seconds >= 7200:
-        return f"{seconds / 3600:.1f} h"
-    return f"{seconds / 60:.0f} min" if seconds >= 120 else f"{seconds:.0f} s"
-
-
-def counted(n: int, one: str, many: str = "") -> str:
-    return f"{n:,} {one if n == 1 else many or one + 's'}"
-
-
-def join(names: Iterable[str]) -> str:
-    names = list(names)
-    return " and ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else "".join(names)

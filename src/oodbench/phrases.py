@@ -1,0 +1,29 @@
+"""Times, counts and lists in words, for the terminal and the page."""
+
+import time
+from collections.abc import Iterable
+
+
+def duration(seconds: float) -> str:
+    """Return seconds, minutes or hours, whichever reads best."""
+    if seconds >= 7200:
+        return f"{seconds / 3600:.1f} h"
+    return f"{seconds / 60:.0f} min" if seconds >= 120 else f"{seconds:.0f} s"
+
+
+def clock(rest: float, now: float | None = None) -> str:
+    """Return the time of day in `rest` seconds, with the day where it is another one."""
+    now = time.time() if now is None else now
+    then = time.localtime(now + rest)
+    return time.strftime("%H:%M" if then[:3] == time.localtime(now)[:3] else "%a %d %b %H:%M", then)
+
+
+def counted(n: int, one: str, many: str = "") -> str:
+    """Return a number with its noun in singular or plural."""
+    return f"{n:,} {one if n == 1 else many or one + 's'}"
+
+
+def join(names: Iterable[str]) -> str:
+    """Return names with commas, and "and" before the last."""
+    names = list(names)
+    return " and ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else "".join(names)
