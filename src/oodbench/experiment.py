@@ -5,6 +5,8 @@ from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from torch.nn import SyncBatchNorm
+
 from oodbench.build import build_detectors, build_execution, build_model, build_recipe, open_data
 from oodbench.data.sets import DataSplits
 from oodbench.model import Classifier, extract_features, load_weights, predict, weights_of
@@ -23,7 +25,7 @@ from oodbench.storage import Arrays
 from oodbench.training.batch_norm import estimate_batch_norm
 from oodbench.training.checkpoint import FileCheckpointer, Source, load_checkpoint
 from oodbench.training.device import THREADS, acquire_devices, pick_precision, use_precision, use_threads
-from oodbench.training.distributed import broadcast_weights, launch_workers, rank, sync_batch_norm, worker, world_size
+from oodbench.training.distributed import broadcast_weights, check_batch_norm, launch_workers, rank, worker
 from oodbench.training.loop import fit
 from oodbench.training.means import Row
 from oodbench.training.progress import EpochLines, resumed
@@ -58,7 +60,7 @@ def run(config: Config, in_sweep: bool = False) -> None:
         recipe = None if config["weights"] else build_recipe(config)
         detectors, image_detectors = build_detectors(config["detector"]), build_detectors(config["image_detector"])
         if len(devices) > 1:
-            sync_batch_norm(model.backbone, devices[0])  # or an error now
+            check_batch_norm(model.backbone, devices[0])
         with run_lock(folder.path), folder.recording_errors():
             job = Job(config, folder, model, recipe, open_data(config), provenance)
             if not prepare_folder(job):
@@ -97,7 +99,7 @@ def prepare_folder(job: Job) -> bool:
         check_not_reported(before, data.validation["val_ood"].digest, folder)
     if is_complete(before, requested(config)):
         return False
-    if before and job.recipe and not (folder.weights.exists() or folder.checkpoint.exists()):
+    if before and job.recipe and not folder.is_started():
         print(f"weights are missing: {folder.path} is trained again, and its numbers are replaced then", flush=True)
     keep_or_choose_threads(job)
     folder.write_config(config, before["provenance"] if before else None)
@@ -107,11 +109,13 @@ def prepare_folder(job: Job) -> bool:
 def keep_or_choose_threads(job: Job) -> None:
     """Set `threads` where it is null: that of an earlier start, else, where one CPU will train, the fastest now.
 
-    Elsewhere it stays null, which is all cores.
+    Elsewhere it stays null, which is all cores, shared by the processes of the training.
     """
     config, folder, recipe = job.config, job.folder, job.recipe
-    in_one_process = config["devices"] == 1 or folder.weights.exists()
-    if config["threads"] or recipe is None or not in_one_process:
+    if config["threads"] or recipe is None:
+        return
+    if config["devices"] > 1 and not folder.weights.exists():
+        job.provenance["threads"] = threads_of_each(config["devices"])
         return
     threads = folder.threads_before()
     if not folder.is_started() and job.model.mean.device.type == "cpu":
@@ -203,21 +207,26 @@ def execution_of(job: Job, recipe: Recipe) -> Execution:
 
 
 def time_spent(history: list[Row]) -> dict[str, float]:
-    """Return epochs, wall time in seconds of all starts together, and images per second."""
+    """Return epochs, and of their steps in all starts the wall time in seconds and the images per second."""
     seconds = sum(row["seconds"] for row in history)
     images = sum(row["images_per_second"] * row["seconds"] for row in history)
     return {"epochs": len(history), "wall_time_s": seconds, "images_per_second": images / seconds}
+
+
+def threads_of_each(processes: int) -> int:
+    """Return the threads of each of so many processes that share all cores."""
+    return max(1, THREADS // processes)
 
 
 def worker_main(path: str, *place: str) -> None:
     """Train in one of several processes until the run's checkpoint has the last epoch; config.yaml is in its folder."""
     config = read_config(Path(path, "config.yaml"))
     with worker(*place) as device:
-        config["threads"] = config["threads"] or max(1, THREADS // world_size())
+        config["threads"] = config["threads"] or threads_of_each(config["devices"])
         config["ood"] = {}  # only the parent looks at these sets
         folder = RunFolder.of(config)
         model, provenance = build_model(config, device)
-        model.backbone = sync_batch_norm(model.backbone, device)
+        model.backbone = SyncBatchNorm.convert_sync_batchnorm(model.backbone)  # on a CPU it has none
         broadcast_weights(model)
         recipe = build_recipe(config)
         job = Job(config, folder, model, recipe, open_data(config), provenance)

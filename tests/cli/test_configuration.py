@@ -62,6 +62,7 @@ def test_every_experiment_composes(name: str, loss: str) -> None:
         ("+ood.leaves=/data/leaves", r"ood\.leaves=/data/leaves: a set of your own is \+ood\.leaves\.path="),
         ("+ood.leaves.pth=/data/leaves", r"ood\.leaves=\{'pth': .*: a set of your own is \+ood\.leaves\.path="),
         ("results_dir=", "results_dir= is empty"),
+        ("recipe.warmup_epochs=1.5", r"recipe\.warmup_epochs=1\.5: more than recipe\.epochs=1"),
         (
             f"weights=[{CONF / 'train.yaml'},{CONF / 'train.yaml'}]",
             r"weights names .*train\.yaml twice: a seed is a training of its own",

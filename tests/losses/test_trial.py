@@ -6,10 +6,11 @@ from typing import Any
 import pytest
 import torch
 from helpers.losses import LOSSES, VARIANTS, build_loss
+from helpers.training import classifier, train
 from torch import Tensor
 
 from oodbench.losses.objective import SoftmaxObjective
-from oodbench.losses.trial import try_out
+from oodbench.losses.trial import OF_EVERY_ROW, try_out
 
 D, K = 6, 3
 
@@ -29,6 +30,12 @@ SLIPS: dict[str, tuple[Callable[..., Any], str]] = {
     "ood_score": (lambda self, z: z.logsumexp(1, keepdim=True), r"of \(6, 1\).* a float tensor of \(6,\) is needed"),
     "ood_score of bools": (lambda self, z: z.max(1).values > 0, "a bool tensor"),
     "ood_score raised": (lambda self, z: z[:, 7].sum(), "index 7 is out of bounds"),
+    "diagnostics": (
+        lambda self, f, y: {"norm": f.norm(dim=1)},
+        r"norm is a float32 tensor of \(6,\) without a gradient; a",
+    ),
+    "diagnostics of numbers": (lambda self, f, y: {"norm": 1.0}, "norm is a float; a scalar float tensor is needed"),
+    "diagnostics over a column": (lambda self, f, y: {"lr": f.mean()}, "lr is a column of every train.csv"),
     "finalize": (lambda self, f, y: f @ f.new_zeros(1, 1), "cannot be multiplied"),
 }
 
@@ -45,3 +52,7 @@ def test_a_slip_is_named_with_its_method(slip: str) -> None:
     slipped = type("Mine", (Mine,), {method: code})
     with pytest.raises(ValueError, match=rf"Mine\.{method}: .*{says}"):
         try_out(slipped(D, K), D, K)
+
+
+def test_the_columns_of_every_row_are_known() -> None:
+    assert train(classifier("loss=ce"))[0].history[0].keys() == set(OF_EVERY_ROW)

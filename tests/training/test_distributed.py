@@ -33,13 +33,13 @@ from oodbench.training.checkpoint import FileCheckpointer, load_checkpoint
 from oodbench.training.distributed import (
     all_reduce_max,
     broadcast_weights,
+    check_batch_norm,
     gather,
     launch_workers,
     process_group,
     rank,
     shard,
     sum_gradients,
-    sync_batch_norm,
     world_size,
 )
 from oodbench.training.loop import TrainState, fit
@@ -81,16 +81,32 @@ def test_shards_are_the_batch_in_its_order(n: int, count: int) -> None:
 
 
 def test_batch_norm_over_several_processes_needs_cuda() -> None:
-    plain, backbone = Plain(4), ResNet18(width=4)
-    assert sync_batch_norm(plain, torch.device("cpu")) is plain
+    check_batch_norm(Plain(4), torch.device("cpu"))
     with pytest.raises(ValueError, match=r"on a cpu.*batch norm.*bn1 and 19 more places; devices=1"):
-        sync_batch_norm(backbone, torch.device("cpu"))
+        check_batch_norm(ResNet18(width=4), torch.device("cpu"))
+
+
+def test_batch_norm_is_converted_and_nothing_else_changes() -> None:
+    backbone = ResNet18(width=4).eval()
     keys, images = backbone.state_dict().keys(), torch.rand(3, 3, 32, 32)
-    expected = backbone.eval()(images)
-    on_cuda = sync_batch_norm(backbone, torch.device("cuda"))
-    assert sum(isinstance(module, nn.SyncBatchNorm) for module in on_cuda.modules()) == 20
-    assert on_cuda.state_dict().keys() == keys
-    assert torch.equal(on_cuda.eval()(images), expected)
+    expected = backbone(images)
+    check_batch_norm(backbone, torch.device("cuda"))
+    converted = nn.SyncBatchNorm.convert_sync_batchnorm(backbone)
+    assert sum(isinstance(module, nn.SyncBatchNorm) for module in converted.modules()) == 20
+    assert converted.state_dict().keys() == keys
+    assert torch.equal(converted.eval()(images), expected)
+
+
+def test_batch_norm_with_an_activation_is_refused() -> None:
+    """torch would convert it and drop the activation: another network, with the same keys."""
+
+    class WithReLU(nn.BatchNorm2d):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return super().forward(x).relu()
+
+    backbone = nn.Sequential(nn.Conv2d(3, 4, 3), WithReLU(4))
+    with pytest.raises(ValueError, match=r"1 of the backbone is a WithReLU.*devices=1"):
+        check_batch_norm(backbone, torch.device("cuda"))
 
 
 # launching and ending processes
@@ -108,9 +124,12 @@ def test_workers_know_their_number_count_and_device() -> None:
 
 def test_the_first_error_is_reported_and_ends_the_others() -> None:
     began = time.monotonic()
-    with pytest.raises(RuntimeError, match=r"2 processes.*failed(.|\n)*no room"):
-        launch_script("time.sleep(60) if rank == '0' else [(folder / 'error').write_text('no room'), os._exit(1)]")
-    with pytest.raises(RuntimeError, match=r"-9(.|\n)*no error was reported"):
+    written = "no room\n\ntraceback"
+    with pytest.raises(RuntimeError) as raised:
+        launch_script(f"time.sleep(60) if rank == '0' else [(folder / 'error').write_text({written!r}), os._exit(1)]")
+    assert str(raised.value) == "one of 2 processes failed: no room"
+    assert raised.value.__notes__ == ["traceback"]
+    with pytest.raises(RuntimeError, match=r"no error was reported, exit codes \[-9, None\]"):
         launch_script("time.sleep(60) if rank == '1' else os.kill(os.getpid(), 9)")
     assert time.monotonic() - began < 30  # not the other's 60 s
 
@@ -118,8 +137,9 @@ def test_the_first_error_is_reported_and_ends_the_others() -> None:
 @pytest.mark.slow
 def test_an_error_of_one_is_reported_while_the_other_waits() -> None:
     script = "from oodbench.training.distributed import all_reduce_max, worker\nwith worker(*sys.argv[1:]):\n"
-    with pytest.raises(RuntimeError, match="FloatingPointError: it burns"):
+    with pytest.raises(RuntimeError, match="FloatingPointError: it burns") as raised:
         launch_script(script + "    if rank == '1': raise FloatingPointError('it burns')\n    all_reduce_max(0)")
+    assert str(raised.value) == "one of 2 processes failed: FloatingPointError: it burns"
 
 
 @pytest.mark.slow  # a second or two each

@@ -121,6 +121,17 @@ def test_more_gpus_than_there_are_is_an_error(tmp_path: Path) -> None:
         pass
 
 
+def test_a_link_in_the_place_of_a_lock_is_not_followed(tmp_path: Path) -> None:
+    target = tmp_path / "private"
+    target.touch(0o600)
+    folder = tmp_path / "locks"
+    folder.mkdir()
+    (folder / "GPU-a.0").symlink_to(target)
+    with pytest.raises(OSError, match=r"GPU-a\.0"), acquire_gpus(NAMES, 1, folder=folder):
+        pass
+    assert stat.S_IMODE(target.stat().st_mode) == 0o600
+
+
 def test_other_users_may_lock_whatever_the_umask(tmp_path: Path) -> None:
     folder, before = tmp_path / "locks", os.umask(0o077)
     try:

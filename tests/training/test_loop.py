@@ -94,6 +94,22 @@ def test_a_training_does_not_depend_on_earlier_random_numbers() -> None:
     assert same(first.model, train(twin)[-1].model)
 
 
+class PerImage(Small):
+    """A backbone whose batch norm is of 1x1 maps"""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.append(torch.nn.BatchNorm1d(self.num_features))
+
+
+def test_a_last_batch_of_one_image_is_refused_at_the_start() -> None:
+    model = classifier(backbone=PerImage)
+    with pytest.raises(ValueError, match=r"last batch of 50 images in batches of 7 is one image.*recipe\.batch_size"):
+        train(model, replace(RECIPE, batch_size=7), save=pytest.fail)
+    assert len(train(classifier(), replace(RECIPE, batch_size=7))) == RECIPE.epochs  # of larger maps it can be trained
+    assert len(train(model, replace(RECIPE, batch_size=12))) == RECIPE.epochs  # two images, too
+
+
 class Killed(BaseException):
     """Like SIGKILL: nothing in the loop may catch it."""
 

@@ -91,6 +91,14 @@ def test_a_first_step_that_is_not_finite_has_none_before_it() -> None:
         train(classifier_with(RecordingLoss(lambda call: math.nan)))
 
 
+def test_the_first_step_after_a_restart_is_called_so() -> None:
+    means = RunningMeans([], 4, torch.device("cpu"), watch=True)
+    means.begin(1, 2, {"images": 32, "seconds": 1.0, "sums": {"loss": torch.tensor(1.0)}})
+    means.add({"loss": torch.tensor(math.nan)}, torch.tensor([2]), 16)
+    with pytest.raises(FloatingPointError, match="epoch 2, step 3; it is the first after a restart; "):
+        means.count(16)
+
+
 def test_the_error_names_the_last_good_epoch_and_a_remedy() -> None:
     objective = RecordingLoss(lambda call: math.nan if call == 4 else 1.5)
     with pytest.raises(FloatingPointError, match=r"epoch 2, step 1.*loss 1.5.*recipe.clip_grad_norm=1.0"):

@@ -130,7 +130,7 @@ def test_a_number_that_is_asked_for_is_taken(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("never_chosen")
 def test_a_trained_run_of_no_known_number_takes_all_threads(tmp_path: Path) -> None:
-    run = finish(tmp_path, *OPEN, "threads=2")
+    run = finish(tmp_path, *OPEN, "threads=1")
     (run.folder / "metrics.json").unlink()
     (run.folder / "config.yaml").unlink()
     started(*OPEN, f"results_dir={tmp_path}")

@@ -117,6 +117,9 @@ def _check_combinations(config: Config) -> None:
         raise UsageError(f"seed={seed}: weights names {len(weights)} files, one for each seed from 0 on")
     if twice := [path for path in weights or () if weights.count(path) > 1]:
         raise UsageError(f"weights names {twice[0]} twice: a seed is a training of its own")
+    epochs, warmup = config["recipe"]["epochs"], config["recipe"]["warmup_epochs"]
+    if warmup > epochs:
+        raise UsageError(f"recipe.warmup_epochs={warmup}: more than recipe.epochs={epochs}; no schedule would begin")
     if weights and config["validation"]["images"]:
         raise UsageError("pretrained weights may have seen every training image: validation.images must be 0")
     for name, node in config["ood"].items():

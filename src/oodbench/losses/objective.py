@@ -30,7 +30,7 @@ class Objective(nn.Module, ABC):
 
     no_weight_decay: Sequence[str] = ()  # names of its parameters that must not decay
     has_head: bool = True  # False: `logits` raises NotImplementedError, only stored logits are known
-    capturable: bool = True  # False: Python decides in `loss`, by what it counts, so no CUDA graph may repeat it
+    capturable: bool = True  # False: Python decides in `loss`, so no CUDA graph may repeat it
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()

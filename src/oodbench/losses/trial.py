@@ -9,9 +9,11 @@ from torch import Tensor
 
 from oodbench.losses.objective import Objective
 
+OF_EVERY_ROW = ("epoch", "loss", "accuracy", "seconds", "images_per_second", "lr")  # of train.csv, whatever the loss
+
 
 def try_out(objective: Objective, num_features: int, num_classes: int) -> None:
-    """Call loss, finalize, logits, log_probs and ood_score with 2K random features, each class twice.
+    """Call loss, diagnostics, finalize, logits, log_probs and ood_score with 2K random features, each class twice.
 
     Raises ValueError, naming the method, for a result of another shape or type than `Objective` says, and for what the
     method raises. It uses up the objective, which has been trained by nothing, and numbers of torch's generator.
@@ -23,6 +25,12 @@ def try_out(objective: Objective, num_features: int, num_classes: int) -> None:
         if not isinstance(found, Tensor) or found.shape != () or not found.requires_grad:
             raise ValueError(f"{_what(found)} was returned; a scalar tensor with a gradient is needed")
     with torch.no_grad():
+        with _naming(objective, "diagnostics"):
+            for name, value in objective.diagnostics(features.clone(), labels).items():
+                if name in OF_EVERY_ROW:
+                    raise ValueError(f"{name} is a column of every train.csv; another name is needed")
+                if not isinstance(value, Tensor) or value.shape != () or not value.is_floating_point():
+                    raise ValueError(f"{name} is {_what(value)}; a scalar float tensor is needed")
         with _naming(objective, "finalize"):
             objective.finalize(features, labels)
         objective.eval()

@@ -24,6 +24,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from oodbench.runs.signals import DEFAULTS, stop_signal
 
+PLAIN_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 PAUSE = 0.1  # s, between two polls of the processes
 STOPPED = [128 + number for number in DEFAULTS]  # exit codes of a training that was stopped and saved
 
@@ -85,17 +86,23 @@ def broadcast_weights(model: nn.Module) -> None:
         dist.broadcast(tensor, 0)
 
 
-def sync_batch_norm(backbone: nn.Module, device: torch.device) -> nn.Module:
-    """Return the backbone with batch norm over the whole batch. Raises ValueError on a CPU, where torch has none."""
-    if device.type == "cuda":
-        return nn.SyncBatchNorm.convert_sync_batchnorm(backbone)
-    norms = [name for name, module in backbone.named_modules() if isinstance(module, _BatchNorm)]
-    if norms:
+def check_batch_norm(backbone: nn.Module, device: torch.device) -> None:
+    """Raise ValueError where torch cannot take the backbone's batch norm over the batches of several processes.
+
+    On a CPU it cannot at all. On CUDA `convert_sync_batchnorm` would drop what a subclass adds, as timm's activations.
+    """
+    norms = {name: module for name, module in backbone.named_modules() if isinstance(module, _BatchNorm)}
+    if norms and device.type != "cuda":
         raise ValueError(
             f"devices > 1 on a {device.type}: torch takes batch norm's statistics over several processes on CUDA only, "
-            f"and the backbone has it in {norms[0]} and {len(norms) - 1} more places; devices=1 trains it here"
+            f"and the backbone has it in {next(iter(norms))} and {len(norms) - 1} more places; devices=1 trains it here"
         )
-    return backbone
+    for name, module in norms.items():
+        if type(module) not in PLAIN_NORMS:
+            raise ValueError(
+                f"devices > 1: {name} of the backbone is a {type(module).__name__}, for which torch has no batch norm "
+                "over several processes; devices=1 trains it"
+            )
 
 
 @contextmanager
@@ -119,9 +126,9 @@ def worker(number: str, count: str, folder: str, device: str) -> Iterator[torch.
     with process_group(int(number), int(count), Path(folder, "meeting"), backend):
         try:
             yield own
-        except Exception:
+        except Exception as error:
             with contextlib.suppress(FileExistsError), Path(folder, "error").open("x") as file:
-                file.write(traceback.format_exc())
+                file.write(f"{type(error).__name__}: {error}\n\n{traceback.format_exc()}")
             os._exit(1)  # at once: the others wait for this one until the parent ends them
 
 
@@ -136,7 +143,7 @@ def launch_workers(command: Sequence[str], devices: Sequence[torch.device]) -> N
     """Run `command <number> <count> <folder> <device>` for all devices at once, and wait until all have ended.
 
     Raises SystemExit with their exit code where they were stopped and have saved; RuntimeError with the first error
-    where one has failed, after ending the others.
+    where one has failed, after ending the others; its traceback is a note.
     """
     ranks: list[subprocess.Popen[bytes]] = []
     with tempfile.TemporaryDirectory() as folder, stop_signal() as stop:
@@ -152,8 +159,11 @@ def launch_workers(command: Sequence[str], devices: Sequence[torch.device]) -> N
                 process.communicate()
         error = Path(folder, "error")
         if error.exists() or (_failed(codes) and not stop()):
-            what = error.read_text() if error.exists() else "no error was reported; a code below 0 is that of a signal"
-            raise RuntimeError(f"one of {len(devices)} processes failed, exit codes {codes}:\n{what}")
+            silent = f"no error was reported, exit codes {codes}; a code below 0 is that of a signal"
+            what, _, trace = (error.read_text() if error.exists() else silent).partition("\n\n")
+            failed = RuntimeError(f"one of {len(devices)} processes failed: {what}")
+            failed.add_note(trace)
+            raise failed
         if any(codes) or stop():  # a signal may come after their last step
             raise SystemExit(128 + stop() if stop() else max(code or 0 for code in codes))
 

@@ -50,8 +50,8 @@ def acquire_gpus(gpus: Sequence[str], runs_per_gpu: int, count: int = 1, folder:
 
 def _locked(path: Path) -> int | None:
     """Return the descriptor of the file, locked; None where another process holds it."""
-    file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-    _open_to_all(path, 0o666)
+    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)  # anyone's link could lead anywhere
+    _open_to_all(file, 0o666)
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -60,7 +60,7 @@ def _locked(path: Path) -> int | None:
     return file
 
 
-def _open_to_all(path: Path, mode: int) -> None:
+def _open_to_all(file: Path | int, mode: int) -> None:
     """Set the mode whatever the umask: GPUs are shared with other users, whose runs count."""
     with contextlib.suppress(PermissionError):  # another user's, who has set its mode
-        path.chmod(mode)
+        os.chmod(file, mode)  # noqa: PTH101 - a descriptor, too

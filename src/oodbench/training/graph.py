@@ -13,8 +13,8 @@ WAITS = "called a synchronizing CUDA operation"  # torch's words in its debug mo
 class Graph:
     """Calls a function that reads and writes the same tensors at every call; on CUDA replays it from WARM_UP on.
 
-    A replay repeats the kernels, not what Python decided between them. A function that draws random numbers or waits
-    for the GPU is noticed while it warms up, and is called for good. On a CPU every function is.
+    A replay repeats the kernels, not what Python decided or drew between them. A function that draws torch's random
+    numbers or waits for the GPU is noticed while it warms up, and is called for good. On a CPU every function is.
     """
 
     def __init__(self, function: Callable[[], None], device: torch.device) -> None:

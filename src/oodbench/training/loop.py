@@ -1,5 +1,6 @@
 """The training loop: `fit` and its parts."""
 
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -11,6 +12,7 @@ from oodbench.backbones.staged import Prepared
 from oodbench.data.split import spaced_rows
 from oodbench.model import Classifier, normalise
 from oodbench.training.batches import TrainingSet
+from oodbench.training.distributed import world_size
 from oodbench.training.means import Row, RunningMeans, check_weights
 from oodbench.training.optimizer import build_optimizer, state_of
 from oodbench.training.progress import ImageProgress
@@ -63,6 +65,7 @@ def fit(
     FloatingPointError when the loss or a weight is not finite; the checkpointer is not given that state.
     """
     data = TrainingSet(images, labels, recipe, seed, model.mean.device)
+    check_last_batch(model, data)
     if resume is None:
         prepare(model, images)
     optimizer = build_optimizer(model, recipe)
@@ -94,6 +97,24 @@ def fit(
             if stopping:
                 return history
     return history
+
+
+def check_last_batch(model: Classifier, data: TrainingSet) -> None:
+    """Raise ValueError where the last batch has one image and batch norm of 1x1 maps cannot train on it.
+
+    Found in the first epoch's last step, it would cost that epoch in every start.
+    """
+    if data.size % data.recipe.batch_size != 1 or world_size() > 1:
+        return
+    image, _ = data.batch(torch.zeros(1, dtype=torch.long, device=data.device))
+    try:
+        with torch.random.fork_rng(), torch.no_grad():
+            deepcopy(model).train().features(image)
+    except ValueError as error:
+        raise ValueError(
+            f"the last batch of {data.size} images in batches of {data.recipe.batch_size} is one image, on which this "
+            f"network cannot train ({error}): choose another recipe.batch_size"
+        ) from error
 
 
 def prepare(model: Classifier, images: NDArray[np.uint8]) -> None:

@@ -71,7 +71,8 @@ class RunningMeans:
         bad = (~losses.isfinite()).nonzero()
         if len(bad):
             first = int(bad[0])
-            before = f"the step before had loss {losses[first - 1]:.4g}" if first else "it is the first step"
+            since = "it is the first after a restart" if self.first else "it is the first step"
+            before = f"the step before had loss {losses[first - 1]:.4g}" if first else since
             last = ", ".join(f"{k} {v:.4g}" for k, v in self.history[-1].items()) if self.history else "none"
             raise FloatingPointError(
                 f"the loss is {losses[first]} at epoch {self.epoch + 1}, step {self.first + first + 1}; {before}; last "
