@@ -685,9 +685,36 @@ def test_a_folder_of_ones_own_is_learnt_and_scored(leaves: Path, tmp_path: Path)
     assert stored(run, "test").log_probs.shape == (12, 3)
     assert sorted(stored(run, "test").labels) == [0] * 4 + [1] * 4 + [2] * 4
 
+
+STATED = ("dataset.num_classes=3", "dataset.mean=[0.5,0.5,0.5]", "dataset.std=[0.25,0.25,0.25]")
+
+
+@pytest.mark.parametrize("stated", [(), STATED], ids=["measured", "stated"])
+def test_a_set_at_another_path_is_looked_at(
+    leaves: Path, tmp_path: Path, stated: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = finish(tmp_path / "results", *OWN, *stated, f"dataset.path={leaves}")
+    monkeypatch.setattr("oodbench.experiment.train", never)
+
+    def repeated(path: Path) -> str:
+        return started(*OWN, *stated, f"dataset.path={path}", f"results_dir={run.results}")
+
     moved = leaves.rename(tmp_path / "leaves")
-    printed = started(*OWN, f"dataset.path={moved}", f"results_dir={run.results}")
-    assert printed.startswith("finished already")  # it is the same set in another place
+    assert "finished already" not in repeated(moved)
+    assert numbers_in(run.folder)["provenance"]["digests"] == run.metrics["provenance"]["digests"]
+    assert repeated(moved).startswith("finished already")
+    other = shutil.copytree(moved, tmp_path / "there/leaves")
+    shutil.copy(other / "test/elm/0.png", other / "test/ash/0.png")
+    repeated(other)
+    assert numbers_in(run.folder)["provenance"]["digests"]["test"] != run.metrics["provenance"]["digests"]["test"]
+    ash, elm = other / "train/ash/0.png", other / "train/elm/0.png"  # if they change places, mean and deviation stay
+    ash.rename(elm.rename(elm.with_name("new.png")).parent / "0.png")
+    elm.with_name("new.png").rename(ash)
+    other.parent.rename(tmp_path / "swapped")
+    with pytest.raises((DataChangedError, SystemExit), match="made from images with digest"):
+        repeated(tmp_path / "swapped/leaves")
+    with pytest.raises((FileNotFoundError, SystemExit), match="nowhere"):
+        repeated(tmp_path / "nowhere/leaves")
 
 
 def test_parquet_files_of_ones_own_are_learnt(leaves: Path, tmp_path: Path) -> None:

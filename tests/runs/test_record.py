@@ -89,17 +89,25 @@ def test_another_folder_than_the_data_root_is_another_request() -> None:
 
 def test_a_test_set_that_lies_elsewhere_is_another_request() -> None:
     asked = config("noise") | {"data_root": "/data"}
-    asked["dataset"] |= {"path": "/leaves", "train": {"root": "/leaves"}, "test": {"root": "/data"}}
+    asked["dataset"] |= {"train": {"root": "/data"}, "test": {"root": "/data"}}
     before = finish(None, asked)
     del before["provenance"]["roots"]  # by an earlier version
-    assert complete(before, asked)
-    asked["dataset"]["path"] = asked["dataset"]["train"]["root"] = "/moved"
     assert complete(before, asked)
     asked["dataset"]["test"]["root"] = "/other"
     assert not complete(before, asked)
     assert complete(finish(before, asked), asked)
     asked["dataset"]["test"]["root"] = "/data"
     assert not complete(finish(before, asked | {"data_root": "/elsewhere"}), asked)
+
+
+def test_a_set_of_ones_own_at_another_path_is_another_request() -> None:
+    asked = config("noise")
+    asked["dataset"] |= {"path": "/leaves", "train": {"root": "/leaves"}, "test": {"root": "/leaves/"}}
+    before = finish(None, asked)
+    assert before["provenance"]["roots"] == {"train": "/leaves", "test": "/leaves"}
+    assert complete(before, asked)
+    asked["dataset"]["path"] = asked["dataset"]["train"]["root"] = asked["dataset"]["test"]["root"] = "/moved"
+    assert not complete(before, asked)
 
 
 def test_nothing_is_asked_of_held_out_images_where_none_are() -> None:

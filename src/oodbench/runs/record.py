@@ -61,9 +61,9 @@ def requested(config: Config) -> Request:
 
 
 def _roots(data: Config, data_root: str | None) -> dict[str, str]:
-    """Return {train or test: its root}, where it is neither the data root nor the path of a custom data set."""
+    """Return {train or test: its root}, where it is not the data root: another folder may hold other images."""
     roots = {part: data[part].get("root") for part in ("train", "test") if isinstance(data.get(part), dict)}
-    others = {part: root for part, root in roots.items() if root not in (None, data_root, data.get("path"))}
+    others = {part: root for part, root in roots.items() if root not in (None, data_root)}
     return {part: os.path.normpath(root) for part, root in others.items()}
 
 
