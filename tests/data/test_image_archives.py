@@ -68,6 +68,7 @@ def source(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.M
     published: Source = request.param
     archive = write_tar(tmp_path / "server" / published.file, published.files())
     published.publish(monkeypatch, archive.as_uri(), md5(archive.read_bytes()))
+    monkeypatch.setitem(image_archives.WHOLE, published.name, len(published.names))
     return published
 
 
@@ -100,9 +101,21 @@ def test_what_is_missing_is_downloaded(source: Source, tmp_path: Path) -> None:
 
 
 def test_parquet_comes_first(source: Source, tmp_path: Path) -> None:
-    write_parquet(tmp_path / "root" / source.name / "test.parquet", pngs(IMAGES[:2]))
-    assert len(source.read(tmp_path / "root").images) == 2
+    write_parquet(tmp_path / "root" / source.name / "test.parquet", pngs(IMAGES[3:6]))
+    assert np.array_equal(source.read(tmp_path / "root").images, IMAGES[3:6])
     assert entries(tmp_path / "root" / source.name) == ["test.parquet"]
+
+
+@pytest.mark.parametrize("form", ["folder", "parquet"])
+def test_a_part_of_a_published_set_is_refused(source: Source, tmp_path: Path, form: str) -> None:
+    if form == "folder":
+        write_files(tmp_path / "root", dict([*source.files().items()][:-1]))
+    else:
+        write_parquet(tmp_path / "root" / source.name / "test.parquet", pngs(IMAGES[:2]))
+    with pytest.raises(
+        ValueError, match=rf"^{source.name} has 2 images here and 3 as published: .*\+ood\.<name>\.path="
+    ):
+        source.read(tmp_path / "root")
 
 
 def test_an_altered_archive_is_refused(source: Source, tmp_path: Path, cache_folder: Path) -> None:
@@ -152,6 +165,7 @@ def test_textures_without_a_class(source: Source, tmp_path: Path) -> None:
     assert part.digest != whole.digest
 
 
-def test_textures_where_torchvision_extracts_them(tmp_path: Path) -> None:
-    write_files(tmp_path / "dtd", TEXTURES.files())
-    check(TEXTURES.read(tmp_path), TEXTURES)
+@pytest.mark.parametrize("source", [TEXTURES], indirect=True)
+def test_textures_where_torchvision_extracts_them(source: Source, tmp_path: Path) -> None:
+    write_files(tmp_path / "dtd", source.files())
+    check(source.read(tmp_path), source)

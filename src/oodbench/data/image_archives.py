@@ -18,6 +18,7 @@ from oodbench.data.images import Encoded, decode_batches
 from oodbench.data.parquet import parquet_below
 from oodbench.data.split import UNKNOWN, Split
 
+WHOLE = {"textures": 5640, "places365": 36_500, "lsun_crop": 10_000, "lsun_resize": 10_000, "isun": 8925}  # images
 ODIN = "https://www.dropbox.com/s/raw"
 LSUN_CROP = Archive(
     "lsun_crop", "test", f"{ODIN}/fhtsw1m3qxlwj6h/LSUN.tar.gz", "LSUN.tar.gz",
@@ -40,7 +41,7 @@ def textures(root: str | Path, exclude_classes: Sequence[str | int] = ()) -> Spl
     root/, root/textures/ and root/dtd/; else downloaded to root/textures/. exclude_classes: names, or numbers in
     alphabetical order. Raises as `folder` and `svhn`.
     """
-    read = parquet_below(root, "textures", "test") or _textures(source_path(root))
+    read = _whole("textures", parquet_below(root, "textures", "test") or _textures(source_path(root)))
     return without_classes(read, exclude_classes, "textures")
 
 
@@ -50,7 +51,7 @@ def places365(root: str | Path) -> Split:
     Looked for as root/places365/test.parquet, then as val_256.tar or the folder val_256 that it holds, in root/ and
     root/places365/; else downloaded to root/places365/. Raises as `folder` and `svhn`.
     """
-    return parquet_below(root, "places365", "test") or _places365(source_path(root))
+    return _whole("places365", parquet_below(root, "places365", "test") or _places365(source_path(root)))
 
 
 def lsun_crop(root: str | Path) -> Split:
@@ -59,17 +60,17 @@ def lsun_crop(root: str | Path) -> Split:
     Looked for as root/lsun_crop/test.parquet, then as LSUN.tar.gz or the folder LSUN/test that it holds, in root/ and
     root/lsun_crop/; else downloaded to root/lsun_crop/. Raises as `folder` and `svhn`.
     """
-    return parquet_below(root, "lsun_crop", "test") or _read(source_path(root), LSUN_CROP)
+    return _whole("lsun_crop", parquet_below(root, "lsun_crop", "test") or _read(source_path(root), LSUN_CROP))
 
 
 def lsun_resize(root: str | Path) -> Split:
     """Read LSUN's test images resized to 32x32: 10,000 (ODIN's, LSUN-R). Found as `lsun_crop`: LSUN_resize.tar.gz."""
-    return parquet_below(root, "lsun_resize", "test") or _read(source_path(root), LSUN_RESIZE)
+    return _whole("lsun_resize", parquet_below(root, "lsun_resize", "test") or _read(source_path(root), LSUN_RESIZE))
 
 
 def isun(root: str | Path) -> Split:
     """Read iSUN (Xu et al., 2015), resized to 32x32: 8,925 images (ODIN's). Found as `lsun_crop`, in iSUN.tar.gz."""
-    return parquet_below(root, "isun", "test") or _read(source_path(root), ISUN)
+    return _whole("isun", parquet_below(root, "isun", "test") or _read(source_path(root), ISUN))
 
 
 def _textures(root: Path) -> Split:
@@ -92,6 +93,19 @@ def _read(root: Path, archive: Archive, has_classes: bool = False) -> Split:
     if place.is_dir():
         return class_folder(place.parent, place.name) if has_classes else folder(place)
     return cached(file_sha256(place), lambda: _decode(place, archive, has_classes))
+
+
+def _whole(name: str, split: Split) -> Split:
+    """Return the split. Raises ValueError where it has another number of images than the published set.
+
+    An archive's digest vouches for it; a folder may be half extracted, and a Parquet file a sample.
+    """
+    if len(split.images) != WHOLE[name]:
+        raise ValueError(
+            f"{name} has {len(split.images):,} images here and {WHOLE[name]:,} as published: complete it, or read a part "
+            "under a name of its own by +ood.<name>.path=FOLDER_OR_PARQUET_FILE"
+        )
+    return split
 
 
 def _decode(file: Path, archive: Archive, has_classes: bool) -> Decoded:
