@@ -109,7 +109,10 @@ def _measured(train: str, size: int) -> tuple[dict[str, Any], str]:
 
 
 def check(config: Config) -> None:
-    """Build backbone, loss, recipe and detectors once; call the loss. Raises ValueError naming the one that fails."""
+    """Build backbone, loss, recipe and detectors once, call the loss, and compare the arguments of sets with readers.
+
+    Raises ValueError naming the one that fails.
+    """
     data, detectors = config["dataset"], config["detector"] | config["image_detector"]
     with torch.random.fork_rng(devices=[]):
         with _naming("backbone"):
@@ -122,6 +125,12 @@ def check(config: Config) -> None:
             _check_recipe(json.dumps(config["recipe"]))
     with _naming("detector"):
         _check_detectors(json.dumps(detectors))
+    with _naming("dataset"):
+        sets = {f"dataset.{part}": data[part] for part in ("train", "test")}
+    sets |= {f"ood.{name}": FROM_PATH | node for name, node in config["ood"].items()}
+    for name, node in sets.items():
+        with _naming(name):
+            _check_reader(json.dumps(node))
     remember_code(config)
 
 
@@ -147,3 +156,9 @@ def _check_recipe(settings: str) -> None:
 @cache
 def _check_detectors(settings: str) -> None:
     build_detectors(json.loads(settings))
+
+
+@cache
+def _check_reader(settings: str) -> None:
+    reader = make(json.loads(settings) | {"_partial_": True})
+    inspect.signature(reader.func).bind(*reader.args, **reader.keywords)

@@ -31,6 +31,19 @@ def test_what_cannot_be_built_names_its_run(tmp_path: Path) -> None:
         check_buildable(runs)
 
 
+@pytest.mark.parametrize(
+    ("override", "says"),
+    [
+        ("+ood.w={path: /x, exclude: [a]}", "ood.w: got an unexpected keyword argument 'exclude'"),
+        ("+ood.w={_target_: oodbench.data.svhn, path: /x}", "ood.w: .*argument"),
+        ("~dataset.test", "dataset: 'test'"),
+    ],
+)
+def test_arguments_that_no_reader_takes_are_named(tmp_path: Path, override: str, says: str) -> None:
+    with pytest.raises(UsageError, match=says):
+        check_buildable(planned(*RUN, f"results_dir={tmp_path}", override))
+
+
 def test_runs_that_differ_in_their_seed_are_built_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     built: list[int] = []
 

@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 from helpers.cli import HALO, RUN, Finished, never, started
 
+from oodbench.cli.dry_run import dry_run
 from oodbench.cli.launch import launch
+from oodbench.cli.plan import plan
 
 
 def test_a_dry_run_says_what_is_to_do_and_does_nothing(finished: Finished, tmp_path: Path) -> None:
@@ -45,9 +47,13 @@ def test_a_dry_run_looks_whether_the_data_are_there(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_dry_run_downloads_nothing(tmp_path: Path) -> None:
-    """It says that the data are missing, at once."""
-    with pytest.raises(SystemExit) as end:
-        started(*RUN, "dataset=cifar10", f"data_root={tmp_path / 'none'}", "dry_run=true", f"results_dir={tmp_path}")
+def test_a_dry_run_downloads_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It says that the data are missing, at once, and that nothing was tried."""
+    arguments = [*RUN, "dataset=cifar10", f"data_root={tmp_path / 'none'}", "dry_run=true", f"results_dir={tmp_path}"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OODBENCH_OFFLINE", "")
+        with pytest.raises(SystemExit) as end:
+            dry_run(plan(arguments)[0])
     assert end.value.code == 1
+    assert "OODBENCH_OFFLINE is set" in capsys.readouterr().out
     assert list(tmp_path.iterdir()) == []

@@ -159,6 +159,12 @@ def test_a_sweep_of_finished_runs_ends_well(finished: Finished) -> None:
     assert folders(finished.results) == [finished.folder]
 
 
+def test_two_jobs_that_are_one_run_count_once(finished: Finished) -> None:
+    printed = started("-m", *HALO, "checkpoint_share=0.1,0.2", f"results_dir={finished.results}")
+    assert printed.count("finished already") == 2
+    assert re.search(r"^halo +1 ", printed, re.MULTILINE)
+
+
 @pytest.mark.parametrize(("train", "code"), [(lambda file: None, 1), (os.utime, 0)])
 def test_a_forced_sweep_needs_new_numbers(
     again: Finished, monkeypatch: pytest.MonkeyPatch, train: Callable[[Path], None], code: int

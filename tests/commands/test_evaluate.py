@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from helpers.cli import script
+from helpers.cli import Finished, script
 from helpers.config import ROOT
 
 from oodbench.commands.evaluate import detectors
@@ -27,6 +27,17 @@ def test_a_long_list_of_detectors_is_no_path(tmp_path: Path, capsys: pytest.Capt
     with pytest.raises(SystemExit):
         script("scripts/evaluate.py", f"results_dir={tmp_path}", f"detector=[{every}]")
     assert f"no finished run below {tmp_path}" in capsys.readouterr().err
+
+
+def test_a_path_without_runs_ends_the_command(
+    finished: Finished, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Beside a good one, too: a typing mistake must not leave a run unscored."""
+    before = (finished.folder / "metrics.json").read_bytes()
+    with pytest.raises(SystemExit):
+        script("scripts/evaluate.py", finished.folder, tmp_path / "typo", "detector=[gen]")
+    assert f"no finished run below {tmp_path / 'typo'};" in capsys.readouterr().err
+    assert (finished.folder / "metrics.json").read_bytes() == before
 
 
 @pytest.mark.parametrize(("jobs", "says"), [("0", "--jobs 0: a number from 1 on is needed"), ("1", "no finished run")])

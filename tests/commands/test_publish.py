@@ -26,3 +26,14 @@ def test_the_page_of_the_copies_is_that_of_the_runs(finished: Finished, tmp_path
     )
     assert small == full
     assert 'id="p0-roc"' in small
+
+
+def test_a_detector_that_no_run_has_is_refused(
+    finished: Finished, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        script(
+            "scripts/publish.py", f"results_dir={finished.results}", "--target", tmp_path / "x", "--detectors", "mps"
+        )
+    assert "--detectors: " in capsys.readouterr().err
+    assert not (tmp_path / "x").exists()

@@ -100,3 +100,10 @@ def test_the_documented_steps_hand_in_a_row(
 def test_an_empty_registry_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(SystemExit, match=r"^registry: no finished run: "):
         script("scripts/registry.py", "--results-dir", tmp_path)
+
+
+@pytest.mark.parametrize("option", ["--own", "--outputs"])
+def test_a_folder_without_runs_ends_the_command(entry: Path, option: str) -> None:
+    with pytest.raises(SystemExit, match=rf"^registry: {option} .*typo: (no finished run|there is no folder)"):
+        script("scripts/registry.py", "--results-dir", entry.parents[5], option, entry / "typo")
+    assert not (entry.parents[5] / "README.md").exists()

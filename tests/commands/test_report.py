@@ -31,6 +31,21 @@ def test_figures_are_written_as_files(finished_ce: Finished, tmp_path: Path) -> 
     assert (tmp_path / "digits-scores.svg").is_file()
 
 
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("--format", "svg"), "--format is for --figures DIR"),
+        (("--figures", "x", "--detectors", "msp"), "--out, --detectors and --open are for the page"),
+    ],
+)
+def test_options_without_effect_are_refused(
+    arguments: tuple[str, ...], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        script("scripts/report.py", *arguments)
+    assert says in capsys.readouterr().err
+
+
 def test_without_runs_the_error_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(SystemExit, match=r"^report: no finished run"):
         script("scripts/report.py", "--results-dir", tmp_path)

@@ -8,7 +8,7 @@ from oodbench.runs.folder import RunFolder
 from oodbench.runs.identity import Config
 from oodbench.runs.record import is_complete, requested
 
-BUILT = ("dataset", "backbone", "loss", "recipe", "detector", "image_detector", "weights")  # keys that make objects
+BUILT = ("dataset", "ood", "backbone", "loss", "recipe", "detector", "image_detector", "weights")  # make objects
 
 
 def is_finished(config: Config) -> bool:
@@ -17,7 +17,7 @@ def is_finished(config: Config) -> bool:
 
 
 def check_buildable(runs: Sequence[Config]) -> None:
-    """Raise UsageError, naming the run, where a loss, backbone, recipe or detector refuses its values."""
+    """Raise UsageError, naming the run, where a loss, backbone, recipe, detector or set refuses its values."""
     different = {json.dumps([config[key] for key in BUILT]): config for config in runs if not is_finished(config)}
     if not different:
         return

@@ -2,14 +2,15 @@
 
 import re
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from string import Template
 
+from hydra import initialize_config_dir
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from oodbench.cli.configuration import compose
+from oodbench.cli.configuration import compose_with_hydra, without_hydra
 from oodbench.cli.errors import UsageError
 from oodbench.cli.overrides import parse
 from oodbench.shipped import CONF
@@ -17,7 +18,7 @@ from oodbench.shipped import CONF
 WIDTH = 120  # characters
 KEY = re.compile(r"^(\s*)([\w.-]+):")
 COMMENT = re.compile(r"\s# ?(.+)$")  # after a value
-GROUPS = ("dataset", "backbone", "recipe", "loss")
+GROUPS = ("dataset", "backbone", "recipe", "loss", "experiment")  # later ones set keys of earlier ones
 
 
 def help_text(arguments: Sequence[str]) -> str:
@@ -29,15 +30,18 @@ def help_text(arguments: Sequence[str]) -> str:
     try:
         given = parse([argument for argument in arguments if not argument.startswith("-")])
         overrides = [str(override.input_line) for override in given if not override.is_sweep_override()]
-        keys = OmegaConf.to_yaml(compose(overrides))
+        with initialize_config_dir(str(CONF), version_base="1.3"):
+            cfg = compose_with_hydra(overrides)
+        keys = OmegaConf.to_yaml(without_hydra(cfg))
     except (HydraException, OmegaConfBaseException) as error:
         raise UsageError(str(error).strip()) from error
-    return Template(template).substitute(APP_CONFIG_GROUPS=choices(), CONFIG=annotated(keys, overrides)) + "\n"
+    config = annotated(keys, cfg.hydra.runtime.choices)
+    return Template(template).substitute(APP_CONFIG_GROUPS=choices(), CONFIG=config) + "\n"
 
 
-def annotated(text: str, arguments: Sequence[str]) -> str:
-    """Return the YAML of a configuration with the comments of the files that the arguments choose."""
-    known = comments(arguments)
+def annotated(text: str, chosen: Mapping[str, str]) -> str:
+    """Return the YAML of a configuration with the comments of the files that are chosen, {group: file}."""
+    known = comments(chosen)
     lines = text.splitlines()
     for at, key, line in paths(lines):
         if key in known and not COMMENT.search(line):
@@ -54,14 +58,11 @@ def choices() -> str:
     return "\n".join(textwrap.fill(line, WIDTH, subsequent_indent="  ", break_long_words=False) for line in lines)
 
 
-def comments(arguments: Sequence[str]) -> dict[str, str]:
-    """Return {dotted key: comment} of conf/train.yaml and of the files that the arguments, or the defaults, choose."""
-    main = (CONF / "train.yaml").read_text("utf-8")
-    found = _of_text(main)
+def comments(chosen: Mapping[str, str]) -> dict[str, str]:
+    """Return {dotted key: comment} of conf/train.yaml and of the chosen files, {group: file}."""
+    found = _of_text((CONF / "train.yaml").read_text("utf-8"))
     for group in GROUPS:
-        defaults = re.findall(rf"^  - {group}: (\w+)", main, re.MULTILINE)
-        chosen = [argument.partition("=")[2] for argument in arguments if argument.startswith(f"{group}=")]
-        found |= _of_file(group, (defaults + chosen)[-1])
+        found |= _of_file(group, chosen.get(group) or "")
     return found
 
 

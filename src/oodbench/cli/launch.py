@@ -91,7 +91,8 @@ def sweep_summary(folders: Sequence[RunFolder], finished: Sequence[bool]) -> str
     """Return the numbers of the finished runs of a sweep, then the runs that are not finished, then how many are."""
     states = [state_of(f.path, f.results_dir, done) for f, done in zip(folders, finished, strict=True)]
     others = [state for state in states if state.state != "done"]
-    parts = [numbers([f.path for f, done in zip(folders, finished, strict=True) if done])]
+    paths = dict.fromkeys(f.path for f, done in zip(folders, finished, strict=True) if done)  # two jobs may be one run
+    parts = [numbers(list(paths))]
     if others:
         rows = table(others[:MOST]).rpartition("\n\n")[0]
         parts.append(rows + f"\nand {len(others) - MOST} more" * (len(others) > MOST))

@@ -20,12 +20,11 @@ def main() -> None:
     parser.add_results_dir("where no RUN is named, all below it")
     args = parser.parse_args()
     paths = args.runs or [args.results_dir]
-    finished = {file.parent.parent for path in paths for file in path.rglob("metrics.json")}
-    folders = sorted(path for path in finished if len(list(path.glob("seed*/metrics.json"))) > 1)
-    if not folders:
-        parser.error(f"no two finished seeds of one configuration below {', '.join(map(str, paths))}")
+    below = {path: configurations(path) for path in paths}
+    if without := [str(path) for path, found in below.items() if not found]:
+        parser.error(f"no two finished seeds of one configuration below {', '.join(without)}")
     failed = 0
-    for folder in folders:
+    for folder in sorted(set().union(*below.values())):
         try:
             with errors_name(folder):
                 content = score_ensemble(folder)
@@ -36,3 +35,9 @@ def main() -> None:
             print(f"{folder}: {error}", file=sys.stderr)
     if failed:
         raise SystemExit(1)
+
+
+def configurations(path: Path) -> set[Path]:
+    """Return the folders at or below a path in which two seeds or more are finished."""
+    finished = {file.parent.parent for file in path.rglob("metrics.json")}
+    return {folder for folder in finished if len(list(folder.glob("seed*/metrics.json"))) > 1}

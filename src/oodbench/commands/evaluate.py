@@ -19,6 +19,7 @@ import yaml
 from oodbench.cli.arguments import Parser
 from oodbench.cli.errors import UsageError
 from oodbench.cli.plan import plan
+from oodbench.runs.training_files import usable_cores
 from oodbench.shipped import CONF
 
 
@@ -26,16 +27,17 @@ def main() -> None:
     parser = Parser(__doc__)
     parser.add_argument("runs", nargs="*", metavar="RUN", help="a run's folder, or one above it; and detector=...")
     parser.add_results_dir("where no RUN is named, all below it")
-    parser.add_argument("-j", "--jobs", type=int, default=os.cpu_count(), help="runs at a time (default: one per core)")
+    parser.add_argument("-j", "--jobs", type=int, default=usable_cores(), help="runs at a time (default: one per core)")
     parser.add_argument("--select", action="store_true", help="choose hyperparameters on held-out images, too")
     args = parser.parse_intermixed_args()  # -j 2 may stand between RUN and detector=...
     if args.jobs < 1:
         parser.error(f"--jobs {args.jobs}: a number from 1 on is needed")
     overrides = [argument for argument in args.runs if "=" in argument and not os.path.exists(argument)]  # noqa: PTH110 - a list of detectors may be too long for a path
     paths = [Path(argument) for argument in args.runs if argument not in overrides] or [args.results_dir]
-    folders = sorted({file.parent for path in paths for file in path.rglob("metrics.json")})
-    if not folders:
-        parser.error(f"no finished run below {', '.join(map(str, paths))}")
+    below = {path: [file.parent for file in path.rglob("metrics.json")] for path in paths}
+    if without := [str(path) for path, found in below.items() if not found]:
+        parser.error(f"no finished run below {', '.join(without)}")
+    folders = sorted({folder for found in below.values() for folder in found})
     try:
         detector, image_detector = detectors(overrides)
     except (ValueError, UsageError) as error:
@@ -49,7 +51,7 @@ def main() -> None:
 def rescore_all(folders: Sequence[Path], jobs: int, *work: Any) -> int:
     """Score runs in so many processes and print a line about each; return how many could not be scored."""
     jobs, failed = min(jobs, len(folders)), 0
-    os.environ["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // jobs))
+    os.environ["OMP_NUM_THREADS"] = str(max(1, usable_cores() // jobs))
     with ProcessPoolExecutor(jobs, get_context("spawn")) as pool:
         waiting = {pool.submit(rescored, folder, *work): folder for folder in folders}
         for future in as_completed(waiting):

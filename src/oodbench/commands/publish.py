@@ -18,6 +18,7 @@ from oodbench.report.stored_summary import summary_to_store, write_summary
 from oodbench.runs.paths import run_folders
 from oodbench.runs.publish import publish, publish_ensemble
 from oodbench.runs.record import MAIN_SCORES
+from oodbench.tables import check_detectors, load_runs
 from oodbench.tables.fields import errors_name
 from oodbench.tables.results import is_shown, load_run
 
@@ -26,14 +27,18 @@ def main() -> None:
     parser = Parser(__doc__)
     parser.add_results_dir("has runs/", default=None)
     parser.add_argument("--target", type=Path, default=Path("results"), help="the copies go below its runs/")
-    parser.add_argument(
-        "--detectors", nargs="+", default=MAIN_SCORES, help="whose resamples are kept, for tests and bold"
-    )
+    words = f"whose resamples are kept, for tests and bold; default: {' '.join(MAIN_SCORES)}"
+    parser.add_argument("--detectors", nargs="+", help=words)
     args = parser.parse_args()
     finished = [folder for folder in run_folders(args.results_dir) if (folder / "metrics.json").exists()]
     if not finished:
         parser.error(f"no finished run below {args.results_dir / 'runs'}")
-    copies, failed, keep = [], 0, partial(is_shown, args.detectors)
+    if args.detectors:
+        try:
+            check_detectors(load_runs(args.results_dir, args.detectors).runs, args.detectors)
+        except ValueError as error:
+            parser.error(f"--detectors: {error}")
+    copies, failed, keep = [], 0, partial(is_shown, args.detectors or MAIN_SCORES)
     for folder in finished:
         try:
             with errors_name(folder):

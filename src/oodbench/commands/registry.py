@@ -42,7 +42,14 @@ def main() -> None:
 
 
 def write_registry(results_dir: Path, own: Path | None, outputs: Path | None, chosen: list[str] | None) -> None:
-    """Check every run, then write both pages. Raises SystemExit with status 1 where a run has a problem."""
+    """Check every run, then write both pages.
+
+    Raises SystemExit with status 1 where a run has a problem, ValueError for a folder without runs.
+    """
+    if own and not any(own.glob(f"{GLOB}/metrics.json")):
+        raise ValueError(f"--own {own}: no finished run below {own / 'runs'}")
+    if outputs and not (outputs / "runs").is_dir():
+        raise ValueError(f"--outputs {outputs}: there is no folder {outputs / 'runs'}")
     folders = [results_dir, own] if own else [results_dir]
     finished = [folder for folder in folders if any(folder.glob(f"{GLOB}/metrics.json"))]
     found = merged(load_runs(folder, {*(chosen or MAIN_SCORES), OWN_SCORE}) for folder in finished or folders)

@@ -34,8 +34,13 @@ def main() -> None:
     )
     parser.add_argument("--figures", type=Path, metavar="DIR", help="write the figures as vector files instead")
     parser.add_argument("--open", action="store_true", help="show the page, where a browser has a screen")
-    parser.add_argument("--format", default="pdf", help=f"of the figures, separated by commas: {', '.join(FORMATS)}")
+    parser.add_argument("--format", help=f"of the figures, separated by commas: {', '.join(FORMATS)}; default: pdf")
     args = parser.parse_args()
+    if args.format and not args.figures:
+        parser.error("--format is for --figures DIR")
+    if args.figures and (args.out or args.detectors or args.open):
+        parser.error("--out, --detectors and --open are for the page: leave them or --figures out")
+    args.format = args.format or "pdf"
     try:
         (write_run if args.run else write_report)(args)
     except (OSError, ValueError) as error:

@@ -102,8 +102,8 @@ def _whole(name: str, split: Split) -> Split:
     """
     if len(split.images) != WHOLE[name]:
         raise ValueError(
-            f"{name} has {len(split.images):,} images here and {WHOLE[name]:,} as published: complete it, or read a part "
-            "under a name of its own by +ood.<name>.path=FOLDER_OR_PARQUET_FILE"
+            f"{name} has {len(split.images):,} images here and {WHOLE[name]:,} as published: complete it, or read a "
+            "part under a name of its own by +ood.<name>.path=FOLDER_OR_PARQUET_FILE"
         )
     return split
 
