@@ -53,7 +53,7 @@ def run(config: Config, in_sweep: bool = False) -> None:
     """
     folder = RunFolder.of(config)
     trains = not config["weights"] and (starts_over(config, folder) or not folder.weights.exists())
-    with exit_on_signal(set), ExitStack() as held:  # set(): no workers to wait for
+    with exit_on_signal(), ExitStack() as held:
         count = config["devices"] if trains else 1
         devices = held.enter_context(acquire_devices(config["device"], config["runs_per_gpu"], count))
         model, provenance = build_model(config, devices[0])
