@@ -165,7 +165,8 @@ def evaluate(
     apply, linear = (None, None) if head is None else head_parts(head)
     if apply and not isinstance(outputs, LogitsAlone) and not gives(apply, outputs.features, outputs.logits):
         raise ValueError("the head does not give these logits of these features")
-    reference = kind(outputs if train is None else train, apply, linear, validation)
+    none = Outputs._make(array[:0] for array in outputs)  # of the training set: a detector might unpack the reference
+    reference = kind(none if train is None else train, apply, linear, validation)
     of_ood = dict(zip(ood, sets[1:], strict=True))
     numbers, resamples = evaluate_outputs(sets[0], of_ood, _detectors(detectors), reference)
     _warn(f"{name} {reason}" for name, reason in numbers["not_applicable"].items())

@@ -41,7 +41,11 @@ def test_log_probabilities_pass_as_they_are() -> None:
     [
         (np.zeros((0, 3)), r"shape \(0, 3\) with 0 labels"),
         (np.zeros(3), r"shape \(3,\) with 3 labels"),
-        (np.array([[0.0, 1.0], [np.nan, 0.0]]), "log_probs of 1 of 2 images are NaN, the first of image 1"),
+        (np.array([[0.0, 1.0], [np.nan, 0.0]]), "of 1 of 2 images are NaN or infinite, the first of image 1"),
+        (
+            np.array([[np.inf, 0.0], [0.0, -np.inf]]),
+            "of 1 of 2 images are NaN or infinite, the first of image 0",
+        ),
     ],
 )
 def test_log_probabilities_that_are_none_are_named(bad: np.ndarray, says: str) -> None:

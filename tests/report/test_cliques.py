@@ -3,9 +3,12 @@
 from itertools import combinations
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import special
 
+from oodbench.evaluation.significance import compare
 from oodbench.report.figures.cliques import cliques_of, panel, ranked
 from oodbench.report.plot import Line
 
@@ -28,6 +31,16 @@ def test_rows_far_apart_are_in_no_clique() -> None:
     found = ranked(values, resampled, dict.fromkeys(means), means)
     assert found.labels == ["a", "b", "c"]
     assert found.cliques == [(0, 1)]
+
+
+def test_pairs_are_corrected_for_their_number() -> None:
+    """Neighbours have p of .03 each, which would do for a pair alone; a and c, with the same noise, surely differ."""
+    noise = 0.01 / 2.17 * special.ndtri((np.arange(1000) + 0.5) / 1000)[None]
+    means = {"a": 0.51, "b": 0.5, "c": 0.49}
+    values = {label: np.array([mean]) for label, mean in means.items()}
+    resampled = {"a": 0.51 + noise, "b": np.full((1, 1000), 0.5), "c": 0.49 + noise}
+    assert compare(values["a"], values["b"], resampled["a"], resampled["b"]).p_value == pytest.approx(0.03, abs=0.003)
+    assert ranked(values, resampled, dict.fromkeys(means), means).cliques == [(0, 1), (1, 2)]
 
 
 def test_a_bar_joins_a_clique() -> None:

@@ -78,8 +78,18 @@ def test_seeds_are_paired_and_p_is_holms_over_all_lines(tmp_path: Path) -> None:
         [expected.difference, *expected.interval, expected.p_value]
     )
     assert test.n == 3
-    p_values: Array = np.array([line.test.p_value for line in found.values()])
-    assert [line.adjusted for line in found.values()] == pytest.approx(list(holm(p_values)))
+    tested = [line for line in found.values() if line.test]
+    p_values: Array = np.array([line.test.p_value for line in tested])
+    assert [line.adjusted for line in tested] == pytest.approx(list(holm(p_values)))
+
+
+def test_what_no_table_shows_is_not_tested(tmp_path: Path) -> None:
+    """Published runs have no resamples of it: with them, or without, the other tests have the same p."""
+    a, b = (add_run(tmp_path, loss, accuracy=accuracy, noise=NOISE) for loss, accuracy in (("a", 0.9), ("b", 0.8)))
+    found = compared(a, b)
+    assert found["svhn", "aupr_in"].difference is not None
+    assert found["svhn", "aupr_in"].test is found["svhn", "aupr_out"].test is None
+    assert found["svhn", "auroc"].test
 
 
 def test_two_detectors_of_one_run_have_its_ood_sets_alone(tmp_path: Path) -> None:

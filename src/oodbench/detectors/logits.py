@@ -128,7 +128,7 @@ def temperature(logits: Array, labels: NDArray[np.integer]) -> float:
     (T -> infinity), and where T would be outside 1e-6 to 1e6; ValueError for logits that are not finite.
     """
     if not all(np.isfinite(z).all() for (z,) in blocks(logits)):
-        raise ValueError("logits are not finite; a temperature cannot be fitted to them")
+        raise ValueError("logits, or log-probabilities, are not finite; a temperature cannot be fitted to them")
 
     def mean(function: Callable[[Array], Array]) -> float:
         """Mean over images of a function of z, logits in float64 less the largest of their row"""

@@ -21,13 +21,15 @@ def checked(name: str, scores: Array) -> Array:
 
 
 def checked_log_probs(log_probs: Array, labels: Labels) -> Array:
-    """(N, K), (N,) -> (N, K) in float64. Raises ValueError for no image, a NaN and another number of labels."""
+    """(N, K), (N,) -> (N, K) in float64. Raises ValueError for no image, NaN, +inf and another number of labels."""
     log_probs = np.asarray(log_probs, dtype=np.float64)
     if log_probs.ndim != 2 or len(log_probs) == 0 or len(log_probs) != len(labels):
         raise ValueError(
             f"log_probs have shape {log_probs.shape} with {len(labels)} labels; one row per image is needed"
         )
-    if np.isnan(log_probs).any():
-        rows = np.flatnonzero(np.isnan(log_probs).any(1))
-        raise ValueError(f"log_probs of {len(rows)} of {len(labels)} images are NaN, the first of image {rows[0]}")
+    wrong = np.isnan(log_probs) | (log_probs == np.inf)  # log 0 is -inf
+    if wrong.any():
+        rows = np.flatnonzero(wrong.any(1))
+        what = f"log_probs of {len(rows)} of {len(labels)} images"
+        raise ValueError(f"{what} are NaN or infinite, the first of image {rows[0]}")
     return log_probs

@@ -17,9 +17,13 @@ Detector = Callable[[Outputs, Reference], Array]
 
 
 def evaluate(
-    test: Outputs, ood: Mapping[str, Outputs], detectors: Mapping[str, Detector], reference: Reference
+    test: Outputs,
+    ood: Mapping[str, Outputs],
+    detectors: Mapping[str, Detector],
+    reference: Reference,
+    resample: bool = True,
 ) -> tuple[dict[str, Any], dict[str, Array]]:
-    """Return the numbers of a run and their bootstrap resamples.
+    """Return the numbers of a run and their bootstrap resamples; none, if these are not needed.
 
     numbers: {metric of ID_METRICS: value,
               "calibration": see `oodbench.evaluation.calibration`,
@@ -32,7 +36,7 @@ def evaluate(
     scores, not_applicable = all_scores(test, ood, detectors, reference)
     numbers: dict[str, Any] = {name: metric(test.log_probs, test.labels) for name, metric in ID_METRICS.items()}
     numbers |= {"calibration": calibration(test, seed=0), "ood": {}, "not_applicable": not_applicable}
-    resamples = resampled_id(test.log_probs, test.labels)
+    resamples = resampled_id(test.log_probs, test.labels) if resample else {}
     metrics = {detector: metrics_for(detectors[detector]) for detector in scores}
     id_scores = {detector: of_sets["test"] for detector, of_sets in scores.items()}
     for name in ood:
@@ -40,7 +44,7 @@ def evaluate(
         numbers["ood"][name] = {
             d: _numbers(f"detector {d} on {name}", metrics[d], id_scores[d], ood_scores[d]) for d in scores
         }
-        for detector, resampled in (resampled_ood(id_scores, ood_scores) if scores else {}).items():
+        for detector, resampled in (resampled_ood(id_scores, ood_scores) if scores and resample else {}).items():
             resamples |= {arrays_key(name, detector, metric): values for metric, values in resampled.items()}
     return numbers, resamples
 

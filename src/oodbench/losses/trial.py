@@ -39,7 +39,9 @@ def try_out(objective: Objective, num_features: int, num_classes: int) -> None:
             C = logits.shape[-1] if isinstance(logits, Tensor) and logits.ndim else 0
             _check(logits, (B, max(C, K)))
         with _naming(objective, "log_probs"):
-            _check(objective.log_probs(logits.double()), (B, K))
+            _check(log_probs := objective.log_probs(logits.double()), (B, K))
+            if not log_probs.isfinite().all():
+                raise ValueError("a log-probability is NaN or infinite; metrics and temperatures need finite ones")
         with _naming(objective, "ood_score"):
             _check(objective.ood_score(logits.double()), (B,))
 

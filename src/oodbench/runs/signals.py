@@ -38,8 +38,8 @@ def stop_signal() -> Iterator[Callable[[], int]]:
 def exit_on_signal(running: Callable[[], Jobs] = set) -> Iterator[None]:
     """Outside the training loop, end the workers and then the process, by SystemExit, when a signal arrives.
 
-    running: returns the jobs of this process's workers; by default it has none. joblib alone would let them run on when the parent gets
-    SIGTERM, and kill them within a step on Ctrl-C. A second signal does not wait.
+    running: returns the jobs of this process's workers; by default it has none. joblib alone would let them run on when
+    the parent gets SIGTERM, and kill them within a step on Ctrl-C. A second signal does not wait.
     """
     with _handled_by(ExitOnSignal(running), tuple(DEFAULTS.values())):
         yield

@@ -9,12 +9,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from oodbench.evaluation.metrics import ID_METRICS, metric_of
+from oodbench.evaluation.metric import SHARE
+from oodbench.evaluation.metrics import CALIBRATION_METRICS, ID_METRICS, OOD_METRICS, metric_of
 from oodbench.runs.folder import RunFolder, open_run
 from oodbench.runs.record import Record
 from oodbench.tables.results import Result
 
-AGREE = 1e-4  # of a number above 1, else absolute: another machine's rounding may swap two of 10,000 images
+AGREE = 1e-4  # another machine's rounding may swap two of 10,000 images
+METRICS = ID_METRICS | CALIBRATION_METRICS | OOD_METRICS
 PARTS = ("calibration", "ood", "validation", "intervals")  # of a record, beside the metrics of the test images
 NO_NUMBERS = {("validation", "of"), ("validation", "not_applicable")}  # places in these parts that hold none
 
@@ -82,10 +84,19 @@ def differences(record: Record, computed: Mapping[str, Any], missing: list[str])
         if set(path) & set(missing):
             continue
         node = _at(computed, path)
-        if not isinstance(node, int | float) or not abs(node - value) <= AGREE * max(1.0, abs(value)):
+        if not isinstance(node, int | float) or not abs(node - value) <= tolerance(path, value):
             what = node if isinstance(node, int | float) else "nothing"
             found.append(f"{' '.join(map(str, path))} is {value}, and {what} from the outputs")
     return found
+
+
+def tolerance(path: tuple[Any, ...], value: float) -> float:
+    """Return how far a number may be from the computed one: AGREE of it, or, of one below 1, of a percent's unit.
+
+    Of a metric that is printed in a smaller unit, as AURC in thousandths, it is as much smaller.
+    """
+    factors = [metric_of(name).unit.factor for name in path if name in METRICS]
+    return AGREE * max(min(1.0, SHARE.factor / max(factors, default=1.0)), abs(value))
 
 
 def _at(node: Any, path: tuple[Any, ...]) -> Any:

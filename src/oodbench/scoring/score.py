@@ -43,7 +43,7 @@ def score(outputs: RunOutputs, objective: Objective, scoring: Scoring) -> tuple[
         network = as_detectors(scoring.network_scores, ["val", "val_ood"])
         val, val_ood = outputs.validation["val"], outputs.validation["val_ood"]
         blind = reference._replace(validation=None)
-        held_out, _ = evaluate(val, {"val_ood": val_ood}, dict(scoring.detectors) | network, blind)
+        held_out, _ = evaluate(val, {"val_ood": val_ood}, dict(scoring.detectors) | network, blind, resample=False)
         numbers["validation"] = held_out | {"ood": held_out["ood"]["val_ood"]}
     return numbers, resamples
 

@@ -149,7 +149,7 @@ def marks_of(column: Mapping[AnyKey, Cell], metric: Metric) -> Marks:
     content = {key: values[key].tobytes() + stacked[key].tobytes() for key in column}
     distinct = {same: key for key, same in content.items()}.values()  # a loss's own score and MSP are often one test
     values, stacked = ({key: of[key] for key in distinct} for of in (values, stacked))
-    found = {content[key] for key in indistinguishable_from_best(values, stacked, larger, normal_tail=True)}
+    found = {content[key] for key in indistinguishable_from_best(values, stacked, larger)}
     close = {key for key in column if content[key] in found and key not in ties}
     further = any(len(cell.values) > len(seeds) for cell in column.values())
     return Marks(ties, close, tuple(seeds), further=further)

@@ -17,14 +17,14 @@ from oodbench.tables.fields import Key
 from oodbench.tables.kinds import Kind
 from oodbench.tables.means import shared_means, with_means
 from oodbench.tables.notes import AGAIN
-from oodbench.tables.results import Result, load_run, scored_alike
+from oodbench.tables.results import Result, is_shown, load_run, scored_alike
 
 Pair = tuple[Result, Result]
 Keys = tuple[Key, Key]  # of A's number and of B's
 
 
 class Line(NamedTuple):
-    """A minus B in one metric. A side may lack the metric, and a metric without resamples has no test."""
+    """A minus B in one metric. A side may lack the metric; what no table shows, or has no resamples, is not tested."""
 
     ood: str  # "" for a metric of no OOD set
     metric: str
@@ -161,9 +161,14 @@ def _difference(pairs: list[Pair], keys: Keys) -> float | None:
 
 
 def _test(pairs: list[Pair], keys: Keys) -> Comparison | None:
-    """Test a difference; None where a run lacks the metric or its resamples. Intervals of shares are cut to [-1, 1]."""
-    metric, values = metric_of(keys[0][2]), _values(pairs, keys)
-    if values is None or metric.resampled is None:
+    """Test a difference; None where a run lacks the metric or its resamples, and for metrics that no table shows.
+
+    Published runs lack resamples of the latter, and Holm's correction has to be over the same tests in these, too.
+    Intervals of shares are cut to [-1, 1].
+    """
+    (_, detector, name), values = keys[0], _values(pairs, keys)
+    metric = metric_of(name)
+    if values is None or metric.resampled is None or not is_shown(None, detector, name):
         return None
     resampled = [[_resampled(run, key) for run, key in zip(pair, keys, strict=True)] for pair in pairs]
     if any(each is None for pair in resampled for each in pair):
@@ -171,7 +176,7 @@ def _test(pairs: list[Pair], keys: Keys) -> Comparison | None:
     if len(sizes := {len(each) for pair in resampled for each in pair if each is not None}) > 1:
         raise ValueError(f"the runs have {' and '.join(map(str, sorted(sizes)))} resamples; {AGAIN}")
     both = np.array(resampled)  # (S, 2, R)
-    test = compare(values[:, 0], values[:, 1], both[:, 0], both[:, 1], normal_tail=True)
+    test = compare(values[:, 0], values[:, 1], both[:, 0], both[:, 1])
     low, high = test.interval
     return test._replace(interval=(max(low, -metric.unit.largest), min(high, metric.unit.largest)))
 

@@ -52,9 +52,9 @@ def _notes(pairs: list[Pair], found: list[Line]) -> list[str]:
     ahead = [sum(line.better == side for line in found) for side in "AB"]
     verdict = (
         f"Of {tested} numbers A is better in {ahead[0]}, B in {ahead[1]}; {tested - sum(ahead)} are not "
-        "distinguishable (5 %, Holm's correction over all lines)."
+        f"distinguishable (5 %, Holm's correction over these {tested})."
     )
-    untested = [f"{MISSING}: a run lacks the metric, or its resamples, so that it is not tested."]
+    untested = [f"{MISSING}: not tested; no table shows the metric, or a run lacks it or its resamples."]
     meaning = (
         "n = 1: paired bootstrap over the images; it compares these two networks, not the losses."
         if n == 1

@@ -1,8 +1,8 @@
 """The classifier on ID test images: accuracy, and errors of its probabilities.
 
 Functions of log-probabilities, (N, K), whose rows need not sum to one, and labels, (N,). Shares in [0, 1], but `nll` in
-nats and `brier` in [0, 2] for probabilities that sum to one. Nothing is interpolated. Empty input, a NaN and a
-probability that is not finite raise ValueError.
+nats and `brier` in [0, 2] for probabilities that sum to one. Nothing is interpolated. Empty input, NaN and an
+infinite probability raise ValueError.
 """
 
 import numpy as np

@@ -36,7 +36,7 @@ def ranked(
     """
     labels = sorted(values, key=lambda label: -means[label])
     pairs = list(combinations(range(len(labels)), 2))
-    tests = [compare(*(of[labels[i]] for of in (values, resampled) for i in pair), normal_tail=True) for pair in pairs]
+    tests = [compare(*(of[labels[i]] for of in (values, resampled) for i in pair)) for pair in pairs]
     adjusted: Sequence[float] | Array = holm(np.array([test.p_value for test in tests])) if tests else []
     found = zip(pairs, tests, adjusted, strict=True)
     differ = {pair for pair, test, p in found if p <= 0.05 and test.difference > 0}
