@@ -16,6 +16,12 @@ def test_detectors_are_chosen_and_set_as_for_a_training() -> None:
     assert of_network == {}
 
 
+def test_image_detectors_alone_leave_the_others() -> None:
+    of_outputs, of_network = detectors(["image_detector=[odin]"])
+    assert of_outputs == {}
+    assert list(of_network) == ["odin"]
+
+
 def test_another_key_is_refused() -> None:
     with pytest.raises(ValueError, match=r"seed=1: only detectors can be chosen"):
         detectors(["detector=all", "seed=1"])

@@ -33,7 +33,7 @@ def test_the_report_says_what_is_better_and_what_was_left_out(tmp_path: Path) ->
     row = next(line for line in printed.splitlines() if "accuracy  " in line)
     assert row.split() == ["-", "accuracy", "+3.00", "[+3.00,", "+3.00]", "<0.0001", "<0.0001", "A", "10,000"]
     assert "proper scores" not in printed
-    assert "Of 9 numbers A is better in 1, B in 0; 8 are not distinguishable" in printed
+    assert "Of 7 numbers A is better in 1, B in 0; 6 are not distinguishable" in printed
     assert "it compares these two networks" in printed
 
 
@@ -50,8 +50,8 @@ def test_a_number_that_one_run_lacks_is_a_row_of_dashes(tmp_path: Path) -> None:
     printed = compared(a, b)
     row = next(line for line in printed.splitlines() if "brier" in line)
     assert row.split() == ["-", "brier", "—", "—", "—", "—", "-", "10,000"]
-    assert "Of 7 numbers A is better in 0, B in 0; 7 are not" in printed
-    assert "—: a run lacks the metric, or its resamples, so that it is not tested." in printed
+    assert "Of 6 numbers A is better in 0, B in 0; 6 are not" in printed
+    assert "—: not tested; no table shows the metric, or a run lacks it or its resamples." in printed
 
 
 def test_sides_that_are_unlike_in_more_than_the_loss_say_so(tmp_path: Path) -> None:

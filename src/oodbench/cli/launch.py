@@ -26,7 +26,7 @@ train.py trains a network and measures it. Nothing is chosen yet, and 200 epochs
 
   python train.py loss=NAME                                      ResNet-18 on CIFAR-10, 200 epochs: for a GPU
   python train.py loss=NAME recipe=short dataset.limit=10000     a quick trial
-  python train.py -m experiment=fast 'seed=range(3)'             every loss, made for CPUs
+  python train.py -m experiment=fast results_dir=results/mine    every loss, made for CPUs
   python train.py loss=NAME dataset=digits recipe=smoke          does it run? nothing to download
 
 make demo trains every loss on small digits; dry_run=true says what a command would do; --help lists every key."""

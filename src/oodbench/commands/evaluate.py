@@ -64,9 +64,14 @@ def rescore_all(folders: Sequence[Path], jobs: int, *work: Any) -> int:
 
 
 def detectors(overrides: list[str]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the detectors and the image detectors that train.py would have. Raises ValueError for another key."""
+    """Return the detectors and the image detectors that train.py would have. Raises ValueError for another key.
+
+    Where image detectors alone are chosen, they are all: others may stand in the record with settings of their own.
+    """
     if other := [o for o in overrides if not o.lstrip("+~").startswith(("detector", "image_detector"))]:
         raise ValueError(f"{' '.join(other)}: only detectors can be chosen for runs that are trained")
+    if overrides and not any(o.lstrip("+~").startswith("detector") for o in overrides):
+        overrides = [*overrides, "detector=[]"]
     (config,), _ = plan(overrides)
     return config["detector"], config["image_detector"]
 

@@ -5,8 +5,9 @@ resample is how often every image was drawn, a column of counts (see `weighted`)
 
 The seed and the number of images fix what is drawn: every detector, OOD set and run meets the same ID images, and every
 detector and run the same images of an OOD set, if all hold the images in one order. So differences of resampled values
-are paired, and their mean over OOD sets is a resample of the mean. An interval is about the images; it says
-nothing of another training seed. A metric without a form for resampled images is left out.
+are paired, and their mean over OOD sets is a resample of the mean, if the order of a set's files does not go with the
+scores: sets of one size share their draws. An interval is about the images; it says nothing of another training seed.
+A metric without a form for resampled images is left out.
 """
 
 from collections.abc import Iterator, Mapping

@@ -76,9 +76,11 @@ class Metric:
 
         Where noise raises the metric they are reflected at the value, 2 value - resampled, which is the basic bootstrap
         (Davison & Hinkley, 1997, sec. 5.2). ECE is a sum of absolute values, so resampled values are too high where a
-        model is nearly calibrated. Simulated coverage, 10,000 images, true ECE .01, .03, .08: percentiles of the
-        resampled values 72, 94, 96 %, of the reflected ones 92, 94, 95 %. At a true ECE of 0, the edge of what is
-        possible, no bootstrap is right (0 % and 67 %), and the upper end of the reflected ones can be below the value.
+        model is nearly calibrated. Simulated coverage, 10,000 images, true ECE .01, .02, .03, .08: with confidences
+        near 1, as networks have them, percentiles of the resampled values 49, 85, 90, 96 %, of the reflected ones 93,
+        92, 93, 94 %; with confidences uniform on [.6, .98] 89, 95, 94, 94 % and 82, 85, 92, 95 %. At a true ECE of 0,
+        the edge of what is possible, no bootstrap is right, and the upper end of the reflected ones can be below the
+        value.
         """
         return 2 * value - resampled if self.biased_upwards else resampled
 

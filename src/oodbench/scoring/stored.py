@@ -21,7 +21,7 @@ from oodbench.training.device import pick_precision, use_precision
 
 IS_PUBLISHED = (
     "is missing, as in every run that is published without weights and outputs; score the run where it was trained, or "
-    "train it again by its command with force=true"
+    "train it again by its command with another results_dir"
 )
 
 
