@@ -52,7 +52,7 @@ def _notes(pairs: list[Pair], found: list[Line]) -> list[str]:
     ahead = [sum(line.better == side for line in found) for side in "AB"]
     verdict = (
         f"Of {tested} numbers A is better in {ahead[0]}, B in {ahead[1]}; {tested - sum(ahead)} are not "
-        f"distinguishable (5 %, Holm's correction over these {tested})."
+        "distinguishable (5 %, Holm's correction)."
     )
     untested = [f"{MISSING}: not tested; no table shows the metric, or a run lacks it or its resamples."]
     meaning = (
