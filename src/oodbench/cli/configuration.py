@@ -117,9 +117,10 @@ def _check_combinations(config: Config) -> None:
         raise UsageError(f"seed={seed}: weights names {len(weights)} files, one for each seed from 0 on")
     if twice := [path for path in weights or () if weights.count(path) > 1]:
         raise UsageError(f"weights names {twice[0]} twice: a seed is a training of its own")
-    epochs, warmup = config["recipe"]["epochs"], config["recipe"]["warmup_epochs"]
-    if warmup > epochs:
-        raise UsageError(f"recipe.warmup_epochs={warmup}: more than recipe.epochs={epochs}; no schedule would begin")
+    recipe = config["recipe"]  # of pretrained weights it has no warm-up
+    if not weights and recipe["warmup_epochs"] > recipe["epochs"]:
+        asked = f"recipe.warmup_epochs={recipe['warmup_epochs']}"
+        raise UsageError(f"{asked}: more than recipe.epochs={recipe['epochs']}, so no schedule would begin")
     if weights and config["validation"]["images"]:
         raise UsageError("pretrained weights may have seen every training image: validation.images must be 0")
     for name, node in config["ood"].items():
