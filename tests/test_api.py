@@ -162,6 +162,19 @@ def test_every_detector_can_be_asked_by_name() -> None:
     assert {"knn", "vim", "mahalanobis", "energy"} <= set(frame.detector)
 
 
+def test_no_test_image_passes_for_a_training_image() -> None:
+    """Not even for a detector that unpacks the reference."""
+    seen: list[int] = []
+
+    def unpacking(test: Outputs, reference: Reference) -> NDArray[np.floating]:
+        train, *_ = reference
+        seen.append(len(train.labels))
+        return test.features[:, 0]
+
+    oodbench.evaluate(TEST, FAR, [unpacking])
+    assert seen == [0]
+
+
 def test_functions_are_detectors_too() -> None:
     def distance(test: Outputs, reference: Reference) -> NDArray[np.floating]:
         return np.linalg.norm(test.features, axis=1)

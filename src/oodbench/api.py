@@ -25,7 +25,7 @@ from oodbench.evaluation.evaluate import Detector, intervals
 from oodbench.evaluation.evaluate import evaluate as evaluate_outputs
 from oodbench.losses.objective import Objective
 from oodbench.model import Classifier, extract_features, predict
-from oodbench.outputs import Outputs
+from oodbench.outputs import Outputs, no_images
 from oodbench.pretrained.arrays import LogitsAlone, from_arrays, labels_of
 from oodbench.pretrained.module import gives, head_parts, last_linear, run_module
 from oodbench.report.gallery import figures_of
@@ -165,8 +165,7 @@ def evaluate(
     apply, linear = (None, None) if head is None else head_parts(head)
     if apply and not isinstance(outputs, LogitsAlone) and not gives(apply, outputs.features, outputs.logits):
         raise ValueError("the head does not give these logits of these features")
-    none = Outputs._make(array[:0] for array in outputs)  # of the training set: a detector might unpack the reference
-    reference = kind(none if train is None else train, apply, linear, validation)
+    reference = kind(no_images(outputs) if train is None else train, apply, linear, validation)
     of_ood = dict(zip(ood, sets[1:], strict=True))
     numbers, resamples = evaluate_outputs(sets[0], of_ood, _detectors(detectors), reference)
     _warn(f"{name} {reason}" for name, reason in numbers["not_applicable"].items())

@@ -27,6 +27,10 @@ SLIPS: dict[str, tuple[Callable[..., Any], str]] = {
     "loss alone": (lambda self, f, y: torch.zeros(()), r"tensor of \(\) without a gradient was returned"),
     "logits": (lambda self, f: self.head(f)[:, 1:], r"of \(6, 2\).* for 6 images; a float tensor of \(6, 3\)"),
     "log_probs": (lambda self, z: z.log_softmax(1)[:, 1:], r"float64 tensor of \(6, 2\)"),
+    "log_probs of a certain class": (
+        lambda self, z: (z == z.max(1, keepdim=True).values).log().double(),
+        "NaN or infinite",
+    ),
     "ood_score": (lambda self, z: z.logsumexp(1, keepdim=True), r"of \(6, 1\).* a float tensor of \(6,\) is needed"),
     "ood_score of bools": (lambda self, z: z.max(1).values > 0, "a bool tensor"),
     "ood_score raised": (lambda self, z: z[:, 7].sum(), "index 7 is out of bounds"),

@@ -14,7 +14,7 @@ from helpers.config import ROOT, configuration
 from helpers.made_up import alter_metrics
 
 from oodbench.runs.folder import open_run
-from oodbench.scoring.registry import check, differences
+from oodbench.scoring.registry import check, differences, tolerance
 from oodbench.scoring.rescore import rescore
 from oodbench.storage import load_arrays, read_json, save_arrays, write_json
 from oodbench.tables.results import load_run
@@ -182,3 +182,9 @@ def test_a_summary_of_other_numbers_is_named(finished: Finished, entry: Path) ->
     summary = read_json(entry / "summary.json")
     write_json(entry / "summary.json", summary | {"numbers": "0" * 64})
     assert "summary.json is of other numbers" in problems(entry, finished.results)
+
+
+def test_numbers_in_thousandths_have_to_agree_as_closely() -> None:
+    assert tolerance(("accuracy",), 0.9) == tolerance(("ood", "svhn", "msp", "auroc"), 0.01) == 1e-4
+    assert tolerance(("nll",), 3.0) == pytest.approx(3e-4)
+    assert tolerance(("intervals", "aurc", 0), 0.005) == pytest.approx(1e-5)
