@@ -36,6 +36,18 @@ def test_a_loss_is_shown_by_its_row_with_most_seeds(tmp_path: Path) -> None:
     assert {run.label: run.result.seed for run in section.representatives()} == {"CE": 0, "LogitNorm (tau=1)": 0}
 
 
+def test_losses_of_one_paper_name_stay_apart(tmp_path: Path) -> None:
+    """A loss of somebody else's has as its key what papers call ce"""
+    for loss in ("ce", "CE"):
+        for seed in range(3):
+            add_run(tmp_path, loss, seed)
+    add_run(tmp_path, "focal")
+    (section,) = sections(tmp_path)
+    assert list(section.labels.values()) == ["CE", "ce", "focal"]
+    assert [len(section.of_row(label)) for label in section.labels.values()] == [3, 3, 1]
+    assert len(section.representatives()) == 3
+
+
 def test_a_seed_with_outputs_is_shown(tmp_path: Path) -> None:
     add_full_run(tmp_path, "ce", 0, 0.8, with_outputs=False)
     add_full_run(tmp_path, "ce", 1, 0.8)

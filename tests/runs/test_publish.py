@@ -14,7 +14,7 @@ from helpers.made_up import add_run, alter_metrics
 
 from oodbench.runs.folder import open_run
 from oodbench.runs.identity import config_hash
-from oodbench.runs.publish import in_rows, portable_config, publish
+from oodbench.runs.publish import in_rows, portable, portable_config, publish
 from oodbench.runs.status import states
 from oodbench.scoring.stored import stored_on
 from oodbench.storage import save_arrays, write_json
@@ -116,6 +116,10 @@ def test_rows_are_the_same_json() -> None:
 def test_a_data_root_that_is_here_changes_no_text() -> None:
     config = {"data_root": ".", "precision": "bf16", "ood": {"own": {"path": "own/test.parquet"}}}
     assert portable_config(config) == config | {"results_dir": "results"}
+
+
+def test_a_set_named_like_the_data_root_keeps_its_name() -> None:
+    assert portable({"near": ["svhn"], "path": "svhn/a"}, "svhn") == {"near": ["svhn"], "path": "data/a"}
 
 
 def test_paths_of_the_machine_do_not_get_out() -> None:

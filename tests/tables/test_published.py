@@ -128,3 +128,10 @@ def test_a_damaged_file_is_named(tmp_path: Path, old: str, new: str, complaint: 
     with pytest.raises(ValueError, match=re.escape(str(path))) as error:
         load_published(path)
     assert complaint in str(error.value)
+
+
+def test_a_number_that_is_no_share_keeps_its_unit(tmp_path: Path) -> None:
+    text = PUBLISHED.read_text("utf-8").replace("accuracy,ece,", "accuracy,nll,", 1)
+    (path := tmp_path / "published.yaml").write_text(text, "utf-8")
+    numbers = load_published(path)[0].numbers
+    assert (numbers["accuracy"].value, numbers["nll"].value) == (pytest.approx(0.963), 7.98)

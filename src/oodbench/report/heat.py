@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from oodbench.evaluation.metric import MISSING
+from oodbench.evaluation.metric import MISSING, SHARE
 from oodbench.evaluation.metrics import OOD_METRICS
 from oodbench.report.gallery import near_and_far
 from oodbench.report.material import Section
@@ -13,7 +13,7 @@ from oodbench.tables.labels import Row, row_of
 from oodbench.tables.names import score_name, set_name
 
 CHANCE = 0.5  # AUROC at and below which a cell has no tint
-METRICS = [name for name, metric in OOD_METRICS.items() if metric.in_tables]
+METRICS = [name for name, metric in OOD_METRICS.items() if metric.in_tables and metric.unit == SHARE]  # has tints
 ALL = "all"  # the choice of sets where sets are the columns
 
 

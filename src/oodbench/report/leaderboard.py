@@ -12,7 +12,7 @@ from oodbench.report.card import bullets, escaped
 from oodbench.tables.cells import Cell, Cells, Column, Marks, alike, best_of, cell_key, cells_of, text_of
 from oodbench.tables.labels import Row, protocol, row_labels, row_of
 from oodbench.tables.means import common_means, mean_notes, shifted_notes, with_means
-from oodbench.tables.names import row_name, score_name, set_name
+from oodbench.tables.names import row_names, score_name, set_name
 from oodbench.tables.notes import BEST_AND_CLOSE, marks_by_group, notes_on_marks, shared_seeds
 from oodbench.tables.render import markdown_table
 from oodbench.tables.results import Result
@@ -44,7 +44,7 @@ def leaderboard(runs: Sequence[Result], origins: Mapping[Path, str], detectors: 
 
 
 def _table(runs: Sequence[Result], origins: Mapping[Path, str], detectors: Sequence[str]) -> str:
-    means, labels = common_means(runs), row_labels(runs)
+    means, labels = common_means(runs), row_names(row_labels(runs))
     measured = with_means(runs, means)
     columns = [Column(None, "", 0, metric) for metric in ID]
     columns += [Column(*each, metric) for each in means_alone(ood_sets(measured)) for metric in OOD]
@@ -57,7 +57,7 @@ def _table(runs: Sequence[Result], origins: Mapping[Path, str], detectors: Seque
     lines = [
         [
             str(place),
-            escaped(row_name(line.row.loss, labels[line.row])),
+            escaped(labels[line.row]),
             escaped(" = ".join(map(score_name, line.scores))),
             str(seeds[line.row]),
             *line.texts,
@@ -96,8 +96,7 @@ def _lines(
             d: [text_of(cells.get(key), n, unit) for key, unit in zip(keys[d], units, strict=True)] for d in scored
         }
         for scores in alike(texts):
-            of_scores = list(zip(*(keys[d] for d in scores), strict=True))  # by column
-            marks = [max((best[key[2]].of(key) for key in of), key=len) for of in of_scores]
+            marks = [best[column].of_any(cell_key(row, d, column) for d in scores) for column in best]
             marked = [mark + text + mark for mark, text in zip(marks, texts[scores[0]], strict=True)]
             aurocs = [key for key in keys[scores[0]] if key[2].metric == "auroc" and key[2].has_direction]
             lines.append(Line(row, scores, marked, _order([cells.get(key) for key in aurocs])))

@@ -17,7 +17,7 @@ from oodbench.tables.ensembles import Ensembles, load_ensembles
 from oodbench.tables.kinds import Kind
 from oodbench.tables.labels import Row, protocol, row_labels, row_of
 from oodbench.tables.means import FAR, NEAR, common_means, with_means
-from oodbench.tables.names import row_name
+from oodbench.tables.names import row_names
 from oodbench.tables.results import Found, Result, load_run, load_runs
 from oodbench.tables.sections import by_protocol
 
@@ -142,7 +142,7 @@ def section_of(results: Sequence[Result], progress: Callable[[str], None]) -> Se
     found = dict(zip(ensembles.found, with_means(list(ensembles.found.values()), means), strict=True))
     odd = {row: what for row, one in found.items() if (what := not_finite(one, one.folder.parent / ENSEMBLE))}
     found = {row: one for row, one in found.items() if row not in odd}
-    labels = {row: row_name(row.loss, label) for row, label in row_labels(results).items()}
+    labels = row_names(row_labels(results))
     runs = []
     for result, complete in zip(results, with_means(results, means), strict=True):
         label = labels[row_of(result)]

@@ -81,14 +81,15 @@ def main_table(section: Section, detectors: Sequence[str]) -> Main:
 
     def lines(row: Row, label: str, loss: str, n: int) -> list[Line]:
         shown = {
-            detector: [_shown(cells, best, cell_key(row, detector, column), n) for column in columns]
+            detector: [_shown(cells, cell_key(row, detector, column), n) for column in columns]
             for detector in [d for d in detectors if (row, d) in scored] or detectors[:1]
         }
         groups = alike({detector: [(cell.text, cell.interval) for cell in of] for detector, of in shown.items()})
         found = []
         for scores in groups:
-            texts = [max(of, key=lambda cell: len(cell.mark)) for of in zip(*(shown[d] for d in scores), strict=True)]
-            found.append(Line(label, loss, scores, " = ".join(map(score_name, scores)), str(n), texts))
+            marks = [best[column].of_any(cell_key(row, d, column) for d in scores) for column in columns]
+            marked = [cell._replace(mark=mark) for cell, mark in zip(shown[scores[0]], marks, strict=True)]
+            found.append(Line(label, loss, scores, " = ".join(map(score_name, scores)), str(n), marked))
         return found
 
     rows = []
@@ -158,7 +159,7 @@ def dashed(interval: Interval | None, unit: Unit) -> str:
     return unit.ends(interval)[1:-1].replace(", ", EN_DASH) if interval else ""
 
 
-def _shown(cells: Cells, best: dict[Column, Marks], key: CellKey, n: int) -> Shown:
+def _shown(cells: Cells, key: CellKey, n: int) -> Shown:
     """Format a cell as the tables do: mean, 95 % interval, and for a pointer n and the deviation"""
     cell = cells.get(key)
     if cell is None:
@@ -167,4 +168,4 @@ def _shown(cells: Cells, best: dict[Column, Marks], key: CellKey, n: int) -> Sho
     spread, interval = cell.spread(unit), interval_of(cell, unit)
     said = f"n = {spread.n}" + (f", ± {unit.text(spread.deviation)} over seeds" if spread.deviation is not None else "")
     text = unit.text(spread.mean) + fewer(cell, n)
-    return Shown(text, dashed(interval, unit), best[key[2]].of(key), spread.mean, said)
+    return Shown(text, dashed(interval, unit), value=spread.mean, said=said)

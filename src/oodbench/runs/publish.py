@@ -93,7 +93,8 @@ def portable(node: Any, root: str | None, places_alone: bool = False) -> Any:
     Below "." lies every text, so that one stays.
     """
     if isinstance(node, dict):
-        return {key: portable(value, root, places_alone and key not in PLACES) for key, value in node.items()}
+        places = {key: portable(value, root, places_alone and key not in PLACES) for key, value in node.items()}
+        return {key: node[key] if key == "near" else place for key, place in places.items()}  # names of sets
     if isinstance(node, list):
         return [portable(value, root, places_alone) for value in node]
     is_place = isinstance(node, str) and not places_alone

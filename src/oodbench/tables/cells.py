@@ -87,6 +87,11 @@ class Marks(NamedTuple):
         """Return what stands before and behind a cell's text: BEST, CLOSE or ""."""
         return BEST if key in self.best else CLOSE if key in self.close else ""
 
+    def of_any(self, keys: Iterable[Hashable]) -> str:
+        """Return the mark of cells that share a line: the best of theirs."""
+        marks = {self.of(key) for key in keys}
+        return next((mark for mark in (BEST, CLOSE) if mark in marks), "")
+
 
 def cell_key(row: Row, detector: str, column: Column) -> CellKey:
     """Return the key of a cell; a metric that depends on no OOD set depends on no detector."""

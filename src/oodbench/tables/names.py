@@ -1,10 +1,12 @@
 """Names as papers write them: the words with which the comment at the top of a file of conf/ begins."""
 
 import re
+from collections.abc import Mapping
 from functools import cache
 
 from oodbench.runs.record import OWN_SCORE
 from oodbench.shipped import CONF
+from oodbench.tables.labels import Row
 
 LONGEST = 24
 
@@ -52,3 +54,9 @@ def score_name(key: str) -> str:
 def row_name(loss: str, label: str) -> str:
     """Return a row's label, "<loss> (gamma=1)", with the loss's name as papers write it."""
     return paper_name("loss", loss) + label.removeprefix(loss)
+
+
+def row_names(labels: Mapping[Row, str]) -> dict[Row, str]:
+    """Return {row: its name as `row_name` has it}; the labels, which are unique, where two names would be the same."""
+    names = {row: row_name(row.loss, label) for row, label in labels.items()}
+    return names if len(set(names.values())) == len(names) else dict(labels)

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from oodbench.evaluation.metric import Unit
-from oodbench.evaluation.metrics import ID_METRICS, OOD_METRICS
+from oodbench.evaluation.metric import SHARE, Unit
+from oodbench.evaluation.metrics import ID_METRICS, OOD_METRICS, metric_of
 from oodbench.tables.fields import errors_name, printed
 
 UNSTATED = "fpr95_unstated"  # of a source that does not name its convention
@@ -27,7 +27,7 @@ class Protocol(NamedTuple):
 
 
 class Number(NamedTuple):
-    """A share in [0, 1] and its deviation over runs, where the source gives one."""
+    """A number as metrics.json has it, mostly a share, and its deviation over runs where the source gives one."""
 
     value: float
     deviation: float | None
@@ -53,7 +53,7 @@ class Published(NamedTuple):
     ours: dict[str, str] | None  # {key: printed value} of runs with the same loss and data set
     detectors: tuple[str, ...]  # the same score, or those that a score which is not stated may be
     note: str
-    numbers: dict[str, Number]  # {"accuracy", "ece" or "<OOD set, near or far>.<metric>": share}
+    numbers: dict[str, Number]  # {metric of the test images or "<OOD set, near or far>.<metric>": number}
 
 
 def load_published(path: Path) -> list[Published]:
@@ -78,7 +78,7 @@ def load_published(path: Path) -> list[Published]:
                 protocol=source["protocol"] and protocols[source["protocol"]],
                 ours=datasets[dataset] | losses[loss] if loss in losses else None,
                 detectors=scores.get(score, ()),
-                numbers={key: _number(text) for key, text in row.items() if text and _checked(key)},
+                numbers={key: _number(text, _unit(key)) for key, text in row.items() if text},
             )
             for source in content["sources"]
             for dataset, rows in source["rows"].items()
@@ -108,14 +108,20 @@ def _printed(keys: Mapping[str, Any]) -> dict[str, str]:
     return {key: printed(value) for key, value in keys.items()}
 
 
-def _number(text: str) -> Number:
-    """ "95.06±0.30", in percent -> shares"""
+def _number(text: str, unit: Unit) -> Number:
+    """ "95.06±0.30", as printed in a unit -> as in metrics.json"""
     value, _, deviation = text.partition("±")
-    return Number(float(value) / 100, float(deviation) / 100 if deviation else None)
+    return Number(float(value) / unit.factor, float(deviation) / unit.factor if deviation else None)
 
 
-def _checked(key: str) -> str:
+def _unit(key: str) -> Unit:
+    """-> the unit of a column. Raises ValueError where it names no metric."""
     ood, _, metric = key.rpartition(".")
     if metric not in ([*OOD_METRICS, UNSTATED] if ood else ID_METRICS):
         raise ValueError(f"column {key}: {metric} is no metric" + " of an OOD set" * bool(ood))
-    return key
+    return unit_of(metric)
+
+
+def unit_of(metric: str) -> Unit:
+    """Return the unit of a published metric, UNSTATED included."""
+    return SHARE if metric == UNSTATED else metric_of(metric).unit

@@ -6,14 +6,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from oodbench.evaluation.metric import MISSING, SHARE, Unit
+from oodbench.evaluation.metric import MISSING
 from oodbench.evaluation.metrics import ID_METRICS, OOD_METRICS, metric_of
 from oodbench.tables.cells import Cell, Column, alike, cells_of, interval_of, text_of
 from oodbench.tables.kinds import Kind
 from oodbench.tables.labels import Row, in_brackets, protocol, row_labels, row_of
 from oodbench.tables.means import FAR, NEAR, SHORT, with_means
 from oodbench.tables.notes import hyperparameters, shown
-from oodbench.tables.published import UNSTATED, Number, Published
+from oodbench.tables.published import UNSTATED, Number, Published, unit_of
 from oodbench.tables.results import Result
 from oodbench.tables.sections import Table, group, ood_metrics
 
@@ -107,7 +107,8 @@ def _columns(rows: Sequence[Published], run: Result, fpr: str) -> dict[Column, s
 
 def _theirs(row: Published, number: int, columns: Mapping[Column, str]) -> list[str]:
     """-> the line of a published row; number: of its source"""
-    texts = [row.numbers[key].text(_unit(column)) if key in row.numbers else "" for column, key in columns.items()]
+    units = {key: unit_of(column.metric) for column, key in columns.items()}
+    texts = [row.numbers[key].text(unit) if key in row.numbers else "" for key, unit in units.items()]
     name = row.loss + f" ({row.note})" * bool(row.note) + "‡" * (not row.verified)
     return [name, row.score, f"[{number}]", "", *texts]
 
@@ -193,14 +194,10 @@ def _text(row: Published, column: Column, theirs: Number | None, cell: Cell | No
         return ""
     if cell is None:
         return MISSING
-    unit = _unit(column)
+    unit = unit_of(column.metric)
     text = text_of(cell, n, unit)
     if row.deviation == "population" and theirs.deviation is not None and len(cell.values) > 1:
         text += f" (population {unit.text(float(np.std(list(cell.values.values()))))})"
     text += f"; {unit.factor * (cell.mean - theirs.value):+.{unit.decimals}f}"
     interval = interval_of(cell, unit) if row.verified else None
     return text + (", inside" if interval[0] <= theirs.value <= interval[1] else ", outside") if interval else text
-
-
-def _unit(column: Column) -> Unit:
-    return SHARE if column.metric == UNSTATED else metric_of(column.metric).unit

@@ -87,8 +87,7 @@ class _Layout(NamedTuple):
 
     def _text(self, row: Row, n: int, scores: Sequence[str], column: Column) -> str:
         keys = [cell_key(row, score, column) for score in scores]
-        mark = max((self.best[column].of(key) for key in keys), key=len)
-        return text_of(self.cells.get(keys[0]), n, metric_of(column.metric).unit, mark)
+        return text_of(self.cells.get(keys[0]), n, metric_of(column.metric).unit, self.best[column].of_any(keys))
 
 
 def _columns(runs: Iterable[Result], fpr: str) -> list[Column]:

@@ -38,6 +38,21 @@ def test_scores_that_agree_share_a_row(tmp_path: Path) -> None:
     assert [row[:2] for row in body(lines(tmp_path))] == [[r"\lossA{}", "own / MSP"], [r"\lossB{}", "own"], ["", "MSP"]]
 
 
+def test_scores_that_share_a_row_have_the_mark_of_the_best(tmp_path: Path) -> None:
+    """Printed without decimals all are 93; that of MSP, the second of its row, is the largest"""
+    add_run(tmp_path, "a", ood={"svhn": {"ood_score": 0.931, "msp": 0.9349}})
+    add_run(tmp_path, "b", ood={"svhn": {"ood_score": 0.933}})
+    rows = body(lines(tmp_path, Style(metrics=["auroc"], digits=0)))
+    assert [row[1:3] for row in rows] == [["own / MSP", r"\textbf{93}"], ["own", r"\underline{93}"]]
+
+
+def test_losses_of_one_paper_name_are_named_by_their_keys(tmp_path: Path) -> None:
+    add_run(tmp_path, "ce", ood=scores())
+    add_run(tmp_path, "CE", ood=scores())
+    defined = [line for line in lines(tmp_path) if line.startswith(r"\providecommand{\loss")]
+    assert defined == [r"\providecommand{\lossCe}{CE}", r"\providecommand{\lossCeB}{ce}"]
+
+
 def test_seeds_have_deviations_and_one_an_interval_if_asked(tmp_path: Path) -> None:
     for seed, accuracy in enumerate((0.90, 0.92)):
         add_run(tmp_path, "a", seed, accuracy, ood=scores())

@@ -6,7 +6,7 @@ from itertools import groupby
 from oodbench.evaluation.metrics import metric_of
 from oodbench.tables.cells import Cell, Cells, Column, alike, cell_key, fewer, interval_of
 from oodbench.tables.labels import Row
-from oodbench.tables.names import paper_name, row_name, score_name
+from oodbench.tables.names import row_names, score_name
 from oodbench.tables.paper.latex_commands import Commands
 from oodbench.tables.paper.style import Style
 from oodbench.tables.render import latex
@@ -40,24 +40,32 @@ def lines_of(
     commands: Commands,
 ) -> list[list[str]]:
     """Return label, score, n and numbers of each line; from a loss's second line on what depends on the score."""
-    marks = {c: _marks([cells.get(cell_key(row, scores[0], c)) for row, scores in rows], c) for c in columns}
+    marks = {c: _marks([_shared(cells, line, c) for line in rows], c) for c in columns}
     lines = []
+    names = row_names(labels)
     for row, group in groupby(rows, key=lambda each: each[0]):
-        label = _label(row, labels[row], commands)
-        for at, (_, scores) in enumerate(group):
+        label = _label(row, names[row], labels[row].removeprefix(row.loss), commands)
+        for at, line in enumerate(group):
             numbers = [
-                _cell(cells.get(cell_key(row, scores[0], c)), c, marks[c], style, seeds[row]) if c.ood or not at else ""
+                _cell(_shared(cells, line, c), c, marks[c], style, seeds[row]) if c.ood or not at else ""
                 for c in columns
             ]
             of_row = [label, str(seeds[row])] if not at else ["", ""]
-            lines.append([of_row[0], latex(" / ".join(map(score_name, scores))), of_row[1], *numbers])
+            lines.append([of_row[0], latex(" / ".join(map(score_name, line[1]))), of_row[1], *numbers])
     return lines
 
 
-def _label(row: Row, label: str, commands: Commands) -> str:
-    """-> the command of a loss, and what sets it apart from its namesakes"""
-    name = paper_name("loss", row.loss)
-    return commands.use("loss", row.loss, name) + latex(row_name(row.loss, label).removeprefix(name))
+def _label(row: Row, name: str, rest: str, commands: Commands) -> str:
+    """-> the command of a loss, and what sets it apart from its namesakes, the rest of the row's name"""
+    return commands.use("loss", row.loss, name.removesuffix(rest)) + latex(rest)
+
+
+def _shared(cells: Cells, line: RowScores, column: Column) -> Cell | None:
+    """-> of the scores that share a line, and so print the same in every column, the cell with the best mean"""
+    row, scores = line
+    found = [cells[key] for score in scores if (key := cell_key(row, score, column)) in cells]
+    best = max if metric_of(column.metric).higher_is_better else min
+    return best(found, key=lambda cell: cell.compared, default=None)
 
 
 def _marks(column: Sequence[Cell | None], of: Column) -> list[float]:
