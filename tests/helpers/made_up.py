@@ -1,6 +1,6 @@
 """Folders of made-up runs, as a training leaves them, and what their tables say."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from oodbench.cli.configuration import compose, resolve
 from oodbench.evaluation.intervals import percentile_interval
 from oodbench.runs.folder import RunFolder
 from oodbench.storage import read_json, save_arrays, write_json
+from oodbench.tables import load_runs, section, tables_of
 from oodbench.tables.sections import Table
 
 Array = NDArray[Any]
@@ -158,6 +159,16 @@ def add_taus(results: Path) -> None:
     for tau in (0.1, 1, 0.04):
         add_run(results, "logitnorm", config={"loss": {"tau": tau}}, accuracy=0.9 - tau / 10)
     add_run(results, "ce")
+
+
+def sections(results: Path, fpr: str = "idpos", detectors: Sequence[str] = ("ood_score",)) -> list[Table]:
+    """The tables of runs of one data set."""
+    return tables_of(load_runs(results).runs, [], fpr, detectors)
+
+
+def only_section(results: Path, fpr: str = "idpos", detectors: Sequence[str] = ("ood_score",)) -> Table:
+    """The table of runs of one protocol."""
+    return section(load_runs(results).runs, fpr, detectors)
 
 
 def column(table: Table, *header: str) -> list[str]:

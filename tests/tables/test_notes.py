@@ -2,16 +2,10 @@
 
 from pathlib import Path
 
-from helpers.made_up import NOISE, add_run, alter_metrics, column, notes
+from helpers.made_up import NOISE, add_run, alter_metrics, column, notes, only_section
 
-from oodbench.tables import Table, load_runs, section
-from oodbench.tables.cells import Marks
+from oodbench.tables import load_runs, section
 from oodbench.tables.matrix import matrix_tables
-from oodbench.tables.notes import marks_by_group
-
-
-def only_section(results: Path, fpr: str = "idpos", detectors: tuple[str, ...] = ("ood_score",)) -> Table:
-    return section(load_runs(results).runs, fpr, detectors)
 
 
 def test_the_caption_says_what_the_numbers_are(tmp_path: Path) -> None:
@@ -76,32 +70,6 @@ def test_a_note_of_the_run_stands_first(tmp_path: Path) -> None:
     with (folder / "config.yaml").open("a") as file:
         file.write("note: |\n  a look,\n  not a result\n")
     assert only_section(tmp_path).notes[0] == "a look, not a result"
-
-
-def test_columns_of_a_group_are_named_apart_where_they_differ() -> None:
-    tested, untested = Marks(["x"], seeds=(0,)), Marks(["x"], untested="no form")
-    columns = [(("", "Accuracy"), tested), (("svhn", "AUROC"), tested), (("svhn", "FPR"), tested)]
-    assert marks_by_group(columns) == {"Accuracy": tested, "svhn": tested}
-    assert marks_by_group([*columns, (("svhn", "new"), untested)]) == {
-        **{"Accuracy": tested, "svhn AUROC": tested, "svhn FPR": tested},
-        "svhn new": untested,
-    }
-
-
-def test_a_detector_set_differently_in_two_rows_is_named(tmp_path: Path) -> None:
-    for loss, temperature in (("a", 1.0), ("b", 0.1)):
-        folder = add_run(tmp_path, loss, ood={"svhn": {"energy": 0.9}})
-        settings = {"energy": {"_target_": "oodbench.detectors.energy", "temperature": temperature}}
-        alter_metrics(folder, lambda content, s=settings: content["provenance"].update(detector=s))
-    (note,) = [n for n in only_section(tmp_path, detectors=("energy",)).notes if "set differently" in n]
-    assert "temperature=1 in `a`; temperature=0.1 in `b`" in note
-
-
-def test_detectors_set_alike_need_no_note(tmp_path: Path) -> None:
-    for loss in ("a", "b"):
-        folder = add_run(tmp_path, loss, ood={"svhn": {"energy": 0.9}})
-        alter_metrics(folder, lambda content: content["provenance"].update(detector={"energy": {"temperature": 1}}))
-    assert not any("set differently" in n for n in only_section(tmp_path, detectors=("energy",)).notes)
 
 
 def test_seeds_of_other_code_are_named(tmp_path: Path) -> None:

@@ -10,9 +10,10 @@ from oodbench.report.figures.sweep import Measured
 from oodbench.report.material import Run, Section
 from oodbench.report.plot import Plot, tones_of
 from oodbench.runs.record import OWN_SCORE
-from oodbench.tables.cells import Cell, cells_of, common_seeds, interval_of, untested
+from oodbench.tables.cells import Cell, cells_of, interval_of
 from oodbench.tables.kinds import Kind
 from oodbench.tables.labels import Row, row_of
+from oodbench.tables.marks import common_seeds, untested
 from oodbench.tables.means import FAR, KIND, NEAR, common_means
 from oodbench.tables.names import set_name
 

@@ -9,14 +9,15 @@ import numpy as np
 
 from oodbench.evaluation.metrics import metric_of
 from oodbench.report.card import bullets, escaped
-from oodbench.tables.cells import Cell, Cells, Column, Marks, alike, best_of, cell_key, cells_of, text_of
+from oodbench.tables.cells import Cell, Cells, alike, cell_key, cells_of, text_of
+from oodbench.tables.columns import Column, header, means_alone, ood_sets
 from oodbench.tables.labels import Row, protocol, row_labels, row_of
+from oodbench.tables.marks import BEST_AND_CLOSE, Marks, best_of, marks_by_group, notes_on_marks, shared_seeds
 from oodbench.tables.means import common_means, mean_notes, shifted_notes, with_means
 from oodbench.tables.names import row_names, score_name, set_name
-from oodbench.tables.notes import BEST_AND_CLOSE, marks_by_group, notes_on_marks, shared_seeds
 from oodbench.tables.render import markdown_table
 from oodbench.tables.results import Result
-from oodbench.tables.sections import by_protocol, header, means_alone, ood_sets
+from oodbench.tables.sections import by_protocol
 
 INTRODUCTION = """# Leaderboard
 

@@ -8,23 +8,12 @@ from oodbench.evaluation.intervals import Interval
 from oodbench.evaluation.metric import MISSING, Metric, Unit
 from oodbench.evaluation.metrics import OOD_METRICS, metric_of
 from oodbench.report.material import Section
-from oodbench.tables.cells import (
-    CellKey,
-    Cells,
-    Column,
-    Marks,
-    alike,
-    best_of,
-    cell_key,
-    cells_of,
-    fewer,
-    id_columns,
-    interval_of,
-)
+from oodbench.tables.cells import CellKey, Cells, alike, cell_key, cells_of, fewer, interval_of
+from oodbench.tables.columns import Column, id_columns
 from oodbench.tables.labels import Row, row_of
+from oodbench.tables.marks import Marks, best_of, marks_by_group
 from oodbench.tables.means import FAR, NEAR
 from oodbench.tables.names import score_name, set_name
-from oodbench.tables.notes import marks_by_group
 
 EN_DASH = "\u2013"
 GROUPS = {NEAR: "Near OOD, mean", FAR: "Far OOD, mean"}

@@ -17,6 +17,7 @@ from oodbench.runs.record import MAIN_SCORES, OWN_SCORE
 from oodbench.storage import write_atomic
 from oodbench.tables.by import check_keys, tables_by
 from oodbench.tables.calibration import calibration_table
+from oodbench.tables.columns import DEFAULT_FPR
 from oodbench.tables.ensembles import load_ensembles
 from oodbench.tables.long_format import means_of, numbers_of, to_csv
 from oodbench.tables.matrix import matrix_tables
@@ -28,7 +29,7 @@ from oodbench.tables.published_table import published_table
 from oodbench.tables.ranks import rank_tables
 from oodbench.tables.render import to_latex, to_markdown
 from oodbench.tables.results import Found, Result, Unreadable, load_runs, merged
-from oodbench.tables.sections import DEFAULT_FPR, Table, by_protocol, section
+from oodbench.tables.sections import Table, by_protocol, section
 
 CONVENTIONS = sorted({metric.convention for metric in OOD_METRICS.values()} - {""})
 

@@ -9,11 +9,12 @@ import numpy as np
 
 from oodbench.evaluation.metric import MISSING
 from oodbench.evaluation.metrics import CALIBRATION_METRICS, ID_METRICS
-from oodbench.tables.cells import Cell, Marks, marks_of, no_cell, text_of
+from oodbench.tables.cells import Cell, no_cell, text_of
 from oodbench.tables.ensembles import NO_ENSEMBLES, Ensembles, ensemble_notes
 from oodbench.tables.fields import VERSIONS
 from oodbench.tables.labels import Row, protocol, row_labels, row_of
-from oodbench.tables.notes import AGAIN, SPREAD, definitions, notes_on_marks, shared_seeds
+from oodbench.tables.marks import Marks, marks_of, notes_on_marks, shared_seeds
+from oodbench.tables.notes import AGAIN, SPREAD, definitions
 from oodbench.tables.results import Result
 from oodbench.tables.sections import Table
 

@@ -7,9 +7,9 @@ from oodbench.evaluation.metrics import metric_of
 from oodbench.tables.comparison import Line, Pair
 from oodbench.tables.labels import in_brackets, protocol
 from oodbench.tables.means import FAR, NEAR, sets_of
-from oodbench.tables.notes import hyperparameters
 from oodbench.tables.render import printable
 from oodbench.tables.results import Result
+from oodbench.tables.scores import hyperparameters
 
 
 def report(pairs: list[Pair], detector: str, detector_b: str, found: list[Line], alone: Collection[int]) -> str:

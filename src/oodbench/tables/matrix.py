@@ -7,25 +7,16 @@ from typing import NamedTuple
 
 from oodbench.evaluation.metric import MISSING
 from oodbench.evaluation.metrics import OOD_METRICS
-from oodbench.tables.cells import CellKey, Cells, Column, Marks, best_of, cells_of, fewer, interval_of
+from oodbench.tables.cells import CellKey, Cells, cells_of, fewer, interval_of
+from oodbench.tables.columns import Column, named, ood_metrics, ood_sets
 from oodbench.tables.kinds import Kind
 from oodbench.tables.labels import Row, protocol, row_labels, row_of
+from oodbench.tables.marks import Marks, best_of, marks_by_group, notes_on_marks, shared_seeds
 from oodbench.tables.means import common_means, mean_notes, shifted_notes, with_means
-from oodbench.tables.notes import (
-    all_hyperparameters,
-    definitions,
-    marks_by_group,
-    notes_on_marks,
-    other_images,
-    other_settings,
-    shared_seeds,
-    shown,
-    trained,
-    without_metric,
-    without_resamples,
-)
+from oodbench.tables.notes import definitions, other_images, trained, without_metric, without_resamples
 from oodbench.tables.results import Result
-from oodbench.tables.sections import Table, named, ood_metrics, ood_sets
+from oodbench.tables.scores import all_hyperparameters, other_settings, shown
+from oodbench.tables.sections import Table
 
 SUPERSCRIPT = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 INTERVALS = (

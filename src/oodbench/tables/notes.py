@@ -1,45 +1,22 @@
 """Notes beneath a table: all that is needed to compare its numbers with another paper's."""
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 
 from oodbench.evaluation.metric import MISSING, IDMetric, Metric
-from oodbench.runs.record import OWN_SCORE, SELECTED
-from oodbench.tables.cells import Marks
-from oodbench.tables.fields import flatten
+from oodbench.runs.record import OWN_SCORE
 from oodbench.tables.formulas import ood_score_formula
 from oodbench.tables.labels import Row, differing, in_brackets, less, listed, only, row_of
+from oodbench.tables.marks import Marks, notes_on_marks, shared_seeds
 from oodbench.tables.means import KIND
 from oodbench.tables.results import Result
+from oodbench.tables.scores import described, other_settings
 
-SCORES = {
-    OWN_SCORE: f"`{OWN_SCORE}`, the OOD score that belongs to the loss",
-    "msp": "minus the largest class probability",
-}
 SPREAD = (
     "Mean ± sample standard deviation over n training seeds; for n = 1 the value and in brackets its 95 % bootstrap "
     "interval over the test images, which does not include the variation between trainings."
 )
-BEST_AND_CLOSE = (
-    "Bold: the best mean of a column. Italics: every row that paired tests do not distinguish from the best at 5 % "
-    "(Holm's correction over the rows, equal ones counted once). For n = 1 the networks are compared, not the losses; "
-    "with few seeds few differences are significant, so that much is in italics. More in docs/metrics.md, Intervals "
-    "and marks."
-)
-DIFFERENT_SEEDS = "Rows have different seeds: means are over all n, "
 AGAIN = "score them again with `scripts/evaluate.py`"
-
-
-def shown(detector: str) -> str:
-    """Return the name of a detector in tables."""
-    return "own" if detector == OWN_SCORE else detector
-
-
-def hyperparameters(run: Result, detector: str) -> dict[str, str]:
-    """Return {key: printed value} of a detector with which a run was scored; {} where it has none."""
-    configured = json.loads(run.scored_by.get(detector, "{}"))
-    return flatten(configured) if isinstance(configured, dict) else {}  # of a run that anybody wrote
 
 
 def trained(runs: Iterable[Result]) -> str:
@@ -50,7 +27,7 @@ def trained(runs: Iterable[Result]) -> str:
     return "Weights of the last epoch." if True in here else "Trained by other code."
 
 
-def caption(
+def table_notes(
     runs: Sequence[Result],
     labels: Mapping[Row, str],
     metrics: Sequence[Metric],
@@ -65,7 +42,7 @@ def caption(
     run = runs[0]
     varying = differing(each.recipe_settings for each in runs)
     common = less(by, "recipe.", less(varying, "", run.recipe_settings))
-    scores = ", ".join(_score(runs, name) for name in detectors)
+    scores = ", ".join(described(runs, name) for name in detectors)
     parts = {
         "backbone": f"{run.backbone}{in_brackets(less(by, 'backbone.', run.backbone_settings))}",
         "precision": f"precision {run.precision}",
@@ -94,25 +71,6 @@ def caption(
     return list(dict.fromkeys(notes))
 
 
-def _score(runs: Sequence[Result], detector: str) -> str:
-    """-> the name of a detector, with what it is or the hyperparameters that all runs share"""
-    if detector in SCORES:
-        return f"{shown(detector)} ({SCORES[detector]})"
-    return shown(detector) + in_brackets(_shared_hyperparameters(runs, detector))
-
-
-def _shared_hyperparameters(runs: Sequence[Result], detector: str) -> dict[str, str]:
-    of = [hyperparameters(run, detector) for run in runs if detector in run.scored_by]
-    return less(differing(of), "", of[0]) if of else {}
-
-
-def all_hyperparameters(runs: Sequence[Result], detectors: Sequence[str]) -> list[str]:
-    """List the hyperparameters of detectors on which all runs agree; `other_settings` has the others."""
-    found = {detector: _shared_hyperparameters(runs, detector) for detector in detectors}
-    each = [f"{shown(detector)} {listed(settings)}" for detector, settings in found.items() if settings]
-    return [f"Hyperparameters of the scores, in every table of this protocol: {'; '.join(each)}."] * bool(each)
-
-
 def _settings(run: Result, varying: Sequence[str], with_own: bool, by: Sequence[str]) -> str:
     """List a row's hyperparameters, the recipe's values that vary in the table, and the formula of its own score."""
     recipe = only(varying, less(by, "recipe.", run.recipe_settings))
@@ -121,26 +79,6 @@ def _settings(run: Result, varying: Sequence[str], with_own: bool, by: Sequence[
     return "; ".join(
         [hyperparameters, *[f"recipe: {listed(recipe)}"] * bool(recipe), *[f"own: {formula}"] * bool(formula)]
     )
-
-
-def other_settings(
-    runs: Sequence[Result], labels: Mapping[Row, str], detectors: Sequence[str], by: Sequence[str] = ()
-) -> list[str]:
-    """Name the detectors whose hyperparameters differ between rows, with the values and their rows."""
-    notes = []
-    for detector in detectors:
-        rows: dict[str, list[str]] = {}
-        settings: dict[str, dict[str, str]] = {}
-        for run in runs:
-            if detector in run.scored_by:
-                label = f"`{labels[row_of(run, by)]}`"
-                rows.setdefault(run.scored_by[detector], []).append(label)
-                settings[run.scored_by[detector]] = hyperparameters(run, detector)
-        keys = differing(settings.values())
-        if keys and not detector.endswith(SELECTED):
-            each = [f"{listed(only(keys, settings[how]))} in {', '.join(dict.fromkeys(rows[how]))}" for how in rows]
-            notes.append(f"{shown(detector)} is set differently: {'; '.join(each)}.")
-    return notes
 
 
 def _data(runs: Sequence[Result], by: Sequence[str]) -> str:
@@ -170,50 +108,6 @@ def definitions(metrics: Iterable[Metric]) -> str:
     return " ".join(f"{metric.heading}: {metric.definition} (`{metric.name}`)." for metric in metrics)
 
 
-def marks_by_group(marks: Iterable[tuple[tuple[str, str], Marks]]) -> dict[str, Marks]:
-    """((group, name) of a column, its mark) -> {group: mark} where all marks of a group say the same in a note,
-    else {"group name": mark}
-    """
-    found: dict[str, Marks] = {}
-    for group, members in groupby(sorted(marks, key=lambda mark: mark[0][0]), key=lambda mark: mark[0][0]):
-        columns = list(members)
-        said = {mark[2:] for _, mark in columns if mark.best}
-        for (_, name), mark in columns:
-            key = f"{group} {name}".strip() if not group or len(said) > 1 else group
-            if key not in found or mark.best:
-                found[key] = mark
-    return found
-
-
-def notes_on_marks(marks: Mapping[str, Marks]) -> list[str]:
-    """Say what bold and italics mean in columns of these names, and where it means less."""
-    compared = {name: mark for name, mark in marks.items() if mark.best}
-    if not compared:
-        return []
-    reasons = sorted({mark.untested for mark in compared.values() if mark.untested})
-    notes = [BEST_AND_CLOSE] * any(not mark.untested for mark in compared.values())
-    for reason in reasons:
-        names = [name for name, mark in compared.items() if mark.untested == reason]
-        where = "" if len(names) == len(compared) else f" in {', '.join(names)}"
-        notes.append(f"Bold{where}: the best mean, not tested against the others, because {reason}.")
-    return notes
-
-
-def shared_seeds(marks: Mapping[str, Marks]) -> list[str]:
-    """Say where some row has more seeds than those it was compared on."""
-    found: dict[tuple[int, ...], list[str]] = {}
-    for name, mark in marks.items():
-        if mark.further:
-            found.setdefault(mark.seeds, []).append(name)
-    return [
-        f"{DIFFERENT_SEEDS}the tests compare with the best on those that all rows share, "
-        f"seed{'s' * (len(shared) > 1)} {', '.join(map(str, shared))}; in {', '.join(names)}."
-        + " With one seed they are of single networks, whatever n is."
-        * (len(shared) == 1)
-        for shared, names in found.items()
-    ]
-
-
 def without_resamples(runs: Iterable[Result], labels: Mapping[Row, str], by: Sequence[str] = ()) -> list[str]:
     """Name the rows with runs that were scored before there were intervals."""
     rows = {labels[row_of(run, by)] for run in runs if run.numbers and not run.intervals}
@@ -233,12 +127,12 @@ def other_images(runs: Iterable[Result]) -> list[str]:
 
 def other_code(runs: Iterable[Result], labels: Mapping[Row, str], by: Sequence[str] = ()) -> list[str]:
     """Name the rows whose seeds were trained with different code of the loss or the backbone."""
-    found: dict[tuple[str, str], set[str]] = {}
+    found: dict[tuple[str, Row], set[str]] = {}
     for run in runs:
         for part, digest in run.code.items():
-            found.setdefault((part, labels[row_of(run, by)]), set()).add(digest)
+            found.setdefault((part, row_of(run, by)), set()).add(digest)
     changed = [each for each, digests in found.items() if len(digests) > 1]
-    return [f"The code of the {part} changed between the seeds of `{label}`." for part, label in changed]
+    return [f"The code of the {part} changed between the seeds of `{labels[row]}`." for part, row in changed]
 
 
 def without_metric(

@@ -7,12 +7,13 @@ from itertools import groupby
 from oodbench.evaluation.metric import MISSING
 from oodbench.evaluation.metrics import OOD_METRICS, metric_of
 from oodbench.runs.record import OWN_SCORE
-from oodbench.tables.cells import Column, cell_key, cells_of, id_columns
+from oodbench.tables.cells import cell_key, cells_of
+from oodbench.tables.columns import Column, id_columns, ood_sets
 from oodbench.tables.labels import protocol, row_labels, row_of
 from oodbench.tables.means import FAR, NEAR, common_means, with_means
 from oodbench.tables.notes import other_images
 from oodbench.tables.results import Result
-from oodbench.tables.sections import by_protocol, ood_sets
+from oodbench.tables.sections import by_protocol
 
 
 def overview(runs: Iterable[Result]) -> str:

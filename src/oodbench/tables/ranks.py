@@ -7,12 +7,13 @@ import numpy as np
 
 from oodbench.evaluation.metric import MISSING
 from oodbench.evaluation.ranks import permutation_p_value, spearman
-from oodbench.tables.cells import Cell, Column, cells_of, id_columns
+from oodbench.tables.cells import Cell, cells_of
+from oodbench.tables.columns import Column, header, id_columns, ood_metrics, ood_sets
 from oodbench.tables.labels import Row, protocol, row_of
 from oodbench.tables.means import shared_means, with_means
-from oodbench.tables.notes import shown
 from oodbench.tables.results import Result
-from oodbench.tables.sections import Table, by_protocol, header, ood_metrics, ood_sets
+from oodbench.tables.scores import shown
+from oodbench.tables.sections import Table, by_protocol
 
 LEAST = 4  # losses; three have six orders, and one of them agrees by chance
 NOTE = (

@@ -1,18 +1,19 @@
 """Runs -> tables: a row per configuration and detector, what its seeds say in a cell."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from oodbench.evaluation.metric import Metric
-from oodbench.evaluation.metrics import OOD_METRICS, metric_of
-from oodbench.tables.cells import Cells, Column, Marks, alike, best_of, cell_key, cells_of, id_columns, text_of
+from oodbench.evaluation.metrics import metric_of
+from oodbench.tables.cells import Cells, alike, cell_key, cells_of, text_of
+from oodbench.tables.columns import Column, header, id_columns, ood_metrics, ood_sets
 from oodbench.tables.ensembles import NO_ENSEMBLES, Ensembles, ensemble_notes
-from oodbench.tables.kinds import Kind
 from oodbench.tables.labels import Row, protocol, row_labels, row_of
-from oodbench.tables.means import FAR, NEAR, common_means, mean_notes, shifted_notes, with_means
-from oodbench.tables.notes import caption, marks_by_group, shown
+from oodbench.tables.marks import Marks, best_of, marks_by_group
+from oodbench.tables.means import common_means, mean_notes, shifted_notes, with_means
+from oodbench.tables.notes import table_notes
 from oodbench.tables.results import Result
+from oodbench.tables.scores import shown
 
 
 class Table(NamedTuple):
@@ -61,7 +62,7 @@ def section(
     words = [("", f"`{key}`") for key in by] + [("", "Loss"), ("", "Score")]
     marks = marks_by_group(zip(header(columns), best.values(), strict=True))
     metrics = [metric_of(name) for name in dict.fromkeys(column.metric for column in columns)]
-    notes = caption(runs, labels, metrics, detectors, marks, by)
+    notes = table_notes(runs, labels, metrics, detectors, marks, by)
     notes += [*mean_notes(runs, labels, means, by), *shifted_notes(runs), *ensemble_notes(ensembles, labels)]
     return Table(protocol(runs[0], by), [*words, ("", "n"), *header(columns)], rows, notes, len(words), SUMMARY)
 
@@ -95,37 +96,6 @@ def _columns(runs: Iterable[Result], fpr: str) -> list[Column]:
     return id_columns() + [Column(*each, metric.name) for each in ood_sets(runs) for metric in ood_metrics(fpr)]
 
 
-def header(columns: Iterable[Column], name: Callable[[str], str] = str) -> list[tuple[str, str]]:
-    """Return group and name of each column; a set that stands there in two sizes has its number of images in its name.
-
-    name: the key of a set -> its name.
-    """
-    columns = list(columns)
-    sizes = Counter(ood for ood, _ in {(column.ood, column.images) for column in columns})
-    several = [f", {column.images:,} images" * (sizes[column.ood] > 1) for column in columns]
-    return [(group(c, name) + images, metric_of(c.metric).title) for c, images in zip(columns, several, strict=True)]
-
-
-DEFAULT_FPR = "idpos"  # the convention whose tables have no suffix in the names of their files and labels
-
-
-def ood_metrics(fpr: str) -> list[Metric]:
-    """Return the metrics that the tables show, with FPR@95 of the convention `fpr`."""
-    return [metric for metric in OOD_METRICS.values() if metric.in_tables and metric.convention in ("", fpr)]
-
-
-def ood_sets(runs: Iterable[Result]) -> list[tuple[Kind, str, int]]:
-    """-> (kind, name, images), near first, in each kind the mean first"""
-    sets = {(run.kind(ood), ood, n) for run in runs for ood, n in run.ood_images.items()}
-    return sorted(sets, key=lambda each: (each[0].rank, each[1] not in (NEAR, FAR), *each[1:]))
-
-
-def means_alone(sets: Sequence[tuple[Kind, str, int]]) -> list[tuple[Kind, str, int]]:
-    """Return of a kind that has a mean the mean, of the others all sets."""
-    with_mean = {kind for kind, ood, _ in sets if ood in (NEAR, FAR)}
-    return [each for each in sets if each[1] in (NEAR, FAR) or each[0] not in with_mean]
-
-
 def by_protocol(runs: Iterable[Result], by: Sequence[str] = ()) -> list[list[Result]]:
     """Return one data set's runs in groups that may stand in one table, the largest training first."""
     runs = sorted(runs, key=lambda run: (-run.train_images, -(run.epochs or 0), protocol(run, by)))
@@ -133,15 +103,3 @@ def by_protocol(runs: Iterable[Result], by: Sequence[str] = ()) -> list[list[Res
     for run in runs:
         groups.setdefault(protocol(run, by), []).append(run)
     return list(groups.values())
-
-
-def group(column: Column, name: Callable[[str], str] = str) -> str:
-    """Return the heading that the columns of one OOD set share."""
-    if not column.kind:
-        return ""
-    return named(column.kind, column.ood if column.ood in (NEAR, FAR) else name(column.ood))
-
-
-def named(kind: Kind, ood: str, images: str = "") -> str:
-    """Return the name of an OOD set with its kind, and how many images it has; of a mean its name."""
-    return ood if ood in (NEAR, FAR) else f"{ood} ({kind}{images})"

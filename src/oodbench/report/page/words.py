@@ -12,9 +12,10 @@ from oodbench.report.table import Line, Main, other_sizes
 from oodbench.runs.record import OWN_SCORE
 from oodbench.tables.ensembles import ensemble_notes
 from oodbench.tables.labels import row_of
+from oodbench.tables.marks import notes_on_marks, shared_seeds
 from oodbench.tables.means import common_means, mean_notes, shifted_notes
 from oodbench.tables.names import set_name
-from oodbench.tables.notes import notes_on_marks, other_images, shared_seeds
+from oodbench.tables.notes import other_images
 
 NAMED = 3  # rows; of more, the best alone
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from itertools import compress
 
 from oodbench.tables.cells import cells_of
+from oodbench.tables.columns import DEFAULT_FPR
 from oodbench.tables.labels import row_labels, row_of
 from oodbench.tables.means import common_means, with_means
 from oodbench.tables.paper.body import lines_of, rows_of
@@ -20,7 +21,7 @@ from oodbench.tables.paper.latex_commands import Commands
 from oodbench.tables.paper.style import Style, columns_of
 from oodbench.tables.render import latex_row
 from oodbench.tables.results import Result
-from oodbench.tables.sections import DEFAULT_FPR, by_protocol
+from oodbench.tables.sections import by_protocol
 
 PACKAGES = r"\usepackage{booktabs}"
 

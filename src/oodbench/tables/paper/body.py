@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from itertools import groupby
 
 from oodbench.evaluation.metrics import metric_of
-from oodbench.tables.cells import Cell, Cells, Column, alike, cell_key, fewer, interval_of
+from oodbench.tables.cells import Cell, Cells, alike, cell_key, fewer, interval_of
+from oodbench.tables.columns import Column
 from oodbench.tables.labels import Row
 from oodbench.tables.names import row_names, score_name
 from oodbench.tables.paper.latex_commands import Commands

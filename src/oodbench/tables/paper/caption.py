@@ -3,21 +3,18 @@
 from collections import Counter
 from collections.abc import Sequence
 
-from oodbench.evaluation.metrics import metric_of
-from oodbench.tables.cells import Column
-from oodbench.tables.labels import Row
+from oodbench.evaluation.metrics import ID_METRICS, metric_of
+from oodbench.tables.columns import Column, ood_metrics, ood_sets
+from oodbench.tables.labels import Row, protocol, row_labels
 from oodbench.tables.matrix import INTERVALS
-from oodbench.tables.means import KIND, common_means
+from oodbench.tables.means import KIND, common_means, mean_notes, shifted_notes
 from oodbench.tables.names import paper_name, set_name
-from oodbench.tables.notes import DIFFERENT_SEEDS
+from oodbench.tables.notes import table_notes
 from oodbench.tables.paper.heads import KINDS
 from oodbench.tables.paper.latex_commands import Commands
 from oodbench.tables.paper.style import Style
 from oodbench.tables.render import comments, latex
 from oodbench.tables.results import Result
-from oodbench.tables.sections import section
-
-ON_TESTS = ("Bold", DIFFERENT_SEEDS)  # notes that begin so
 
 
 def caption(
@@ -51,7 +48,9 @@ def _about(runs: Sequence[Result], columns: Sequence[Column], commands: Commands
 
 def explained(runs: Sequence[Result], fpr: str, detectors: Sequence[str], style: Style) -> list[str]:
     """Return what explains the table at length, as lines of comment."""
-    table = section(runs, fpr, detectors)
+    labels, means = row_labels(runs), common_means(runs)
+    metrics = [metric for metric in ID_METRICS.values() if metric.in_tables] + ood_metrics(fpr) * bool(ood_sets(runs))
+    notes = table_notes(runs, labels, metrics, detectors, marks={}, by=())
+    notes += [*mean_notes(runs, labels, means), *shifted_notes(runs)]
     bold = "Bold and underlined here are the best means alone, whatever chance may do; <dataset>.md has the tests."
-    notes = [note for note in table.notes if not note.startswith(ON_TESTS)]
-    return comments([table.title, bold, *[INTERVALS] * style.intervals, *notes])
+    return comments([protocol(runs[0]), bold, *[INTERVALS] * style.intervals, *notes])

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from itertools import groupby
 
 from oodbench.evaluation.metrics import metric_of
-from oodbench.tables.cells import Column
+from oodbench.tables.columns import Column
 from oodbench.tables.kinds import Kind
 from oodbench.tables.means import FAR, NEAR
 from oodbench.tables.names import set_name

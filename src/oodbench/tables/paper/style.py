@@ -7,10 +7,9 @@ from typing import NamedTuple
 
 from oodbench.evaluation.metric import Metric
 from oodbench.evaluation.metrics import OOD_METRICS, metric_of
-from oodbench.tables.cells import Column, id_columns
+from oodbench.tables.columns import Column, id_columns, means_alone, ood_metrics, ood_sets
 from oodbench.tables.means import FAR, NEAR, SHORT
 from oodbench.tables.results import Result
-from oodbench.tables.sections import means_alone, ood_metrics, ood_sets
 
 MOST = 11  # columns of numbers that fit a page
 MOST_WITH_DEVIATION = 7
