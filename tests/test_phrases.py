@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from oodbench.phrases import clock, counted, duration, join
+from oodbench.phrases import clock, counted, duration, join, printable
 
 
 @pytest.mark.parametrize(
@@ -32,3 +32,7 @@ def test_a_number_and_its_noun_agree(n: int, words: tuple[str, ...], text: str) 
 @pytest.mark.parametrize(("names", "text"), [([], ""), (["a"], "a"), (["a", "b"], "a and b"), ("abc", "a, b and c")])
 def test_names_are_joined(names: list[str], text: str) -> None:
     assert join(names) == text
+
+
+def test_control_characters_are_question_marks() -> None:
+    assert printable("a\x1b[31m\nb é") == "a?[31m?b é"

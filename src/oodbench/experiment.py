@@ -69,7 +69,7 @@ def run(config: Config, in_sweep: bool = False) -> None:
                 print(header(config, job.data.sizes, provenance, folder.path), end="\n\n", flush=True)
             if len(devices) > 1:  # `train` then finds the last epoch's checkpoint
                 launch_workers([sys.executable, "-m", "oodbench.experiment", str(folder.path)], devices)
-            with track(folder.run, folder.path, config) as log:
+            with track(folder, config) as log:
                 load_or_train(job, log)
                 trained = Trained(config, folder, model, job.data)
                 outputs, scores = predict_sets(trained, image_detectors)
@@ -230,7 +230,7 @@ def worker_main(path: str, *place: str) -> None:
         broadcast_weights(model)
         recipe = build_recipe(config)
         job = Job(config, folder, model, recipe, open_data(config), provenance)
-        with track(folder.run, folder.path, config) if rank() == 0 else nullcontext(NO_LOG) as log:
+        with track(folder, config) if rank() == 0 else nullcontext(NO_LOG) as log:
             train_epochs(job, recipe, log)
 
 

@@ -1,4 +1,4 @@
-"""Times, counts and lists in words, for the terminal and the page."""
+"""Times, counts, lists and other people's text, for the terminal, the tables and the page."""
 
 import time
 from collections.abc import Iterable
@@ -27,3 +27,8 @@ def join(names: Iterable[str]) -> str:
     """Return names with commas, and "and" before the last."""
     names = list(names)
     return " and ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else "".join(names)
+
+
+def printable(text: str) -> str:
+    """Return a line of anybody's text whose control characters, which a terminal would follow, are question marks."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else "?" for c in text)

@@ -37,7 +37,7 @@ def test_values_are_evenly_spaced() -> None:
     settings = {f"t{v}": {"loss.tau": v} for v in ("1", "10", "1000")}
     (found,) = sweeps_of(settings, dict.fromkeys(settings, "x"))
     measured = {row: Measured(0.5, (0.4, 0.6)) for row in settings}
-    drawn = panel(found, measured, "", "%")
+    drawn = panel(found, measured, "")
     (dots,) = (mark for mark in drawn.marks if isinstance(mark, Dots))
     assert list(dots.xs) == [0, 1, 2]
     assert dots.titles[0] == "50.00 [40.0, 60.0]"

@@ -15,7 +15,6 @@ from oodbench.runs.record import (
     merge_intervals,
     merge_resamples,
     number_named,
-    objective_names,
     requested,
 )
 
@@ -333,11 +332,6 @@ def test_intervals_are_kept_as_their_numbers_are() -> None:
     }
     assert (before, new) == copies
     assert merge_intervals({}, new, record)["ood"] == new["ood"]
-
-
-def test_objectives_are_numbers_of_held_out_images() -> None:
-    request = requested(config("noise", detectors=("msp",)) | {"validation": HELD_OUT})
-    assert objective_names(request, ("nll",), ("auroc", "fpr")) == ["nll", "ood.msp.auroc", "ood.msp.fpr"]
 
 
 @pytest.mark.parametrize(("name", "value"), [("nll", 2.0), ("ood.msp.auroc", 0.75)])

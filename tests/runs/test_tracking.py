@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from helpers.config import configuration
 
+from oodbench.runs.folder import RunFolder
 from oodbench.runs.identity import identify
 from oodbench.runs.tracking import epoch_row, track
 
@@ -22,7 +23,7 @@ RECORD |= {"ood": {"noise": {"msp": {"auroc": 0.875}}}}
 def test_nothing_is_imported_where_it_is_disabled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "wandb", None)
     config = configuration()
-    with track(identify(config), tmp_path / "run", config) as log:
+    with track(RunFolder(tmp_path, identify(config)), config) as log:
         log.epoch(ROWS[0])
         log.result(RECORD)
     assert list(tmp_path.iterdir()) == []
@@ -33,7 +34,7 @@ def test_where_it_is_missing_the_way_to_install_it_is_told(tmp_path: Path, monke
     config = configuration(wandb__mode="offline")
     with (
         pytest.raises(ImportError, match=r"wandb\.mode=offline needs wandb: pip install 'oodbench\[wandb\]'"),
-        track(identify(config), tmp_path / "run", config),
+        track(RunFolder(tmp_path, identify(config)), config),
     ):
         pass
     assert list(tmp_path.iterdir()) == []
@@ -76,7 +77,7 @@ def written_records(path: Path) -> list[Any]:
 @pytest.mark.slow
 def test_offline_it_has_configuration_epochs_and_numbers(tmp_path: Path) -> None:
     config = configuration(wandb__mode="offline", seed=3)
-    with track(identify(config), tmp_path / "run", config) as log:
+    with track(RunFolder(tmp_path, identify(config)), config) as log:
         for row in ROWS:
             log.epoch(row)
         log.result(RECORD)

@@ -29,6 +29,16 @@ def test_a_set_passes_through_the_network_once(run: Trained, monkeypatch: pytest
     assert once_more["test"].labels.tolist() == run.data.test.labels.tolist()
 
 
+def test_outputs_that_the_loss_does_not_give_cost_the_record(run: Trained) -> None:
+    outputs, _ = predict_sets(run, {})
+    test, digest = outputs["test"], run.data.test.digest
+    run.folder.write_outputs("test", test._replace(ood_score=test.ood_score + 1), digest)
+    with pytest.warns(UserWarning, match=r"outputs are computed again: .*test\.safetensors has other logits, prob"):
+        once_more, _ = predict_sets(run, {})
+    np.testing.assert_allclose(once_more["test"].ood_score, test.ood_score, rtol=1e-3, atol=1e-3)
+    assert not run.folder.metrics.exists()
+
+
 def test_the_record_tells_of_the_sets_that_were_measured(run: Trained, again: Finished) -> None:
     outputs, _ = predict_sets(run, {})
     measure(run, outputs, Scoring({}, {}))

@@ -83,3 +83,12 @@ def test_seeds_of_other_code_are_named(tmp_path: Path) -> None:
     assert [note for note in table.notes if "code" in note] == [
         "The code of the loss changed between the seeds of `b`."
     ]
+
+
+def test_rows_by_a_key_do_not_share_their_code(tmp_path: Path) -> None:
+    for lr, digest in ((0.1, "x"), (0.2, "y")):
+        path = add_run(tmp_path, "a", config={"recipe": {"clip_grad_norm": lr}})
+        alter_metrics(path, lambda content, d=digest: content["provenance"].update(code={"loss": d}))
+    table = section(load_runs(tmp_path).runs, "idpos", ["ood_score"], ["recipe.clip_grad_norm"])
+    assert len(table.rows) == 2
+    assert not any("code" in note for note in table.notes)

@@ -20,7 +20,7 @@ from oodbench.cli.limits import check_limits
 from oodbench.evaluation.metrics import ID_METRICS, OOD_METRICS
 from oodbench.runs.folder import RunFolder
 from oodbench.runs.identity import Config, with_pretrained_weights
-from oodbench.runs.record import objective_names, requested
+from oodbench.runs.record import requested
 from oodbench.shipped import CONF
 
 store_all_detectors(CONF)
@@ -149,7 +149,7 @@ def _check_objective(config: Config) -> None:
     request, name = requested(config), config["validation"]["objective"]
     if not request.validation:
         return
-    of_any_score = tuple(name for name, metric in OOD_METRICS.items() if not metric.of_probabilities)
-    known = objective_names(request, tuple(ID_METRICS), of_any_score)
+    of_any_score = [name for name, metric in OOD_METRICS.items() if not metric.of_probabilities]
+    known = [*ID_METRICS, *(f"ood.{detector}.{metric}" for detector in request.detectors for metric in of_any_score)]
     if name not in known:
         raise UsageError(f"validation.objective={name}: is not available; available: {', '.join(known)}")

@@ -34,20 +34,12 @@ def _any(words: str, *types: type) -> Limit:
     return Limit(types, lambda value: True, words)
 
 
-def _at_least(low: float) -> Limit:
-    return Limit(NUMBER, lambda value: value >= low and math.isfinite(value), f"a number from {low:g} on")
-
-
 def _whole(low: int) -> Limit:
     return Limit(WHOLE, lambda value: value >= low, f"a whole number from {low} on")
 
 
-def _above(low: float) -> Limit:
-    return Limit(NUMBER, lambda value: value > low and math.isfinite(value), f"a number above {low:g}")
-
-
-def _within(low: float, high: float) -> Limit:
-    return Limit(NUMBER, lambda value: low <= value <= high, f"a number from {low:g} to {high:g}")
+def _up_to(high: float) -> Limit:
+    return Limit(NUMBER, lambda value: 0 <= value <= high, f"a number from 0 to {high:g}")
 
 
 def _one_of(*choices: Any) -> Limit:
@@ -65,6 +57,9 @@ def _by_channel(each: Limit) -> Limit:
     return _list("one or three", (1, 3), each)
 
 
+NOT_NEGATIVE = Limit(NUMBER, lambda value: value >= 0 and math.isfinite(value), "a number from 0 on")
+POSITIVE = Limit(NUMBER, lambda value: value > 0 and math.isfinite(value), "a number above 0")
+SHARE, PERCENT = _up_to(1), _up_to(100)
 KINDS = {  # by the type of a default: what may stand in its place
     bool: _any("true or false", bool),
     int: _any("a whole number", *WHOLE),
@@ -87,7 +82,7 @@ LIMITS = {
     "precision": _one_of("auto", "bf16", "fp32", "tf32"),
     "compile": _one_of("auto", False, True, "reduce-overhead", "max-autotune"),
     "threads": _whole(1),
-    "checkpoint_share": _within(0, 1),
+    "checkpoint_share": SHARE,
     "wandb.mode": _one_of("disabled", "offline", "online"),
     "wandb.entity": Limit((str,), bool, "a text or null"),
     "validation.images": _whole(0),
@@ -95,50 +90,50 @@ LIMITS = {
         WHOLE, lambda value: value in range(8, 1025, 8), "a multiple of 8 from 8 to 1024"
     ),
     "dataset.num_classes": _whole(2),
-    "dataset.mean": _by_channel(_at_least(0)),
-    "dataset.std": _by_channel(_above(0)),
+    "dataset.mean": _by_channel(NOT_NEGATIVE),
+    "dataset.std": _by_channel(POSITIVE),
     "dataset.limit": _whole(1),
     "dataset.limit_test": _whole(1),
     "backbone.width": _whole(1),
     "backbone.widths": _list("one or more", range(1, sys.maxsize), _whole(1)),
     "backbone.growth": _whole(1),
     "backbone.side": _whole(1),
-    "backbone.dropout": _within(0, 1),
+    "backbone.dropout": SHARE,
     "recipe.epochs": _whole(1),
     "recipe.batch_size": _whole(1),
-    "recipe.optimizer.lr": _at_least(0),
-    "recipe.optimizer.adam_lr": _at_least(0),
-    "recipe.optimizer.bias_lr": _at_least(0),
+    "recipe.optimizer.lr": NOT_NEGATIVE,
+    "recipe.optimizer.adam_lr": NOT_NEGATIVE,
+    "recipe.optimizer.bias_lr": NOT_NEGATIVE,
     "recipe.optimizer.newton_schulz_steps": _whole(1),
-    "recipe.optimizer.momentum": _within(0, 1),
-    "recipe.optimizer.weight_decay": _at_least(0),
+    "recipe.optimizer.momentum": SHARE,
+    "recipe.optimizer.weight_decay": NOT_NEGATIVE,
     "recipe.optimizer.betas": _list("two", (2,), Limit(NUMBER, lambda beta: 0 <= beta < 1, "at least 0 and below 1")),
-    "recipe.schedule.at": _list("shares", range(sys.maxsize), _within(0, 1)),
-    "recipe.schedule.factor": _at_least(0),
-    "recipe.schedule.final": _within(0, 1),
-    "recipe.warmup_epochs": _at_least(0),
-    "recipe.clip_grad_norm": _above(0),
+    "recipe.schedule.at": _list("shares", range(sys.maxsize), SHARE),
+    "recipe.schedule.factor": NOT_NEGATIVE,
+    "recipe.schedule.final": SHARE,
+    "recipe.warmup_epochs": NOT_NEGATIVE,
+    "recipe.clip_grad_norm": POSITIVE,
     "recipe.crop_padding": _whole(0),
     "recipe.crop_fill": _one_of("black", "reflect"),
     "recipe.flip": _one_of(True, False, "alternate"),
     "recipe.batch_norm_images": _whole(0),
 }
 OF_DETECTORS = {  # {function: {hyperparameter: limit}}: they are used after a day's training
-    **{key: {"percentile": _within(0, 100)} for key in ("ash_b", "ash_p", "ash_s", "dice", "lts", "react", "scale")},
-    **{key: {"temperature": _above(0)} for key in ("energy", "gradnorm", "odin_unperturbed")},
-    **{key: {"ridge": _above(0)} for key in ("gmm", "mahalanobis", "mahalanobis_pp", "relative_mahalanobis")},
+    **{key: {"percentile": PERCENT} for key in ("ash_b", "ash_p", "ash_s", "dice", "lts", "react", "scale")},
+    **{key: {"temperature": POSITIVE} for key in ("energy", "gradnorm", "odin_unperturbed")},
+    **{key: {"ridge": POSITIVE} for key in ("gmm", "mahalanobis", "mahalanobis_pp", "relative_mahalanobis")},
     **{key: {"dim": _whole(1)} for key in ("residual", "vim")},
-    "gen": {"gamma": _above(0), "M": _whole(1)},
+    "gen": {"gamma": POSITIVE, "M": _whole(1)},
     "knn": {"k": _whole(1)},
-    "nci": {"alpha": _at_least(0)},
-    "nnguide": {"k": _whole(1), "share": _within(0, 1), "seed": _whole(0)},
+    "nci": {"alpha": NOT_NEGATIVE},
+    "nnguide": {"k": _whole(1), "share": SHARE, "seed": _whole(0)},
     "openmax": {"alpha": _whole(1), "tail": _whole(1)},
-    "relation": {"power": _above(0), "threshold": _at_least(0)},
-    "vra": {"percentile_low": _within(0, 100), "percentile_high": _within(0, 100)},
-    "network.gram": {"powers": _whole(1), "held_out": _within(0, 1), "seed": _whole(0)},
-    "network.mahalanobis_layers": {"ridge": _above(0), "eps": _at_least(0)},
+    "relation": {"power": POSITIVE, "threshold": NOT_NEGATIVE},
+    "vra": {"percentile_low": PERCENT, "percentile_high": PERCENT},
+    "network.gram": {"powers": _whole(1), "held_out": SHARE, "seed": _whole(0)},
+    "network.mahalanobis_layers": {"ridge": POSITIVE, "eps": NOT_NEGATIVE},
     "network.mc_dropout": {"passes": _whole(1), "seed": _whole(0)},
-    "network.odin": {"temperature": _above(0), "eps": _at_least(0)},
+    "network.odin": {"temperature": POSITIVE, "eps": NOT_NEGATIVE},
 }
 
 

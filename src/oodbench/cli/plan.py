@@ -24,6 +24,7 @@ from oodbench.cli.configuration import (
 )
 from oodbench.cli.errors import UsageError
 from oodbench.cli.overrides import check, check_choices, is_choice, parse
+from oodbench.cli.sweep import searches
 from oodbench.evaluation.metrics import ID_METRICS, OOD_METRICS
 from oodbench.runs.identity import Config
 from oodbench.shipped import CONF
@@ -67,7 +68,7 @@ def _plan_runs(overrides: Sequence[str], multirun: bool) -> tuple[list[Config], 
     several = [_text(o) for o in given if o.is_sweep_override()]
     if several and not is_sweep:
         raise UsageError(f"{' '.join(several)}: several values are a sweep, which needs -m; quotes make a text")
-    if is_sweep and not settings.sweeper._target_.endswith("BasicSweeper"):
+    if is_sweep and searches(settings.sweeper):
         direction = settings.sweeper.get("direction")
         _check_search(given, str(getattr(direction, "name", direction)).lower())  # Optuna's own default is an Enum
         return [], True

@@ -4,7 +4,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
@@ -16,7 +16,7 @@ class Sweep(NamedTuple):
     """The runs of a grid, in their order, as known to this process."""
 
     finished: Sequence[bool] = ()  # of each run, when the sweep began; empty in a worker, and in a search
-    seconds: list[float] = []  # of each run that trained in this process  # noqa: RUF012
+    seconds: Sequence[float] = ()  # of each run that trained in this process
 
 
 current = Sweep()
@@ -25,7 +25,7 @@ current = Sweep()
 def begin(finished: Sequence[bool]) -> None:
     """Remember the runs of the sweep that this process starts."""
     global current
-    current = Sweep(finished, [])
+    current = Sweep(finished)
 
 
 def in_sweep() -> bool:
@@ -33,7 +33,12 @@ def in_sweep() -> bool:
 
 
 def in_search() -> bool:
-    return in_sweep() and not HydraConfig.get().sweeper._target_.endswith("BasicSweeper")
+    return in_sweep() and searches(HydraConfig.get().sweeper)
+
+
+def searches(sweeper: Any) -> bool:
+    """Tell whether a configured sweeper chooses values itself, where Hydra's own makes a grid of those given."""
+    return not sweeper._target_.endswith("BasicSweeper")
 
 
 def announce() -> None:
@@ -47,9 +52,10 @@ def announce() -> None:
 @contextmanager
 def timed() -> Iterator[None]:
     """Count the seconds of a run that is done in this process."""
+    global current
     started = time.monotonic()
     yield
-    current.seconds.append(time.monotonic() - started)
+    current = current._replace(seconds=[*current.seconds, time.monotonic() - started])
 
 
 def line(number: int, values: Sequence[str], sweep: Sweep, now: float | None = None) -> str:

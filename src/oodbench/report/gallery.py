@@ -143,12 +143,12 @@ def _accuracy(section: Section) -> Plot | None:
             if {("", "", "accuracy"), (ood, OWN_SCORE, "auroc")} <= result.numbers.keys()
         ]
         if len(points) > 1:
-            panels.append(accuracy.panel(points, printed, tones_of(section.labels.values()), "AUROC (%)"))
+            panels.append(accuracy.panel(points, printed, tones_of(section.labels.values())))
     return accuracy.plot(panels)
 
 
 def _cells(section: Section, ood: str, metric: str) -> dict[Row, Cell]:
-    """{row: the cell of the loss's own score}"""
+    """{row: the cell of the loss's own score, or of a metric of the test images}"""
     cells = cells_of(section.alike, row_of, [OWN_SCORE], [metric])
     return {row: cell for (row, _, column), cell in cells.items() if column.ood == ood}
 
@@ -188,23 +188,13 @@ def _sweeps(section: Section) -> list[Plot]:
         wanted += [(ood, "auroc", f"AUROC, {printed}") for ood, printed in near_and_far(section)]
         panels = []
         for ood, metric, title in wanted:
-            measured = _measured(section, ood, metric)
+            unit, cells = metric_of(metric).unit, _cells(section, ood, metric)
+            measured = {section.labels[row]: Measured(c.mean, interval_of(c, unit)) for row, c in cells.items()}
             if len(measured.keys() & {row for _, row in found.rows}) >= sweep.FEWEST:
-                panels.append(sweep.panel(found, measured, title, "%"))
+                panels.append(sweep.panel(found, measured, title))
         name = next(label for _, label in found.rows).partition(" (")[0]
         plots.append(sweep.plot(f"sweep{i}", f"{name}: {found.key}", panels))
     return plots
-
-
-def _measured(section: Section, ood: str, metric: str) -> dict[str, Measured]:
-    """{label: number} of the loss's own score, or of ID"""
-    unit = metric_of(metric).unit
-    cells = cells_of(section.alike, row_of, [OWN_SCORE], [metric])
-    return {
-        section.labels[row]: Measured(cell.mean, interval_of(cell, unit))
-        for (row, _, column), cell in cells.items()
-        if column.ood == ood
-    }
 
 
 def legend(section: Section) -> list[tuple[str, str]]:

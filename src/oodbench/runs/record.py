@@ -173,11 +173,6 @@ def merge_intervals(old: Record, new: Mapping[str, Any], record: Record) -> dict
     return merged
 
 
-def objective_names(request: Request, id_metrics: tuple[str, ...], ood_metrics: tuple[str, ...]) -> list[str]:
-    """Return what `validation.objective` may be: a number of the held-out images or of the validation OOD set."""
-    return [*id_metrics, *(f"ood.{detector}.{metric}" for detector in request.detectors for metric in ood_metrics)]
-
-
 def number_named(numbers: Mapping[str, Any], name: str) -> float:
     """Return the number at a dotted name. Raises ValueError, with a reason, for a name that is none."""
     node: Any = numbers

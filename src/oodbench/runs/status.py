@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from oodbench.phrases import duration
+from oodbench.phrases import duration, printable
 from oodbench.runs.config import read_config
 from oodbench.runs.identity import Config, identify
 from oodbench.runs.lock import owner
@@ -129,7 +129,7 @@ def table(rows: Sequence[State]) -> str:
         idle = "" if row.state in ("done", "missing") else duration(row.idle)
         progress = f"{row.epochs_done}/{'?' if row.epochs is None else row.epochs}"
         line = f"{row.run:<{width}}  {MARKS[row.state]} {row.state:<7} {progress:>9}  {idle:>8}  {row.note}".rstrip()
-        lines.append("".join(c if c.isprintable() else "?" for c in line))  # names and notes are anybody's
+        lines.append(printable(line))
     return "\n".join([*lines, "", summary(row.state for row in rows)])
 
 

@@ -2,12 +2,10 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, NamedTuple
 
-from oodbench.runs.identity import Config, RunId
-
-RESULT = ("accuracy", "ece", "nll", "brier", "ood")  # numbers of the record that are logged
+from oodbench.runs.folder import RunFolder
+from oodbench.runs.identity import Config
 
 
 class Log(NamedTuple):
@@ -21,7 +19,7 @@ NO_LOG = Log(lambda row: None, lambda record: None)
 
 
 @contextmanager
-def track(run: RunId, folder: Path, config: Config) -> Iterator[Log]:
+def track(folder: RunFolder, config: Config) -> Iterator[Log]:
     """Give the functions that log; they do nothing when `wandb.mode` is disabled.
 
     Epochs are logged as train/<name> over the axis `epoch`, numbers of the test and OOD sets as test/<name>. Runs are
@@ -37,12 +35,13 @@ def track(run: RunId, folder: Path, config: Config) -> Iterator[Log]:
     except ImportError as error:
         raise ImportError(f"wandb.mode={settings['mode']} needs wandb: pip install 'oodbench[wandb]'") from error
 
-    folder.mkdir(parents=True, exist_ok=True)
+    run = folder.run
+    folder.path.mkdir(parents=True, exist_ok=True)
     with wandb.init(  # marks a run that ends in an error as failed
         project=settings["project"],
         entity=settings["entity"],
         mode=settings["mode"],
-        dir=folder,
+        dir=folder.path,
         config=config,
         group=f"{run.dataset}/{run.loss}",
         name=f"{run.loss} seed {run.seed}",
@@ -53,8 +52,13 @@ def track(run: RunId, folder: Path, config: Config) -> Iterator[Log]:
         session.define_metric("train/*", step_metric="epoch")
         yield Log(
             lambda row: session.log(epoch_row(row)),
-            lambda record: session.log({"test": {name: record[name] for name in RESULT}}),
+            lambda record: session.log({"test": numbers_of(record)}),
         )
+
+
+def numbers_of(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return every metric of the test images, and of the OOD sets those of every detector."""
+    return {name: value for name, value in record.items() if isinstance(value, float) or name == "ood"}
 
 
 def epoch_row(row: Mapping[str, float]) -> dict[str, float]:

@@ -6,8 +6,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from oodbench.data.split import Split
-from oodbench.losses.objective import Objective
-from oodbench.model import Classifier, extract_features, gives
+from oodbench.model import Classifier, extract_features
 from oodbench.outputs import Outputs
 from oodbench.runs.code import changed_parts, code_of
 from oodbench.runs.folder import RunFolder
@@ -17,22 +16,20 @@ OF_OTHER_CODE = "has other logits, probabilities or scores than the loss gives t
 SAME_FEATURES = 0.1  # of their norm: how far features of one network may differ
 
 
-def usable_outputs(folder: RunFolder, name: str, digest: str, objective: Objective) -> Outputs | None:
-    """Read stored outputs of these images; None, with a warning if there are some, where they must be computed.
-
-    With outputs that the loss does not give, the record is removed: its numbers are of such outputs, too.
-    """
+def read_whole_outputs(folder: RunFolder, name: str, digest: str) -> Outputs | None:
+    """Read stored outputs of these images; None where there are none, and with a warning where they are damaged."""
     try:
-        outputs = folder.read_outputs(name, digest)
+        return folder.read_outputs(name, digest)
     except ValueError as error:
         warnings.warn(f"outputs are computed again: {error}", stacklevel=2)
         return None
-    if outputs is None or gives(objective, outputs):
-        return outputs
+
+
+def remove_outdated_record(folder: RunFolder, name: str) -> None:
+    """Remove the record, whose numbers are of outputs that the loss no longer gives, such as those of this set."""
     folder.remove_record()
     what = f"{folder.outputs(name)} {OF_OTHER_CODE}; the numbers of earlier starts are removed"
     warnings.warn(f"outputs are computed again: {what}", stacklevel=2)
-    return None
 
 
 def check_network(folder: RunFolder, config: Config, model: Classifier, splits: Mapping[str, Split]) -> None:
@@ -54,7 +51,7 @@ def check_network(folder: RunFolder, config: Config, model: Classifier, splits: 
 
 
 def _readable_outputs(folder: RunFolder, name: str, digest: str) -> Outputs | None:
-    """-> stored outputs of these images; None where there are none, or `usable_outputs` will have them made again"""
+    """-> stored outputs of these images; None where there are none, or `read_whole_outputs` will warn of them"""
     try:
         return folder.read_outputs(name, digest)
     except ValueError:

@@ -5,13 +5,13 @@ from typing import NamedTuple
 from oodbench.data.sets import DataSplits
 from oodbench.data.split import Split
 from oodbench.detectors.network.network import ImageDetector
-from oodbench.model import Classifier, extract_features, predict
+from oodbench.model import Classifier, extract_features, gives, predict
 from oodbench.outputs import Outputs
 from oodbench.runs.folder import RunFolder
 from oodbench.runs.identity import Config
 from oodbench.runs.record import Record, requested
 from oodbench.scoring.network_scores import Scores, network_scores
-from oodbench.scoring.reuse import check_network, usable_outputs
+from oodbench.scoring.reuse import check_network, read_whole_outputs, remove_outdated_record
 from oodbench.scoring.score import RunOutputs, Scoring, record, score
 
 
@@ -52,8 +52,12 @@ def measure(run: Trained, outputs: dict[str, Outputs], scoring: Scoring) -> Reco
 
 def _outputs_on(run: Trained, name: str, split: Split) -> Outputs:
     """-> the network's outputs on a set: stored ones, or those of one forward pass, which are then stored"""
-    outputs = usable_outputs(run.folder, name, split.digest, run.model.objective)
+    folder, objective = run.folder, run.model.objective
+    outputs = read_whole_outputs(folder, name, split.digest)
+    if outputs is not None and not gives(objective, outputs):
+        remove_outdated_record(folder, name)
+        outputs = None
     if outputs is None:
-        outputs = predict(run.model.objective, extract_features(run.model, split.images), split.labels)
-        run.folder.write_outputs(name, outputs, split.digest)
+        outputs = predict(objective, extract_features(run.model, split.images), split.labels)
+        folder.write_outputs(name, outputs, split.digest)
     return outputs

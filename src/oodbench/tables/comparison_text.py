@@ -4,10 +4,10 @@ from collections.abc import Collection
 
 from oodbench.evaluation.metric import MISSING, SHARE, IDMetric
 from oodbench.evaluation.metrics import metric_of
+from oodbench.phrases import printable
 from oodbench.tables.comparison import Line, Pair
 from oodbench.tables.labels import in_brackets, protocol
 from oodbench.tables.means import FAR, NEAR, sets_of
-from oodbench.tables.render import printable
 from oodbench.tables.results import Result
 from oodbench.tables.scores import hyperparameters
 

@@ -11,10 +11,10 @@ import numpy as np
 
 from oodbench.evaluation.metrics import metric_of
 from oodbench.evaluation.significance import over_seeds
+from oodbench.phrases import printable
 from oodbench.tables.fields import Key
 from oodbench.tables.labels import protocol, row_of
 from oodbench.tables.means import common_means, with_means
-from oodbench.tables.render import printable
 from oodbench.tables.results import Result
 
 CONFIGURATION = ["dataset", "backbone", "loss", "recipe", "hash", "epochs", "train_limit", "test_limit", "precision"]

@@ -6,6 +6,7 @@ from itertools import groupby
 
 from oodbench.evaluation.metric import MISSING
 from oodbench.evaluation.metrics import OOD_METRICS, metric_of
+from oodbench.phrases import printable
 from oodbench.runs.record import OWN_SCORE
 from oodbench.tables.cells import cell_key, cells_of
 from oodbench.tables.columns import Column, id_columns, ood_sets
@@ -38,8 +39,7 @@ def _table(dataset: str, runs: Sequence[Result]) -> str:
         units = [metric_of(column.metric).unit for column in columns]
         texts = [unit.text(cell.mean) if cell else MISSING for cell, unit in zip(found, units, strict=True)]
         lines.append([label, str(seeds[row]), *texts])
-    text = "\n".join([f"{dataset}, {protocol(runs[0])}", "", *_aligned(lines), *other_images(runs)])
-    return "".join(c if c.isprintable() or c == "\n" else "?" for c in text)  # names and settings are anybody's
+    return "\n".join(map(printable, [f"{dataset}, {protocol(runs[0])}", "", *_aligned(lines), *other_images(runs)]))
 
 
 def _kind(column: Column) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from itertools import groupby
 
 from oodbench.evaluation.metric import MISSING
+from oodbench.phrases import printable
 from oodbench.tables.sections import Table
 
 FOOTNOTES = (MISSING, *"¹²³⁴⁵⁶⁷⁸⁹†‡[")  # a note that begins so explains a mark in the table, or what one cites
@@ -55,11 +56,6 @@ def to_markdown(dataset: str, tables: Iterable[Table], options: str = "", left_o
 def without_html(text: str) -> str:
     """Return a text that no browser takes for HTML: names, settings and reasons of a run are anybody's."""
     return printable(text).replace("<", "&lt;")
-
-
-def printable(text: str) -> str:
-    """Return a text whose control characters, which a terminal would follow, are question marks."""
-    return text if text.isprintable() else "".join(c if c.isprintable() else "?" for c in text)
 
 
 def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]], words: int) -> str:

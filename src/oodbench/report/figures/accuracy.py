@@ -17,7 +17,7 @@ class Point(NamedTuple):
     auroc: float
 
 
-def panel(points: Sequence[Point], title: str, tones: Mapping[str, Tone], axis: str) -> Panel:
+def panel(points: Sequence[Point], title: str, tones: Mapping[str, Tone]) -> Panel:
     """Draw one point per run; each row's name stands at its points' mean. tones: {row: tone}."""
     xs, ys = [p.accuracy for p in points], [p.auroc for p in points]
     (x_low, x_high), (y_low, y_high) = padded(xs, 0.1), padded(ys, 0.1)
@@ -35,7 +35,7 @@ def panel(points: Sequence[Point], title: str, tones: Mapping[str, Tone], axis: 
     placed = spread_out([y for y, _, _ in ends], 12 / 190 * (y_high - y_low), y_low, y_high)
     marks += [Label(x_high, y, f" {label}", tone) for y, (_, label, tone) in zip(placed, ends, strict=True)]
     room = 12 + int(5.6 * max((len(label) for _, label, _ in ends), default=0))
-    x, y = percent_axis("accuracy (%)", x_low, x_high), percent_axis(axis, y_low, y_high)
+    x, y = percent_axis("accuracy (%)", x_low, x_high), percent_axis("AUROC (%)", y_low, y_high)
     return Panel(title, x, y, marks, "", 280 + room, 240, room)
 
 

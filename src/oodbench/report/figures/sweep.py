@@ -52,7 +52,7 @@ def _number(text: str) -> float | None:
         return None
 
 
-def panel(sweep: Sweep, measured: Mapping[str, Measured], title: str, axis: str) -> Panel:
+def panel(sweep: Sweep, measured: Mapping[str, Measured], title: str) -> Panel:
     """Draw means with intervals over the values, evenly spaced. measured: {row: number}, of rows that have it."""
     at = {value: i for i, value in enumerate(dict.fromkeys(value for value, _ in sweep.rows))}
     points = [(at[value], measured[row]) for value, row in sweep.rows if row in measured]
@@ -63,7 +63,7 @@ def panel(sweep: Sweep, measured: Mapping[str, Measured], title: str, axis: str)
     said = [SHARE.text(m.mean) + (f" {SHARE.ends(m.interval)}" if m.interval else "") for _, m in points]
     marks.append(Dots([x for x, _ in points], [m.mean for _, m in points], "c0", 3.2, titles=said))
     x_axis = Axis(sweep.key.removeprefix("loss."), -0.4, len(at) - 0.6, [(i, f"{value:g}") for value, i in at.items()])
-    return Panel(title, x_axis, percent_axis(axis, low, high), marks, "", 240, 190)
+    return Panel(title, x_axis, percent_axis("%", low, high), marks, "", 240, 190)
 
 
 def plot(name: str, title: str, panels: Sequence[Panel]) -> Plot:
