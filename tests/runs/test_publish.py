@@ -118,8 +118,14 @@ def test_a_data_root_that_is_here_changes_no_text() -> None:
     assert portable_config(config) == config | {"results_dir": "results"}
 
 
+def test_paths_in_the_working_directory_are_relative(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    config = {"data_root": "/data", "ood": {"own": {"path": f"{tmp_path}/leaves"}, "svhn": {"root": "/data"}}}
+    assert portable_config(config)["ood"] == {"own": {"path": "leaves"}, "svhn": {"root": "data"}}
+
+
 def test_a_set_named_like_the_data_root_keeps_its_name() -> None:
-    assert portable({"near": ["svhn"], "path": "svhn/a"}, "svhn") == {"near": ["svhn"], "path": "data/a"}
+    assert portable({"near": ["svhn"], "path": "svhn/a"}, {"svhn": "data"}) == {"near": ["svhn"], "path": "data/a"}
 
 
 def test_paths_of_the_machine_do_not_get_out() -> None:
@@ -133,7 +139,7 @@ def test_paths_of_the_machine_do_not_get_out() -> None:
     assert portable_config(config) == {
         "results_dir": "results",
         "data_root": "data",
-        "dataset": {"train": {"root": "data"}, "path": "/home/me/data/own", "limit": None},
+        "dataset": {"train": {"root": "data"}, "path": "data/own", "limit": None},
         "ood": {"svhn_sample": {"path": "data/svhn_sample/test.parquet"}, "other": {"path": "/home/me/data2"}},
         "weights": ["data/w.ckpt"],
     }

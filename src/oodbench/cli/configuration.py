@@ -17,6 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 from oodbench.cli.choices import name_folders, store_all_detectors
 from oodbench.cli.errors import UsageError
 from oodbench.cli.limits import check_limits
+from oodbench.cli.places import with_absolute_places
 from oodbench.evaluation.metrics import ID_METRICS, OOD_METRICS
 from oodbench.runs.folder import RunFolder
 from oodbench.runs.identity import Config, with_pretrained_weights
@@ -69,7 +70,7 @@ def plain(cfg: DictConfig) -> Config:
 def checked(config: Config) -> Config:
     """Return plain data as the configuration of a run. Raises UsageError where no run can have it."""
     with _usage_errors():
-        config = with_pretrained_weights(config)
+        config = with_absolute_places(with_pretrained_weights(config))
         RunFolder.of(config)
         check_limits(config)
         _check_combinations(config)

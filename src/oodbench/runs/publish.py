@@ -1,7 +1,7 @@
 """A finished run without its weights and outputs: the small files that tables, comparisons and readers need."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,7 @@ def publish(path: Path, target: Path, keep: Callable[[str, str], bool]) -> Path:
     write_json(copy.training, training)
     if resamples:
         copy.write_reduced(record, resamples)
-    written = portable(record, config.get("data_root"))
+    written = portable(record, places_of(config))
     if "intervals" in record:
         written["intervals"] = with_decimals(record["intervals"])
     write_atomic(copy.metrics, in_rows({**written, "sha256": checksum(written)}) + "\n")
@@ -78,26 +78,34 @@ def _parts(name: str) -> tuple[str, str]:
 
 
 def portable_config(config: Config) -> Config:
-    """Return the configuration with paths below the data root as if that were DATA_ROOT, and the default results_dir.
+    """Return the configuration with paths as `portable` has them, and the default results_dir.
 
     In the blocks that identify the run only what the hash leaves out is changed.
     """
-    root = config.get("data_root")
-    changed = {key: portable(value, root, key in IDENTITY) for key, value in config.items()}
+    places = places_of(config)
+    changed = {key: portable(value, places, key in IDENTITY) for key, value in config.items()}
+    if "path" in changed.get("dataset", {}):
+        changed["dataset"]["path"] = portable(config["dataset"]["path"], places)
     return changed | {"results_dir": "results"}
 
 
-def portable(node: Any, root: str | None, places_alone: bool = False) -> Any:
-    """Return the node with paths below a data root as if that were DATA_ROOT; of `root` keys alone, if told so.
+def places_of(config: Config) -> dict[str, str]:
+    """Return {a folder of the machine: what it is called elsewhere}: the data root, and the working directory."""
+    return {config.get("data_root") or "": DATA_ROOT, str(Path.cwd()): ""}
 
-    Below "." lies every text, so that one stays.
+
+def portable(node: Any, places: Mapping[str, str], places_alone: bool = False) -> Any:
+    """Return the node with paths below the first fitting one of `places` as if that had its other name.
+
+    places_alone: of `root` keys alone. Below "." lies every text, so that one stays.
     """
     if isinstance(node, dict):
-        places = {key: portable(value, root, places_alone and key not in PLACES) for key, value in node.items()}
-        return {key: node[key] if key == "near" else place for key, place in places.items()}  # names of sets
+        found = {key: portable(value, places, places_alone and key not in PLACES) for key, value in node.items()}
+        return {key: node[key] if key == "near" else value for key, value in found.items()}  # names of sets
     if isinstance(node, list):
-        return [portable(value, root, places_alone) for value in node]
-    is_place = isinstance(node, str) and not places_alone
-    if is_place and root and Path(root).parts and Path(node).is_relative_to(root):
-        return str(Path(DATA_ROOT, Path(node).relative_to(root)))
+        return [portable(value, places, places_alone) for value in node]
+    if isinstance(node, str) and not places_alone:
+        for place, name in places.items():
+            if Path(place).parts and Path(node).is_relative_to(place):
+                return str(Path(name, Path(node).relative_to(place)))
     return node
