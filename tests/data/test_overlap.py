@@ -58,7 +58,17 @@ def test_an_overlap_that_is_allowed_is_a_warning(caplog: pytest.LogCaptureFixtur
     far = with_copies(20, TEST)
     sets = data.data_splits(TRAIN, TEST, {"far": far, "test2": TEST}, 2, allow_overlap=True)
     assert list(sets.ood) == ["far", "test2"]
-    assert [record.levelname for record in caplog.records] == ["WARNING", "WARNING"]
+    assert ["are also in" in record.message or "same set as" in record.message for record in caplog.records] == [
+        False,  # of the few images of test2
+        True,
+        True,
+    ]
+
+
+def test_copies_within_a_set_are_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    rows = np.zeros(100, np.int64)
+    data.data_splits(TRAIN, TEST, {"far": Split(FAR.images[rows], FAR.labels[rows], "copies", ())}, 2)
+    assert "99 of the 100 images of the OOD set far repeat others" in caplog.text
 
 
 def test_images_of_one_colour_are_not_counted() -> None:

@@ -45,6 +45,18 @@ def test_nothing_is_chosen_on_a_reported_set() -> None:
     }
 
 
+def test_a_set_under_two_names_is_refused() -> None:
+    train, test, far = sets()
+    with pytest.raises(ValueError, match="the OOD sets a and b are the same images"):
+        data.data_splits(train, test, {"a": far, "b": far}, 2)
+
+
+def test_few_images_are_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    train, test, far = sets()
+    data.data_splits(train, test, {"far": far}, 2)
+    assert f"OOD set far has {len(far.labels)} images: its intervals and tests say little" in caplog.text
+
+
 def test_data_splits_applies_the_limits() -> None:
     train, test = split_of([0, 1] * 10, "train"), split_of([0, 1] * 5, "test")
     ood = {"large": split_of([-1] * 10, "large"), "small": split_of([7] * 3, "small")}

@@ -15,6 +15,7 @@ from oodbench.runs.record import (
     merge_intervals,
     merge_resamples,
     number_named,
+    removed_numbers,
     requested,
 )
 
@@ -213,6 +214,18 @@ def test_numbers_on_images_that_were_replaced_go(replaced: str, kept: set[str]) 
     record = finish(record, config("noise", detectors=("msp",)), others=(replaced,))
     assert {name for name, scores in aurocs(record).items() if "odin" in scores} == kept
     assert not complete(record, config("noise", "svhn", detectors=("odin",)))
+
+
+def test_what_is_removed_is_told() -> None:
+    first = finish(None, config("noise", "svhn"))
+    second = finish(first, config("svhn", detectors=("msp", "energy"), energy={"temperature": 0.1}))
+    assert removed_numbers(first, second) == {"noise": ["energy"]}
+    third = finish(second, config("svhn", detectors=("knn",)), others=("svhn",))
+    assert removed_numbers(second, third) == {"svhn": ["energy", "msp"]}
+    assert (
+        removed_numbers(third, finish(third, config("svhn", detectors=("vim",)), without=("vim",), others=("svhn",)))
+        == {}
+    )
 
 
 def test_held_out_numbers_on_images_that_were_replaced_go() -> None:

@@ -20,6 +20,14 @@ def test_rows_are_losses_with_means_of_their_seeds(tmp_path: Path) -> None:
     assert len({len(line) for line in (kinds, sets, head, *rows)}) == 1
 
 
+def test_a_mean_over_fewer_seeds_says_so(tmp_path: Path) -> None:
+    add_run(tmp_path, seed=0, ood={"svhn": {"ood_score": 0.8}, "noise": {"ood_score": 0.9}})
+    add_run(tmp_path, seed=1, ood={"svhn": {"ood_score": 0.8}})
+    line = overview(load_runs(tmp_path).runs).splitlines()[-1]
+    assert "90.00 (n=1)" in line
+    assert "80.00 (n" not in line
+
+
 def test_a_mean_over_seeds_that_saw_other_images_says_so(tmp_path: Path) -> None:
     for seed in range(2):
         add_run(tmp_path, seed=seed, digests={"test": "same", "svhn": f"of seed {seed}"})

@@ -16,6 +16,7 @@ from oodbench.data.split import Split
 
 MAX_OF_OOD = 0.001  # share of an OOD set's images: moves a number by at most 0.1 points of percent
 MAX_OF_TEST = 0.005  # share of a test set's images that are in the training set: five times CIFAR-100's
+MAX_REPEATED = 0.01  # share of a set's images that are in it more than once, above which a warning says so
 BLOCK = 500  # images hashed at a time, so that they stay in the processor's cache
 
 log = logging.getLogger(__name__)
@@ -25,11 +26,17 @@ def check_overlap(known: Mapping[str, Split], others: Mapping[str, Split], allow
     """Compare every set of `others` with every set of `known`; both are {how a message calls it: set}.
 
     Raises ValueError for one that is the same set or shares more than `max_share` of its images, unless `allow`; images
-    of one colour are not counted. A smaller overlap is logged, and a larger one that is allowed.
+    of one colour are not counted. A smaller overlap is logged, and a larger one that is allowed, and many copies within
+    a set of `others`.
     """
     known_hashes = {name: pixel_hashes(split.images) for name, split in known.items()}
     for name, split in others.items():
         hashes = pixel_hashes(split.images)
+        repeated = len(hashes) - len(np.unique(hashes))
+        if repeated > MAX_REPEATED * len(hashes):
+            log.warning(
+                "%d of the %d images of %s repeat others: its intervals are too narrow", repeated, len(hashes), name
+            )
         for other, reference in known.items():
             if split.digest == reference.digest:
                 _report(True, f"{name} is the same set as {other} (digest {split.digest[:12]})", allow)

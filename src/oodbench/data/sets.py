@@ -1,5 +1,6 @@
 """The sets of one run: checked against each other, cut to the limits."""
 
+import logging
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -9,6 +10,9 @@ from numpy.typing import NDArray
 from oodbench.data.images import side
 from oodbench.data.overlap import MAX_OF_OOD, MAX_OF_TEST, check_overlap
 from oodbench.data.split import UNKNOWN, Split, balanced_rows, balanced_subset, rows_of, spaced_subset
+
+FEW = 30  # images, of which a bootstrap interval is too narrow
+log = logging.getLogger(__name__)
 
 
 class DataSplits(NamedTuple):
@@ -56,8 +60,8 @@ def data_splits(
     of its images with it, is refused unless `allow_overlap`, and so is an OOD set with more than 0.1 % of either's.
 
     Raises ValueError, with the set's name, for arrays of another shape or type, a label outside [0, num_classes), a
-    class without an image, classes that are not the same in train and test, an OOD set without an image, a limit that
-    cannot be met, a validation set that is reported, sets that overlap.
+    class without an image, classes that are not the same in train and test, an OOD set without an image or twice, a
+    limit that cannot be met, a validation set that is reported, sets that overlap.
     """
     _check_known("train", train, num_classes)
     _check_known("test", test, num_classes)
@@ -90,8 +94,11 @@ def _check_known(name: str, split: Split, num_classes: int) -> None:
 
 
 def _check_ood_sets(ood: Mapping[str, Split], val_ood: Split | None) -> None:
+    names: dict[str, str] = {}
     for name, split in ood.items():
         _check_ood(f"OOD set {name}", split)
+        if (other := names.setdefault(split.digest, name)) != name:
+            raise ValueError(f"the OOD sets {other} and {name} are the same images, which means would count twice")
         if val_ood and split.digest == val_ood.digest:
             raise ValueError(
                 f"the OOD set {name} is reported, so nothing may be chosen on it: leave it out of ood=[...]"
@@ -104,6 +111,8 @@ def _check_ood(name: str, split: Split) -> None:
     _check_arrays(name, split)
     if len(split.images) == 0:
         raise ValueError(f"{name} has no image")
+    if len(split.images) < FEW:
+        log.warning("%s has %d images: its intervals and tests say little", name, len(split.images))
 
 
 def _check_arrays(name: str, split: Split) -> None:

@@ -111,6 +111,15 @@ def merge(before: Record | None, numbers: Mapping[str, Any], provenance: Mapping
     return merged | {"provenance": provenance}
 
 
+def removed_numbers(before: Record, merged: Record) -> dict[str, list[str]]:
+    """Return {OOD set: detectors whose old numbers on it do not hold any more, and which have no new ones}."""
+    judged = merged["not_applicable"].keys()
+    found = {
+        name: sorted(scores.keys() - merged["ood"].get(name, {}) - judged) for name, scores in before["ood"].items()
+    }
+    return {name: detectors for name, detectors in found.items() if detectors}
+
+
 def _merged_validation(
     old: Record, kept: set[str], numbers: Mapping[str, Any], new: Mapping[str, Any], request: Request
 ) -> dict[str, Any]:

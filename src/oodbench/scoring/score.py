@@ -1,5 +1,6 @@
 """From outputs to the record: detectors, metrics and intervals, merged with the numbers that still hold."""
 
+import warnings
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -10,7 +11,7 @@ from oodbench.model import head_fn, linear_weights
 from oodbench.outputs import Outputs
 from oodbench.report.card import write_card
 from oodbench.runs.folder import RunFolder
-from oodbench.runs.record import Record, Request, merge, merge_intervals, merge_resamples
+from oodbench.runs.record import Record, Request, merge, merge_intervals, merge_resamples, removed_numbers
 from oodbench.scoring.network_scores import Scores, as_detectors
 from oodbench.storage import Arrays
 
@@ -61,6 +62,9 @@ def record(
     before = folder.usable_record()
     old_resamples = folder.usable_resamples(before) if before else {}
     merged = merge(before, numbers, provenance, request)
+    if before and (removed := removed_numbers(before, merged)):
+        of_sets = "; ".join(f"on {name} {', '.join(detectors)}" for name, detectors in removed.items())
+        warnings.warn(f"numbers of images or hyperparameters that were others are removed: {of_sets}", stacklevel=2)
     resamples = merge_resamples(old_resamples, resamples, merged)
     merged["intervals"] = merge_intervals(before or {}, intervals(merged, resamples), merged)
     folder.remove_card()

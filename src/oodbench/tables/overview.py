@@ -8,7 +8,7 @@ from oodbench.evaluation.metric import MISSING
 from oodbench.evaluation.metrics import OOD_METRICS, metric_of
 from oodbench.phrases import printable
 from oodbench.runs.record import OWN_SCORE
-from oodbench.tables.cells import cell_key, cells_of
+from oodbench.tables.cells import cell_key, cells_of, fewer
 from oodbench.tables.columns import Column, id_columns, ood_sets
 from oodbench.tables.labels import protocol, row_labels, row_of
 from oodbench.tables.means import FAR, NEAR, common_means, with_means
@@ -37,7 +37,10 @@ def _table(dataset: str, runs: Sequence[Result]) -> str:
     for row, label in labels.items():
         found = [cells.get(cell_key(row, OWN_SCORE, column)) for column in columns]
         units = [metric_of(column.metric).unit for column in columns]
-        texts = [unit.text(cell.mean) if cell else MISSING for cell, unit in zip(found, units, strict=True)]
+        texts = [
+            unit.text(cell.mean) + fewer(cell, seeds[row]) if cell else MISSING
+            for cell, unit in zip(found, units, strict=True)
+        ]
         lines.append([label, str(seeds[row]), *texts])
     return "\n".join(map(printable, [f"{dataset}, {protocol(runs[0])}", "", *_aligned(lines), *other_images(runs)]))
 
