@@ -8,7 +8,7 @@ import pytest
 from helpers.config import CONF, configuration
 
 from oodbench.runs import code
-from oodbench.runs.code import changed_parts, code_digest, code_of
+from oodbench.runs.code import changed_parts, code_digest, code_of, detector_code
 
 LOSS = '''"""A loss."""
 
@@ -90,3 +90,14 @@ def test_parts_that_changed_are_named() -> None:
     assert changed_parts([1], now) == ""
     assert changed_parts({"loss": "x", "backbone": "y"}, now) == "loss and backbone"
     assert changed_parts(now | {"backbone": "y"}, now) == "backbone"
+
+
+def test_an_edited_detector_is_named_where_the_earlier_one_is_known() -> None:
+    detectors = {
+        "energy": {"_target_": "oodbench.detectors.energy"},
+        "odin": {"_target_": "oodbench.detectors.network.odin"},
+    }
+    now = detector_code(detectors)
+    assert {len(digest) for digest in now.values()} == {12}
+    assert changed_parts({"energy": "another", "odin": now["odin"]}, now) == "energy"
+    assert changed_parts({}, now) == ""

@@ -190,6 +190,17 @@ def test_new_numbers_join_those_of_other_sets() -> None:
     assert complete(record, second)
 
 
+def test_code_of_detectors_is_kept_as_they_are() -> None:
+    first = finish(None, config("noise"))  # of a version that did not say
+    request = requested(config("noise", detectors=("knn",)))
+    facts = {"images": {}, "digests": {}, "detector_code": {"knn": "x"}}
+    numbers = NUMBERS | {"ood": {"noise": {"knn": {"auroc": 0.5}}}, "not_applicable": {}}
+    second = merge(first, numbers, facts, request)
+    assert second["provenance"]["detector_code"] == {"knn": "x"}
+    third = merge(second, numbers, facts | {"detector_code": {"vim": "y"}}, request)
+    assert third["provenance"]["detector_code"] == {"knn": "x", "vim": "y"}
+
+
 def test_numbers_of_a_detector_that_is_set_otherwise_go() -> None:
     record = finish(None, config("noise", "svhn"))
     record = finish(record, config("noise", detectors=("energy",), energy={"temperature": 0.1}))

@@ -92,3 +92,13 @@ def test_rows_by_a_key_do_not_share_their_code(tmp_path: Path) -> None:
     table = section(load_runs(tmp_path).runs, "idpos", ["ood_score"], ["recipe.clip_grad_norm"])
     assert len(table.rows) == 2
     assert not any("code" in note for note in table.notes)
+
+
+def test_a_detector_of_other_code_is_named(tmp_path: Path) -> None:
+    for seed, digest in enumerate("xy"):
+        path = add_run(tmp_path, seed=seed)
+        alter_metrics(path, lambda content, d=digest: content["provenance"].update(detector_code={"ood_score": d}))
+    add_run(tmp_path, seed=2)  # of an earlier version, which did not say
+    says = "The code of `ood_score` changed between runs, score them again with `scripts/evaluate.py`."
+    assert says in only_section(tmp_path).notes
+    assert says not in only_section(tmp_path, detectors=("msp",)).notes

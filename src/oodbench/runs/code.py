@@ -19,20 +19,24 @@ def code_of(config: Mapping[str, Any]) -> Code:
     return {part: code_digest(str(config[part].get("_target_"))) for part in PARTS}
 
 
+def detector_code(detectors: Mapping[str, Any]) -> Code:
+    """{detector: its configuration} -> {detector: digest of the file with its function}"""
+    return {name: code_digest(str(how.get("_target_"))) for name, how in detectors.items()}
+
+
 def changed_parts(before: Any, now: Code) -> str:
     """Name the parts whose code is another now, "loss and backbone"; "" for none.
 
     before: the digests in a run's file; None or {} in those of earlier versions.
     """
     known = before if isinstance(before, Mapping) else {}
-    return " and ".join(part for part in PARTS if known.get(part) and known[part] != now.get(part))
+    return " and ".join(part for part in now if known.get(part) and known[part] != now[part])
 
 
 def remember_code(config: Mapping[str, Any]) -> None:
     """Take the digests of the code that this process has just imported: the files may be edited while a sweep runs."""
     code_of(config)
-    for detector in config["image_detector"].values():
-        code_digest(str(detector.get("_target_")))
+    detector_code(config["detector"] | config["image_detector"])
 
 
 @cache

@@ -13,7 +13,7 @@ from oodbench.runs.identity import Config, check_name, check_ood_name, without_p
 from oodbench.storage import Arrays
 
 Record = dict[str, Any]
-GROWING = ("images", "digests", "ood", "detector")  # parts of the provenance that grow with the sets and detectors
+GROWING = ("images", "digests", "ood", "detector", "detector_code")  # parts of the provenance: by set or detector
 OF_NETWORK = "oodbench.detectors.network."  # addresses of detectors that need images
 OWN_SCORE = "ood_score"  # the detector whose scores are the loss's OOD score
 MAIN_SCORES = (OWN_SCORE, "msp")  # what tables show if nothing else is asked for: msp is what every paper compares with
@@ -107,7 +107,8 @@ def merge(before: Record | None, numbers: Mapping[str, Any], provenance: Mapping
     if request.validation:
         merged["validation"] = _merged_validation(old, kept, numbers, provenance, request)
     provenance = dict(provenance) | {"near": request.near, "ood": request.ood, "detector": request.detectors}
-    provenance |= {"roots": request.roots} | {key: old["provenance"][key] | provenance[key] for key in GROWING}
+    before_now = ((key, old["provenance"].get(key, {}), provenance.get(key, {})) for key in GROWING)
+    provenance |= {"roots": request.roots} | {key: earlier | new for key, earlier, new in before_now}
     return merged | {"provenance": provenance}
 
 

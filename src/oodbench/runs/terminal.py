@@ -8,7 +8,7 @@ from typing import Any
 from oodbench.evaluation.metric import MISSING, Metric
 from oodbench.evaluation.metrics import ID_METRICS, OOD_METRICS, metric_of
 from oodbench.phrases import counted, duration
-from oodbench.runs.code import changed_parts, code_of
+from oodbench.runs.code import changed_parts, code_of, detector_code
 from oodbench.runs.identity import Config
 from oodbench.runs.record import MAIN_SCORES, OWN_SCORE
 from oodbench.storage import read_json
@@ -73,7 +73,11 @@ def result(numbers: Numbers) -> str:
 def finished(numbers: Numbers, folder: Path, config: Config, in_sweep: bool) -> str:
     """Return what the command of a finished run prints."""
     text = outcome(numbers, config, in_sweep)
-    changed = changed_parts(numbers["provenance"].get("code"), code_of(config))
+    provenance, detectors = numbers["provenance"], config["detector"] | config["image_detector"]
+    changed = changed_parts(
+        {**provenance.get("code", {}), **provenance.get("detector_code", {})},
+        {**code_of(config), **detector_code(detectors)},
+    )
     code = f" (the code of its {changed} has changed since)" * bool(changed)
     if in_sweep:
         return f"finished already{code}; {text}"

@@ -10,6 +10,7 @@ from oodbench.losses.objective import Objective
 from oodbench.model import head_fn, linear_weights
 from oodbench.outputs import Outputs
 from oodbench.report.card import write_card
+from oodbench.runs.code import detector_code
 from oodbench.runs.folder import RunFolder
 from oodbench.runs.record import Record, Request, merge, merge_intervals, merge_resamples, removed_numbers
 from oodbench.scoring.network_scores import Scores, as_detectors
@@ -60,6 +61,7 @@ def record(
 ) -> Record:
     """Write the numbers, merged with those of earlier starts that still hold, and the card; return the numbers."""
     before = folder.usable_record()
+    provenance = provenance | {"detector_code": detector_code(request.detectors)}
     old_resamples = folder.usable_resamples(before) if before else {}
     merged = merge(before, numbers, provenance, request)
     if before and (removed := removed_numbers(before, merged)):

@@ -8,6 +8,7 @@ from oodbench.phrases import printable
 from oodbench.tables.comparison import Line, Pair
 from oodbench.tables.labels import in_brackets, protocol
 from oodbench.tables.means import FAR, NEAR, sets_of
+from oodbench.tables.notes import other_detector_code
 from oodbench.tables.results import Result
 from oodbench.tables.scores import hyperparameters
 
@@ -34,7 +35,8 @@ def report(pairs: list[Pair], detector: str, detector_b: str, found: list[Line],
         for name, run, d in zip("AB", pairs[0], (detector, detector_b), strict=True)
     ]
     sides += _unlike(pairs)
-    return "\n".join([*sides, f"n = {n}, seeds {seeds}", *sets, *means, "", *rows, "", *_notes(pairs, found)])
+    code = other_detector_code((run for pair in pairs for run in pair), {detector, detector_b})
+    return "\n".join([*sides, f"n = {n}, seeds {seeds}", *sets, *means, "", *rows, "", *_notes(pairs, found), *code])
 
 
 def _unlike(pairs: list[Pair]) -> list[str]:

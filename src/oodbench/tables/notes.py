@@ -63,6 +63,7 @@ def table_notes(
         *other_images(runs),
         *other_code(runs, labels, by),
         *other_settings(runs, labels, detectors, by),
+        *other_detector_code(runs, detectors),
         *_dashes(runs, labels, detectors, by),
         *without_metric(runs, labels, metrics, by),
     ]
@@ -133,6 +134,13 @@ def other_code(runs: Iterable[Result], labels: Mapping[Row, str], by: Sequence[s
             found.setdefault((part, row_of(run, by)), set()).add(digest)
     changed = [each for each, digests in found.items() if len(digests) > 1]
     return [f"The code of the {part} changed between the seeds of `{labels[row]}`." for part, row in changed]
+
+
+def other_detector_code(runs: Iterable[Result], detectors: Iterable[str]) -> list[str]:
+    """Name the detectors that runs were scored with by different code; early runs do not say."""
+    found = {d: {run.detector_code.get(d, "") for run in runs} - {""} for d in detectors}
+    names = ", ".join(f"`{detector}`" for detector, digests in found.items() if len(digests) > 1)
+    return [f"The code of {names} changed between runs, {AGAIN}."] if names else []
 
 
 def without_metric(
