@@ -248,9 +248,17 @@ def test_sets_of_ones_own_are_added_to_a_finished_run(
 
 
 def test_a_finished_run_says_that_its_code_was_edited(again: Finished, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("oodbench.runs.terminal.code_of", lambda config: {"loss": "edited"})
+    monkeypatch.setattr("oodbench.runs.terminal.code_of", lambda config: {"loss": "edited", "backbone": "too"})
     printed = started(*HALO, f"results_dir={again.results}")
     assert printed.startswith("finished already (the code of its loss and backbone has changed since), force=true runs")
+
+
+def test_a_finished_run_says_that_a_detector_was_edited(again: Finished, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("oodbench.runs.terminal.detector_code", lambda detectors: {"msp": "edited"})
+    printed = started(*HALO, f"results_dir={again.results}")
+    assert printed.startswith(
+        "finished already (the code of msp has changed since: scripts/evaluate.py scores it again)"
+    )
 
 
 def test_a_training_stops_where_its_code_was_edited(again: Finished, monkeypatch: pytest.MonkeyPatch) -> None:

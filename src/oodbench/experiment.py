@@ -19,7 +19,7 @@ from oodbench.runs.record import is_complete, requested
 from oodbench.runs.signals import exit_on_signal, stop_signal
 from oodbench.runs.terminal import header, outcome
 from oodbench.runs.tracking import NO_LOG, Log, track
-from oodbench.scoring.score import Scoring, check_not_reported
+from oodbench.scoring.score import check_not_reported
 from oodbench.scoring.trained import Trained, measure, predict_sets
 from oodbench.storage import Arrays
 from oodbench.training.batch_norm import estimate_batch_norm
@@ -72,9 +72,9 @@ def run(config: Config, in_sweep: bool = False) -> None:
             with track(folder, config) as log:
                 load_or_train(job, log)
                 trained = Trained(config, folder, model, job.data)
-                outputs, scores = predict_sets(trained, image_detectors)
+                predicted = predict_sets(trained, image_detectors)
                 held.close()  # while this run is scored, another may train
-                numbers = measure(trained, outputs, Scoring(detectors, scores))
+                numbers = measure(trained, predicted, detectors)
                 log.result(numbers)
             text = outcome(numbers, config, in_sweep)
             print(text if in_sweep else f"{text}\n\n{folder.path}", flush=True)

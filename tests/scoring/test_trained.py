@@ -6,7 +6,6 @@ from helpers.cli import Finished, never, numbers_in
 
 from oodbench.runs.folder import open_run
 from oodbench.scoring.rescore import reopen
-from oodbench.scoring.score import Scoring
 from oodbench.scoring.stored import stored_objective
 from oodbench.scoring.trained import Trained, measure, predict_sets
 
@@ -20,29 +19,39 @@ def run(again: Finished) -> Trained:
 def test_a_set_passes_through_the_network_once(run: Trained, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
         patch.setattr("oodbench.scoring.trained.extract_features", never)
-        outputs, scores = predict_sets(run, {})
+        outputs, scores, code = predict_sets(run, {})
+    assert code == run.folder.read_training()["code"]
     assert (outputs.keys(), scores) == (run.data.by_name.keys(), {})
     run.folder.outputs("test").unlink()
-    once_more, _ = predict_sets(run, {})
+    once_more = predict_sets(run, {}).outputs
     assert run.folder.outputs("test").exists()
     np.testing.assert_allclose(once_more["test"].logits, outputs["test"].logits, rtol=1e-3, atol=1e-3)
     assert once_more["test"].labels.tolist() == run.data.test.labels.tolist()
 
 
 def test_outputs_that_the_loss_does_not_give_cost_the_record(run: Trained) -> None:
-    outputs, _ = predict_sets(run, {})
+    outputs = predict_sets(run, {}).outputs
     test, digest = outputs["test"], run.data.test.digest
     run.folder.write_outputs("test", test._replace(ood_score=test.ood_score + 1), digest)
     with pytest.warns(UserWarning, match=r"outputs are computed again: .*test\.safetensors has other logits, prob"):
-        once_more, _ = predict_sets(run, {})
+        once_more = predict_sets(run, {}).outputs
     np.testing.assert_allclose(once_more["test"].ood_score, test.ood_score, rtol=1e-3, atol=1e-3)
     assert not run.folder.metrics.exists()
 
 
 def test_the_record_tells_of_the_sets_that_were_measured(run: Trained, again: Finished) -> None:
-    outputs, _ = predict_sets(run, {})
-    measure(run, outputs, Scoring({}, {}))
+    measure(run, predict_sets(run, {}), {})
     numbers = numbers_in(again.folder)
     assert numbers["accuracy"] == again.metrics["accuracy"]
     assert numbers["provenance"]["images"] == run.data.sizes == again.metrics["provenance"]["images"]
     assert numbers["provenance"]["digests"] == {name: split.digest for name, split in run.data.by_name.items()}
+
+
+def test_outputs_of_an_edited_loss_are_recorded_as_its(
+    run: Trained, again: Finished, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = again.metrics["provenance"]["code"]
+    monkeypatch.setattr("oodbench.scoring.trained.code_of", lambda config: code | {"loss": "edited"})
+    run.folder.outputs("test").unlink()
+    measure(run, predict_sets(run, {}), {})
+    assert numbers_in(again.folder)["provenance"]["code"] == code | {"loss": "edited"}

@@ -74,11 +74,10 @@ def finished(numbers: Numbers, folder: Path, config: Config, in_sweep: bool) -> 
     """Return what the command of a finished run prints."""
     text = outcome(numbers, config, in_sweep)
     provenance, detectors = numbers["provenance"], config["detector"] | config["image_detector"]
-    changed = changed_parts(
-        {**provenance.get("code", {}), **provenance.get("detector_code", {})},
-        {**code_of(config), **detector_code(detectors)},
-    )
+    changed = changed_parts(provenance.get("code"), code_of(config))
     code = f" (the code of its {changed} has changed since)" * bool(changed)
+    if scored := changed_parts(provenance.get("detector_code"), detector_code(detectors)):
+        code += f" (the code of {scored} has changed since: scripts/evaluate.py scores it again)"
     if in_sweep:
         return f"finished already{code}; {text}"
     return f"finished already{code}, force=true runs it again\n\n{text}\n\n{folder}"

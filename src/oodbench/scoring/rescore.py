@@ -13,7 +13,7 @@ from oodbench.runs.folder import RunFolder, open_run
 from oodbench.runs.identity import Config
 from oodbench.runs.lock import run_lock
 from oodbench.runs.record import SELECTED, Record
-from oodbench.scoring.score import RunOutputs, Scoring, check_not_reported, reference_of
+from oodbench.scoring.score import RunOutputs, check_not_reported, reference_of
 from oodbench.scoring.stored import score_stored, stored_model, stored_run
 from oodbench.scoring.trained import Trained, measure, predict_sets
 from oodbench.targets import trusted
@@ -48,8 +48,8 @@ def rescore(path: Path, detector: Config, image_detector: Config, grids: Config 
         chosen = {"ood": there, "detector": detector, "image_detector": image_detector}
         run = reopen(folder, config | chosen, objective)
         folder.check_train_digest(run.data.train.digest)
-        of_sets, scores = predict_sets(run, build_detectors(image_detector))
-        return measure(run, of_sets, Scoring(build_detectors(detector), scores))
+        predicted = predict_sets(run, build_detectors(image_detector))
+        return measure(run, predicted, build_detectors(detector))
 
 
 def is_gone(node: Any) -> bool:

@@ -1,12 +1,15 @@
 """A trained network on the sets of its run: outputs, the scores that need images, and the record made of them."""
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from oodbench.data.sets import DataSplits
 from oodbench.data.split import Split
 from oodbench.detectors.network.network import ImageDetector
+from oodbench.evaluation.evaluate import Detector
 from oodbench.model import Classifier, extract_features, gives, predict
 from oodbench.outputs import Outputs
+from oodbench.runs.code import Code, code_of
 from oodbench.runs.folder import RunFolder
 from oodbench.runs.identity import Config
 from oodbench.runs.record import Record, requested
@@ -24,40 +27,55 @@ class Trained(NamedTuple):
     data: DataSplits
 
 
-def predict_sets(
-    run: Trained, image_detectors: dict[str, ImageDetector]
-) -> tuple[dict[str, Outputs], dict[str, Scores]]:
-    """Return the outputs on every set, and the scores of detectors that need images: what the device is needed for."""
-    splits = run.data.by_name
-    check_network(run.folder, run.config, run.model, splits)
-    outputs = {name: _outputs_on(run, name, split) for name, split in splits.items()}
+class Predicted(NamedTuple):
+    """What the device was needed for."""
+
+    outputs: dict[str, Outputs]  # by set
+    scores: dict[str, Scores]  # of detectors that need images
+    code: Code  # of the network and the loss that the outputs are of
+
+
+def predict_sets(run: Trained, image_detectors: dict[str, ImageDetector]) -> Predicted:
+    """Take the outputs on every set, stored ones or those of one forward pass, and score with detectors that need
+    images.
+    """
+    folder, splits = run.folder, run.data.by_name
+    check_network(folder, run.config, run.model, splits)
+    stored = {name: _stored_outputs(run, name, split) for name, split in splits.items()}
+    outputs = {name: found or _predict(run, name, splits[name]) for name, found in stored.items()}
     settings = requested(run.config).detectors
-    return outputs, network_scores(run.folder, run.model, image_detectors, settings, splits)
+    scores = network_scores(folder, run.model, image_detectors, settings, splits)
+    code = folder.read_training().get("code") or {}
+    now = {"loss": code_of(run.config)["loss"]} if None in stored.values() else {}  # it may have been edited
+    return Predicted(outputs, scores, code | now)
 
 
-def measure(run: Trained, outputs: dict[str, Outputs], scoring: Scoring) -> Record:
+def measure(run: Trained, predicted: Predicted, detectors: Mapping[str, Detector]) -> Record:
     """Score the outputs on every set with every detector, and write the record."""
-    data, folder = run.data, run.folder
+    data, folder, outputs = run.data, run.folder, predicted.outputs
     of_run = RunOutputs(
         train=outputs["train"],
         test=outputs["test"],
         ood={name: outputs[name] for name in data.ood},
         validation={name: outputs[name] for name in data.validation},
     )
-    numbers, resamples = score(of_run, run.model.objective, scoring)
+    numbers, resamples = score(of_run, run.model.objective, Scoring(detectors, predicted.scores))
     digests = {name: split.digest for name, split in data.by_name.items()}
-    provenance = folder.read_training() | {"images": data.sizes, "digests": digests}
+    provenance = folder.read_training() | {"images": data.sizes, "digests": digests, "code": predicted.code}
     return record(folder, requested(run.config), numbers, resamples, provenance)
 
 
-def _outputs_on(run: Trained, name: str, split: Split) -> Outputs:
-    """-> the network's outputs on a set: stored ones, or those of one forward pass, which are then stored"""
-    folder, objective = run.folder, run.model.objective
-    outputs = read_whole_outputs(folder, name, split.digest)
-    if outputs is not None and not gives(objective, outputs):
-        remove_outdated_record(folder, name)
-        outputs = None
-    if outputs is None:
-        outputs = predict(objective, extract_features(run.model, split.images), split.labels)
-        folder.write_outputs(name, outputs, split.digest)
+def _stored_outputs(run: Trained, name: str, split: Split) -> Outputs | None:
+    """-> stored outputs on a set; None where there are none that hold"""
+    outputs = read_whole_outputs(run.folder, name, split.digest)
+    if outputs is None or gives(run.model.objective, outputs):
+        return outputs
+    remove_outdated_record(run.folder, name)
+    return None
+
+
+def _predict(run: Trained, name: str, split: Split) -> Outputs:
+    """-> the network's outputs on a set, which are stored then"""
+    outputs = predict(run.model.objective, extract_features(run.model, split.images), split.labels)
+    run.folder.write_outputs(name, outputs, split.digest)
     return outputs
