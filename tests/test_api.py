@@ -192,7 +192,7 @@ def test_what_cannot_be_evaluated_is_named() -> None:
         oodbench.evaluate(TEST, FAR, "mps")
     with pytest.raises(ValueError, match=r"labels of training images are 0 to 3"):
         oodbench.evaluate(TEST, FAR, ["mahalanobis"], train=oodbench.from_arrays(TEST.logits, None, TEST.features))
-    with pytest.raises(ValueError, match=r"the head does not give these logits"):
+    with pytest.raises(ValueError, match=r"the head does not give the logits of test of its features"):
         oodbench.evaluate(TEST, FAR, ["vim"], train=TEST, head=(np.ones((7, 6)), np.zeros(7)))
 
 

@@ -27,6 +27,7 @@ from oodbench.losses.objective import Objective
 from oodbench.model import Classifier, extract_features, predict
 from oodbench.outputs import Outputs, no_images
 from oodbench.pretrained.arrays import LogitsAlone, from_arrays, labels_of
+from oodbench.pretrained.doubts import warn_of_doubts
 from oodbench.pretrained.module import gives, head_parts, last_linear, run_module
 from oodbench.report.gallery import figures_of
 from oodbench.report.material import read_material, read_one
@@ -163,8 +164,14 @@ def evaluate(
         sets = [LogitsAlone(each.logits[:, :0], *each[1:]) for each in sets]
     kind = _WithoutTraining if train is None else Reference
     apply, linear = (None, None) if head is None else head_parts(head)
-    if apply and not isinstance(outputs, LogitsAlone) and not gives(apply, outputs.features, outputs.logits):
-        raise ValueError("the head does not give these logits of these features")
+    named = {"test": outputs} | ({} if train is None else {"train": train}) | dict(ood)
+    named |= {} if validation is None else {"validation": validation}
+    for name, of in named.items():
+        if apply and not isinstance(of, LogitsAlone) and not gives(apply, of.features, of.logits):
+            raise ValueError(f"the head does not give the logits of {name} of its features")
+    if train is not None and (missing := sorted(set(range(K)) - set(train.labels.tolist()))):
+        raise ValueError(f"train: {len(missing)} of {K} classes have no image: {missing[:10]}")
+    warn_of_doubts(named)
     reference = kind(no_images(outputs) if train is None else train, apply, linear, validation)
     of_ood = dict(zip(ood, sets[1:], strict=True))
     numbers, resamples = evaluate_outputs(sets[0], of_ood, _detectors(detectors), reference)

@@ -1,6 +1,5 @@
 """External outputs: a file of another code's outputs becomes a run like any other."""
 
-import hashlib
 import os
 import re
 from collections.abc import Callable
@@ -80,8 +79,7 @@ def test_the_folder_says_where_it_is_from(arrays: Arrays, tmp_path: Path) -> Non
     top |= {numbers["resamples"]["file"]}
     assert files == top | {f"outputs/{name}.safetensors" for name in SETS}
     facts = numbers["provenance"]
-    digest = hashlib.sha256((tmp_path / "outputs.npz").read_bytes()).hexdigest()
-    assert facts["pretrained"] == {"file": "outputs.npz", "sha256": digest}
+    assert facts["pretrained"] == {"file": "outputs.npz", "sha256": load_external(tmp_path / "outputs.npz").sha256}
     assert (facts["precision"], facts["seed"], facts["near"]) == ("unknown", 2, ["unseen_digits"])
     assert not {"epochs", "wall_time_s", "threads"} & facts.keys()
 
@@ -102,7 +100,7 @@ def test_runs_of_other_names_and_data_sets_are_other_runs(arrays: Arrays, tmp_pa
 
 def test_other_code_takes_it_for_a_run_like_any_other(arrays: Arrays, tmp_path: Path) -> None:
     folder, results = imported(arrays, tmp_path), tmp_path / "results"
-    second = imported(arrays, tmp_path, "--seed", 1)
+    second = imported(arrays | {"test/labels": np.roll(arrays["test/labels"], 1)}, tmp_path, "--seed", 1)
     assert second.parent == folder.parent  # seeds of one row
     assert [state.state for state in states(results)] == ["done", "done"]
     assert "done" in table(states(results))
@@ -229,7 +227,8 @@ def test_a_file_that_would_run_code_is_refused(tmp_path: Path) -> None:
 def test_what_is_there_is_replaced_by_force_alone(arrays: Arrays, tmp_path: Path) -> None:
     folder = imported(arrays, tmp_path)
     before = numbers_in(folder)
-    other = arrays | {"test/labels": arrays["test/logits"].argmax(1)}
+    other = arrays | {f"{name}/labels": arrays[f"{name}/logits"].argmax(1) for name in ("train", "test")}
+    other["train/labels"][:8] = range(8)  # each class has an image
     with pytest.raises(SystemExit, match="exists already: choose another name or seed, or --force"):
         imported(other, tmp_path)
     assert numbers_in(folder) == before
@@ -261,17 +260,13 @@ def test_a_set_that_this_project_does_not_know_can_be_learnt(arrays: Arrays, tmp
     assert numbers_in(folder)["provenance"]["near"] == ["noise"]
 
 
-def test_one_file_as_two_seeds_is_a_warning(arrays: Arrays, tmp_path: Path) -> None:
+def test_one_training_as_two_seeds_is_refused(arrays: Arrays, tmp_path: Path) -> None:
     folder = imported(arrays, tmp_path)
-    file, given = (
-        tmp_path / "outputs.npz",
-        ("--name", "mine", "--dataset", "digits", "--results-dir", folder.parents[5]),
-    )
-    says = "has the outputs of this very file: a seed is a training of its own"
-    assert f"warning: {folder} {says}" in script("scripts/import_outputs.py", file, *given, "--seed", 1)
-    np.savez(file, **arrays | {"test/labels": np.roll(arrays["test/labels"], 1)})
-    for force in ((), ("--force",)):  # and the same seed again
-        assert says not in script("scripts/import_outputs.py", file, *given, "--seed", 2, *force)
+    with pytest.raises(SystemExit, match=f"{folder} has these very outputs: a seed is a training of its own"):
+        imported(arrays, tmp_path, "--seed", 1, suffix=".safetensors")  # another file
+    assert not folder.with_name("seed1").exists()
+    imported(arrays, tmp_path, "--force")  # the same seed again
+    imported(arrays | {"test/labels": np.roll(arrays["test/labels"], 1)}, tmp_path, "--seed", 1)
 
 
 def test_a_name_that_is_spelt_otherwise_is_told(arrays: Arrays, tmp_path: Path) -> None:

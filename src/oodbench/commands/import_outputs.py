@@ -12,7 +12,7 @@ import yaml
 from oodbench.cli.arguments import Parser
 from oodbench.cli.errors import UsageError
 from oodbench.cli.plan import plan
-from oodbench.pretrained.external import configuration, import_external, load_external, same_file_as
+from oodbench.pretrained.external import check_is_another_seed, configuration, import_external, load_external
 from oodbench.runs.folder import RunFolder
 from oodbench.runs.lock import LockedError
 from oodbench.runs.terminal import every_number
@@ -46,8 +46,7 @@ def main() -> None:
         config = configuration(external, args.name, args.dataset, near, args.seed, detector, args.results_dir)
         for name in (args.dataset, *external.ood):
             warn_of_spelling(name)
-        if twin := same_file_as(external, RunFolder.of(config)):
-            print(f"warning: {twin} has the outputs of this very file: a seed is a training of its own", flush=True)
+        check_is_another_seed(external, RunFolder.of(config))
         folder, record = import_external(external, config, args.file.name, args.force)
     except (OSError, ValueError, LockedError, UsageError) as error:
         raise SystemExit(f"import_outputs: {error}") from error

@@ -11,7 +11,8 @@ from oodbench.data.listing import read_files
 from oodbench.data.parquet import parquet
 from oodbench.data.split import Split
 
-SUFFIXES = {".bmp", ".gif", ".jp2", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
+SUFFIXES = {".bmp", ".gif", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff"}
+SUFFIXES |= {".webp"}
 MAX_BYTES = 1 << 30  # of one file; a larger one is no image, and its digest alone would take seconds to hours
 
 

@@ -22,6 +22,7 @@ from oodbench.losses.objective import Objective
 from oodbench.model import HEAD
 from oodbench.outputs import Outputs
 from oodbench.pretrained.arrays import warn_of_probabilities
+from oodbench.pretrained.doubts import warn_of_doubts
 from oodbench.runs.folder import RunFolder
 from oodbench.runs.identity import PRETRAINED, Config, check_name, identify
 from oodbench.runs.lock import run_lock
@@ -44,7 +45,7 @@ class External(NamedTuple):
     sets: dict[str, Outputs]  # train, test, and the OOD sets
     head: tuple[NDArray[np.float32], NDArray[np.float32]] | None  # W (K, D), b (K,)
     digests: dict[str, str]  # {set: sha256 of all that is known of its images: their labels, of OOD sets their number}
-    sha256: str  # of the file
+    sha256: str  # of all arrays, whatever the file's format
 
     @property
     def ood(self) -> list[str]:
@@ -74,8 +75,9 @@ def load_external(path: Path) -> External:
         raise ValueError(f"{path}: train/labels: {len(missing)} of {K} classes have no image: {missing[:10]}")
     if head:
         _check_head(path, head, sets, D, K)
+    warn_of_doubts(sets)
     digests = {name: _digest(name, outputs) for name, outputs in sets.items()}
-    return External(sets, head, digests, hashlib.sha256(path.read_bytes()).hexdigest())
+    return External(sets, head, digests, _digest_of_all(arrays))
 
 
 def read_arrays(path: Path) -> Arrays:
@@ -176,6 +178,16 @@ def _digest(name: str, outputs: Outputs) -> str:
     return hashlib.sha256(known).hexdigest()
 
 
+def _digest_of_all(arrays: Arrays) -> str:
+    """Return the sha256 of names, types, shapes and contents, which a file written again has, too."""
+    whole = hashlib.sha256()
+    for name in sorted(arrays):
+        array = np.ascontiguousarray(arrays[name])
+        whole.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
+        whole.update(array.tobytes())
+    return whole.hexdigest()
+
+
 def configuration(
     external: External, name: str, dataset: str, near: list[str], seed: int, detector: Config, results_dir: Path
 ) -> Config:
@@ -227,13 +239,12 @@ def import_external(external: External, config: Config, file: str, force: bool) 
             return folder, score_stored(folder, config, of_run, objective, about)
 
 
-def same_file_as(external: External, folder: RunFolder) -> Path | None:
-    """Return the folder of another seed that has the outputs of the same file, if there is one."""
+def check_is_another_seed(external: External, folder: RunFolder) -> None:
+    """Raise ValueError where another seed has the same outputs: the mean over seeds would count one training twice."""
     for other in folder.path.parent.glob("seed*/training.json"):
         known = read_json(other).get("pretrained", {}) if other.parent != folder.path else {}
         if known.get("sha256") == external.sha256:
-            return other.parent
-    return None
+            raise ValueError(f"{other.parent} has these very outputs: a seed is a training of its own")
 
 
 def _provenance(external: External, config: Config, file: str) -> dict[str, Any]:

@@ -59,8 +59,8 @@ def run_module(model: nn.Module, loader: Iterable[Any], head: nn.Module) -> dict
 
 
 def gives(head: Apply, features: NDArray[np.floating], logits: NDArray[np.floating]) -> bool:
-    """(N, D), (N, C) -> whether these are the head's own logits, of the first hundred images up to rounding"""
-    own, logits = head(features[:100]), logits[:100]
+    """(N, D), (N, C) -> whether these are the head's own logits, up to rounding"""
+    own = head(features)
     return own.shape == logits.shape and bool(np.abs(own - logits).max() <= TOLERANCE * np.abs(logits).max())
 
 

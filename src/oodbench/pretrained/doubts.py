@@ -1,0 +1,51 @@
+"""Doubts about outputs that other code has made: what is possible, and yet more likely a mistake in writing them."""
+
+import warnings
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+
+from oodbench.outputs import Outputs
+from oodbench.pretrained.arrays import LogitsAlone
+
+LOWER = 0.1  # accuracy on training images below that on test images
+MAX_SHARED = 0.005  # share of a set's rows that another set has, too: five times CIFAR-100's test and training images
+WIDE = 8  # numbers in a row: of fewer, two images may have the same by chance
+
+
+def warn_of_doubts(sets: Mapping[str, Outputs]) -> None:
+    """Warn of labels that do not belong to their rows, and of one image's outputs in two sets.
+
+    sets: {name: outputs}, with "test" and "train" where there are training images.
+    """
+    for doubt in [*_order(sets), *_shared(sets)]:
+        warnings.warn(doubt, stacklevel=3)
+
+
+def _order(sets: Mapping[str, Outputs]) -> Iterator[str]:
+    if "train" not in sets:
+        return
+    train, test = (float(np.mean(sets[name].log_probs.argmax(1) == sets[name].labels)) for name in ("train", "test"))
+    if train < test - LOWER:
+        yield (
+            f"accuracy is {100 * train:.1f} % on the training images and {100 * test:.1f} % on the test images: are "
+            "the labels of train in the order of its rows?"
+        )
+
+
+def _shared(sets: Mapping[str, Outputs]) -> Iterator[str]:
+    seen: dict[str, set[bytes]] = {}
+    for name, outputs in sets.items():
+        rows = _rows(outputs)
+        for other, known in seen.items():
+            share = sum(row in known for row in rows) / max(len(rows), 1)
+            if share > MAX_SHARED:
+                yield f"{100 * share:.1f} % of the rows of {name} are in {other}, too: are these other images?"
+        seen[name] = set(rows)
+
+
+def _rows(outputs: Outputs) -> list[bytes]:
+    """-> the bytes of each row, features included; none where so few numbers may be the same by chance"""
+    logits = outputs.logits
+    wide = logits if isinstance(outputs, LogitsAlone) else np.hstack([outputs.features, logits])
+    return [row.tobytes() for row in wide] if wide.shape[1] >= WIDE else []
