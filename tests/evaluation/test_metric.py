@@ -82,12 +82,14 @@ from pathlib import Path
 import numpy as np
 from helpers.made_up import NOISE, RESAMPLES, CALIBRATION, add_run, alter_metrics
 
-from oodbench import detectors, tables
+from oodbench import detectors
 from oodbench.evaluation.evaluate import evaluate, intervals
 from oodbench.outputs import Outputs
 from oodbench.storage import read_json, save_arrays
 from oodbench.tables.comparison import lines, load_side, pairs_of
+from oodbench.tables import write
 from oodbench.tables.comparison_text import report as compared
+from oodbench.tables.results import load_runs
 from oodbench.runs.terminal import every_number
 
 results, published = map(Path, sys.argv[1:])
@@ -110,12 +112,12 @@ def scored(content):
 alter_metrics(new, scored)
 run = read_json(new / "metrics.json")["run"]
 save_arrays(new / RESAMPLES, resamples, run=run, numbers="made up")
-found = tables.load_runs(results)
+found = load_runs(results)
 assert not found.unreadable
-tables.write_tables(results, found.runs, published, "idpos", ["ood_score", "msp"])
-tables.write_matrix(results, found.runs, "idpos", ["ood_score", "msp"])
-tables.write_calibration(results, found.runs)
-tables.write_by(results, found.runs, "idpos", ["ood_score"], ["loss.smoothing"])
+write.write_tables(results, found.runs, published, "idpos", ["ood_score", "msp"])
+write.write_matrix(results, found.runs, "idpos", ["ood_score", "msp"])
+write.write_calibration(results, found.runs)
+write.write_by(results, found.runs, "idpos", ["ood_score"], ["loss.smoothing"])
 pairs = pairs_of(load_side(new), load_side(folders[0]))
 files = {path.name: path.read_text() for path in results.iterdir() if path.is_file()}
 terminal = [every_number(numbers), compared(pairs, "msp", "msp", lines(pairs, "msp", "msp"), [])]

@@ -18,9 +18,9 @@ from oodbench.runs.publish import in_rows, portable, portable_config, publish
 from oodbench.runs.status import states
 from oodbench.scoring.stored import stored_on
 from oodbench.storage import save_arrays, write_json
-from oodbench.tables import load_runs, write_matrix, write_tables
 from oodbench.tables.comparison import lines, load_side, pairs_of
-from oodbench.tables.results import is_shown, load_run
+from oodbench.tables.results import is_shown, load_run, load_runs
+from oodbench.tables.write import write_matrix, write_tables
 
 PUBLISHED = ROOT / "results" / "published.yaml"
 

@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 from helpers.made_up import add_run, add_taus, alter_metrics, column, notes
 
-from oodbench.tables import load_runs, tables_by, write_by
+from oodbench.tables.by import tables_by
+from oodbench.tables.results import load_runs
+from oodbench.tables.write import write_by
 
 
 def test_rows_are_sorted_as_numbers_and_others_are_named(tmp_path: Path) -> None:

@@ -7,7 +7,8 @@ from helpers.committed import differing_tables, tracked
 from helpers.config import ROOT
 from helpers.made_up import NOISE, add_run
 
-from oodbench.tables import load_runs, write_matrix, write_tables
+from oodbench.tables.results import load_runs
+from oodbench.tables.write import write_matrix, write_tables
 
 
 def test_committed_tables_are_those_of_the_committed_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,9 +12,11 @@ from helpers.made_up import NOISE, add_run, column, notes
 from oodbench.runs.publish import publish, publish_ensemble
 from oodbench.scoring.ensembles import score_ensemble
 from oodbench.storage import read_json, write_json
-from oodbench.tables import Table, load_runs, tables_of
 from oodbench.tables.calibration import calibration_table
 from oodbench.tables.ensembles import load_ensembles
+from oodbench.tables.results import load_runs
+from oodbench.tables.sections import Table
+from oodbench.tables.write import tables_of
 
 
 def tables(results: Path) -> tuple[Table, Table]:

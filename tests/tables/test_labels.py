@@ -4,8 +4,9 @@ from pathlib import Path
 
 from helpers.made_up import add_run
 
-from oodbench.tables import load_runs, section
 from oodbench.tables.labels import numerically, protocol, row_of
+from oodbench.tables.results import load_runs
+from oodbench.tables.sections import section
 
 
 def test_hyperparameters_that_differ_stand_in_the_label(tmp_path: Path) -> None:

@@ -6,8 +6,9 @@ import numpy as np
 from helpers.made_up import NOISE, add_run, alter_metrics, notes
 from scipy import special
 
-from oodbench.tables import load_runs, write_matrix
 from oodbench.tables.matrix import OVER_SEEDS, matrix_tables
+from oodbench.tables.results import load_runs
+from oodbench.tables.write import write_matrix
 
 
 def test_a_cell_has_a_pair_its_intervals_and_reasons(tmp_path: Path) -> None:

@@ -4,8 +4,9 @@ from pathlib import Path
 
 from helpers.made_up import NOISE, add_run, alter_metrics, column, notes, only_section
 
-from oodbench.tables import load_runs, section
 from oodbench.tables.matrix import matrix_tables
+from oodbench.tables.results import load_runs
+from oodbench.tables.sections import section
 
 
 def test_the_caption_says_what_the_numbers_are(tmp_path: Path) -> None:

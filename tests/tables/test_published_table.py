@@ -9,8 +9,12 @@ import pytest
 from helpers.config import ROOT
 from helpers.made_up import HALO_BLOG, add_run, alter_metrics, column, notes
 
-from oodbench.tables import Table, load_published, load_runs, tables_of, to_latex
+from oodbench.tables.published import load_published
 from oodbench.tables.published_table import follows, published_table
+from oodbench.tables.render import to_latex
+from oodbench.tables.results import load_runs
+from oodbench.tables.sections import Table
+from oodbench.tables.write import tables_of
 
 PUBLISHED = ROOT / "results" / "published.yaml"
 FPR_OF = {"idpos": "FPR@95 (95 % of ID accepted) ↓", "oodpos": "FPR@95 (95 % of OOD caught) ↓"}

@@ -8,10 +8,13 @@ import pytest
 from helpers.config import ROOT
 from helpers.made_up import CALIBRATION, HALO_BLOG, add_run
 
-from oodbench.tables import Table, load_published, load_runs, tables_of, to_latex, to_markdown
 from oodbench.tables.calibration import calibration_table
 from oodbench.tables.matrix import matrix_tables
-from oodbench.tables.render import latex
+from oodbench.tables.published import load_published
+from oodbench.tables.render import latex, to_latex, to_markdown
+from oodbench.tables.results import load_runs
+from oodbench.tables.sections import Table
+from oodbench.tables.write import tables_of
 
 PUBLISHED = ROOT / "results" / "published.yaml"
 

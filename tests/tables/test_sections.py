@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from helpers.made_up import add_run, column, sections
 
-from oodbench.tables import load_runs
+from oodbench.tables.results import load_runs
 
 
 def test_mean_sample_deviation_and_n(tmp_path: Path) -> None:

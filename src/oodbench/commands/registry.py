@@ -22,8 +22,9 @@ from oodbench.runs.record import MAIN_SCORES, OWN_SCORE
 from oodbench.scoring.registry import Entry, check
 from oodbench.shipped import PUBLISHED
 from oodbench.storage import write_atomic
-from oodbench.tables import chosen_detectors, load_runs, merged
 from oodbench.tables.published import load_published
+from oodbench.tables.results import load_runs, merged
+from oodbench.tables.write import chosen_detectors
 
 
 def main() -> None:

@@ -20,8 +20,8 @@ from oodbench.report.vector import FORMATS, write_figures
 from oodbench.runs.record import MAIN_SCORES
 from oodbench.shipped import PUBLISHED
 from oodbench.storage import write_atomic
-from oodbench.tables import chosen_detectors
 from oodbench.tables.published import load_published
+from oodbench.tables.write import chosen_detectors
 
 
 def main() -> None:

@@ -17,21 +17,20 @@ from oodbench.cli.arguments import Parser
 from oodbench.runs.record import MAIN_SCORES
 from oodbench.shipped import PUBLISHED
 from oodbench.storage import UnwritableError
-from oodbench.tables import (
+from oodbench.tables.columns import DEFAULT_FPR
+from oodbench.tables.overview import overview
+from oodbench.tables.paper.style import Style
+from oodbench.tables.results import Found, load_runs
+from oodbench.tables.write import (
     CONVENTIONS,
-    DEFAULT_FPR,
-    Found,
-    Style,
     all_detectors,
     default_detectors,
-    load_runs,
     write_by,
     write_calibration,
     write_matrix,
     write_paper,
     write_tables,
 )
-from oodbench.tables.overview import overview
 
 ABOUT = "In percent; means over n seeds, each loss with its own score. The tables have intervals, FPR@95 and tests."
 

@@ -6,7 +6,7 @@ import numpy as np
 from helpers.made_up import NOISE, add_run
 from helpers.paper import body, lines, scores
 
-from oodbench.tables import Style
+from oodbench.tables.paper.style import Style
 
 
 def test_the_best_is_bold_and_the_second_underlined(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from helpers.made_up import add_run
 from helpers.paper import body, lines, scores
 
-from oodbench.tables import Style
+from oodbench.tables.paper.style import Style
 
 
 def test_near_and_far_are_grouped_with_averages(tmp_path: Path) -> None:

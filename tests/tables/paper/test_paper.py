@@ -10,7 +10,9 @@ from helpers.cli import script
 from helpers.made_up import add_run
 from helpers.paper import BOTH, body, lines, scores
 
-from oodbench.tables import Style, load_runs, write_paper
+from oodbench.tables.paper.style import Style
+from oodbench.tables.results import load_runs
+from oodbench.tables.write import write_paper
 
 
 def test_names_are_those_of_papers_and_commands(tmp_path: Path) -> None:

@@ -8,7 +8,9 @@ import pytest
 from helpers.made_up import add_run
 from helpers.paper import BOTH, SETS, body, lines, scores
 
-from oodbench.tables import Style, load_runs, write_paper
+from oodbench.tables.paper.style import Style
+from oodbench.tables.results import load_runs
+from oodbench.tables.write import write_paper
 
 
 def test_of_many_sets_the_means_stand_alone(tmp_path: Path) -> None:

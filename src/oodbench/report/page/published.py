@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 
 from oodbench.report.material import Section
-from oodbench.tables import CONVENTIONS
 from oodbench.tables.names import score_name, set_name
 from oodbench.tables.published import Published
 from oodbench.tables.published_table import Names, published_table
 from oodbench.tables.sections import Table
+from oodbench.tables.write import CONVENTIONS
 
 
 def published_tables(section: Section, published: Sequence[Published]) -> list[tuple[str, Table]]:

@@ -13,16 +13,9 @@ from helpers.config import ROOT
 from helpers.made_up import CALIBRATION, NOISE, RESAMPLES, add_run, add_taus, alter_metrics
 
 from oodbench.runs import folder as folder_module
-from oodbench.tables import (
-    Style,
-    chosen_detectors,
-    default_detectors,
-    load_runs,
-    write_by,
-    write_matrix,
-    write_paper,
-    write_tables,
-)
+from oodbench.tables.paper.style import Style
+from oodbench.tables.results import load_runs
+from oodbench.tables.write import chosen_detectors, default_detectors, write_by, write_matrix, write_paper, write_tables
 
 PUBLISHED = ROOT / "results" / "published.yaml"
 
