@@ -26,10 +26,10 @@ def test_few_authors_are_named_and_many_are_not() -> None:
 
 
 def test_a_condition_on_a_value_is_met_or_not(tmp_path: Path) -> None:
-    run = load_run(add_run(tmp_path))._replace(loss="ce_smooth", loss_settings={"label_smoothing": "0.1"})
+    run = load_run(add_run(tmp_path))._replace(loss="ce_smooth", settings={"loss.label_smoothing": "0.1"})
     notes = "loss=ce with label_smoothing"
     assert is_behind(notes, run)
-    assert not is_behind(notes, run._replace(loss_settings={"label_smoothing": "0"}))
+    assert not is_behind(notes, run._replace(settings={"loss.label_smoothing": "0"}))
     assert not is_behind(notes, run._replace(loss="center"))
     assert not is_behind("backbone=resnet18, and more", run._replace(backbone="resnet34"))
 
@@ -39,7 +39,7 @@ FILES = [path for part in ("loss", "backbone") for path in sorted((CONF / part).
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}={path.stem}")
 def test_every_loss_and_backbone_has_a_reference(tmp_path: Path, path: Path) -> None:
-    settings = {"label_smoothing": "0.1" if path.stem == "ce_smooth" else "0"}
-    run = load_run(add_run(tmp_path))._replace(backbone="mine", loss_settings=settings)
+    settings = {"loss.label_smoothing": "0.1" if path.stem == "ce_smooth" else "0"}
+    run = load_run(add_run(tmp_path))._replace(backbone="mine", settings=settings)
     cited = citations(run._replace(**{path.parent.name: path.stem}))
     assert (len(cited) > 1) == (path.stem not in ("ce", "timm"))  # of no one paper

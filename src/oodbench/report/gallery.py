@@ -175,12 +175,8 @@ def _cliques(section: Section) -> Plot | None:
 def _sweeps(section: Section) -> list[Plot]:
     rows = {section.labels[row_of(run.result)]: run.result for run in section.runs}
     settings = {
-        label: {
-            f"{part}.{key}": value
-            for part in ("loss", "recipe")
-            for key, value in getattr(r, f"{part}_settings").items()
-        }
-        for label, r in rows.items()
+        label: {key: value for key, value in run.settings.items() if key.startswith(("loss.", "recipe."))}
+        for label, run in rows.items()
     }
     plots = []
     for i, found in enumerate(sweep.sweeps_of(settings, {label: r.loss for label, r in rows.items()})):

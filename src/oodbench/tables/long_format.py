@@ -85,7 +85,7 @@ def means_of(runs: Iterable[Result]) -> Long:
 
 def _settings(runs: Iterable[Result]) -> list[str]:
     """-> the dotted keys that some run has"""
-    found = (f"{part}.{key}" for run in runs for part in PARTS for key in getattr(run, f"{part}_settings"))
+    found = (f"{part}.{key}" for run in runs for part in PARTS for key in run.settings_of(part))
     return [key for key in dict.fromkeys(found) if key != "recipe.epochs"]
 
 

@@ -90,8 +90,8 @@ def is_of(run: Result, row: Published) -> bool:
     if row.ours is None or not row.protocol:
         return False
     wanted = row.ours | row.protocol.runs  # a protocol may have other means and deviations of its images
-    parts = {"backbone": run.backbone_settings, "loss": run.loss_settings, "recipe": run.recipe_settings}
-    return follows(run, wanted) and {f"{part}.{key}" for part, of in parts.items() for key in of} <= wanted.keys()
+    named = {key for key in run.settings if key.startswith(("backbone.", "loss.", "recipe."))}
+    return follows(run, wanted) and named <= wanted.keys()
 
 
 def _columns(rows: Sequence[Published], run: Result, fpr: str) -> dict[Column, str]:

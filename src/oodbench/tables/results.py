@@ -34,7 +34,7 @@ Keep = Callable[[str, str], bool]  # detector, metric; the former is "" for a me
 
 
 class Result(NamedTuple):
-    """A finished run. `backbone`, `loss`, `recipe` are names; their `_settings` are {dotted key: printed value}."""
+    """A finished run. `dataset`, `backbone`, `loss`, `recipe` are names."""
 
     folder: Path
     dataset: str
@@ -42,9 +42,6 @@ class Result(NamedTuple):
     loss: str
     recipe: str
     loss_class: str  # of oodbench.losses
-    backbone_settings: dict[str, str]
-    loss_settings: dict[str, str]
-    recipe_settings: dict[str, str]
     hash: str
     seed: int
     epochs: int | None  # None: trained by other code, for how long is not known
@@ -69,6 +66,23 @@ class Result(NamedTuple):
     settings: dict[str, str]  # {dotted key of the whole configuration: printed value}
     not_applicable: dict[str, str]  # {detector: why it has no numbers}
     resampled: dict[str, Resampled]  # {see `arrays_key`: (R,), rounded to 1e-5}; {} where none belong to the numbers
+
+    def settings_of(self, part: str) -> dict[str, str]:
+        """Return {dotted key below a part of the configuration: printed value}."""
+        prefix = f"{part}."
+        return {key.removeprefix(prefix): value for key, value in self.settings.items() if key.startswith(prefix)}
+
+    @property
+    def backbone_settings(self) -> dict[str, str]:
+        return self.settings_of("backbone")
+
+    @property
+    def loss_settings(self) -> dict[str, str]:
+        return self.settings_of("loss")
+
+    @property
+    def recipe_settings(self) -> dict[str, str]:
+        return self.settings_of("recipe")
 
     def interval(self, key: Key) -> Interval | None:
         """Return the 95 % interval of a number over the images; of a mean over sets, that of its resamples."""
@@ -205,7 +219,6 @@ def _configured(config: Config) -> dict[str, Any]:
     return {
         **names,
         "loss_class": str(config["loss"].get("_target_", "")).rpartition(".")[2],
-        **{f"{part}_settings": flatten(config[part]) for part in ("backbone", "loss", "recipe")},
         "seed": whole(config["seed"], "seed"),
         "epochs": whole_or_none(config["recipe"]["epochs"], "recipe.epochs"),
         "train_limit": whole_or_none(config["dataset"]["limit"], "dataset.limit"),
