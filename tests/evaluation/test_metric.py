@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from helpers.config import ROOT
 
-from oodbench.evaluation.metric import NATS, SHARE, arrays_key
+from oodbench.evaluation.metric import NATS, SHARE, arrays_key, key_of
 from oodbench.evaluation.metrics import ID_METRICS
 
 FPR80 = '''
@@ -214,6 +214,7 @@ def test_a_unit_prints_numbers_and_their_intervals() -> None:
 def test_resamples_are_named_by_what_they_are_of() -> None:
     assert arrays_key("", "", "accuracy") == "accuracy"
     assert arrays_key("svhn", "msp", "auroc") == "svhn/msp/auroc"
+    assert all(key_of(arrays_key(*key)) == key for key in (("", "", "accuracy"), ("svhn", "msp", "auroc")))
 
 
 def test_the_interval_of_ece_is_reflected_at_its_value() -> None:

@@ -13,7 +13,7 @@ from oodbench.tables.marks import BEST, CLOSE
 
 
 def cell(*values: float, interval: tuple[float, float] | None = None) -> Cell:
-    return Cell(dict(enumerate(values)), [interval] if interval else [], {}, set())
+    return Cell(dict(enumerate(values)), interval, {}, frozenset())
 
 
 # ---- text

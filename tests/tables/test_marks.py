@@ -47,15 +47,15 @@ def test_the_best_is_bold_and_what_is_not_told_from_it_italic(tmp_path: Path) ->
 def test_tests_of_ece_take_its_corrected_resamples() -> None:
     """b is .003 above a with the resamples of a, so that these do not differ; reflected they are .006 above."""
     ece, around = ID_METRICS["ece"], 0.05 + 0.05 * NOISE
-    cells = {loss: Cell({0: value}, [], {0: around}, set()) for loss, value in (("a", 0.05), ("b", 0.053))}
+    cells = {loss: Cell({0: value}, None, {0: around}, frozenset()) for loss, value in (("a", 0.05), ("b", 0.053))}
     assert marks_of(cells, ece)[:2] == (["a"], set())
     assert marks_of(cells, ID_METRICS["nll"])[:2] == (["a"], {"b"})
 
 
 def test_cells_of_equal_numbers_are_one_test() -> None:
     """b is .0388 below a with p = .03, times the number of tests by Holm's correction."""
-    a, b = (Cell({0: mean}, [], {0: mean + sign * NOISE}, set()) for mean, sign in ((0.9, 1), (0.8612, -1)))
-    other = Cell({0: 0.8612}, [], {0: 0.8612 - NOISE - 1e-9}, set())
+    a, b = (Cell({0: mean}, None, {0: mean + sign * NOISE}, frozenset()) for mean, sign in ((0.9, 1), (0.8612, -1)))
+    other = Cell({0: 0.8612}, None, {0: 0.8612 - NOISE - 1e-9}, frozenset())
     assert marks_of({"a": a, "b": b}, ID_METRICS["accuracy"]).close == set()
     assert marks_of({"a": a, "b": b, "its copy": b}, ID_METRICS["accuracy"]).close == set()
     assert marks_of({"a": a, "b": b, "other": other}, ID_METRICS["accuracy"]).close == {"b", "other"}

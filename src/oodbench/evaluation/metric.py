@@ -113,6 +113,12 @@ class OODMetric(Metric):
     of_probabilities: bool = False  # given of detectors alone that are marked as `negated_probability`
 
 
+def key_of(name: str) -> tuple[str, str, str]:
+    """Return the OOD set, the detector and the metric of a name in a run's resamples; "" and "" for the test images."""
+    ood, detector, metric = ["", "", *name.split("/")][-3:]
+    return ood, detector, metric
+
+
 def arrays_key(ood: str, detector: str, metric: str) -> str:
     """Return the name of a number's resamples in their file: "accuracy" or "svhn/msp/auroc"."""
     return "/".join(filter(None, (ood, detector, metric)))

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from oodbench.evaluation.metric import key_of
 from oodbench.runs.folder import RunFolder, open_run
 from oodbench.runs.identity import PLACES, Config
 from oodbench.runs.paths import ENSEMBLE
@@ -25,7 +26,7 @@ def publish(path: Path, target: Path, keep: Callable[[str, str], bool]) -> Path:
     """
     run, config = open_run(path)
     record, training = run.read_record(), run.read_training()
-    resamples = {name: values for name, values in run.read_resamples(record).items() if keep(*_parts(name))}
+    resamples = {name: values for name, values in run.read_resamples(record).items() if keep(*key_of(name)[1:])}
     copy = RunFolder(target, run.run)
     if copy.weights.exists():
         raise ValueError(f"{copy.path} has the run with its weights: publish below another folder")
@@ -69,12 +70,6 @@ def publish_ensemble(path: Path, target: Path) -> None:
         content["intervals"] = with_decimals(content["intervals"])
         to = target / "runs" / Path(*path.absolute().parts[-4:]) / ENSEMBLE
         write_atomic(to, in_rows({**content, "sha256": checksum(content)}) + "\n")
-
-
-def _parts(name: str) -> tuple[str, str]:
-    """-> detector and metric of resamples, "svhn/msp/auroc" or "accuracy" """
-    _, detector, metric = ["", "", *name.split("/")][-3:]
-    return detector, metric
 
 
 def portable_config(config: Config) -> Config:

@@ -9,6 +9,7 @@ import os
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from oodbench.evaluation.metric import key_of
 from oodbench.runs.identity import Config, check_name, check_ood_name, without_places
 from oodbench.storage import Arrays
 
@@ -171,7 +172,7 @@ def _same_digest(name: str, old: Config, new: Mapping[str, Any]) -> bool | None:
 def merge_resamples(old: Arrays, new: Arrays, record: Record) -> Arrays:
     """Return {number: (R,)} of the new numbers, and of the old ones that the record kept."""
     kept = {(name, detector) for name, scores in record["ood"].items() for detector in scores}
-    return {key: values for key, values in old.items() if tuple(key.split("/")[:2]) in kept} | new
+    return {key: values for key, values in old.items() if key_of(key)[:2] in kept} | new
 
 
 def merge_intervals(old: Record, new: Mapping[str, Any], record: Record) -> dict[str, Any]:

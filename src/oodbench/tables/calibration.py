@@ -9,7 +9,7 @@ import numpy as np
 
 from oodbench.evaluation.metric import MISSING
 from oodbench.evaluation.metrics import CALIBRATION_METRICS, ID_METRICS
-from oodbench.tables.cells import Cell, no_cell, text_of
+from oodbench.tables.cells import Cell, text_of
 from oodbench.tables.ensembles import NO_ENSEMBLES, Ensembles, ensemble_notes
 from oodbench.tables.fields import VERSIONS
 from oodbench.tables.labels import Row, protocol, row_labels, row_of
@@ -72,16 +72,15 @@ def calibration_table(runs: Sequence[Result], ensembles: Ensembles = NO_ENSEMBLE
 
 def _cells(runs: Sequence[Result]) -> dict[tuple[Row, str, str], Cell]:
     """Return the cells by row, version and metric; those of the predictive probabilities alone have resamples."""
-    cells: dict[tuple[Row, str, str], Cell] = {}
+    found: dict[tuple[Row, str, str], list[tuple[Result, float]]] = {}
     versions = VERSIONS if any("normalised" in run.calibration for run in runs) else VERSIONS.keys() - {"normalised"}
     for run in runs:
         predictive: Mapping[str, Any] = run.calibration.get("predictive") or {}
         for version, metric in product(versions, CALIBRATION_METRICS):
             numbers = run.calibration.get(version, predictive if version == "normalised" else None) or {}
             if metric in numbers:
-                cell = cells.setdefault((row_of(run), version, metric), no_cell())
-                cell.add(run, ("", "", metric), numbers[metric], resampled=_is_resampled((version, metric)))
-    return cells
+                found.setdefault((row_of(run), version, metric), []).append((run, numbers[metric]))
+    return {key: Cell.of(each, ("", "", key[2]), resampled=_is_resampled(key[1:])) for key, each in found.items()}
 
 
 def _temperature(runs: Sequence[Result]) -> str:

@@ -19,9 +19,22 @@ class Cell(NamedTuple):
     """One row in one column: by seed the value, its interval over images and its (R,) resamples, if there are any."""
 
     values: dict[int, float]
-    intervals: list[Interval]  # of the first seed that has one: with several, the interval is over seeds
+    interval: Interval | None  # of the first seed that has one: with several, the interval is over seeds
     resampled: dict[int, Resampled]
-    digests: set[tuple[str, ...]]  # of the test set and the OOD set
+    digests: frozenset[tuple[str, ...]]  # of the test set and the OOD set; early runs do not say
+
+    @classmethod
+    def of(cls, numbers: Sequence[tuple[Result, float]], key: Key, *, resampled: bool = True) -> "Cell":
+        """Return the cell of seeds and their numbers of this key, where it is resampled with interval and resamples."""
+        runs = [run for run, _ in numbers]
+        having, name, sets = runs if resampled else [], arrays_key(*key), [name for name in ("test", key[0]) if name]
+        digests = {tuple(run.digests.get(name, "") for name in sets) for run in runs}
+        return cls(
+            {run.seed: value for run, value in numbers},
+            next((interval for run in having if (interval := run.interval(key))), None),
+            {run.seed: run.resampled[name] for run in having if name in run.resampled},
+            frozenset(each for each in digests if all(each)),
+        )
 
     @property
     def mean(self) -> float:
@@ -35,17 +48,6 @@ class Cell(NamedTuple):
     def spread(self, unit: Unit) -> Spread:
         return over_seeds(np.array(list(self.values.values())), unit.largest)
 
-    def add(self, run: Result, key: Key, value: float, *, resampled: bool = True) -> None:
-        """Take a run's number, and where it is resampled its interval and resamples."""
-        self.values[run.seed] = value
-        if resampled and not self.intervals and (interval := run.interval(key)):
-            self.intervals.append(interval)
-        if resampled and (name := arrays_key(*key)) in run.resampled:
-            self.resampled[run.seed] = run.resampled[name]
-        digests = [run.digests.get(name, "") for name in ("test", key[0]) if name]
-        if all(digests):  # early runs do not say
-            self.digests.add(tuple(digests))
-
 
 CellKey = tuple[Row, str, Column]  # row, detector, column
 Cells = dict[CellKey, Cell]
@@ -56,22 +58,18 @@ def cell_key(row: Row, detector: str, column: Column) -> CellKey:
     return row, detector if column.ood else "", column
 
 
-def no_cell() -> Cell:
-    return Cell({}, [], {}, set())
-
-
 def cells_of(
     runs: Iterable[Result], row_of: Callable[[Result], Row], detectors: Collection[str], metrics: Collection[str]
 ) -> Cells:
     """Collect the numbers of these detectors and metrics, and those that depend on no detector."""
-    cells: Cells = {}
+    found: dict[CellKey, list[tuple[Result, float]]] = {}
     for run in runs:
         for key, value in run.numbers.items():
             ood, detector, metric = key
             if metric in metrics and (not detector or detector in detectors):
                 column = Column(run.kind(ood) if ood else None, ood, run.ood_images.get(ood, 0), metric)
-                cells.setdefault((row_of(run), detector, column), no_cell()).add(run, key, value)
-    return cells
+                found.setdefault((row_of(run), detector, column), []).append((run, value))
+    return {key: Cell.of(each, (key[2].ood, key[1], key[2].metric)) for key, each in found.items()}
 
 
 def text_of(cell: Cell | None, n: int, unit: Unit, mark: str = "") -> str:
@@ -85,8 +83,8 @@ def text_of(cell: Cell | None, n: int, unit: Unit, mark: str = "") -> str:
     text = unit.text(spread.mean)
     if spread.deviation is not None:
         text += f" ± {unit.text(spread.deviation)}"
-    elif cell.intervals:
-        text += " " + unit.ends(cell.intervals[0])
+    elif cell.interval:
+        text += " " + unit.ends(cell.interval)
     text += fewer(cell, n)
     return f"{mark}{text}{mark}"
 
@@ -106,4 +104,4 @@ def alike(printed: Mapping[str, Sequence[Hashable]]) -> list[tuple[str, ...]]:
 
 def interval_of(cell: Cell, unit: Unit) -> Interval | None:
     """Return the interval of the mean of several seeds, of one seed that over images, if it has one."""
-    return cell.spread(unit).interval or next(iter(cell.intervals), None)
+    return cell.spread(unit).interval or cell.interval

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from oodbench.evaluation.intervals import Interval
-from oodbench.evaluation.metric import arrays_key
+from oodbench.evaluation.metric import arrays_key, key_of
 from oodbench.evaluation.metrics import OOD_METRICS, metric_of
 from oodbench.runs.folder import open_run
 from oodbench.runs.identity import Config
@@ -208,7 +208,7 @@ def load_run(folder: Path, keep: Keep = lambda detector, metric: True) -> Result
         measured = _measured(record, config)
     resamples = run.read_resamples(record)
     with errors_name(folder / "resamples"):
-        kept = {key: each for key, each in resamples.items() if keep(*["", *key.split("/")][-2:])}
+        kept = {key: each for key, each in resamples.items() if keep(*key_of(key)[1:])}
         resampled: dict[str, Resampled] = {key: Rounded(each) for key, each in kept.items()}
     return Result(folder=folder, hash=run.run.hash, **(configured | measured), resampled=resampled)
 
