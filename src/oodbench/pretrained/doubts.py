@@ -10,7 +10,7 @@ from oodbench.pretrained.arrays import LogitsAlone
 
 LOWER = 0.1  # accuracy on training images below that on test images
 MAX_SHARED = 0.005  # share of a set's rows that another set has, too: five times CIFAR-100's test and training images
-WIDE = 8  # numbers in a row: of fewer, two images may have the same by chance
+LONG = 8  # numbers: of a shorter row two images may have the same by chance
 
 
 def warn_of_doubts(sets: Mapping[str, Outputs]) -> None:
@@ -34,9 +34,9 @@ def _order(sets: Mapping[str, Outputs]) -> Iterator[str]:
 
 
 def _shared(sets: Mapping[str, Outputs]) -> Iterator[str]:
-    seen: dict[str, set[bytes]] = {}
+    seen: dict[str, set[int]] = {}
     for name, outputs in sets.items():
-        rows = _rows(outputs)
+        rows = _hashes(outputs)
         for other, known in seen.items():
             share = sum(row in known for row in rows) / max(len(rows), 1)
             if share > MAX_SHARED:
@@ -44,8 +44,8 @@ def _shared(sets: Mapping[str, Outputs]) -> Iterator[str]:
         seen[name] = set(rows)
 
 
-def _rows(outputs: Outputs) -> list[bytes]:
-    """-> the bytes of each row, features included; none where so few numbers may be the same by chance"""
-    logits = outputs.logits
-    wide = logits if isinstance(outputs, LogitsAlone) else np.hstack([outputs.features, logits])
-    return [row.tobytes() for row in wide] if wide.shape[1] >= WIDE else []
+def _hashes(outputs: Outputs) -> list[int]:
+    """-> a hash of 64 bits of each image's logits, of few classes of its features; none where both are short"""
+    features = () if isinstance(outputs, LogitsAlone) else (outputs.features,)
+    long = [array for array in (outputs.logits, *features) if array.shape[1] >= LONG]
+    return [hash(row.tobytes()) for row in long[0]] if long else []
