@@ -257,7 +257,7 @@ def test_a_finished_run_says_that_a_detector_was_edited(again: Finished, monkeyp
     monkeypatch.setattr("oodbench.runs.terminal.detector_code", lambda detectors: {"msp": "edited"})
     printed = started(*HALO, f"results_dir={again.results}")
     assert printed.startswith(
-        "finished already (the code of msp has changed since: scripts/evaluate.py scores it again)"
+        "finished already (the code of msp has changed since: scripts/evaluate.py scores the run again)"
     )
 
 

@@ -164,13 +164,11 @@ def evaluate(
         sets = [LogitsAlone(each.logits[:, :0], *each[1:]) for each in sets]
     kind = _WithoutTraining if train is None else Reference
     apply, linear = (None, None) if head is None else head_parts(head)
-    named = {"test": outputs} | ({} if train is None else {"train": train}) | dict(ood)
-    named |= {} if validation is None else {"validation": validation}
+    given = {"test": outputs, "train": train, **{f"ood[{name!r}]": of for name, of in ood.items()}}
+    named = {name: of for name, of in (given | {"validation": validation}).items() if of is not None}
     for name, of in named.items():
         if apply and not isinstance(of, LogitsAlone) and not gives(apply, of.features, of.logits):
             raise ValueError(f"the head does not give the logits of {name} of its features")
-    if train is not None and (missing := sorted(set(range(K)) - set(train.labels.tolist()))):
-        raise ValueError(f"train: {len(missing)} of {K} classes have no image: {missing[:10]}")
     warn_of_doubts(named)
     reference = kind(no_images(outputs) if train is None else train, apply, linear, validation)
     of_ood = dict(zip(ood, sets[1:], strict=True))

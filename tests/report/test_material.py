@@ -43,7 +43,7 @@ def test_losses_of_one_paper_name_stay_apart(tmp_path: Path) -> None:
             add_run(tmp_path, loss, seed)
     add_run(tmp_path, "focal")
     (section,) = sections(tmp_path)
-    assert list(section.labels.values()) == ["CE", "ce", "focal"]
+    assert list(section.labels.values()) == ["CE", "ce", "Focal"]
     assert [len(section.of_row(label)) for label in section.labels.values()] == [3, 3, 1]
     assert len(section.representatives()) == 3
 

@@ -92,6 +92,37 @@ def test_parts_that_changed_are_named() -> None:
     assert changed_parts(now | {"backbone": "y"}, now) == "backbone"
 
 
+DETECTORS = """
+SCALE = 2
+
+def helper(x):
+    return SCALE * x
+
+def mine(test):
+    return helper(test)
+
+def other(test):
+    return test
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "changes"), [("2", "3", True), ("SCALE * x", "x", True), ("return test", "return -test", False)]
+)
+def test_a_detector_is_its_function_and_what_that_uses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, old: str, new: str, changes: bool
+) -> None:
+    monkeypatch.setattr(code, "PROJECT", tmp_path)
+    (tmp_path / "detectors").mkdir()
+    found = []
+    for text in (DETECTORS, DETECTORS.replace(old, new)):
+        (tmp_path / "detectors/mine.py").write_text(text)
+        code_digest.cache_clear()
+        found.append(detector_code({"mine": {"_target_": "oodbench.detectors.mine"}})["mine"])
+    assert len(found[0]) == 12
+    assert (found[0] != found[1]) == changes
+
+
 def test_an_edited_detector_is_named_where_the_earlier_one_is_known() -> None:
     detectors = {
         "energy": {"_target_": "oodbench.detectors.energy"},

@@ -122,10 +122,23 @@ def test_paths_in_the_working_directory_are_relative(tmp_path: Path, monkeypatch
     monkeypatch.chdir(tmp_path)
     config = {"data_root": "/data", "ood": {"own": {"path": f"{tmp_path}/leaves"}, "svhn": {"root": "/data"}}}
     assert portable_config(config)["ood"] == {"own": {"path": "leaves"}, "svhn": {"root": "data"}}
+    here = str(tmp_path)
+    config = {"data_root": here, "ood": {"svhn": {"root": here}}, "note": f"{here} is my folder"}
+    assert portable_config(config) == config | {
+        "data_root": "data",
+        "ood": {"svhn": {"root": "data"}},
+        "results_dir": "results",
+    }
+    monkeypatch.chdir("/")
+    config = {"data_root": "/data", "ood": {"own": {"path": "/mnt/leaves"}}}
+    assert portable_config(config)["ood"] == {"own": {"path": "/mnt/leaves"}}
 
 
 def test_a_set_named_like_the_data_root_keeps_its_name() -> None:
-    assert portable({"near": ["svhn"], "path": "svhn/a"}, {"svhn": "data"}) == {"near": ["svhn"], "path": "data/a"}
+    assert portable({"near": ["svhn"], "path": "svhn/a"}, [(Path("svhn"), "data")]) == {
+        "near": ["svhn"],
+        "path": "data/a",
+    }
 
 
 def test_paths_of_the_machine_do_not_get_out() -> None:

@@ -2,6 +2,7 @@
 
 import re
 from copy import deepcopy
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -188,6 +189,34 @@ def test_new_numbers_join_those_of_other_sets() -> None:
     assert set(record["provenance"]["images"]) == {"train", "test", "noise", "svhn", "photos"}
     assert complete(record, first)
     assert complete(record, second)
+
+
+def test_numbers_of_edited_detectors_go() -> None:
+    """On the set that is not asked for now, they would be of the earlier code"""
+    numbers = NUMBERS | {"not_applicable": {}}
+    facts = {"images": {}, "digests": {}}
+    record, before = finish(None, config("svhn", "noise", detectors=("msp", "knn"))), {"knn": "x", "msp": "z"}
+    record["provenance"]["detector_code"] = before
+    asked = requested(config("noise", detectors=("msp", "knn")))
+    numbers |= {"ood": {"noise": {"knn": {"auroc": 0.5}, "msp": {"auroc": 0.5}}}}
+    merged = merge(record, numbers, facts | {"detector_code": before | {"knn": "y"}}, asked)
+    assert aurocs(merged)["svhn"].keys() == {"msp"}
+    assert removed_numbers(record, merged) == {"svhn": ["knn"]}
+
+
+def test_early_records_with_relative_paths_are_complete(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    early = config() | {"ood": {"mine": {"path": "data/mine"}}, "validation": {"images": 80, "ood": {"path": "val"}}}
+    now = early | {
+        "ood": {"mine": {"path": str(tmp_path / "data/mine")}},
+        "validation": {"images": 80, "ood": {"path": str(tmp_path / "val")}},
+    }
+    record = finish(None, early)
+    record["provenance"]["ood"], record["validation"]["of"] = early["ood"], early["validation"]
+    assert complete(record, now)
+    assert finish(record, now | {"detector": {"knn": {}}})["validation"]["ood"].keys() == {"msp", "energy", "knn"}
+    monkeypatch.chdir("/")
+    assert not complete(record, now)
 
 
 def test_code_of_detectors_is_kept_as_they_are() -> None:

@@ -55,3 +55,6 @@ def test_outputs_of_an_edited_loss_are_recorded_as_its(
     run.folder.outputs("test").unlink()
     measure(run, predict_sets(run, {}), {})
     assert numbers_in(again.folder)["provenance"]["code"] == code | {"loss": "edited"}
+    monkeypatch.undo()
+    measure(run, predict_sets(run, {}), {})  # from the outputs that are stored now
+    assert numbers_in(again.folder)["provenance"]["code"] == code | {"loss": "edited"}

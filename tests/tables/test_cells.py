@@ -51,6 +51,3 @@ def test_deviation_of_seeds_beside_interval_of_one(tmp_path: Path) -> None:
     assert column(table, "Accuracy ↑")[0] == "70.00 [68.1, 71.9]"
     assert re.fullmatch(r"\**93.00 ± 3.61\**", column(table, "Accuracy ↑")[1])
     assert "for n = 1 the value and in brackets its 95 % bootstrap interval" in notes(table)
-
-
-# ---- marks

@@ -17,10 +17,10 @@ from omegaconf.errors import OmegaConfBaseException
 from oodbench.cli.choices import name_folders, store_all_detectors
 from oodbench.cli.errors import UsageError
 from oodbench.cli.limits import check_limits
-from oodbench.cli.places import with_absolute_places
 from oodbench.evaluation.metrics import ID_METRICS, OOD_METRICS
 from oodbench.runs.folder import RunFolder
 from oodbench.runs.identity import Config, with_pretrained_weights
+from oodbench.runs.places import with_absolute_places
 from oodbench.runs.record import requested
 from oodbench.shipped import CONF
 

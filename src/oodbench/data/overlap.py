@@ -16,7 +16,7 @@ from oodbench.data.split import Split
 
 MAX_OF_OOD = 0.001  # share of an OOD set's images: moves a number by at most 0.1 points of percent
 MAX_OF_TEST = 0.005  # share of a test set's images that are in the training set: five times CIFAR-100's
-MAX_REPEATED = 0.01  # share of a set's images that are in it more than once, above which a warning says so
+MAX_REPEATED = 0.01  # share of a set's images that repeat an earlier one in it
 BLOCK = 500  # images hashed at a time, so that they stay in the processor's cache
 
 log = logging.getLogger(__name__)
@@ -26,17 +26,11 @@ def check_overlap(known: Mapping[str, Split], others: Mapping[str, Split], allow
     """Compare every set of `others` with every set of `known`; both are {how a message calls it: set}.
 
     Raises ValueError for one that is the same set or shares more than `max_share` of its images, unless `allow`; images
-    of one colour are not counted. A smaller overlap is logged, and a larger one that is allowed, and many copies within
-    a set of `others`.
+    of one colour are not counted. A smaller overlap is logged, and a larger one that is allowed.
     """
     known_hashes = {name: pixel_hashes(split.images) for name, split in known.items()}
     for name, split in others.items():
         hashes = pixel_hashes(split.images)
-        repeated = len(hashes) - len(np.unique(hashes))
-        if repeated > MAX_REPEATED * len(hashes):
-            log.warning(
-                "%d of the %d images of %s repeat others: its intervals are too narrow", repeated, len(hashes), name
-            )
         for other, reference in known.items():
             if split.digest == reference.digest:
                 _report(True, f"{name} is the same set as {other} (digest {split.digest[:12]})", allow)
@@ -47,6 +41,16 @@ def check_overlap(known: Mapping[str, Split], others: Mapping[str, Split], allow
                     f"(for example row {row} of {name} is row {copy} of {other})"
                 )
                 _report(len(rows) > max_share * len(split.images), text, allow)
+
+
+def warn_of_copies(name: str, split: Split) -> None:
+    """Log a warning where more than MAX_REPEATED of a set's images repeat others in it; blank ones are not counted."""
+    hashes = pixel_hashes(split.images[~(split.images == split.images[:, :1, :1]).all((1, 2, 3))])
+    repeated = len(hashes) - len(np.unique(hashes))
+    if repeated > MAX_REPEATED * len(split.images):
+        log.warning(
+            "%d of the %d images of %s repeat others: its intervals are too narrow", repeated, len(split.images), name
+        )
 
 
 def _report(too_large: bool, text: str, allow: bool) -> None:

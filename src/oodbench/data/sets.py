@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oodbench.data.images import side
-from oodbench.data.overlap import MAX_OF_OOD, MAX_OF_TEST, check_overlap
+from oodbench.data.overlap import MAX_OF_OOD, MAX_OF_TEST, check_overlap, warn_of_copies
 from oodbench.data.split import UNKNOWN, Split, balanced_rows, balanced_subset, rows_of, spaced_subset
 
 FEW = 30  # images, of which a bootstrap interval is too narrow
@@ -113,6 +113,7 @@ def _check_ood(name: str, split: Split) -> None:
         raise ValueError(f"{name} has no image")
     if len(split.images) < FEW:
         log.warning("%s has %d images: its intervals and tests say little", name, len(split.images))
+    warn_of_copies(name, split)
 
 
 def _check_arrays(name: str, split: Split) -> None:

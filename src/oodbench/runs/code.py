@@ -20,8 +20,8 @@ def code_of(config: Mapping[str, Any]) -> Code:
 
 
 def detector_code(detectors: Mapping[str, Any]) -> Code:
-    """{detector: its configuration} -> {detector: digest of the file with its function}"""
-    return {name: code_digest(str(how.get("_target_"))) for name, how in detectors.items()}
+    """{detector: its configuration} -> {detector: digest of its function and of what that uses of its file}"""
+    return {name: code_digest(str(how.get("_target_")), of_file=False) for name, how in detectors.items()}
 
 
 def changed_parts(before: Any, now: Code) -> str:
@@ -36,22 +36,41 @@ def changed_parts(before: Any, now: Code) -> str:
 def remember_code(config: Mapping[str, Any]) -> None:
     """Take the digests of the code that this process has just imported: the files may be edited while a sweep runs."""
     code_of(config)
-    detector_code(config["detector"] | config["image_detector"])
+    detector_code(config["detector"])
+    for detector in config["image_detector"].values():
+        code_digest(str(detector.get("_target_")))
 
 
 @cache
-def code_digest(target: str) -> str:
+def code_digest(target: str, of_file: bool = True) -> str:
     """Return twelve hex digits of the file that defines `oodbench.<package>.<name>`, without comments and docstrings.
 
-    "" where no file of the package defines it.
+    of_file=False: of the definition and of those in the file that it uses. "" where no file of the package defines it.
     """
     address = target.split(".")
     folder = PROJECT.joinpath(*address[1:-1])
     for file in sorted(folder.glob("*.py")) if address[0] == "oodbench" else ():
         tree = ast.parse(file.read_bytes())
         if any(getattr(node, "name", None) == address[-1] for node in tree.body):
-            return hashlib.sha256(json.dumps(_structure(tree)).encode()).hexdigest()[:12]
+            code = _structure(tree if of_file else _used(tree, address[-1]))
+            return hashlib.sha256(json.dumps(code).encode()).hexdigest()[:12]
     return ""
+
+
+def _used(tree: ast.Module, name: str) -> list[ast.stmt]:
+    """-> the definition of a name at the top of a file, and those there that it uses, sorted by name"""
+    named: dict[str, ast.stmt] = {}
+    for node in tree.body:
+        targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+        names = [each.id for target in targets if target for each in ast.walk(target) if isinstance(each, ast.Name)]
+        named |= dict.fromkeys([*names, *filter(None, [getattr(node, "name", None)])], node)
+    found: dict[str, ast.stmt] = {}
+    todo = [name]
+    while todo:
+        if (at := todo.pop()) in named and at not in found:
+            found[at] = named[at]
+            todo += [each.id for each in ast.walk(named[at]) if isinstance(each, ast.Name)]
+    return [found[at] for at in sorted(found)]
 
 
 def _structure(node: Any) -> Any:

@@ -1,7 +1,7 @@
 """A finished run without its weights and outputs: the small files that tables, comparisons and readers need."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from oodbench.runs.reduced import DECIMALS
 from oodbench.storage import checksum, read_json, write_atomic, write_json
 
 DATA_ROOT = "data"  # conf/train.yaml's default, instead of the machine's own
+NO_PATHS = ("near", "note")  # keys of names and words
 IDENTITY = ("name", "dataset", "backbone", "loss", "recipe")  # blocks that the run's hash is of
 
 
@@ -84,23 +85,27 @@ def portable_config(config: Config) -> Config:
     return changed | {"results_dir": "results"}
 
 
-def places_of(config: Config) -> dict[str, str]:
-    """Return {a folder of the machine: what it is called elsewhere}: the data root, and the working directory."""
-    return {config.get("data_root") or "": DATA_ROOT, str(Path.cwd()): ""}
+def places_of(config: Config) -> list[tuple[Path, str]]:
+    """Return folders of the machine with what they are called elsewhere: the data root, and the working directory.
+
+    Below "." and below "/" lies every path, so these two are not among them.
+    """
+    places = [(Path(config.get("data_root") or ""), DATA_ROOT), (Path.cwd(), "")]
+    return [(place, name) for place, name in places if place.parent != place]
 
 
-def portable(node: Any, places: Mapping[str, str], places_alone: bool = False) -> Any:
+def portable(node: Any, places: Sequence[tuple[Path, str]], places_alone: bool = False) -> Any:
     """Return the node with paths below the first fitting one of `places` as if that had its other name.
 
-    places_alone: of `root` keys alone. Below "." lies every text, so that one stays.
+    places_alone: of `root` keys alone.
     """
     if isinstance(node, dict):
         found = {key: portable(value, places, places_alone and key not in PLACES) for key, value in node.items()}
-        return {key: node[key] if key == "near" else value for key, value in found.items()}  # names of sets
+        return {key: node[key] if key in NO_PATHS else value for key, value in found.items()}
     if isinstance(node, list):
         return [portable(value, places, places_alone) for value in node]
     if isinstance(node, str) and not places_alone:
-        for place, name in places.items():
-            if Path(place).parts and Path(node).is_relative_to(place):
+        for place, name in places:
+            if Path(node).is_relative_to(place):
                 return str(Path(name, Path(node).relative_to(place)))
     return node

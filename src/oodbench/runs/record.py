@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from oodbench.evaluation.metric import key_of
 from oodbench.runs.identity import Config, check_name, check_ood_name, without_places
+from oodbench.runs.places import absolute_path, absolute_set, absolute_sets
 from oodbench.storage import Arrays
 
 Record = dict[str, Any]
@@ -54,10 +55,10 @@ def requested(config: Config) -> Request:
     validation = {key: value for key, value in validation.items() if key != "objective"}
     return Request(
         near=config["dataset"]["near"],
-        ood=without_places(config["ood"], data_root),
+        ood=absolute_sets(without_places(config["ood"], data_root)),
         detectors=without_places(of_outputs | of_network),
         roots=_roots(config["dataset"], data_root),
-        validation=validation if validation.get("images") else {},
+        validation=_absolute(validation) if validation.get("images") else {},
     )
 
 
@@ -65,7 +66,7 @@ def _roots(data: Config, data_root: str | None) -> dict[str, str]:
     """Return {train or test: its root}, where it is not the data root: another folder may hold other images."""
     roots = {part: data[part].get("root") for part in ("train", "test") if isinstance(data.get(part), dict)}
     others = {part: root for part, root in roots.items() if root not in (None, data_root)}
-    return {part: os.path.normpath(root) for part, root in others.items()}
+    return {part: os.path.normpath(absolute_path(root)) for part, root in others.items()}
 
 
 def is_complete(record: Record | None, request: Request) -> bool:
@@ -76,11 +77,12 @@ def is_complete(record: Record | None, request: Request) -> bool:
     if record is None:
         return False
     provenance, validation = record["provenance"], record.get("validation", {})
+    roots = {part: absolute_path(root) for part, root in provenance.get("roots", {}).items()}
     if not (
         provenance["near"] == request.near
-        and provenance.get("roots", {}) == request.roots
-        and validation.get("of", {}) == request.validation
-        and request.ood.items() <= provenance["ood"].items()
+        and roots == request.roots
+        and _of(validation) == request.validation
+        and request.ood.items() <= absolute_sets(provenance["ood"]).items()
         and request.detectors.items() <= provenance["detector"].items()
     ):
         return False
@@ -89,6 +91,15 @@ def is_complete(record: Record | None, request: Request) -> bool:
     if request.validation:  # a detector may apply to the test images alone, such as one that learns from held-out ones
         judged.append(validation["ood"] | reasons | validation.get("not_applicable", {}))
     return all(request.detectors.keys() <= known.keys() for known in judged)
+
+
+def _of(validation: Record) -> Config:
+    """Return what the numbers of held-out images are of, with absolute paths: early records have relative ones."""
+    return _absolute(validation.get("of", {}))
+
+
+def _absolute(validation: Config) -> Config:
+    return validation | ({"ood": absolute_set(validation["ood"])} if "ood" in validation else {})
 
 
 def merge(before: Record | None, numbers: Mapping[str, Any], provenance: Mapping[str, Any], request: Request) -> Record:
@@ -128,7 +139,7 @@ def _merged_validation(
     """Return the new numbers of the held-out images, with old ones where the validation set is still the same."""
     merged = dict(numbers["validation"]) | {"of": request.validation}
     before = old.get("validation", {})
-    if before.get("of") == request.validation and _same_digest("val_ood", old["provenance"], new) is not False:
+    if _of(before) == request.validation and _same_digest("val_ood", old["provenance"], new) is not False:
         merged["ood"] = {d: values for d, values in before["ood"].items() if d in kept} | merged["ood"]
         merged["not_applicable"] = _merged_reasons(before, kept, merged, request)
     return merged
@@ -143,7 +154,7 @@ def _merged_reasons(old: Record, kept: set[str], new: Mapping[str, Any], request
 def _kept_detectors(
     old: Record, not_applicable: Mapping[str, str], new: Mapping[str, Any], request: Request
 ) -> set[str]:
-    """Return the old detectors whose hyperparameters are the same.
+    """Return the old detectors whose hyperparameters and code are the same.
 
     A `_selected` one needs the same held-out images, too.
     Empty where training or test images are others, since every number of a detector depends on them.
@@ -151,8 +162,10 @@ def _kept_detectors(
     settings = old["provenance"]["detector"]
     if False in (_same_digest(name, old["provenance"], new) for name in ("train", "test")):
         return set()
-    kept = {d for d, how in settings.items() if request.detectors.get(d, how) == how} - not_applicable.keys()
-    if old.get("validation", {}).get("of", {}) != request.validation:
+    before, now = (facts.get("detector_code", {}) for facts in (old["provenance"], new))
+    edited = {d for d, digest in now.items() if before.get(d, digest) != digest}
+    kept = {d for d, how in settings.items() if request.detectors.get(d, how) == how} - not_applicable.keys() - edited
+    if _of(old.get("validation", {})) != request.validation:
         kept = {d for d in kept if not d.endswith(SELECTED)}
     return kept
 
@@ -160,7 +173,8 @@ def _kept_detectors(
 def _same_images(name: str, old: Config, new: Mapping[str, Any], request: Request) -> bool:
     """Tell whether an old OOD set's images are those of now: by digest, else by configuration."""
     same = _same_digest(name, old, new)
-    return bool(request.ood.get(name, old["ood"][name]) == old["ood"][name]) if same is None else same
+    before = absolute_set(old["ood"][name])
+    return bool(request.ood.get(name, before) == before) if same is None else same
 
 
 def _same_digest(name: str, old: Config, new: Mapping[str, Any]) -> bool | None:

@@ -77,7 +77,7 @@ def finished(numbers: Numbers, folder: Path, config: Config, in_sweep: bool) -> 
     changed = changed_parts(provenance.get("code"), code_of(config))
     code = f" (the code of its {changed} has changed since)" * bool(changed)
     if scored := changed_parts(provenance.get("detector_code"), detector_code(detectors)):
-        code += f" (the code of {scored} has changed since: scripts/evaluate.py scores it again)"
+        code += f" (the code of {scored} has changed since: scripts/evaluate.py scores the run again)"
     if in_sweep:
         return f"finished already{code}; {text}"
     return f"finished already{code}, force=true runs it again\n\n{text}\n\n{folder}"

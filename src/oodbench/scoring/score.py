@@ -66,7 +66,7 @@ def record(
     merged = merge(before, numbers, provenance, request)
     if before and (removed := removed_numbers(before, merged)):
         of_sets = "; ".join(f"on {name} {', '.join(detectors)}" for name, detectors in removed.items())
-        warnings.warn(f"numbers of images or hyperparameters that were others are removed: {of_sets}", stacklevel=2)
+        warnings.warn(f"removed, as images, hyperparameters or code have changed: the numbers {of_sets}", stacklevel=2)
     resamples = merge_resamples(old_resamples, resamples, merged)
     merged["intervals"] = merge_intervals(before or {}, intervals(merged, resamples), merged)
     folder.remove_card()

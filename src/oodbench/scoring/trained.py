@@ -45,9 +45,11 @@ def predict_sets(run: Trained, image_detectors: dict[str, ImageDetector]) -> Pre
     outputs = {name: found or _predict(run, name, splits[name]) for name, found in stored.items()}
     settings = requested(run.config).detectors
     scores = network_scores(folder, run.model, image_detectors, settings, splits)
-    code = folder.read_training().get("code") or {}
-    now = {"loss": code_of(run.config)["loss"]} if None in stored.values() else {}  # it may have been edited
-    return Predicted(outputs, scores, code | now)
+    before = folder.usable_record()
+    if before and None not in stored.values():
+        return Predicted(outputs, scores, before["provenance"].get("code", {}))
+    now = {"loss": code_of(run.config)["loss"]}  # which may have been edited, and gives all these outputs
+    return Predicted(outputs, scores, folder.read_training().get("code", {}) | now)
 
 
 def measure(run: Trained, predicted: Predicted, detectors: Mapping[str, Detector]) -> Record:

@@ -1,4 +1,4 @@
-"""Cells of tables: their text, and which of a column are marked as the best and as close to it."""
+"""Cells of tables: what the seeds of a row have in a column, and its text."""
 
 from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from typing import NamedTuple

@@ -1,6 +1,7 @@
 """Names as papers write them: the words with which the comment at the top of a file of conf/ begins."""
 
 import re
+from collections import Counter
 from collections.abc import Mapping
 from functools import cache
 
@@ -57,6 +58,7 @@ def row_name(loss: str, label: str) -> str:
 
 
 def row_names(labels: Mapping[Row, str]) -> dict[Row, str]:
-    """Return {row: its name as `row_name` has it}; the labels, which are unique, where two names would be the same."""
+    """Return {row: its name as `row_name` has it; its label, which is unique, where two would have that name}."""
     names = {row: row_name(row.loss, label) for row, label in labels.items()}
-    return names if len(set(names.values())) == len(names) else dict(labels)
+    times = Counter([*names.values(), *(label for row, label in labels.items() if label != names[row])])
+    return {row: name if times[name] == 1 else labels[row] for row, name in names.items()}

@@ -138,7 +138,8 @@ def other_code(runs: Iterable[Result], labels: Mapping[Row, str], by: Sequence[s
 
 def other_detector_code(runs: Iterable[Result], detectors: Iterable[str]) -> list[str]:
     """Name the detectors that runs were scored with by different code; early runs do not say."""
-    found = {d: {run.detector_code.get(d, "") for run in runs} - {""} for d in detectors}
+    having = [(run, {detector for _, detector, _ in run.numbers}) for run in runs]
+    found = {d: {run.detector_code.get(d, "") for run, scored in having if d in scored} - {""} for d in detectors}
     names = ", ".join(f"`{detector}`" for detector, digests in found.items() if len(digests) > 1)
     return [f"The code of {names} changed between runs, {AGAIN}."] if names else []
 
