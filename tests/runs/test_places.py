@@ -51,7 +51,7 @@ def test_the_validation_set_is_compared_with_reported_ones(tmp_path: Path, monke
         resolve(compose([*given, "ood=[svhn]"]))
 
 
-@pytest.mark.parametrize("value", [None, 5, ["a"]])
+@pytest.mark.parametrize("value", [None, 5, ["a"], ""])
 def test_what_is_no_path_is_left_to_other_checks(value: object) -> None:
     assert absolute_path(value) == value
     assert absolute_path("~nobody/x") == str(Path("~nobody/x").absolute())

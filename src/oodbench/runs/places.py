@@ -42,7 +42,7 @@ def _absolute(node: Any, keys: Sequence[str]) -> Any:
 
 
 def absolute_path(path: Any) -> Any:
-    """Return the path from the root of the file system on; what is no text is returned as it is."""
-    if not isinstance(path, str):
+    """Return the path from the root of the file system on; what is no text, or an empty one, as it is."""
+    if not isinstance(path, str) or not path:
         return path
     return str((Path(path).expanduser() if path.startswith("~/") else Path(path)).absolute())
