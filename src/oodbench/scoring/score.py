@@ -9,6 +9,7 @@ from oodbench.evaluation.evaluate import Detector, evaluate, intervals
 from oodbench.losses.objective import Objective
 from oodbench.model import head_fn, linear_weights
 from oodbench.outputs import Outputs
+from oodbench.phrases import printable
 from oodbench.report.card import write_card
 from oodbench.runs.code import detector_code
 from oodbench.runs.folder import RunFolder
@@ -66,7 +67,9 @@ def record(
     merged = merge(before, numbers, provenance, request)
     if before and (removed := removed_numbers(before, merged)):
         of_sets = "; ".join(f"on {name} {', '.join(detectors)}" for name, detectors in removed.items())
-        warnings.warn(f"removed, as images, hyperparameters or code have changed: the numbers {of_sets}", stacklevel=2)
+        warnings.warn(
+            f"removed, as images, hyperparameters or code have changed: the numbers {printable(of_sets)}", stacklevel=2
+        )
     resamples = merge_resamples(old_resamples, resamples, merged)
     merged["intervals"] = merge_intervals(before or {}, intervals(merged, resamples), merged)
     folder.remove_card()
