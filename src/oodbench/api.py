@@ -147,14 +147,9 @@ def evaluate(
         raise ValueError(f"ood is a {type(ood).__name__}; a mapping {{name of the set: outputs}} is needed")
     for name in ood:
         fields.safe_name("OOD set", name)
-    _check_sizes(
-        {
-            "outputs": outputs,
-            **{f"ood[{name!r}]": of for name, of in ood.items()},
-            "train": train,
-            "validation": validation,
-        }
-    )
+    given = {"test": outputs, "train": train, **{f"ood[{name!r}]": of for name, of in ood.items()}}
+    named = {name: of for name, of in (given | {"validation": validation}).items() if of is not None}
+    _check_sizes(named)
     K = outputs.log_probs.shape[1]
     for what, known in {"ID test": outputs, "training": train, "held-out": validation}.items():
         if known is not None and not ((known.labels >= 0) & (known.labels < K)).all():
@@ -164,8 +159,6 @@ def evaluate(
         sets = [LogitsAlone(each.logits[:, :0], *each[1:]) for each in sets]
     kind = _WithoutTraining if train is None else Reference
     apply, linear = (None, None) if head is None else head_parts(head)
-    given = {"test": outputs, "train": train, **{f"ood[{name!r}]": of for name, of in ood.items()}}
-    named = {name: of for name, of in (given | {"validation": validation}).items() if of is not None}
     for name, of in named.items():
         if apply and not isinstance(of, LogitsAlone) and not gives(apply, of.features, of.logits):
             raise ValueError(f"the head does not give the logits of {name} of its features")
@@ -179,12 +172,10 @@ def evaluate(
     return pd.DataFrame(rows, columns=NUMBER)
 
 
-def _check_sizes(given: Mapping[str, Outputs | None]) -> None:
+def _check_sizes(given: Mapping[str, Outputs]) -> None:
     """Raise ValueError naming what is no Outputs, or has another number of features, logits or classes."""
     first: tuple[int, int, int] | None = None
     for name, outputs in given.items():
-        if outputs is None:
-            continue
         if not isinstance(outputs, Outputs):
             raise ValueError(f"{name} is a {type(outputs).__name__}; outputs, of from_arrays or from_model, are needed")
         features, logits, log_probs, *_ = outputs

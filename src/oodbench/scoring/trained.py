@@ -28,7 +28,7 @@ class Trained(NamedTuple):
 
 
 class Predicted(NamedTuple):
-    """What the device was needed for."""
+    """Outputs, scores and their code: all for which a run needs the device."""
 
     outputs: dict[str, Outputs]  # by set
     scores: dict[str, Scores]  # of detectors that need images
