@@ -41,6 +41,14 @@ def test_a_path_below_a_root_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert config["data_root"] == str(Path("~/data").expanduser())
 
 
+def test_a_list_of_images_is_not_below_their_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    lists = ["ood=[imglist,openood]", "ood.imglist.list=a.txt", "ood.imglist.root=images", "ood.openood.list=b.txt"]
+    ood = resolve(compose(lists))["ood"]
+    assert (ood["imglist"]["list"], ood["imglist"]["root"]) == (str(tmp_path / "a.txt"), str(tmp_path / "images"))
+    assert ood["openood"]["list"] == "b.txt"
+
+
 def test_the_validation_set_is_compared_with_reported_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     given = ["validation.images=100", "data_root=data", "ood@validation.ood=svhn"]

@@ -6,6 +6,8 @@ from typing import Any
 
 from oodbench.runs.identity import PLACES, Config
 
+IMAGE_LIST = "oodbench.data.imglist"  # the root is that of the images alone: the list lies anywhere
+
 
 def with_absolute_places(config: Config) -> Config:
     """Return a resolved configuration with absolute paths to its data root and its sets.
@@ -31,8 +33,10 @@ def absolute_sets(sets: Mapping[str, Any]) -> Config:
 
 
 def absolute_set(node: Any) -> Any:
-    """Return the configuration of an OOD set with absolute paths; below a root its other paths stay."""
-    return _absolute(node, PLACES if isinstance(node, Mapping) and "root" in node else (*PLACES, "path"))
+    """Return the configuration of an OOD set with absolute paths; what lies below a root stays."""
+    if not isinstance(node, Mapping) or "root" not in node:
+        return _absolute(node, (*PLACES, "path"))
+    return _absolute(node, (*PLACES, "list") if node.get("_target_") == IMAGE_LIST else PLACES)
 
 
 def _absolute(node: Any, keys: Sequence[str]) -> Any:
