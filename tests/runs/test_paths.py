@@ -6,7 +6,7 @@ import pytest
 from helpers.config import configuration
 
 from oodbench.runs.identity import identify
-from oodbench.runs.paths import RunPaths, run_folders
+from oodbench.runs.paths import RunPaths, place_of, results_dir_of, run_folders
 
 
 def paths(results: Path, seed: int = 0) -> RunPaths:
@@ -17,6 +17,7 @@ def test_every_file_lies_in_the_folder_of_the_run(tmp_path: Path) -> None:
     run = paths(tmp_path, seed=3)
     assert run.path == tmp_path / "runs" / run.run.place
     assert run.path.name == "seed3"
+    assert (results_dir_of(run.path), place_of(run.path)) == (tmp_path, run.run.place)
     files = [run.config, run.history, run.checkpoint, run.training, run.weights, run.metrics, run.error]
     files += [run.reduced_resamples("resamples-1.safetensors"), run.outputs("test"), run.scores("odin", "test")]
     assert len({*files}) == len(files)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from oodbench.runs.config import read_config
 from oodbench.runs.identity import Config, identify
-from oodbench.runs.paths import LOCK_FILES, RESAMPLES
+from oodbench.runs.paths import LOCK_FILES, RESAMPLES, results_dir_of
 from oodbench.runs.record import Record
 from oodbench.runs.reduced import pack, unpack
 from oodbench.runs.training_files import ForeignFileError, TrainingFiles
@@ -221,7 +221,7 @@ def open_run(path: Path) -> tuple[RunFolder, Config]:
     file = path / "config.yaml"
     config = read_config(file)
     try:
-        folder = RunFolder(path.parents[5], identify(config))
+        folder = RunFolder(results_dir_of(path), identify(config))
     except (KeyError, TypeError, AttributeError, IndexError) as error:
         raise ValueError(f"{file} is not the configuration of a run: {type(error).__name__} {error}") from error
     if folder.path != path:

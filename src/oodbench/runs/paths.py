@@ -24,6 +24,7 @@ from oodbench.runs.identity import RunId, check_name
 ENSEMBLE = "ensemble.json"  # beside the folders of the seeds that it is made of
 LOCK_FILES = ("lock.json", ".lock")
 RESAMPLES = r"resamples-[\w-]+\.safetensors"
+DEPTH = 5  # folders from runs/ to a run's own
 GLOB = "runs/*/*/*/*/seed*"  # every run's folder below a results folder
 
 
@@ -52,6 +53,16 @@ class RunPaths:
 
     def scores(self, detector: str, name: str) -> Path:
         return self.path / "outputs" / check_name("detector", detector) / f"{check_name('set', name)}.safetensors"
+
+
+def place_of(path: Path) -> Path:
+    """Return <dataset>/<backbone>/<loss>/<recipe>-<hash>/<name> of a run's folder, or of what lies beside it."""
+    return Path(*path.parts[-DEPTH:])
+
+
+def results_dir_of(path: Path) -> Path:
+    """Return the results folder that a run's folder lies in. Raises IndexError for a shorter path."""
+    return path.parents[DEPTH]
 
 
 def run_folders(results_dir: Path) -> list[Path]:

@@ -12,7 +12,7 @@ from oodbench.phrases import duration, printable
 from oodbench.runs.config import read_config
 from oodbench.runs.identity import Config, identify
 from oodbench.runs.lock import owner
-from oodbench.runs.paths import LOCK_FILES, run_folders
+from oodbench.runs.paths import LOCK_FILES, place_of, run_folders
 from oodbench.storage import regular
 
 MARKS = {"done": "✓", "running": "…", "failed": "✗", "stopped": "‖", "missing": " ", "foreign": "≠"}
@@ -95,7 +95,7 @@ def _other_run(path: Path, config: Config) -> str:
     """
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError, IndexError):
         run = identify(config)
-        if run.place.parts != path.parts[-len(run.place.parts) :]:
+        if run.place != place_of(path):
             return f"config.yaml is of {run.place}"
         with regular(path / "metrics.json").open("rb") as file:
             named = RUN.match(file.read(100))

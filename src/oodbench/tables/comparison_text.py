@@ -104,4 +104,4 @@ def _seed(a: Result, b: Result) -> str:
 
 
 def _name(run: Result, n: int) -> str:
-    return "/".join((run.folder if n == 1 else run.folder.parent).parts[-5 if n == 1 else -4 :])
+    return (run.place if n == 1 else run.place.parent).as_posix()

@@ -14,7 +14,7 @@ from oodbench.evaluation.metric import arrays_key, key_of
 from oodbench.evaluation.metrics import OOD_METRICS, metric_of
 from oodbench.runs.folder import open_run
 from oodbench.runs.identity import Config
-from oodbench.runs.paths import GLOB, run_folders
+from oodbench.runs.paths import GLOB, place_of, run_folders
 from oodbench.runs.record import SELECTED
 from oodbench.runs.reduced import Resampled, Rounded
 from oodbench.tables.fields import (
@@ -71,6 +71,11 @@ class Result(NamedTuple):
         """Return {dotted key below a part of the configuration: printed value}."""
         prefix = f"{part}."
         return {key.removeprefix(prefix): value for key, value in self.settings.items() if key.startswith(prefix)}
+
+    @property
+    def place(self) -> Path:
+        """Return <dataset>/<backbone>/<loss>/<recipe>-<hash>/seed<n>."""
+        return place_of(self.folder)
 
     @property
     def backbone_settings(self) -> dict[str, str]:
@@ -155,9 +160,9 @@ def load_runs(results_dir: Path, detectors: Collection[str] | None = None) -> Fo
 def merged(several: Iterable[Found]) -> Found:
     """Return the runs of several results folders as those of one. Raises ValueError where two have the same run."""
     several = list(several)
-    runs = sorted((run for found in several for run in found.runs), key=lambda run: run.folder.parts[-5:])
+    runs = sorted((run for found in several for run in found.runs), key=lambda run: run.place)
     for run, other in pairwise(runs):
-        if run.folder.parts[-5:] == other.folder.parts[-5:]:
+        if run.place == other.place:
             raise ValueError(f"{run.folder} and {other.folder} are the same run; name one of the two folders alone")
     runs, unlike = scored_alike(runs)
     unreadable = [each for found in several for each in found.unreadable]
@@ -175,11 +180,11 @@ def scored_alike(runs: Iterable[Result]) -> tuple[list[Result], list[Unreadable]
 
     Hyperparameters that were selected on each seed's own held-out images may differ.
     """
-    first: dict[tuple[tuple[str, ...], str], Result] = {}
+    first: dict[tuple[Path, str], Result] = {}
     alike: list[Result] = []
     others: list[Unreadable] = []
     for run in runs:
-        places = {name: (run.folder.parts[-5:-1], name) for name in run.scored_by}
+        places = {name: (run.place.parent, name) for name in run.scored_by}
         twins = {name: first[place] for name, place in places.items() if place in first}
         unlike = [
             f"{run.folder} was scored with {name} {run.scored_by[name]} and {twin.folder} with {twin.scored_by[name]}; "

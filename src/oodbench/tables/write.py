@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from oodbench.evaluation.metrics import OOD_METRICS
+from oodbench.runs.paths import place_of
 from oodbench.runs.record import MAIN_SCORES
 from oodbench.storage import write_atomic
 from oodbench.tables.by import check_keys, tables_by
@@ -181,9 +182,8 @@ def _write(
     texts = {}
     for dataset in sorted({run.dataset for run in runs}):
         tables = make([run for run in runs if run.dataset == dataset])
-        left_out = [
-            reason.replace(f"{results_dir}/", "") for folder, reason in unreadable if folder.parts[-5] == dataset
-        ]
+        of_set = [reason for folder, reason in unreadable if place_of(folder).parts[0] == dataset]
+        left_out = [reason.replace(f"{results_dir}/", "") for reason in of_set]
         if tables:
             texts[f"{dataset}{suffix}.md"] = to_markdown(dataset, tables, options, left_out)
             texts[f"{dataset}{suffix}.tex"] = to_latex(dataset, tables, left_out, suffix)

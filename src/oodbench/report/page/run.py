@@ -9,6 +9,7 @@ from oodbench.report.command import command_of_record
 from oodbench.report.material import Run, Section
 from oodbench.report.page.build import index_of, page_html, section_context
 from oodbench.runs.folder import open_run
+from oodbench.runs.paths import results_dir_of
 from oodbench.tables.fields import flatten
 from oodbench.tables.means import FAR, NEAR
 from oodbench.tables.names import set_name
@@ -20,7 +21,7 @@ def run_html(section: Section, detectors: Sequence[str], command: str) -> str:
     """Return the page of the one run of a section."""
     (run,) = section.runs
     index = index_of([section], detectors)
-    shown = section_context("p0", section, detectors, [], run.result.folder.parents[5])
+    shown = section_context("p0", section, detectors, [], results_dir_of(run.result.folder))
     own = {
         "title": f"{run.label} on {set_name(section.dataset)}, seed {run.result.seed}",
         "lead": section.protocol,
