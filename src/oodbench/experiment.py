@@ -11,11 +11,12 @@ from oodbench.build import build_detectors, build_execution, build_model, build_
 from oodbench.data.sets import DataSplits
 from oodbench.model import Classifier, extract_features, load_weights, predict, weights_of
 from oodbench.pretrained.weights import load_pretrained
+from oodbench.runs.code import remember_code
 from oodbench.runs.config import read_config
 from oodbench.runs.folder import RunFolder
 from oodbench.runs.identity import Config
 from oodbench.runs.lock import is_requeued, run_lock
-from oodbench.runs.record import is_complete, requested
+from oodbench.runs.record import is_complete, requested, without_renamed
 from oodbench.runs.signals import exit_on_signal, stop_signal
 from oodbench.runs.terminal import header, outcome
 from oodbench.runs.tracking import NO_LOG, Log, track
@@ -59,6 +60,7 @@ def run(config: Config, in_sweep: bool = False) -> None:
         model, provenance = build_model(config, devices[0])
         recipe = None if config["weights"] else build_recipe(config)
         detectors, image_detectors = build_detectors(config["detector"]), build_detectors(config["image_detector"])
+        remember_code(config)  # a file may be edited before its record is written
         if len(devices) > 1:
             check_batch_norm(model.backbone, devices[0])
         with run_lock(folder.path), folder.recording_errors():
@@ -102,7 +104,8 @@ def prepare_folder(job: Job) -> bool:
     if before and job.recipe and not folder.is_started():
         print(f"weights are missing: {folder.path} is trained again, and its numbers are replaced then", flush=True)
     keep_or_choose_threads(job)
-    folder.write_config(config, before["provenance"] if before else None)
+    digests = {name: split.digest for name, split in data.ood.items()}
+    folder.write_config(config, without_renamed(before, digests)["provenance"] if before else None)
     return True
 
 

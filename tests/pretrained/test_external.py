@@ -240,6 +240,8 @@ def test_what_is_there_is_replaced_by_force_alone(arrays: Arrays, tmp_path: Path
     ("arguments", "says"),
     [
         (["--near", "svhn"], r"near \['svhn'\]: the OOD sets of the file are noise, unseen_digits"),
+        (["--shifted", "svhn"], r"shifted \['svhn'\]: the OOD sets of the file are"),
+        (["--near", "noise", "--shifted", "noise"], r"near and shifted \['noise'\]: a set is of one kind"),
         (["--dataset", "cifar100"], "has 8 logits an image, cifar100 100 classes"),
         (["--name", "../up"], r"name\.loss='\.\./up'"),
         (["--name", "=cmd()"], r"name\.loss='=cmd\(\)'"),
@@ -275,7 +277,7 @@ def test_a_name_that_is_spelt_otherwise_is_told(arrays: Arrays, tmp_path: Path) 
     given = ("--name", "mine", "--dataset", "digits", "--results-dir", tmp_path / "results")
     printed = script("scripts/import_outputs.py", file, *given)
     assert "warning: Unseen-Digits is not unseen_digits, as conf/ calls it; tables have it apart" in printed
-    assert "near OOD: none; far OOD: Unseen-Digits, noise" in printed
+    assert "near: none; shifted: none; far: Unseen-Digits, noise" in printed
 
 
 def test_probabilities_are_not_taken_for_logits_in_silence(arrays: Arrays, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 from helpers.config import CONF, configuration
 
 from oodbench.runs import code
-from oodbench.runs.code import changed_parts, code_digest, code_of, detector_code
+from oodbench.runs.code import changed_parts, code_digest, code_of, detector_code, joined_code, remember_code
 
 LOSS = '''"""A loss."""
 
@@ -121,6 +121,28 @@ def test_a_detector_is_its_function_and_what_that_uses(
         found.append(detector_code({"mine": {"_target_": "oodbench.detectors.mine"}})["mine"])
     assert len(found[0]) == 12
     assert (found[0] != found[1]) == changes
+
+
+def test_digests_are_of_the_code_that_was_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(code, "PROJECT", tmp_path)
+    (tmp_path / "detectors").mkdir()
+    (file := tmp_path / "detectors/mine.py").write_text(DETECTORS)
+    code_digest.cache_clear()
+    detectors = {"mine": {"_target_": "oodbench.detectors.mine"}}
+    remember_code({"loss": {}, "backbone": {}, "detector": {}, "image_detector": detectors})
+    file.write_text(DETECTORS.replace("2", "3"))
+    remembered = detector_code(detectors)
+    code_digest.cache_clear()
+    assert remembered != detector_code(detectors)
+    code_digest.cache_clear()
+
+
+def test_code_of_two_steps_is_joined_where_it_was_edited() -> None:
+    assert joined_code({"loss": "a", "backbone": "b"}, {"loss": "c", "backbone": "b"}) == {
+        "loss": "a, c",
+        "backbone": "b",
+    }
+    assert joined_code(None, {"loss": "c"}) == joined_code({"loss": ""}, {"loss": "c"}) == {"loss": "c"}
 
 
 def test_an_edited_detector_is_named_where_the_earlier_one_is_known() -> None:

@@ -18,6 +18,7 @@ from oodbench.runs.record import (
     number_named,
     removed_numbers,
     requested,
+    without_renamed,
 )
 
 NUMBERS: Record = {"accuracy": 0.5, "ece": 0.1, "nll": 1.0, "brier": 0.5}
@@ -254,6 +255,24 @@ def test_numbers_on_images_that_were_replaced_go(replaced: str, kept: set[str]) 
     record = finish(record, config("noise", detectors=("msp",)), others=(replaced,))
     assert {name for name, scores in aurocs(record).items() if "odin" in scores} == kept
     assert not complete(record, config("noise", "svhn", detectors=("odin",)))
+
+
+def test_a_set_under_another_name_counts_once() -> None:
+    first = finish(None, config("leaf", "svhn"))
+    first["provenance"]["digests"]["leaf"] = "digest of leaves"
+    second = finish(first, config("leaves", detectors=("msp",)))
+    assert second["ood"].keys() == {"leaves", "svhn"}
+    assert removed_numbers(first, second) == {"leaf": ["energy", "msp"]}
+    assert all(second["provenance"][part].keys() >= {"leaves", "svhn"} for part in ("ood", "images", "digests"))
+    assert not any("leaf" in second["provenance"][part] for part in ("ood", "images", "digests"))
+
+
+def test_sets_that_say_nothing_of_their_images_stay() -> None:
+    record = finish(None, config("a", "b"))
+    record["provenance"]["digests"] = {}  # of an early version
+    assert without_renamed(record, {"c": "x", "d": None})["ood"].keys() == {"a", "b"}
+    record["provenance"]["digests"] = {"a": "same", "b": "same"}  # outputs of other code tell their number alone
+    assert without_renamed(record, {"a": "same", "b": "same"}) == record
 
 
 def test_what_is_removed_is_told() -> None:

@@ -95,9 +95,14 @@ def test_other_settings_or_training_images_change_all_scores(folder: RunFolder, 
     assert watched.scored == [3, 2]
 
 
-def test_edited_code_changes_all_scores(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("part", "edited"), [("code_digest", lambda loss: "edited"), ("detector_code", lambda how: dict.fromkeys(how, "x"))]
+)
+def test_edited_code_changes_all_scores(
+    folder: RunFolder, monkeypatch: pytest.MonkeyPatch, part: str, edited: Callable[[Any], Any]
+) -> None:
     scored(folder, Watched())
-    monkeypatch.setattr("oodbench.scoring.network_scores.code_digest", lambda target: "edited")
+    monkeypatch.setattr(f"oodbench.scoring.network_scores.{part}", edited)
     scored(folder, watched := Watched())
     assert watched.scored == [3, 2]
 

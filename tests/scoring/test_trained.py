@@ -51,10 +51,12 @@ def test_outputs_of_an_edited_loss_are_recorded_as_its(
     run: Trained, again: Finished, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     code = again.metrics["provenance"]["code"]
-    monkeypatch.setattr("oodbench.scoring.trained.code_of", lambda config: code | {"loss": "edited"})
+    monkeypatch.setattr("oodbench.scoring.reuse.code_of", lambda config: code | {"loss": "edited"})
     run.folder.outputs("test").unlink()
-    measure(run, predict_sets(run, {}), {})
-    assert numbers_in(again.folder)["provenance"]["code"] == code | {"loss": "edited"}
+    with pytest.warns(UserWarning, match=f"the code of the loss is not that with which {run.folder.path} was trained"):
+        measure(run, predict_sets(run, {}), {})
+    both = code | {"loss": f"{code['loss']}, edited"}  # of the weights and of what they are used by
+    assert numbers_in(again.folder)["provenance"]["code"] == both
     monkeypatch.undo()
     measure(run, predict_sets(run, {}), {})  # from the outputs that are stored now
-    assert numbers_in(again.folder)["provenance"]["code"] == code | {"loss": "edited"}
+    assert numbers_in(again.folder)["provenance"]["code"] == both

@@ -84,6 +84,10 @@ def forge(**changes: Any) -> Callable[[Path], None]:
         ),
         (forge(run="00000000"), "it belongs to 00000000"),
         (forge(ood=[]), "cannot be read"),
+        (
+            forge(code={"0": {"loss": "x"}}),
+            "made of the outputs of other code of the loss or the backbone; make it again",
+        ),
         (other_images, "No ensemble of `ce`: of other images than the row; make it again"),
     ],
 )

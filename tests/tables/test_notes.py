@@ -1,10 +1,19 @@
 """Notes beneath a table."""
 
+import re
 from pathlib import Path
 
-from helpers.made_up import NOISE, add_run, alter_metrics, column, notes, only_section
+from helpers.made_up import CALIBRATION, NOISE, add_run, alter_metrics, column, notes, only_section
 
+from oodbench.report.leaderboard import leaderboard
+from oodbench.report.material import read_material
+from oodbench.report.page.words import notes as page_notes
+from oodbench.report.table import main_table
+from oodbench.tables.calibration import calibration_table
+from oodbench.tables.comparison import lines
+from oodbench.tables.comparison_text import report
 from oodbench.tables.matrix import matrix_tables
+from oodbench.tables.overview import overview
 from oodbench.tables.results import load_runs
 from oodbench.tables.sections import section
 
@@ -84,6 +93,26 @@ def test_seeds_of_other_code_are_named(tmp_path: Path) -> None:
     assert [note for note in table.notes if "code" in note] == [
         "The code of the loss changed between the seeds of `b`."
     ]
+
+
+def test_all_kinds_of_tables_say_what_is_unlike(tmp_path: Path) -> None:
+    paths = [add_run(tmp_path, seed=seed, noise=NOISE, calibration=CALIBRATION) for seed in range(2)]
+    for path, digest in zip(paths, "xy", strict=True):
+        alter_metrics(path, lambda content, d=digest: content["provenance"].update(code={"loss": d}))
+        add_run(tmp_path, "other", seed=int(digest == "y"), noise=NOISE, calibration=CALIBRATION)
+    runs = load_runs(tmp_path).runs
+    calibration = calibration_table(runs)
+    pairs = [(a, b) for a in runs for b in runs if a.loss < b.loss and a.seed == b.seed]
+    (of_page,) = read_material(tmp_path, ["msp"]).sections
+    texts = [
+        *(notes(table) for table in [matrix_tables(runs, "idpos", ["msp"])[0], *filter(None, [calibration])]),
+        overview(runs),
+        leaderboard(runs, {}, ["msp"]),
+        report(pairs, "msp", "msp", lines(pairs, "msp", "msp"), []),
+        "".join(page_notes(of_page, main_table(of_page, ["msp"]))),
+    ]
+    for text in texts:
+        assert re.search(r"The code of the loss changed between the seeds of \W*plain", text), text
 
 
 def test_rows_by_a_key_do_not_share_their_code(tmp_path: Path) -> None:

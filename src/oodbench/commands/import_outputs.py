@@ -4,6 +4,7 @@ python scripts/import_outputs.py outputs.npz --name pixmix --dataset cifar10 det
 """
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from oodbench.runs.folder import RunFolder
 from oodbench.runs.lock import LockedError
 from oodbench.runs.terminal import every_number
 from oodbench.shipped import CONF
+from oodbench.tables.kinds import is_shifted
 
 
 def main() -> None:
@@ -26,13 +28,17 @@ def main() -> None:
     parser.add_argument("--dataset", required=True, help="the set it learned: a name of conf/dataset, or another")
     parser.add_argument("--seed", type=int, default=0, help="of its training; the tables average over seeds")
     parser.add_argument("--near", nargs="*", help="OOD sets that the tables call near; default: as conf/dataset says")
+    parser.add_argument(
+        "--shifted", nargs="*", help="sets of known classes, in no mean; default: cifar10c of cifar10, and so on"
+    )
     parser.add_results_dir("runs go below it")
     parser.add_argument("--force", action="store_true", help="replace the run of this name, dataset and seed")
     args, overrides = parser.parse_known_args()
     if other := [override for override in overrides if not override.lstrip("+~").startswith("detector")]:
         parser.error(f"{' '.join(other)}: only detectors can be chosen, detector=...")
-    if args.near and any("=" in name for name in args.near):
-        parser.error(f"--near {' '.join(args.near)}: put detector=... before --near")
+    for kind, names in (("--near", args.near or []), ("--shifted", args.shifted or [])):
+        if any("=" in name for name in names):
+            parser.error(f"{kind} {' '.join(names)}: put detector=... before {kind}")
     try:
         (composed,), _ = plan(overrides)
         detector = composed["detector"]
@@ -43,16 +49,18 @@ def main() -> None:
                 f"{args.file} has {external.num_classes} logits an image, {args.dataset} {known['num_classes']} classes"
             )
         near = [name for name in known.get("near", []) if name in external.ood] if args.near is None else args.near
-        config = configuration(external, args.name, args.dataset, near, args.seed, detector, args.results_dir)
+        shifted = shifted_sets(external.ood, args.dataset) if args.shifted is None else args.shifted
+        kinds = {"near": near, "shifted": shifted}
+        config = configuration(external, args.name, args.dataset, kinds, args.seed, detector, args.results_dir)
         for name in (args.dataset, *external.ood):
             warn_of_spelling(name)
         check_is_another_seed(external, RunFolder.of(config))
         folder, record = import_external(external, config, args.file.name, args.force)
     except (OSError, ValueError, LockedError, UsageError) as error:
         raise SystemExit(f"import_outputs: {error}") from error
-    far = [name for name in external.ood if name not in near]
-    kinds = f"near OOD: {', '.join(near) or 'none'}; far OOD: {', '.join(far) or 'none'}"
-    print(kinds, every_number(record), folder.path, sep="\n\n")
+    kinds["far"] = [name for name in external.ood if name not in near + shifted]
+    said = "; ".join(f"{kind}: {', '.join(names) or 'none'}" for kind, names in kinds.items())
+    print(said, every_number(record), folder.path, sep="\n\n")
 
 
 def warn_of_spelling(name: str) -> None:
@@ -66,6 +74,12 @@ def warn_of_spelling(name: str) -> None:
 def as_spelt(name: str) -> str:
     """ "CIFAR-100" -> "cifar100" """
     return re.sub(r"[^a-z0-9]", "", name.lower())
+
+
+def shifted_sets(names: Iterable[str], dataset: str) -> list[str]:
+    """Return the names that are of corrupted test images of a data set in conf/."""
+    test = {"_target_": f"oodbench.data.{dataset}"}
+    return [name for name in names if is_shifted({"_target_": f"oodbench.data.{name}"}, test)]
 
 
 def known_dataset(name: str) -> dict[str, Any]:

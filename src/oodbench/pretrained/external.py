@@ -189,19 +189,30 @@ def _digest_of_all(arrays: Arrays) -> str:
 
 
 def configuration(
-    external: External, name: str, dataset: str, near: list[str], seed: int, detector: Config, results_dir: Path
+    external: External,
+    name: str,
+    dataset: str,
+    kinds: dict[str, list[str]],
+    seed: int,
+    detector: Config,
+    results_dir: Path,
 ) -> Config:
     """Return the configuration of the run that these outputs become; how it was trained is not known.
 
-    Raises ValueError for a name that cannot be a folder's, and for near sets that the file does not have.
+    kinds: {"near" or "shifted": the sets that tables call so}; the others are far.
+    Raises ValueError for a name that cannot be a folder's, for sets that the file does not have, or of both kinds.
     """
-    if unknown := set(near) - set(external.ood):
-        raise ValueError(f"near {sorted(unknown)}: the OOD sets of the file are {', '.join(external.ood) or 'none'}")
+    for kind, names in kinds.items():
+        if unknown := set(names) - set(external.ood):
+            known = ", ".join(external.ood) or "none"
+            raise ValueError(f"{kind} {sorted(unknown)}: the OOD sets of the file are {known}")
+    if both := set.intersection(*map(set, kinds.values())):
+        raise ValueError(f"{' and '.join(kinds)} {sorted(both)}: a set is of one kind")
     loss = ExternalLinear if external.head else ExternalLogits
     config = {
         "name": {"dataset": dataset, "backbone": "external", "loss": name, "recipe": PRETRAINED},
         "seed": seed,
-        "dataset": {"num_classes": external.num_classes, "near": near, "limit": None, "limit_test": None},
+        "dataset": {"num_classes": external.num_classes, **kinds, "limit": None, "limit_test": None},
         "backbone": {},
         "loss": {"_target_": f"oodbench.losses.{loss.__name__}"},
         "recipe": {"epochs": None},

@@ -15,6 +15,7 @@ from oodbench.tables.labels import Row, protocol, row_labels, row_of
 from oodbench.tables.marks import BEST_AND_CLOSE, Marks, best_of, marks_by_group, notes_on_marks, shared_seeds
 from oodbench.tables.means import common_means, mean_notes, shifted_notes, with_means
 from oodbench.tables.names import row_names, score_name, set_name
+from oodbench.tables.notes import differences
 from oodbench.tables.render import markdown_table
 from oodbench.tables.results import Result
 from oodbench.tables.sections import by_protocol
@@ -71,6 +72,7 @@ def _table(runs: Sequence[Result], origins: Mapping[Path, str], detectors: Seque
     table = markdown_table(["", "Loss", "Score", "n", *texts, "Numbers"], lines, 3)
     marks = marks_by_group(zip(heads, best.values(), strict=True))
     notes = [*mean_notes(runs, labels, means), *shifted_notes(runs), *notes_on_marks(marks), *shared_seeds(marks)]
+    notes += differences(runs, labels, detectors)
     notes = [note for note in notes if note != BEST_AND_CLOSE]  # INTRODUCTION has that one
     return "\n\n".join(filter(None, [table, bullets(map(escaped, notes))]))
 

@@ -29,16 +29,24 @@ def changed_parts(before: Any, now: Code) -> str:
 
     before: the digests in a run's file; None or {} in those of earlier versions.
     """
+    return " and ".join(_changed(before, now))
+
+
+def _changed(before: Any, now: Code) -> list[str]:
     known = before if isinstance(before, Mapping) else {}
-    return " and ".join(part for part in now if known.get(part) and known[part] != now[part])
+    return [part for part in now if known.get(part) and known[part] != now[part]]
+
+
+def joined_code(before: Any, now: Code) -> Code:
+    """Return the digests of two steps of a run: of a part that was edited in between both, "<before>, <now>"."""
+    changed = _changed(before, now)
+    return {part: f"{before[part]}, {digest}" if part in changed else digest for part, digest in now.items()}
 
 
 def remember_code(config: Mapping[str, Any]) -> None:
-    """Take the digests of the code that this process has just imported: the files may be edited while a sweep runs."""
+    """Take the digests of the code that this process has just imported: the files may be edited while it runs."""
     code_of(config)
-    detector_code(config["detector"])
-    for detector in config["image_detector"].values():
-        code_digest(str(detector.get("_target_")))
+    detector_code(config["detector"] | config["image_detector"])
 
 
 @cache

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 Config = dict[str, Any]
 
 PLACES = ("root",)  # keys that say where a set lies, not what it is
-NOT_OF_DATASET = ("near", "path")  # for tables only; where a custom set lies
+NOT_OF_DATASET = ("near", "shifted", "path")  # for tables only; where a custom set lies
 PRETRAINED = "pretrained"  # the recipe's name where weights or outputs were made by other code
 NAME = r"[A-Za-z0-9_][A-Za-z0-9_.+-]*"  # one folder, one cell of a table, no formula of a spreadsheet
 OWN_SETS = ("train", "test", "val", "val_ood")  # whose outputs have these names

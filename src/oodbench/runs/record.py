@@ -15,7 +15,8 @@ from oodbench.runs.places import absolute_path, absolute_set, absolute_sets
 from oodbench.storage import Arrays
 
 Record = dict[str, Any]
-GROWING = ("images", "digests", "ood", "detector", "detector_code")  # parts of the provenance: by set or detector
+OF_SETS = ("images", "digests", "ood")  # parts of the provenance: {set: ...}
+GROWING = (*OF_SETS, "detector", "detector_code")  # to which every start adds
 OF_NETWORK = "oodbench.detectors.network."  # addresses of detectors that need images
 OWN_SCORE = "ood_score"  # the detector whose scores are the loss's OOD score
 MAIN_SCORES = (OWN_SCORE, "msp")  # what tables show if nothing else is asked for: msp is what every paper compares with
@@ -109,7 +110,7 @@ def merge(before: Record | None, numbers: Mapping[str, Any], provenance: Mapping
     sets. In the result a detector has numbers, or under "not_applicable" the reason why it has none.
     """
     nothing: Record = {"ood": {}, "not_applicable": {}, "provenance": {key: {} for key in GROWING}}
-    old = before or nothing
+    old = without_renamed(before or nothing, {name: provenance["digests"].get(name) for name in request.ood})
     kept = _kept_detectors(old, numbers["not_applicable"], provenance, request)
     ood = dict(numbers["ood"])
     for name, scores in old["ood"].items():
@@ -122,6 +123,21 @@ def merge(before: Record | None, numbers: Mapping[str, Any], provenance: Mapping
     before_now = ((key, old["provenance"].get(key, {}), provenance.get(key, {})) for key in GROWING)
     provenance |= {"roots": request.roots} | {key: earlier | new for key, earlier, new in before_now}
     return merged | {"provenance": provenance}
+
+
+def without_renamed(record: Record, digests: Mapping[str, Any]) -> Record:
+    """Return a record without the OOD sets whose images have another name now: in means they would count twice.
+
+    digests: {OOD set of now: of its images}.
+    """
+    known, images = record["provenance"]["digests"], {digest for digest in digests.values() if digest}
+    renamed = {name for name in record["ood"] if name not in digests and known.get(name) in images}
+
+    def others(by_set: Mapping[str, Any]) -> Config:
+        return {name: each for name, each in by_set.items() if name not in renamed}
+
+    provenance = {key: others(record["provenance"][key]) for key in OF_SETS if key in record["provenance"]}
+    return record | {"ood": others(record["ood"]), "provenance": record["provenance"] | provenance}
 
 
 def removed_numbers(before: Record, merged: Record) -> dict[str, list[str]]:

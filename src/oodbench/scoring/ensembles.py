@@ -42,6 +42,7 @@ def score_ensemble(path: Path) -> dict[str, Any]:
     content = {
         "run": folders[0].run.hash,
         "members": {str(folder.run.seed): record["weights"] for folder, record in members},
+        "code": {str(folder.run.seed): record["provenance"].get("code", {}) for folder, record in members},
         **numbers,
         "intervals": intervals(numbers, resamples),
         "provenance": {"images": images, "digests": digests},

@@ -12,7 +12,7 @@ from oodbench.detectors.reference import Array, NotApplicable, Reference
 from oodbench.evaluation.evaluate import Detector
 from oodbench.model import Classifier
 from oodbench.outputs import Outputs
-from oodbench.runs.code import code_digest
+from oodbench.runs.code import code_digest, detector_code
 from oodbench.runs.folder import RunFolder
 from oodbench.runs.identity import Config
 
@@ -65,7 +65,8 @@ def _scores_of(
     about = {
         "train": train.digest,
         "settings": json.dumps(settings[name], sort_keys=True),
-        "code": code_digest(str(settings[name].get("_target_"))),
+        "code": detector_code({name: settings[name]})[name],
+        "loss": code_digest(f"oodbench.losses.{type(model.objective).__name__}"),
     }
     scores: dict[str, Array] = {}
     scorer: Scorer | None = None

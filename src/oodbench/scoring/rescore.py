@@ -9,6 +9,7 @@ from oodbench.build import build_detectors, open_data
 from oodbench.detectors.reference import NotApplicable
 from oodbench.evaluation.search import select
 from oodbench.losses.objective import Objective
+from oodbench.runs.code import remember_code
 from oodbench.runs.folder import RunFolder, open_run
 from oodbench.runs.identity import Config
 from oodbench.runs.lock import run_lock
@@ -31,6 +32,7 @@ def rescore(path: Path, detector: Config, image_detector: Config, grids: Config 
     another process works on the run.
     """
     folder, config = open_run(path)
+    remember_code(config | {"detector": detector, "image_detector": image_detector})
     with run_lock(folder.path):
         folder.remove_stale()
         before = folder.usable_record()

@@ -8,7 +8,7 @@ import numpy as np
 from oodbench.data.split import Split
 from oodbench.model import Classifier, extract_features
 from oodbench.outputs import Outputs
-from oodbench.runs.code import changed_parts, code_of
+from oodbench.runs.code import Code, changed_parts, code_of, joined_code
 from oodbench.runs.folder import RunFolder
 from oodbench.runs.identity import Config
 
@@ -48,6 +48,15 @@ def check_network(folder: RunFolder, config: Config, model: Classifier, splits: 
             return
     if changed := changed_parts(folder.read_training().get("code"), code_of(config)):
         raise ValueError(f"the code of the {changed} is not that with which {folder.path} was trained: {way_out}")
+
+
+def code_behind_outputs(folder: RunFolder, config: Config) -> Code:
+    """Return the digests of the code behind outputs that are new: of what was edited since the training both."""
+    trained, now = folder.read_training().get("code"), code_of(config)
+    if changed := changed_parts(trained, now):
+        what = f"the code of the {changed} is not that with which {folder.path} was trained"
+        warnings.warn(f"outputs are computed by edited code: {what}", stacklevel=2)
+    return joined_code(trained, now)
 
 
 def _readable_outputs(folder: RunFolder, name: str, digest: str) -> Outputs | None:

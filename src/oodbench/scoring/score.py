@@ -68,7 +68,8 @@ def record(
     if before and (removed := removed_numbers(before, merged)):
         of_sets = "; ".join(f"on {name} {', '.join(detectors)}" for name, detectors in removed.items())
         warnings.warn(
-            f"removed, as images, hyperparameters or code have changed: the numbers {printable(of_sets)}", stacklevel=2
+            "removed, as images, hyperparameters, code or a set's name have changed: the numbers " + printable(of_sets),
+            stacklevel=2,
         )
     resamples = merge_resamples(old_resamples, resamples, merged)
     merged["intervals"] = merge_intervals(before or {}, intervals(merged, resamples), merged)

@@ -9,12 +9,17 @@ from oodbench.detectors.network.network import ImageDetector
 from oodbench.evaluation.evaluate import Detector
 from oodbench.model import Classifier, extract_features, gives, predict
 from oodbench.outputs import Outputs
-from oodbench.runs.code import Code, code_of
+from oodbench.runs.code import Code
 from oodbench.runs.folder import RunFolder
 from oodbench.runs.identity import Config
 from oodbench.runs.record import Record, requested
 from oodbench.scoring.network_scores import Scores, network_scores
-from oodbench.scoring.reuse import check_network, read_whole_outputs, remove_outdated_record
+from oodbench.scoring.reuse import (
+    check_network,
+    code_behind_outputs,
+    read_whole_outputs,
+    remove_outdated_record,
+)
 from oodbench.scoring.score import RunOutputs, Scoring, record, score
 
 
@@ -48,8 +53,7 @@ def predict_sets(run: Trained, image_detectors: dict[str, ImageDetector]) -> Pre
     before = folder.usable_record()
     if before and None not in stored.values():
         return Predicted(outputs, scores, before["provenance"].get("code", {}))
-    now = {"loss": code_of(run.config)["loss"]}  # which may have been edited, and gives all these outputs
-    return Predicted(outputs, scores, folder.read_training().get("code", {}) | now)
+    return Predicted(outputs, scores, code_behind_outputs(folder, run.config))
 
 
 def measure(run: Trained, predicted: Predicted, detectors: Mapping[str, Detector]) -> Record:

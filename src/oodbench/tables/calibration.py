@@ -14,7 +14,7 @@ from oodbench.tables.ensembles import NO_ENSEMBLES, Ensembles, ensemble_notes
 from oodbench.tables.fields import VERSIONS
 from oodbench.tables.labels import Row, protocol, row_labels, row_of
 from oodbench.tables.marks import Marks, marks_of, notes_on_marks, shared_seeds
-from oodbench.tables.notes import AGAIN, SPREAD, definitions
+from oodbench.tables.notes import AGAIN, SPREAD, definitions, differences
 from oodbench.tables.results import Result
 from oodbench.tables.sections import Table
 
@@ -66,7 +66,12 @@ def calibration_table(runs: Sequence[Result], ensembles: Ensembles = NO_ENSEMBLE
     header = [(version, CALIBRATION_METRICS[metric].title) for version, metric in columns]
     header = [("", "Loss"), ("", "n"), *header, ("temperature-scaled", "T")]
     notes = [*MEANING, definitions(CALIBRATION_METRICS.values()), SPREAD, *_notes_on_marks(best)]
-    notes += [*shared_seeds(_named(best)), *_dashes(runs, labels, cells), *ensemble_notes(ensembles, labels)]
+    notes += [
+        *shared_seeds(_named(best)),
+        *differences(runs, labels, []),
+        *_dashes(runs, labels, cells),
+        *ensemble_notes(ensembles, labels),
+    ]
     return Table(f"Calibration: {protocol(runs[0])}", header, rows, notes, 1, MEANING[0])
 
 

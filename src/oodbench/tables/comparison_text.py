@@ -6,9 +6,9 @@ from oodbench.evaluation.metric import MISSING, SHARE, IDMetric
 from oodbench.evaluation.metrics import metric_of
 from oodbench.phrases import printable
 from oodbench.tables.comparison import Line, Pair
-from oodbench.tables.labels import in_brackets, protocol
+from oodbench.tables.labels import in_brackets, protocol, row_labels
 from oodbench.tables.means import FAR, NEAR, sets_of
-from oodbench.tables.notes import other_detector_code
+from oodbench.tables.notes import other_code, other_detector_code
 from oodbench.tables.results import Result
 from oodbench.tables.scores import hyperparameters
 
@@ -35,8 +35,11 @@ def report(pairs: list[Pair], detector: str, detector_b: str, found: list[Line],
         for name, run, d in zip("AB", pairs[0], (detector, detector_b), strict=True)
     ]
     sides += _unlike(pairs)
-    code = other_detector_code((run for pair in pairs for run in pair), {detector, detector_b})
-    return "\n".join([*sides, f"n = {n}, seeds {seeds}", *sets, *means, "", *rows, "", *_notes(pairs, found), *code])
+    runs = [run for pair in pairs for run in pair]
+    code = [*other_code(runs, row_labels(runs)), *other_detector_code(runs, sorted({detector, detector_b}))]
+    return "\n".join(
+        [*sides, f"n = {n}, seeds {seeds}", *sets, *means, "", *rows, "", *_notes(pairs, found), *map(printable, code)]
+    )
 
 
 def _unlike(pairs: list[Pair]) -> list[str]:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from oodbench.runs.paths import ENSEMBLE
-from oodbench.storage import read_json
+from oodbench.storage import Content, read_json
 from oodbench.tables.fields import calibration, errors_name, intervals, numbers, whole
 from oodbench.tables.labels import Row, row_of
 from oodbench.tables.results import Result
@@ -50,7 +50,7 @@ def _load(members: Sequence[Result]) -> Result:
         if content["run"] != members[0].hash:
             raise ValueError(f"it belongs to {content['run']}")
         images, digests = content["provenance"]["images"], content["provenance"]["digests"]
-        other = _other(content["members"], digests, members)
+        other = _other(content, digests, members)
         found = members[0]._replace(
             loss=f"{members[0].loss}, ensemble of {len(members)}",
             numbers=numbers(content),
@@ -66,10 +66,13 @@ def _load(members: Sequence[Result]) -> Result:
     return found
 
 
-def _other(weights: Mapping[str, str], digests: Mapping[str, str], members: Sequence[Result]) -> str:
+def _other(content: Content, digests: Mapping[str, str], members: Sequence[Result]) -> str:
     """Say why an ensemble is not that of these runs, "" where it is; a seed may have been trained since."""
-    if weights != {str(run.seed): run.weights for run in members}:
-        return f"made of seeds {', '.join(weights)} and their weights, other than those here"
+    if content["members"] != {str(run.seed): run.weights for run in members}:
+        return f"made of seeds {', '.join(content['members'])} and their weights, other than those here"
+    code = {str(run.seed): run.code for run in members}
+    if content.get("code", code) != code:  # early files do not say
+        return "made of the outputs of other code of the loss or the backbone"
     if any(run.digests.get(name, digest) != digest for run in members for name, digest in digests.items()):
         return "of other images than the row"
     return ""

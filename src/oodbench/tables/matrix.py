@@ -13,16 +13,9 @@ from oodbench.tables.kinds import Kind
 from oodbench.tables.labels import Row, protocol, row_labels, row_of
 from oodbench.tables.marks import Marks, best_of, marks_by_group, notes_on_marks, shared_seeds
 from oodbench.tables.means import common_means, mean_notes, shifted_notes, with_means
-from oodbench.tables.notes import (
-    definitions,
-    other_detector_code,
-    other_images,
-    trained,
-    without_metric,
-    without_resamples,
-)
+from oodbench.tables.notes import definitions, differences, trained, without_metric, without_resamples
 from oodbench.tables.results import Result
-from oodbench.tables.scores import all_hyperparameters, other_settings, shown
+from oodbench.tables.scores import all_hyperparameters, shown
 from oodbench.tables.sections import Table
 
 SUPERSCRIPT = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
@@ -60,10 +53,8 @@ def matrix_tables(runs: Sequence[Result], fpr: str, detectors: Sequence[str]) ->
             *without_resamples(runs, labels),
             *mean_notes(runs, labels, {mean: sets for mean, sets in means.items() if mean == ood}),
             *(shifted_notes(runs) if kind is Kind.SHIFTED else []),
-            *other_images(runs),
             *(all_hyperparameters(runs, detectors) if not tables else []),
-            *other_settings(runs, labels, detectors),
-            *other_detector_code(runs, detectors),
+            *differences(runs, labels, detectors),
             *footnotes,
             *without_metric(runs, labels, metrics),
             *[f"{MISSING} without a mark: not scored in these runs."] * any(MISSING in row for row in values),

@@ -60,10 +60,7 @@ def table_notes(
         * any(detectors),
         *[f"Protocol: {protocol}."] * bool(protocol),
         _data(runs, by),
-        *other_images(runs),
-        *other_code(runs, labels, by),
-        *other_settings(runs, labels, detectors, by),
-        *other_detector_code(runs, detectors),
+        *differences(runs, labels, detectors, by),
         *_dashes(runs, labels, detectors, by),
         *without_metric(runs, labels, metrics, by),
     ]
@@ -114,6 +111,18 @@ def without_resamples(runs: Iterable[Result], labels: Mapping[Row, str], by: Seq
     rows = {labels[row_of(run, by)] for run in runs if run.numbers and not run.intervals}
     names = ", ".join(f"`{label}`" for label in sorted(rows))
     return [f"No interval and no test where runs were scored without resamples, {AGAIN}: {names}."] if rows else []
+
+
+def differences(
+    runs: Sequence[Result], labels: Mapping[Row, str], detectors: Sequence[str], by: Sequence[str] = ()
+) -> list[str]:
+    """Say in what rows, or the seeds of a row, differ besides their configuration: images, code, settings of scores."""
+    return [
+        *other_images(runs),
+        *other_code(runs, labels, by),
+        *other_settings(runs, labels, detectors, by),
+        *other_detector_code(runs, detectors),
+    ]
 
 
 def other_images(runs: Iterable[Result]) -> list[str]:

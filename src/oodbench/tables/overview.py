@@ -12,7 +12,7 @@ from oodbench.tables.cells import cell_key, cells_of, fewer
 from oodbench.tables.columns import Column, id_columns, ood_sets
 from oodbench.tables.labels import protocol, row_labels, row_of
 from oodbench.tables.means import FAR, NEAR, common_means, with_means
-from oodbench.tables.notes import other_images
+from oodbench.tables.notes import differences
 from oodbench.tables.results import Result
 from oodbench.tables.sections import by_protocol
 
@@ -42,7 +42,12 @@ def _table(dataset: str, runs: Sequence[Result]) -> str:
             for cell, unit in zip(found, units, strict=True)
         ]
         lines.append([label, str(seeds[row]), *texts])
-    return "\n".join(map(printable, [f"{dataset}, {protocol(runs[0])}", "", *_aligned(lines), *other_images(runs)]))
+    return "\n".join(
+        map(
+            printable,
+            [f"{dataset}, {protocol(runs[0])}", "", *_aligned(lines), *differences(runs, labels, [OWN_SCORE])],
+        )
+    )
 
 
 def _kind(column: Column) -> str:

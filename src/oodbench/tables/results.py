@@ -244,7 +244,8 @@ def _measured(metrics: Mapping[str, Any], config: Config) -> dict[str, Any]:
     return near | {
         "weights": str(metrics.get("weights", "")),
         "precision": str(provenance["precision"]),
-        "shifted": frozenset(ood for ood, how in provenance.get("ood", {}).items() if is_shifted(how, test)),
+        "shifted": frozenset(ood for ood, how in provenance.get("ood", {}).items() if is_shifted(how, test))
+        | frozenset(map(str, config["dataset"].get("shifted", []))),  # of outputs of other code
         "train_images": whole(images["train"], "images of train"),
         "scored_by": {name: json.dumps(how, sort_keys=True) for name, how in provenance.get("detector", {}).items()},
         "test_images": whole(images["test"], "images of test"),

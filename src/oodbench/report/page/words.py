@@ -15,7 +15,7 @@ from oodbench.tables.labels import row_of
 from oodbench.tables.marks import notes_on_marks, shared_seeds
 from oodbench.tables.means import common_means, mean_notes, shifted_notes
 from oodbench.tables.names import set_name
-from oodbench.tables.notes import other_detector_code, other_images
+from oodbench.tables.notes import differences
 
 NAMED = 3  # rows; of more, the best alone
 
@@ -105,8 +105,7 @@ def notes(section: Section, table: Main) -> list[str]:
         *mean_notes(section.results, section.labels, common_means(section.results)),
         *shifted_notes(section.results),
         *other_sizes(section),
-        *other_images(section.results),
-        *other_detector_code(section.results, sorted({d for result in section.results for d in result.detectors})),
+        *differences(section.results, section.labels, sorted({d for run in section.results for d in run.detectors})),
         *ensemble_notes(section.ensembles, section.labels),
         *sorted({run.result.note for run in section.runs} - {""}),
     ]
