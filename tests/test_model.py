@@ -17,13 +17,13 @@ from oodbench.losses.objective import Objective
 from oodbench.model import (
     Classifier,
     extract_features,
-    gives,
     head_fn,
     linear_weights,
     load_head,
     load_weights,
     normalise,
     predict,
+    reproduces,
     weights_of,
 )
 from oodbench.pretrained.arrays import from_arrays
@@ -166,19 +166,19 @@ def test_linear_weights_are_those_of_the_head() -> None:
 def test_outputs_are_those_of_the_objective_or_not() -> None:
     objective, features = Halo(6, 5, "published", None, 0.1, True, True, None, 1.0, None), torch.randn(120, 6)
     outputs = predict(objective, features, np.zeros(120, np.int64))
-    assert gives(objective, outputs)
+    assert reproduces(objective, outputs)
     for name in ("features", "logits", "log_probs", "ood_score"):
-        assert not gives(objective, outputs._replace(**{name: getattr(outputs, name) * 1.1})), name
-    assert not gives(objective, outputs._replace(logits=outputs.logits[:, :5]))
+        assert not reproduces(objective, outputs._replace(**{name: getattr(outputs, name) * 1.1})), name
+    assert not reproduces(objective, outputs._replace(logits=outputs.logits[:, :5]))
     objective = CrossEntropy(6, 5, label_smoothing=0.0)
     outputs = predict(objective, 1000 * features, np.zeros(120, np.int64))
     rounded = -outputs.log_probs.max(1)
     assert (rounded == 0).any()
-    assert gives(objective, outputs)
-    assert not gives(objective, outputs._replace(ood_score=rounded))
+    assert reproduces(objective, outputs)
+    assert not reproduces(objective, outputs._replace(ood_score=rounded))
     taken = ExternalLogits(6, 5)
     logits = np.random.default_rng(0).normal(size=(9, 5)).astype("f4")
-    assert gives(taken, from_arrays(logits, features=np.zeros((9, 6))))
+    assert reproduces(taken, from_arrays(logits, features=np.zeros((9, 6))))
 
 
 class InPlace(CrossEntropy):
@@ -203,7 +203,7 @@ def test_a_loss_that_works_in_place_changes_no_other_number() -> None:
     np.testing.assert_array_equal(outputs.features, before.numpy())
     z = outputs.logits.astype(np.float64)
     np.testing.assert_allclose(outputs.ood_score, -np.logaddexp.reduce(z, axis=1))
-    assert gives(objective, outputs)
+    assert reproduces(objective, outputs)
     head = head_fn(objective)
     assert head
     np.testing.assert_allclose(head(outputs.features), outputs.logits, rtol=1e-6)

@@ -28,7 +28,7 @@ from oodbench.model import Classifier, extract_features, predict
 from oodbench.outputs import Outputs, no_images
 from oodbench.pretrained.arrays import LogitsAlone, from_arrays, labels_of
 from oodbench.pretrained.doubts import warn_of_doubts
-from oodbench.pretrained.module import gives, head_parts, last_linear, run_module
+from oodbench.pretrained.module import head_parts, head_reproduces, last_linear, run_module
 from oodbench.report.gallery import figures_of
 from oodbench.report.material import read_material, read_one
 from oodbench.report.plot import Plot
@@ -160,7 +160,7 @@ def evaluate(
     kind = _WithoutTraining if train is None else Reference
     apply, linear = (None, None) if head is None else head_parts(head)
     for name, of in named.items():
-        if apply and not isinstance(of, LogitsAlone) and not gives(apply, of.features, of.logits):
+        if apply and not isinstance(of, LogitsAlone) and not head_reproduces(apply, of.features, of.logits):
             raise ValueError(f"the head does not give the logits of {name} of its features")
     warn_of_doubts(named)
     reference = kind(no_images(outputs) if train is None else train, apply, linear, validation)
@@ -248,7 +248,7 @@ def figures(folder: str | Path = "results") -> dict[str, Figure]:
 
 
 def _numbers(column: "pd.Series[Any]") -> "pd.Series[Any]":
-    """-> a column of texts as numbers, where all are"""
+    """Return a column of texts as numbers, where all are."""
     try:
         return pd.to_numeric(column)
     except ValueError:

@@ -108,7 +108,7 @@ def _measured(train: str, size: int) -> tuple[dict[str, Any], str]:
         return statistics(split), split.digest
 
 
-def check(config: Config) -> None:
+def try_build(config: Config) -> None:
     """Build backbone, loss, recipe and detectors once, call the loss, and compare the arguments of sets with readers.
 
     Raises ValueError naming the one that fails.

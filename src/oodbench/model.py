@@ -79,7 +79,7 @@ def predict(objective: Objective, features: Tensor, labels: NDArray[np.int64]) -
 
 
 @torch.inference_mode()
-def gives(objective: Objective, outputs: Outputs) -> bool:
+def reproduces(objective: Objective, outputs: Outputs) -> bool:
     """Return whether the objective has these outputs, up to rounding: not where they are of other code than today's.
 
     A hundred images are compared. Of external outputs without a head the logits are taken as they are.

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-OF_CLASSES = ("train", "test", "val")  # the sets whose labels are classes of the network
+LABELLED_SETS = ("train", "test", "val")  # the sets whose labels are classes of the network
 
 
 class Outputs(NamedTuple):

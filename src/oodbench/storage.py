@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import yaml
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
@@ -90,14 +91,27 @@ def reason_of(path: Path, error: Exception) -> str:
     return says + reason.removeprefix(says)
 
 
-def read_json(path: Path) -> Content:
-    """Read what `write_json` wrote. Raises ValueError naming the file where it is damaged or was edited."""
+@contextmanager
+def errors_name(path: Path) -> Iterator[None]:
+    """Turn an error in a file's content into a ValueError with the file's name; not one of writing another file."""
+    try:
+        yield
+    except UnwritableError:
+        raise
+    except KeyError as error:
+        raise ValueError(f"{path} lacks the key {error}") from error
+    except (OSError, ValueError, TypeError, AttributeError, OverflowError, RecursionError, yaml.YAMLError) as error:
+        raise ValueError(reason_of(path, error)) from error
+
+
+def read_json(path: Path, way_out: str = "repeat the run's command") -> Content:
+    """Read what `write_json` wrote. Raises ValueError, with file and way out, where it was damaged or edited."""
     try:
         content = dict(json.loads(regular(path).read_text("utf-8")))
     except (ValueError, TypeError, OSError, RecursionError) as error:
-        raise ValueError(f"{path} is damaged ({error}); repeat the run's command") from error
+        raise ValueError(f"{path} is damaged ({error}); {way_out}") from error
     if content.pop("sha256", None) != checksum(content):
-        raise ValueError(f"{path} was altered, its sha256 does not agree; repeat the run's command")
+        raise ValueError(f"{path} was altered, its sha256 does not agree; {way_out}")
     return content
 
 

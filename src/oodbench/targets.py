@@ -45,7 +45,7 @@ def trusted_detector(node: Any) -> Callable[..., Any]:
 
 
 def _found(node: Any, package: str, arguments: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
-    """-> what a stored configuration names, and its arguments, which fit together with these"""
+    """Return what a stored configuration names, and its arguments, which fit together with these."""
     if not isinstance(node, Mapping) or not isinstance(node.get("_target_"), str):
         raise ValueError(f"a stored configuration of {package} is {node!r}; a mapping with _target_ is needed")
     found = allowed(package).get(node["_target_"])

@@ -47,7 +47,7 @@ def test_arguments_that_no_reader_takes_are_named(tmp_path: Path, override: str,
 def test_runs_that_differ_in_their_seed_are_built_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     built: list[int] = []
 
-    monkeypatch.setattr("oodbench.build.check", lambda config: built.append(config["seed"]))
+    monkeypatch.setattr("oodbench.build.try_build", lambda config: built.append(config["seed"]))
     check_buildable(planned("-m", *RUN, f"results_dir={tmp_path}", "seed=0,1,2"))
     assert len(built) == 1
 

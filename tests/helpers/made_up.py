@@ -124,7 +124,7 @@ def add_with_shifted(results: Path, loss: str, ood: dict[str, float], seed: int 
 
 
 def write_resamples(folder: Path, metrics: dict[str, Any], noise: dict[str, Array]) -> dict[str, Any]:
-    """-> the intervals"""
+    """Return the intervals."""
     numbers = {metric: metrics[metric] for metric in ("accuracy", "ece", "nll", "brier")}
     for set_, detectors in metrics["ood"].items():
         for detector, values in detectors.items():

@@ -5,7 +5,7 @@ from typing import Any
 from helpers.config import composed
 from omegaconf import OmegaConf
 
-from oodbench.cli.overrides import check, check_choices, is_choice, parse
+from oodbench.cli.overrides import check_choices, check_key, is_choice, parse
 
 DEFAULTS: Any = OmegaConf.to_container(composed("dataset=digits", "recipe=smoke", "loss=focal"), resolve=False)
 
@@ -15,4 +15,4 @@ def check_text(text: str) -> None:
     (override,) = parse([text])
     check_choices(override)
     if not is_choice(override):
-        check(override, DEFAULTS)
+        check_key(override, DEFAULTS)

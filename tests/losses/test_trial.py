@@ -10,7 +10,7 @@ from helpers.training import classifier, train
 from torch import Tensor
 
 from oodbench.losses.objective import SoftmaxObjective
-from oodbench.losses.trial import OF_EVERY_ROW, try_out
+from oodbench.losses.trial import FIXED_COLUMNS, try_out
 
 D, K = 6, 3
 
@@ -59,4 +59,4 @@ def test_a_slip_is_named_with_its_method(slip: str) -> None:
 
 
 def test_the_columns_of_every_row_are_known() -> None:
-    assert train(classifier("loss=ce"))[0].history[0].keys() == set(OF_EVERY_ROW)
+    assert train(classifier("loss=ce"))[0].history[0].keys() == set(FIXED_COLUMNS)

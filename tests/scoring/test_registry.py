@@ -14,7 +14,7 @@ from helpers.config import ROOT, configuration
 from helpers.made_up import alter_metrics
 
 from oodbench.runs.folder import open_run
-from oodbench.scoring.registry import check, differences, tolerance
+from oodbench.scoring.registry import check_run, differences, tolerance
 from oodbench.scoring.rescore import rescore
 from oodbench.storage import load_arrays, read_json, save_arrays, write_json
 from oodbench.tables.results import load_run
@@ -28,20 +28,20 @@ def entry(finished: Finished, tmp_path: Path) -> Path:
 
 
 def problems(entry: Path, whole_runs: Path | None = None) -> str:
-    return "\n".join(check(load_run(entry), whole_runs).problems)
+    return "\n".join(check_run(load_run(entry), whole_runs).problems)
 
 
 def test_an_entry_without_outputs_is_as_handed_in(entry: Path) -> None:
-    found = check(load_run(entry))
+    found = check_run(load_run(entry))
     assert (found.recomputed, found.problems) == (False, [])
 
 
 def test_an_entry_whose_outputs_are_given_is_recomputed(finished: Finished, entry: Path) -> None:
-    found = check(load_run(entry), finished.results)
+    found = check_run(load_run(entry), finished.results)
     assert (found.recomputed, found.problems) == (True, [])
     for name in ("outputs", "model.safetensors"):  # or in its own folder
         (shutil.copytree if name == "outputs" else shutil.copy)(finished.folder / name, entry / name)
-    found = check(load_run(entry))
+    found = check_run(load_run(entry))
     assert (found.recomputed, found.problems) == (True, [])
 
 
@@ -70,7 +70,7 @@ def test_a_number_that_outputs_give_otherwise_is_named(
 ) -> None:
     """Even where the checksum was made again"""
     alter_metrics(entry, set_number(path, value))
-    found = check(load_run(entry), finished.results)
+    found = check_run(load_run(entry), finished.results)
     assert f"{' '.join(map(str, path))} is {float(value)}, and " in "\n".join(found.problems)
     assert len(found.problems) == 1
 
@@ -96,14 +96,14 @@ def test_stored_scores_of_image_detectors_are_read(finished: Finished, entry: Pa
     folder = whole / finished.folder.relative_to(finished.results)
     rescore(folder, {}, configuration("image_detector=[odin]")["image_detector"])
     script("scripts/publish.py", f"results_dir={whole}", "--target", entry.parents[5])
-    found = check(load_run(entry), whole)
+    found = check_run(load_run(entry), whole)
     assert (found.recomputed, found.problems) == (True, [])
     (file,) = folder.glob("outputs/odin/photo_patches.safetensors")
     scores, about = load_arrays(file)
     save_arrays(file, {"scores": scores["scores"][::-1] * np.linspace(1, 2, len(scores["scores"]))}, **about)
     assert "ood photo_patches odin auroc is " in problems(entry, whole)
     file.unlink()
-    found = check(load_run(entry), whole)
+    found = check_run(load_run(entry), whole)
     assert (found.recomputed, found.problems) == (False, [])
 
 
@@ -171,7 +171,7 @@ def test_a_set_may_be_called_of() -> None:
 
 
 def test_the_committed_runs_are_sound() -> None:
-    entries = [check(load_run(file.parent)) for file in tracked(ROOT / "results") if file.name == "metrics.json"]
+    entries = [check_run(load_run(file.parent)) for file in tracked(ROOT / "results") if file.name == "metrics.json"]
     assert entries
     assert [problem for each in entries for problem in each.problems] == []
 

@@ -11,13 +11,13 @@ from helpers.config import ROOT
 from helpers.made_up import NOISE, Array, add_run, add_with_shifted, alter_metrics
 
 from oodbench.evaluation.significance import compare, holm
-from oodbench.tables.comparison import Line, lines, load_side, pairs_of
+from oodbench.tables.comparison import Line, compare_runs, load_side, pairs_of
 
 
 def compared(
     a: Path, b: Path, detector: str = "ood_score", detector_b: str | None = None
 ) -> dict[tuple[str, str], Line]:
-    found = lines(pairs_of(load_side(a), load_side(b)), detector, detector_b or detector)
+    found = compare_runs(pairs_of(load_side(a), load_side(b)), detector, detector_b or detector)
     return {(line.ood, line.metric): line for line in found}
 
 
@@ -132,10 +132,10 @@ def test_runs_without_an_ood_set_are_compared(tmp_path: Path) -> None:
     for folder in folders:
         alter_metrics(folder, lambda content: content.update(ood={}))
     pairs = pairs_of(*map(load_side, folders))
-    first, *_ = lines(pairs, "ood_score", "ood_score")
+    first, *_ = compare_runs(pairs, "ood_score", "ood_score")
     assert (first.metric, first.difference) == ("accuracy", pytest.approx(0.01))
     with pytest.raises(ValueError, match="have no OOD set in common"):
-        lines([(run, run) for run, _ in pairs], "ood_score", "msp")
+        compare_runs([(run, run) for run, _ in pairs], "ood_score", "msp")
 
 
 def test_sides_that_cannot_be_paired_say_why(tmp_path: Path) -> None:

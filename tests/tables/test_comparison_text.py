@@ -5,14 +5,14 @@ from pathlib import Path
 
 from helpers.made_up import NOISE, add_run, alter_metrics
 
-from oodbench.tables.comparison import lines, load_side, pairs_of
+from oodbench.tables.comparison import compare_runs, load_side, pairs_of
 from oodbench.tables.comparison_text import report
 
 
 def compared(a: Path, b: Path, alone: Collection[int] = ()) -> str:
     """Return the text for the losses' own scores; alone: seeds of one side."""
     pairs = pairs_of(load_side(a), load_side(b))
-    return report(pairs, "ood_score", "ood_score", lines(pairs, "ood_score", "ood_score"), alone)
+    return report(pairs, "ood_score", "ood_score", compare_runs(pairs, "ood_score", "ood_score"), alone)
 
 
 def test_two_networks_of_other_seeds_are_compared_as_networks(tmp_path: Path) -> None:
@@ -69,7 +69,7 @@ def test_each_side_has_its_detectors_hyperparameters(tmp_path: Path) -> None:
         of = {"energy": {"_target_": "oodbench.detectors.energy", "_partial_": True, "temperature": temperature}}
         alter_metrics(path, lambda content, of=of: content["provenance"].update(detector=of))
     pairs = pairs_of(load_side(a), load_side(b))
-    printed = report(pairs, "energy", "energy", lines(pairs, "energy", "energy"), ())
+    printed = report(pairs, "energy", "energy", compare_runs(pairs, "energy", "energy"), ())
     assert [line.split(", ", 1)[1] for line in printed.splitlines()[:2]] == [
         "energy (temperature=1)",
         "energy (temperature=0.1)",

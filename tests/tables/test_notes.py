@@ -10,7 +10,7 @@ from oodbench.report.material import read_material
 from oodbench.report.page.words import notes as page_notes
 from oodbench.report.table import main_table
 from oodbench.tables.calibration import calibration_table
-from oodbench.tables.comparison import lines
+from oodbench.tables.comparison import compare_runs
 from oodbench.tables.comparison_text import report
 from oodbench.tables.matrix import matrix_tables
 from oodbench.tables.overview import overview
@@ -108,7 +108,7 @@ def test_all_kinds_of_tables_say_what_is_unlike(tmp_path: Path) -> None:
         *(notes(table) for table in [matrix_tables(runs, "idpos", ["msp"])[0], *filter(None, [calibration])]),
         overview(runs),
         leaderboard(runs, {}, ["msp"]),
-        report(pairs, "msp", "msp", lines(pairs, "msp", "msp"), []),
+        report(pairs, "msp", "msp", compare_runs(pairs, "msp", "msp"), []),
         "".join(page_notes(of_page, main_table(of_page, ["msp"]))),
     ]
     for text in texts:

@@ -21,11 +21,11 @@ def check_buildable(runs: Sequence[Config]) -> None:
     different = {json.dumps([config[key] for key in BUILT]): config for config in runs if not is_finished(config)}
     if not different:
         return
-    from oodbench.build import check  # brings torch, for which finished runs do not wait
+    from oodbench.build import try_build  # brings torch, for which finished runs do not wait
 
     for config in different.values():
         try:
-            check(config)
+            try_build(config)
         except ValueError as error:
             raise UsageError(f"{RunFolder.of(config).run.place}: {error}") from error
 

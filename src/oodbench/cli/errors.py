@@ -13,7 +13,7 @@ from oodbench.runs.lock import LockedError
 from oodbench.storage import UnwritableError
 
 BUSY = 75  # sysexits.h's EX_TEMPFAIL: try again later
-OF_USERS = (OSError, ValueError, FloatingPointError)  # say what is wrong, where, and what to do
+USER_ERRORS = (OSError, ValueError, FloatingPointError)  # say what is wrong, where, and what to do
 FULL = "HYDRA_FULL_ERROR"  # set it to 1 for tracebacks
 PACKAGE = Path(__file__).resolve().parents[1]
 
@@ -57,9 +57,9 @@ def exit_codes(error_file: Path) -> Iterator[None]:
         raise
     except Exception as error:
         has_file = written(error_file) != before
-        if os.environ.get(FULL) == "1" or not (has_file or isinstance(error, OF_USERS)):
+        if os.environ.get(FULL) == "1" or not (has_file or isinstance(error, USER_ERRORS)):
             raise
-        kind = "" if isinstance(error, OF_USERS) else f"{type(error).__name__}: "
+        kind = "" if isinstance(error, USER_ERRORS) else f"{type(error).__name__}: "
         where = f"; the traceback is in {error_file}" * (has_file and bool(kind))
         sentence = f"failed: {kind}{' '.join(str(error).split())}{where}"
         if not in_sweep():

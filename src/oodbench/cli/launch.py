@@ -92,7 +92,7 @@ def sweep_summary(folders: Sequence[RunFolder], finished: Sequence[bool]) -> str
     states = [state_of(f.path, f.results_dir, done) for f, done in zip(folders, finished, strict=True)]
     others = [state for state in states if state.state != "done"]
     paths = dict.fromkeys(f.path for f, done in zip(folders, finished, strict=True) if done)  # two jobs may be one run
-    parts = [numbers(list(paths))]
+    parts = [finished_table(list(paths))]
     if others:
         rows = table(others[:MOST]).rpartition("\n\n")[0]
         parts.append(rows + f"\nand {len(others) - MOST} more" * (len(others) > MOST))
@@ -106,7 +106,7 @@ def best_of_search(arguments: Sequence[str]) -> str:
     return f"{file.read_text('utf-8')}{file}" if file.is_file() else f"the search left no {file}"
 
 
-def numbers(folders: Sequence[Path]) -> str:
+def finished_table(folders: Sequence[Path]) -> str:
     """Return the table of these finished runs, and a line for each that cannot be read."""
     if not folders:
         return ""

@@ -57,7 +57,7 @@ def _options(loader: ConfigLoader, group: str) -> list[str]:
     return list(loader.get_group_options(group, ObjectType.CONFIG))
 
 
-def check(override: Override, defaults: Mapping[str, Any]) -> None:
+def check_key(override: Override, defaults: Mapping[str, Any]) -> None:
     """Raise UsageError where an override names a key that the defaults lack, or a value of another type or range.
 
     A sweep's values come one by one.

@@ -23,7 +23,7 @@ from oodbench.cli.configuration import (
     without_hydra,
 )
 from oodbench.cli.errors import UsageError
-from oodbench.cli.overrides import check, check_choices, is_choice, parse
+from oodbench.cli.overrides import check_choices, check_key, is_choice, parse
 from oodbench.cli.sweep import searches
 from oodbench.evaluation.metrics import ID_METRICS, OOD_METRICS
 from oodbench.runs.identity import Config
@@ -123,7 +123,7 @@ def _unresolved(cfg: DictConfig) -> Any:
 def _check_keys(line: Sequence[Override], defaults: Config) -> None:
     for override in line:
         if not is_choice(override) and not override.is_hydra_override():
-            check(override, defaults)
+            check_key(override, defaults)
 
 
 def _check_search(given: Sequence[Override], direction: str) -> None:

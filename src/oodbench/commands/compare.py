@@ -10,7 +10,7 @@ from pathlib import Path
 
 from oodbench.cli.arguments import Parser
 from oodbench.runs.record import OWN_SCORE
-from oodbench.tables.comparison import lines, load_side, pairs_of
+from oodbench.tables.comparison import compare_runs, load_side, pairs_of
 from oodbench.tables.comparison_text import report
 
 
@@ -25,7 +25,7 @@ def main() -> None:
     try:
         a, b = load_side(args.a), load_side(args.b or args.a)
         pairs = pairs_of(a, b)
-        found = lines(pairs, args.detector, detector_b)
+        found = compare_runs(pairs, args.detector, detector_b)
         print(report(pairs, args.detector, detector_b, found, alone=a.keys() ^ b.keys()))
     except (FileNotFoundError, ValueError) as error:
         raise SystemExit(f"compare: {error}") from error

@@ -11,7 +11,7 @@ from pathlib import Path
 from oodbench.cli.arguments import Parser
 from oodbench.runs.paths import ENSEMBLE
 from oodbench.scoring.ensembles import score_ensemble
-from oodbench.tables.fields import errors_name
+from oodbench.storage import errors_name
 
 
 def main() -> None:

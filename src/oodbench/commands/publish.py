@@ -18,7 +18,7 @@ from oodbench.report.stored_summary import summary_to_store, write_summary
 from oodbench.runs.paths import run_folders
 from oodbench.runs.publish import publish, publish_ensemble
 from oodbench.runs.record import MAIN_SCORES
-from oodbench.tables.fields import errors_name
+from oodbench.storage import errors_name
 from oodbench.tables.results import is_shown, load_run, load_runs
 from oodbench.tables.write import check_detectors
 

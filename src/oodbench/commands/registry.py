@@ -19,7 +19,7 @@ from oodbench.report.material import material_of
 from oodbench.report.page.build import report_html
 from oodbench.runs.paths import GLOB
 from oodbench.runs.record import MAIN_SCORES, OWN_SCORE
-from oodbench.scoring.registry import Entry, check
+from oodbench.scoring.registry import Entry, check_run
 from oodbench.shipped import PUBLISHED
 from oodbench.storage import write_atomic
 from oodbench.tables.published import load_published
@@ -55,7 +55,7 @@ def write_registry(results_dir: Path, own: Path | None, outputs: Path | None, ch
     finished = [folder for folder in folders if any(folder.glob(f"{GLOB}/metrics.json"))]
     found = merged(load_runs(folder, {*(chosen or MAIN_SCORES), OWN_SCORE}) for folder in finished or folders)
     detectors = chosen_detectors(found.runs, chosen)
-    entries = [check(run, outputs) for run in found.runs]
+    entries = [check_run(run, outputs) for run in found.runs]
     origins = {entry.run.folder: _origin(entry, own) for entry in entries}
     for entry in entries:
         print(f"{entry.run.folder}: {'has problems' if entry.problems else origins[entry.run.folder]}")
@@ -73,7 +73,7 @@ def write_registry(results_dir: Path, own: Path | None, outputs: Path | None, ch
 
 
 def _origin(entry: Entry, own: Path | None) -> str:
-    """-> where a run's numbers come from"""
+    """Return where a run's numbers come from."""
     if entry.recomputed:
         return RECOMPUTED
     return OWN if own and entry.run.folder.is_relative_to(own / "runs") else HANDED_IN

@@ -93,7 +93,7 @@ def check_signs(test: Outputs) -> None:
 
 
 def thresholds(reference: Reference, *percentiles: float) -> Array:
-    """-> percentiles of all calibration features of all images together. Raises ValueError outside [0, 100]."""
+    """Return percentiles of all calibration features of all images together. Raises ValueError outside [0, 100]."""
     if not all(0 <= percentile <= 100 for percentile in percentiles) or list(percentiles) != sorted(percentiles):
         raise ValueError(f"percentiles are {percentiles}; they are in [0, 100], the lower one first")
     return percentiles_by_counting(reference.calibration.features, percentiles).astype(np.float32)

@@ -98,7 +98,7 @@ def _merged(detector: str, id_scores: Array, ood_scores: Array) -> Merged:
 
 
 def _common(scores: Mapping[str, Array]) -> int:
-    """-> how many images all detectors scored"""
+    """Return how many images all detectors scored."""
     sizes = {detector: len(values) for detector, values in scores.items()}
     if len(set(sizes.values())) != 1:
         raise ValueError(f"scores of {sizes} images; one resample is of the same images for every detector")
@@ -106,7 +106,7 @@ def _common(scores: Mapping[str, Array]) -> int:
 
 
 def _draws(images: int, resamples: int, seed: list[int]) -> Iterator[Counts]:
-    """-> blocks (images, R) of how often each image is drawn in `images` draws; BLOCK changes none"""
+    """Return blocks (images, R) of how often each image is drawn in `images` draws; BLOCK changes none."""
     random = np.random.default_rng(seed)
     dtype = np.min_scalar_type(images)
     for start in range(0, resamples, BLOCK):

@@ -29,19 +29,19 @@ def calibration(outputs: Outputs, seed: int) -> dict[str, dict[str, Any] | None]
     where a half has none (`temperature`).
     """
     log_probs, labels = outputs.log_probs, outputs.labels
-    numbers: dict[str, dict[str, Any] | None] = {"own": scores(log_probs, labels)}
+    numbers: dict[str, dict[str, Any] | None] = {"own": calibration_metrics(log_probs, labels)}
     if np.abs(logsumexp(log_probs, axis=1)).max() > 1e-6:  # a softmax of float32 logits is off by 1e-15
-        numbers["normalised"] = scores(renormalised(log_probs), labels)
+        numbers["normalised"] = calibration_metrics(renormalised(log_probs), labels)
     try:
         scaled, temperatures = cross_fitted(log_probs, labels, seed)
     except NoTemperatureError:
         numbers["temperature_scaled"] = None
     else:
-        numbers["temperature_scaled"] = scores(scaled, labels) | {"temperatures": list(temperatures)}
+        numbers["temperature_scaled"] = calibration_metrics(scaled, labels) | {"temperatures": list(temperatures)}
     return numbers
 
 
-def scores(log_probs: Array, labels: Labels) -> dict[str, float]:
+def calibration_metrics(log_probs: Array, labels: Labels) -> dict[str, float]:
     """(N, K), (N,) -> {metric of CALIBRATION_METRICS: value}"""
     return {name: metric(log_probs, labels) for name, metric in CALIBRATION_METRICS.items()}
 

@@ -108,7 +108,7 @@ def all_scores(
 
 
 def _read_only_reference(reference: Reference | None) -> Any:
-    """-> the same, of arrays that a detector which works in place cannot change for those after it"""
+    """Return the same, of arrays that a detector which works in place cannot change for those after it."""
     if reference is None:  # of detectors that read nothing but the images
         return reference
     train, head, linear, validation = reference

@@ -111,7 +111,7 @@ def rank_of(sums: Counts, k: NDArray[np.int64]) -> Positions:
 
 
 def row_blocks(n: int) -> list[slice]:
-    """-> slices of ROWS rows that together are 0 to n"""
+    """Return slices of ROWS rows that together are 0 to n."""
     return [slice(start, min(start + ROWS, n)) for start in range(0, n, ROWS)]
 
 

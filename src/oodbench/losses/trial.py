@@ -9,7 +9,7 @@ from torch import Tensor
 
 from oodbench.losses.objective import Objective
 
-OF_EVERY_ROW = ("epoch", "loss", "accuracy", "seconds", "images_per_second", "lr")  # of train.csv, whatever the loss
+FIXED_COLUMNS = ("epoch", "loss", "accuracy", "seconds", "images_per_second", "lr")  # of train.csv, whatever the loss
 
 
 def try_out(objective: Objective, num_features: int, num_classes: int) -> None:
@@ -27,7 +27,7 @@ def try_out(objective: Objective, num_features: int, num_classes: int) -> None:
     with torch.no_grad():
         with _naming(objective, "diagnostics"):
             for name, value in objective.diagnostics(features.clone(), labels).items():
-                if name in OF_EVERY_ROW:
+                if name in FIXED_COLUMNS:
                     raise ValueError(f"{name} is a column of every train.csv; another name is needed")
                 if not isinstance(value, Tensor) or value.shape != () or not value.is_floating_point():
                     raise ValueError(f"{name} is {_what(value)}; a scalar float tensor is needed")

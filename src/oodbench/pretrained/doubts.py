@@ -45,7 +45,7 @@ def _shared(sets: Mapping[str, Outputs]) -> Iterator[str]:
 
 
 def _hashes(outputs: Outputs) -> list[int]:
-    """-> a hash of 64 bits of each image's logits, of few classes of its features; none where both are short"""
+    """Return a hash of 64 bits of each image's logits, of few classes of its features; none where both are short."""
     features = () if isinstance(outputs, LogitsAlone) else (outputs.features,)
     long = [array for array in (outputs.logits, *features) if array.shape[1] >= LONG]
     return [hash(row.tobytes()) for row in long[0]] if long else []

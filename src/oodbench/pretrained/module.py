@@ -54,12 +54,12 @@ def run_module(model: nn.Module, loader: Iterable[Any], head: nn.Module) -> dict
     if not found["logits"]:
         raise ValueError("the data loader has no batch")
     arrays = {name: np.concatenate(batches) for name, batches in found.items()}
-    if not gives(head_parts(head)[0], arrays["features"], arrays["logits"]):
+    if not head_reproduces(head_parts(head)[0], arrays["features"], arrays["logits"]):
         raise ValueError(f"the network's outputs are not those of its {type(head).__name__}: name the module, head=...")
     return arrays
 
 
-def gives(head: Apply, features: NDArray[np.floating], logits: NDArray[np.floating]) -> bool:
+def head_reproduces(head: Apply, features: NDArray[np.floating], logits: NDArray[np.floating]) -> bool:
     """(N, D), (N, C) -> whether these are the head's own logits, up to rounding"""
     for start in range(0, len(features), ROWS):
         own, given = head(features[start : start + ROWS]), logits[start : start + ROWS]

@@ -92,7 +92,7 @@ def _of_test_images(run: Result) -> str:
 
 
 def _of_ood_sets(run: Result) -> str:
-    """-> one row per OOD set and score, near sets first, in each kind the mean first"""
+    """Return one row per OOD set and score, near sets first, in each kind the mean first."""
     metrics = {name: metric for name, metric in OOD_METRICS.items() if metric.in_tables}
     sets = sorted(run.ood_images, key=lambda ood: (run.kind(ood).rank, ood not in (NEAR, FAR), ood))
     rows = [

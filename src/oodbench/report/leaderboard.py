@@ -114,6 +114,6 @@ def _origins(times: Mapping[str, int]) -> str:
 
 
 def _order(cells: Sequence[Cell | None]) -> tuple[int, float]:
-    """-> a sort key: most sets first, then the largest mean"""
+    """Return a sort key: most sets first, then the largest mean."""
     means = [cell.mean for cell in cells if cell]
     return -len(means), -float(np.mean(means)) if means else 0.0

@@ -54,7 +54,7 @@ def packed(section: Section) -> list[dict[str, Any]]:
 
 
 def _with_outputs(section: Section) -> list[tuple[Run, Summary]]:
-    """-> the runs with a histogram of OOD scores"""
+    """Return the runs with a histogram of OOD scores."""
     some = [(run, run.summary) for run in section.runs if run.summary]
     return [(run, summary) for run, summary in some if any(h.oods for h in summary.histograms.values())]
 

@@ -66,7 +66,7 @@ def code_digest(target: str, of_file: bool = True) -> str:
 
 
 def _used(tree: ast.Module, name: str) -> list[ast.stmt]:
-    """-> the definition of a name at the top of a file, and those there that it uses, sorted by name"""
+    """Return the definition of a name at the top of a file, and those there that it uses, sorted by name."""
     named: dict[str, ast.stmt] = {}
     for node in tree.body:
         targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
@@ -82,7 +82,7 @@ def _used(tree: ast.Module, name: str) -> list[ast.stmt]:
 
 
 def _structure(node: Any) -> Any:
-    """-> nested lists, the same in every version of Python, which writes and orders a tree in its own way"""
+    """Return nested lists, the same in every version of Python, which writes and orders a tree in its own way."""
     if isinstance(node, list):
         return [_structure(each) for each in node]
     if not isinstance(node, ast.AST):

@@ -145,7 +145,7 @@ class RunFolder(TrainingFiles):
 
         Raises ValueError naming the file where it is missing, damaged, another run's, or of another record.
         """
-        content = self._belonging(self.summary, read_json(self.summary))
+        content = self._belonging(self.summary, read_json(self.summary, "publish the run again"))
         if content.get("numbers") != checksum(record):
             raise ForeignFileError(f"{self.summary} is of other numbers than {self.metrics}")
         if not isinstance(content.get("summary"), dict):

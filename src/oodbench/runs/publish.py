@@ -67,7 +67,7 @@ def publish_ensemble(path: Path, target: Path) -> None:
     Raises ValueError where the file is damaged.
     """
     if (path / ENSEMBLE).exists():
-        content = read_json(path / ENSEMBLE)
+        content = read_json(path / ENSEMBLE, "make it again with scripts/ensemble.py")
         content["intervals"] = with_decimals(content["intervals"])
         to = target / "runs" / place_of((path / ENSEMBLE).absolute())
         write_atomic(to, in_rows({**content, "sha256": checksum(content)}) + "\n")

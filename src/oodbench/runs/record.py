@@ -17,7 +17,7 @@ from oodbench.storage import Arrays
 Record = dict[str, Any]
 OF_SETS = ("images", "digests", "ood")  # parts of the provenance: {set: ...}
 GROWING = (*OF_SETS, "detector", "detector_code")  # to which every start adds
-OF_NETWORK = "oodbench.detectors.network."  # addresses of detectors that need images
+IMAGE_DETECTORS = "oodbench.detectors.network."  # addresses of detectors that need images
 OWN_SCORE = "ood_score"  # the detector whose scores are the loss's OOD score
 MAIN_SCORES = (OWN_SCORE, "msp")  # what tables show if nothing else is asked for: msp is what every paper compares with
 SELECTED = "_selected"  # suffix of a detector whose hyperparameters were chosen on the run's held-out images
@@ -25,7 +25,7 @@ SELECTED = "_selected"  # suffix of a detector whose hyperparameters were chosen
 
 def needs_images(detector: Config) -> bool:
     """Tell whether a detector's configuration is of one that passes images through the network."""
-    return str(detector.get("_target_")).startswith(OF_NETWORK)
+    return str(detector.get("_target_")).startswith(IMAGE_DETECTORS)
 
 
 class Request(NamedTuple):

@@ -14,8 +14,8 @@ from oodbench.runs.record import MAIN_SCORES, OWN_SCORE
 from oodbench.storage import read_json
 
 NAMES = {OWN_SCORE: "own score", "msp": "MSP"}
-OF_ID = ("accuracy", "ece")
-OF_OOD = ("auroc", "fpr95_idpos")
+ID_SHOWN = ("accuracy", "ece")
+OOD_SHOWN = ("auroc", "fpr95_idpos")
 Numbers = Mapping[str, Any]
 
 
@@ -54,7 +54,7 @@ def other_seeds(folder: Path) -> list[str]:
 def result(numbers: Numbers) -> str:
     """Return accuracy, ECE, and AUROC and FPR@95 of every OOD set, of the loss's own score and MSP, in percent."""
     scores = _scores(numbers)
-    metrics = [metric_of(name) for name in OF_OOD]
+    metrics = [metric_of(name) for name in OOD_SHOWN]
     wide = max(map(len, ["OOD set", *numbers["ood"]]))
     lines = [_of_id(numbers)]
     if scores:
@@ -121,7 +121,7 @@ def every_number(numbers: Numbers) -> str:
 
 
 def _of_id(numbers: Numbers) -> str:
-    metrics = [ID_METRICS[name] for name in OF_ID if name in numbers]
+    metrics = [ID_METRICS[name] for name in ID_SHOWN if name in numbers]
     return ", ".join(f"{_word(metric)} {metric.unit.text(numbers[metric.name])} %" for metric in metrics)
 
 
@@ -130,12 +130,12 @@ def _word(metric: Metric) -> str:
 
 
 def _scores(numbers: Numbers) -> list[tuple[str, ...]]:
-    """-> the scores to show; two that agree on every set, as own and MSP of cross-entropy do, stand together"""
+    """Return the scores to show; two that agree on every set, as own and MSP of cross-entropy do, stand together."""
     present = list(dict.fromkeys(name for of_set in numbers["ood"].values() for name in of_set))
     shown = [name for name in MAIN_SCORES if name in present] or present[:2]
     same: dict[str, list[str]] = {}
     for name in shown:
-        values = {ood: {m: of_set.get(name, {}).get(m) for m in OF_OOD} for ood, of_set in numbers["ood"].items()}
+        values = {ood: {m: of_set.get(name, {}).get(m) for m in OOD_SHOWN} for ood, of_set in numbers["ood"].items()}
         same.setdefault(repr(values), []).append(name)
     return [tuple(names) for names in same.values()]
 

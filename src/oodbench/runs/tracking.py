@@ -52,11 +52,11 @@ def track(folder: RunFolder, config: Config) -> Iterator[Log]:
         session.define_metric("train/*", step_metric="epoch")
         yield Log(
             lambda row: session.log(epoch_row(row)),
-            lambda record: session.log({"test": numbers_of(record)}),
+            lambda record: session.log({"test": metrics_of(record)}),
         )
 
 
-def numbers_of(record: Mapping[str, Any]) -> dict[str, Any]:
+def metrics_of(record: Mapping[str, Any]) -> dict[str, Any]:
     """Return every metric of the test images, and of the OOD sets those of every detector."""
     return {name: value for name, value in record.items() if isinstance(value, float) or name == "ood"}
 

@@ -11,7 +11,7 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from oodbench.outputs import OF_CLASSES, Outputs, problem_of
+from oodbench.outputs import LABELLED_SETS, Outputs, problem_of
 from oodbench.runs.config import read_config
 from oodbench.runs.identity import Config
 from oodbench.runs.paths import RunPaths
@@ -29,7 +29,7 @@ from oodbench.storage import (
 LARGEST_HISTORY = 2_000_000  # bytes of a train.csv: ten thousand epochs
 
 
-OF_TRAINING = ("device", "devices", "threads", "compile", "cuda_graph")  # keys of a configuration beside its hash
+TRAINING_KEYS = ("device", "devices", "threads", "compile", "cuda_graph")  # keys of a configuration beside its hash
 GROUPS = {"ood": "ood", "detector": "detector", "image_detector": "detector"}  # of a configuration: of a provenance
 
 
@@ -55,7 +55,7 @@ class TrainingFiles(RunPaths):
         if self.weights.exists():
             with contextlib.suppress(ValueError, TypeError, AttributeError, KeyError):  # garbage is replaced
                 before = read_config(self.config)
-                kept = {key: before[key] for key in OF_TRAINING if key in before}
+                kept = {key: before[key] for key in TRAINING_KEYS if key in before}
                 kept["note"] = config.get("note") or before.get("note", "")
                 for group, part in GROUPS.items():
                     names = (recorded or {}).get(part, {})
@@ -157,7 +157,7 @@ class TrainingFiles(RunPaths):
         if arrays.keys() != set(Outputs._fields):
             raise ValueError(f"{self.outputs(name)} holds {sorted(arrays)}, not the outputs of a network")
         outputs = Outputs(**arrays)
-        if problem := problem_of(outputs, of_classes=name in OF_CLASSES):
+        if problem := problem_of(outputs, of_classes=name in LABELLED_SETS):
             raise ValueError(f"{self.outputs(name)} holds no outputs of a network: {problem}")
         return outputs
 

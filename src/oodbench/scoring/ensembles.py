@@ -52,7 +52,7 @@ def score_ensemble(path: Path) -> dict[str, Any]:
 
 
 def _images(members: Sequence[Member], name: str) -> tuple[int, str]:
-    """-> number and digest of a set's images. Raises ValueError where the members' differ."""
+    """Return number and digest of a set's images. Raises ValueError where the members' differ."""
     found = {(r["provenance"]["images"][name], r["provenance"]["digests"][name]) for _, r in members}
     if len(found) > 1:
         raise ValueError(f"the seeds of {members[0][0].path.parent} were scored on other images of {name}")
@@ -60,7 +60,7 @@ def _images(members: Sequence[Member], name: str) -> tuple[int, str]:
 
 
 def _outputs(members: Sequence[Member], name: str) -> Outputs:
-    """-> the mean probabilities of a set's images; of the members' features, logits and scores there is no mean"""
+    """Return the mean probabilities of a set's images; of the members' features, logits and scores there is no mean."""
     outputs = [stored_on(folder, name, record["provenance"]["digests"]) for folder, record in members]
     if any(not np.array_equal(each.labels, outputs[0].labels) for each in outputs):
         raise ValueError(f"the seeds of {members[0][0].path.parent} have other labels of {name}")

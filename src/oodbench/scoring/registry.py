@@ -29,7 +29,7 @@ class Entry(NamedTuple):
     problems: list[str]  # why it may not stand on the leaderboard
 
 
-def check(run: Result, whole_runs: Path | None = None) -> Entry:
+def check_run(run: Result, whole_runs: Path | None = None) -> Entry:
     """Check the files of a published run against one another, and its numbers against its outputs where they are given.
 
     whole_runs: a results folder that may have the run with its outputs and weights; else its own folder may have them.
@@ -43,7 +43,7 @@ def check(run: Result, whole_runs: Path | None = None) -> Entry:
         given = outputs_of(folder, whole_runs)
         computed, missing = recompute(given, record) if given else ({}, [])
         problems = [*out_of_range(run), *(differences(record, computed, missing) if given else [])]
-        problems = problems or problems_of_summary(folder, record)  # of an altered record it is another's anyway
+        problems = problems or problems_of_summary(folder, record)  # the summary of an altered record never fits
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         return Entry(run, False, [f"{run.folder}: {type(error).__name__}: {error}"])
     return Entry(run, bool(given) and not missing, [f"{run.folder}: {problem}" for problem in problems])
@@ -100,7 +100,7 @@ def tolerance(path: tuple[Any, ...], value: float) -> float:
 
 
 def _at(node: Any, path: tuple[Any, ...]) -> Any:
-    """-> what stands at these keys in a nest of dictionaries and lists, None where there is nothing"""
+    """Return what stands at these keys in a nest of dictionaries and lists, None where there is nothing."""
     with contextlib.suppress(KeyError, IndexError, TypeError):
         for key in path:
             node = node[key]

@@ -12,7 +12,7 @@ from oodbench.runs.code import Code, changed_parts, code_of, joined_code
 from oodbench.runs.folder import RunFolder
 from oodbench.runs.identity import Config
 
-OF_OTHER_CODE = "has other logits, probabilities or scores than the loss gives today: another version wrote it"
+OUTDATED = "has other logits, probabilities or scores than the loss gives today: another version wrote it"
 SAME_FEATURES = 0.1  # of their norm: how far features of one network may differ
 
 
@@ -28,7 +28,7 @@ def read_whole_outputs(folder: RunFolder, name: str, digest: str) -> Outputs | N
 def remove_outdated_record(folder: RunFolder, name: str) -> None:
     """Remove the record, whose numbers are of outputs that the loss no longer gives, such as those of this set."""
     folder.remove_record()
-    what = f"{folder.outputs(name)} {OF_OTHER_CODE}; the numbers of earlier starts are removed"
+    what = f"{folder.outputs(name)} {OUTDATED}; the numbers of earlier starts are removed"
     warnings.warn(f"outputs are computed again: {what}", stacklevel=2)
 
 
@@ -60,7 +60,7 @@ def code_behind_outputs(folder: RunFolder, config: Config) -> Code:
 
 
 def _readable_outputs(folder: RunFolder, name: str, digest: str) -> Outputs | None:
-    """-> stored outputs of these images; None where there are none, or `read_whole_outputs` will warn of them"""
+    """Return stored outputs of these images; None where there are none, or `read_whole_outputs` will warn of them."""
     try:
         return folder.read_outputs(name, digest)
     except ValueError:

@@ -57,7 +57,7 @@ def reference_of(outputs: RunOutputs, objective: Objective) -> Reference:
     return Reference(outputs.train, head, linear, outputs.validation.get("val"))
 
 
-def record(
+def record_numbers(
     folder: RunFolder, request: Request, numbers: dict[str, Any], resamples: Arrays, provenance: dict[str, Any]
 ) -> Record:
     """Write the numbers, merged with those of earlier starts that still hold, and the card; return the numbers."""

@@ -9,13 +9,13 @@ import torch
 from oodbench.build import build_detectors
 from oodbench.evaluation.evaluate import intervals
 from oodbench.losses.objective import Objective
-from oodbench.model import Classifier, gives, load_head, load_weights
+from oodbench.model import Classifier, load_head, load_weights, reproduces
 from oodbench.outputs import Outputs
 from oodbench.runs.folder import RunFolder, open_run
 from oodbench.runs.identity import Config
 from oodbench.runs.record import Record, needs_images, requested
-from oodbench.scoring.reuse import OF_OTHER_CODE
-from oodbench.scoring.score import RunOutputs, Scoring, record, score
+from oodbench.scoring.reuse import OUTDATED
+from oodbench.scoring.score import RunOutputs, Scoring, record_numbers, score
 from oodbench.targets import trusted, trusted_detector
 from oodbench.training.device import pick_precision, use_precision
 
@@ -35,9 +35,9 @@ def stored_run(folder: RunFolder, config: Config, digests: Mapping[str, str]) ->
 
     def read(name: str) -> Outputs:
         outputs = stored_on(folder, name, digests)
-        if not gives(objective, outputs):
+        if not reproduces(objective, outputs):
             file = folder.outputs(name)
-            raise ValueError(f"{file} {OF_OTHER_CODE}; delete it and {folder.metrics}, and repeat the run's command")
+            raise ValueError(f"{file} {OUTDATED}; delete it and {folder.metrics}, and repeat the run's command")
         return outputs
 
     held_out = ("val", "val_ood") if requested(config).validation else ()
@@ -95,7 +95,7 @@ def score_stored(
 ) -> Record:
     """Score the configured detectors on a folder's stored outputs; the caller holds its lock."""
     numbers, resamples = score(outputs, objective, Scoring(build_detectors(config["detector"]), {}))
-    return record(folder, requested(config), numbers, resamples, provenance)
+    return record_numbers(folder, requested(config), numbers, resamples, provenance)
 
 
 def recompute(path: Path, record: Record) -> tuple[dict[str, Any], list[str]]:

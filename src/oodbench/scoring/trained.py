@@ -7,7 +7,7 @@ from oodbench.data.sets import DataSplits
 from oodbench.data.split import Split
 from oodbench.detectors.network.network import ImageDetector
 from oodbench.evaluation.evaluate import Detector
-from oodbench.model import Classifier, extract_features, gives, predict
+from oodbench.model import Classifier, extract_features, predict, reproduces
 from oodbench.outputs import Outputs
 from oodbench.runs.code import Code
 from oodbench.runs.folder import RunFolder
@@ -20,7 +20,7 @@ from oodbench.scoring.reuse import (
     read_whole_outputs,
     remove_outdated_record,
 )
-from oodbench.scoring.score import RunOutputs, Scoring, record, score
+from oodbench.scoring.score import RunOutputs, Scoring, record_numbers, score
 
 
 class Trained(NamedTuple):
@@ -68,20 +68,20 @@ def measure(run: Trained, predicted: Predicted, detectors: Mapping[str, Detector
     numbers, resamples = score(of_run, run.model.objective, Scoring(detectors, predicted.scores))
     digests = {name: split.digest for name, split in data.by_name.items()}
     provenance = folder.read_training() | {"images": data.sizes, "digests": digests, "code": predicted.code}
-    return record(folder, requested(run.config), numbers, resamples, provenance)
+    return record_numbers(folder, requested(run.config), numbers, resamples, provenance)
 
 
 def _stored_outputs(run: Trained, name: str, split: Split) -> Outputs | None:
-    """-> stored outputs on a set; None where there are none that hold"""
+    """Return stored outputs on a set; None where there are none that hold."""
     outputs = read_whole_outputs(run.folder, name, split.digest)
-    if outputs is None or gives(run.model.objective, outputs):
+    if outputs is None or reproduces(run.model.objective, outputs):
         return outputs
     remove_outdated_record(run.folder, name)
     return None
 
 
 def _predict(run: Trained, name: str, split: Split) -> Outputs:
-    """-> the network's outputs on a set, which are stored then"""
+    """Return the network's outputs on a set, which are stored then."""
     outputs = predict(run.model.objective, extract_features(run.model, split.images), split.labels)
     run.folder.write_outputs(name, outputs, split.digest)
     return outputs

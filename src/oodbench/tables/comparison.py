@@ -90,7 +90,7 @@ def _check_images(a: Result, b: Result) -> None:
             )
 
 
-def lines(pairs: list[Pair], detector: str, detector_b: str) -> list[Line]:
+def compare_runs(pairs: list[Pair], detector: str, detector_b: str) -> list[Line]:
     """Compare every metric of the OOD sets that both have, and of their means, A scored by `detector` and B by
     `detector_b`; and, of two runs, the metrics that depend on no score.
 

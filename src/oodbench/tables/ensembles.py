@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from oodbench.runs.paths import ENSEMBLE
-from oodbench.storage import Content, read_json
-from oodbench.tables.fields import calibration, errors_name, intervals, numbers, whole
+from oodbench.storage import Content, errors_name, read_json
+from oodbench.tables.fields import calibration, intervals, numbers, whole
 from oodbench.tables.labels import Row, row_of
 from oodbench.tables.results import Result
 
@@ -14,6 +14,9 @@ MEANING = (
     "its scores are those that need the probabilities alone, its interval is over the test images, and its means over "
     "OOD sets have none."
 )
+
+
+MAKE_AGAIN = "make it again with scripts/ensemble.py"
 
 
 class Ensembles(NamedTuple):
@@ -46,7 +49,7 @@ def _load(members: Sequence[Result]) -> Result:
     if not file.exists():
         raise ValueError("not scored, which scripts/ensemble.py does where the seeds' outputs are")
     with errors_name(file):
-        content = read_json(file)
+        content = read_json(file, MAKE_AGAIN)
         if content["run"] != members[0].hash:
             raise ValueError(f"it belongs to {content['run']}")
         images, digests = content["provenance"]["images"], content["provenance"]["digests"]
@@ -62,7 +65,7 @@ def _load(members: Sequence[Result]) -> Result:
             resampled={},
         )
     if other:
-        raise ValueError(f"{other}; make it again")
+        raise ValueError(f"{other}; {MAKE_AGAIN}")
     return found
 
 

@@ -2,19 +2,14 @@
 
 import json
 import math
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from functools import lru_cache
-from pathlib import Path
 from sys import intern
 from typing import Any
-
-import yaml
 
 from oodbench.evaluation.intervals import Interval
 from oodbench.evaluation.metrics import CALIBRATION_METRICS, ID_METRICS, OOD_METRICS
 from oodbench.runs.reduced import DECIMALS
-from oodbench.storage import UnwritableError, reason_of
 
 # versions of the probabilities: {name in tables: key in metrics.json}
 VERSIONS = {"predictive": "own", "normalised": "normalised", "temperature-scaled": "temperature_scaled"}
@@ -25,19 +20,6 @@ Key = tuple[str, str, str]  # (OOD set, detector, metric); the first two are "" 
 def shared(*key: str) -> Key:
     """Return the key as one object, however many runs have it."""
     return key  # type: ignore[return-value]
-
-
-@contextmanager
-def errors_name(path: Path) -> Iterator[None]:
-    """Turn an error in a file's content into a ValueError with the file's name; not one of writing another file."""
-    try:
-        yield
-    except UnwritableError:
-        raise
-    except KeyError as error:
-        raise ValueError(f"{path} lacks the key {error}") from error
-    except (OSError, ValueError, TypeError, AttributeError, OverflowError, RecursionError, yaml.YAMLError) as error:
-        raise ValueError(reason_of(path, error)) from error
 
 
 def safe_name(what: str, name: Any) -> str:

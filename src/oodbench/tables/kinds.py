@@ -11,7 +11,7 @@ CORRUPTED = {  # {reader of a corrupted test set: that of the set itself}
 
 
 class Kind(StrEnum):
-    """In the order of tables."""
+    """The kinds of OOD sets, in the order of tables."""
 
     NEAR = "near"
     FAR = "far"

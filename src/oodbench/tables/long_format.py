@@ -84,7 +84,7 @@ def means_of(runs: Iterable[Result]) -> Long:
 
 
 def _settings(runs: Iterable[Result]) -> list[str]:
-    """-> the dotted keys that some run has"""
+    """Return the dotted keys that some run has."""
     found = (f"{part}.{key}" for run in runs for part in PARTS for key in run.settings_of(part))
     return [key for key in dict.fromkeys(found) if key != "recipe.epochs"]
 
@@ -95,7 +95,7 @@ def _configuration(run: Result, keys: Iterable[str]) -> list[Any]:
 
 
 def _cell(setting: str) -> str | None:
-    """-> a value of a configuration or record, which is anybody's, as a cell that no spreadsheet takes for a formula"""
+    """Return an untrusted value of a configuration or record as a cell that no spreadsheet takes for a formula."""
     if setting == "null":
         return None
     text = _short(setting)
@@ -119,7 +119,7 @@ def _kind(run: Result, key: Key) -> str:
 
 
 def _with_means(runs: Sequence[Result]) -> list[Result]:
-    """-> the runs with the means that their tables have"""
+    """Return the runs with the means that their tables have."""
     tables: dict[tuple[str, str], list[Result]] = defaultdict(list)
     for run in runs:
         tables[run.dataset, protocol(run)].append(run)

@@ -10,7 +10,8 @@ import yaml
 
 from oodbench.evaluation.metric import SHARE, Unit
 from oodbench.evaluation.metrics import ID_METRICS, OOD_METRICS, metric_of
-from oodbench.tables.fields import errors_name, printed
+from oodbench.storage import errors_name
+from oodbench.tables.fields import printed
 
 UNSTATED = "fpr95_unstated"  # of a source that does not name its convention
 
@@ -115,7 +116,7 @@ def _number(text: str, unit: Unit) -> Number:
 
 
 def _unit(key: str) -> Unit:
-    """-> the unit of a column. Raises ValueError where it names no metric."""
+    """Return the unit of a column. Raises ValueError where it names no metric."""
     ood, _, metric = key.rpartition(".")
     if metric not in ([*OOD_METRICS, UNSTATED] if ood else ID_METRICS):
         raise ValueError(f"column {key}: {metric} is no metric" + " of an OOD set" * bool(ood))

@@ -107,7 +107,7 @@ def _columns(rows: Sequence[Published], run: Result, fpr: str) -> dict[Column, s
 
 
 def _theirs(row: Published, number: int, columns: Mapping[Column, str]) -> list[str]:
-    """-> the line of a published row; number: of its source"""
+    """Return the line of a published row; number: of its source."""
     units = {key: unit_of(column.metric) for column, key in columns.items()}
     texts = [row.numbers[key].text(unit) if key in row.numbers else "" for key, unit in units.items()]
     name = row.loss + f" ({row.note})" * bool(row.note) + "‡" * (not row.verified)
@@ -123,7 +123,7 @@ class Group(NamedTuple):
 
 
 def _comparable(row: Published, runs: Sequence[Result], names: Names) -> list[Group]:
-    """-> our rows with a published one's loss, and its score or those that it may be"""
+    """Return our rows with a published one's loss, and its score or those that it may be."""
     groups = []
     for ours, label in names.rows.items():
         same = [run for run in runs if row_of(run) == ours and is_of(run, row)]
@@ -137,7 +137,7 @@ def _comparable(row: Published, runs: Sequence[Result], names: Names) -> list[Gr
 
 
 def _ours(row: Published, group: Group, columns: Mapping[Column, str]) -> list[list[str]]:
-    """-> a line for each score of a group, one for those with the same numbers; what depends on none is in the first"""
+    """Return a line for each score of a group, one where numbers are the same; the first has what depends on none."""
     n, unsized = len(group.seeds), [run._replace(ood_images={}) for run in group.seeds]  # one column a set
     found = cells_of(unsized, row_of, group.scores, {*ID_METRICS, *OOD_METRICS})
     cells = {(detector, column.ood, column.metric): cell for (_, detector, column), cell in found.items()}

@@ -75,7 +75,7 @@ def _rows(runs: Iterable[Result]) -> Mapping[Loss, Row]:
 
 
 def _correlation(pairs: Sequence[Pair], losses: int) -> tuple[str, str]:
-    """-> the cells of a correlation and its p-value; of fewer losses than the table's it says of how many"""
+    """Return the cells of a correlation and its p-value; of fewer losses than the table's it says of how many."""
     if len(pairs) < LEAST:
         return MISSING, MISSING
     a, b = (np.array([cell.compared for cell in side]) for side in zip(*pairs, strict=True))

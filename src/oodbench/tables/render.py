@@ -54,7 +54,7 @@ def to_markdown(dataset: str, tables: Iterable[Table], options: str = "", left_o
 
 
 def without_html(text: str) -> str:
-    """Return a text that no browser takes for HTML: names, settings and reasons of a run are anybody's."""
+    """Return a text that no browser takes for HTML: names, settings and reasons of a run are untrusted."""
     return printable(text).replace("<", "&lt;")
 
 

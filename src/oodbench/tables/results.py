@@ -17,10 +17,10 @@ from oodbench.runs.identity import Config
 from oodbench.runs.paths import GLOB, place_of, run_folders
 from oodbench.runs.record import SELECTED
 from oodbench.runs.reduced import Resampled, Rounded
+from oodbench.storage import errors_name
 from oodbench.tables.fields import (
     Key,
     calibration,
-    errors_name,
     flatten,
     intervals,
     numbers,
@@ -129,9 +129,8 @@ class Found(NamedTuple):
 def load_runs(results_dir: Path, detectors: Collection[str] | None = None) -> Found:
     """Return all finished runs, sorted by folder and seed, and those that cannot be read, with the reason.
 
-    detectors: those whose resamples are kept, None for all; of the metrics that tables show. Of a run that has none of
-    these detectors all are kept. Raises FileNotFoundError
-    where no run is finished, ValueError where none of the finished ones can be read.
+    detectors: those whose resamples are kept, of the metrics that tables show; None for all. A run that has none of
+    them keeps all. Raises FileNotFoundError where no run is finished, ValueError where no finished one can be read.
     """
     keep = partial(is_shown, detectors)
     folders = run_folders(results_dir)
@@ -219,7 +218,7 @@ def load_run(folder: Path, keep: Keep = lambda detector, metric: True) -> Result
 
 
 def _configured(config: Config) -> dict[str, Any]:
-    """-> the fields of `Result` that config.yaml has"""
+    """Return the fields of `Result` that config.yaml has."""
     names = {part: safe_name(part, config["name"][part]) for part in ("dataset", "backbone", "loss", "recipe")}
     return {
         **names,
@@ -236,7 +235,7 @@ def _configured(config: Config) -> dict[str, Any]:
 
 
 def _measured(metrics: Mapping[str, Any], config: Config) -> dict[str, Any]:
-    """-> the fields of `Result` that metrics.json has"""
+    """Return the fields of `Result` that metrics.json has."""
     test = config["dataset"].get("test")  # outputs of other code have none
     provenance, images = metrics["provenance"], metrics["provenance"]["images"]
     scored = [ood for ood, of in metrics["ood"].items() if of]  # a later start may have left none of a set's numbers

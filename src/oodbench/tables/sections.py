@@ -92,7 +92,7 @@ class _Layout(NamedTuple):
 
 
 def _columns(runs: Iterable[Result], fpr: str) -> list[Column]:
-    """-> the metrics of the test images, then those of each OOD set"""
+    """Return the metrics of the test images, then those of each OOD set."""
     return id_columns() + [Column(*each, metric.name) for each in ood_sets(runs) for metric in ood_metrics(fpr)]
 
 

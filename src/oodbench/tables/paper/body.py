@@ -57,12 +57,12 @@ def lines_of(
 
 
 def _label(row: Row, name: str, rest: str, commands: Commands) -> str:
-    """-> the command of a loss, and what sets it apart from its namesakes, the rest of the row's name"""
+    """Return the command of a loss, and what sets it apart from its namesakes, the rest of the row's name."""
     return commands.use("loss", row.loss, name.removesuffix(rest)) + latex(rest)
 
 
 def _shared(cells: Cells, line: RowScores, column: Column) -> Cell | None:
-    """-> of the scores that share a line, and so print the same in every column, the cell with the best mean"""
+    """Return the cell with the best mean of the scores that share a line, and so print the same in every column."""
     row, scores = line
     found = [cells[key] for score in scores if (key := cell_key(row, score, column)) in cells]
     best = max if metric_of(column.metric).higher_is_better else min
@@ -70,7 +70,7 @@ def _shared(cells: Cells, line: RowScores, column: Column) -> Cell | None:
 
 
 def _marks(column: Sequence[Cell | None], of: Column) -> list[float]:
-    """-> the best mean and the second of a column that has a direction, as cells are compared; fewer where there are"""
+    """Return the best mean and the second one of a column that has a direction, or those that there are."""
     means = {cell.compared for cell in column if cell and of.has_direction}
     return sorted(means, reverse=metric_of(of.metric).higher_is_better)[:2] if len(means) > 1 else []
 

@@ -35,7 +35,7 @@ def caption(
 
 
 def _about(runs: Sequence[Result], columns: Sequence[Column], commands: Commands) -> str:
-    """-> the definition of FPR95, and the sets that an average is over where they have no columns of their own"""
+    """Return the definition of FPR95, and the sets that an average is over where they have no columns of their own."""
     fpr = [metric_of(column.metric) for column in columns if metric_of(column.metric).convention][:1]
     text = "".join(f" FPR95 has {latex(metric.heading.partition('(')[2].rstrip(')'))}." for metric in fpr)
     shown = {column.ood for column in columns}

@@ -32,7 +32,7 @@ def heads(columns: Sequence[Column], words: Sequence[str], commands: Commands) -
 
 
 def _spanned(texts: Sequence[str], keys: Sequence[tuple[str, ...]], words: int) -> list[str]:
-    """-> a line of headings over several columns and the rules beneath; none where all are empty"""
+    """Return a line of headings over several columns and the rules beneath; none where all are empty."""
     if not any(texts):
         return []
     cells, rules, at = [""] * words, [], words + 1
