@@ -51,7 +51,7 @@ def counted(function: Callable[[], object]) -> int:
 def launches(overrides: Overrides) -> Launches:
     """Count the second step of a training with these overrides."""
     config, cpu = project.configuration([*overrides, "device=cpu"]), torch.device("cpu")
-    model, recipe = build_model(config, cpu)[0], build_recipe(config)
+    model, recipe = build_model(config, cpu), build_recipe(config)
     data = TrainingSet(*project.random_images(recipe.batch_size), recipe, 0, cpu)
     means = RunningMeans([], data.steps, cpu, watch=False)
     means.begin(0, 0, {})

@@ -59,7 +59,7 @@ def random_images(n: int) -> tuple[Images, Labels]:
 
 def build(overrides: Overrides) -> tuple[Classifier, Recipe]:
     config = configuration(overrides)
-    return build_model(config, pick_device(config["device"]))[0], build_recipe(config)
+    return build_model(config, pick_device(config["device"])), build_recipe(config)
 
 
 def train(

@@ -29,7 +29,7 @@ from sklearn.metrics import roc_auc_score
 
 import oodbench.scoring.trained
 from oodbench.backbones import ResNet18
-from oodbench.build import build_model, build_recipe, open_data
+from oodbench.build import build_model, build_provenance, build_recipe, open_data
 from oodbench.cli.configuration import resolve
 from oodbench.data.digits import digits
 from oodbench.data.noise import noise
@@ -593,7 +593,8 @@ def test_a_signal_after_the_last_step_stops_the_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
 ) -> None:
     config = resolve(composed(*RUN, f"results_dir={tmp_path}"))
-    (model, provenance), recipe = build_model(config, torch.device("cpu")), build_recipe(config)
+    device = torch.device("cpu")
+    model, provenance, recipe = build_model(config, device), build_provenance(config, device), build_recipe(config)
     job = Job(config, RunFolder.of(config), model, recipe, open_data(config), provenance)
 
     def fitted(*given: Any) -> list[dict[str, float]]:
@@ -615,7 +616,8 @@ def test_a_job_that_is_queued_again_goes_on_with_a_forced_run(
     config = resolve(composed(*HALO, f"results_dir={again.results}", "force=true"))
     if not is_done:
         unfinished(again)
-    model, provenance = build_model(config, torch.device("cpu"))
+    device = torch.device("cpu")
+    model, provenance = build_model(config, device), build_provenance(config, device)
     job = Job(config, RunFolder.of(config), model, build_recipe(config), open_data(config), provenance)
     assert prepare_folder(job)
     assert (again.folder / "model.safetensors").exists() == kept

@@ -33,8 +33,8 @@ REFUSALS = (  # of values
 FROM_PATH = {"_target_": "oodbench.data.from_path"}  # of +ood.<name>.path=...
 
 
-def build_model(config: Config, device: torch.device) -> tuple[Classifier, dict[str, Any]]:
-    """Return the network, initialised by the seed, on its device, and its part of the provenance."""
+def build_model(config: Config, device: torch.device) -> Classifier:
+    """Return the network, initialised by the seed, on its device; torch computes with the configuration's threads."""
     disable_malloc_trim()
     use_threads(config["threads"])
     torch.backends.cudnn.benchmark = True  # looks once for the fastest convolution: nearly all batches are of one size
@@ -44,8 +44,13 @@ def build_model(config: Config, device: torch.device) -> tuple[Classifier, dict[
     backbone = make(config["backbone"])
     objective = make(config["loss"], num_features=backbone.num_features, num_classes=data["num_classes"])
     model = Classifier(backbone, objective, data["mean"], data["std"], use_precision(precision))
+    return model.to(device).to(memory_format=torch.channels_last)
+
+
+def build_provenance(config: Config, device: torch.device) -> dict[str, Any]:
+    """Return what a run's files say of the machine, the code and the settings; after `build_model` set the threads."""
     settings = {key: config[key] for key in ("seed", "devices")} | {"code": code_of(config)}
-    return model.to(device).to(memory_format=torch.channels_last), collect_provenance(device, precision) | settings
+    return collect_provenance(device, pick_precision(config["precision"], device)) | settings
 
 
 def build_recipe(config: Config) -> Recipe:

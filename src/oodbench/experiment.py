@@ -7,7 +7,14 @@ from typing import Any, NamedTuple
 
 from torch.nn import SyncBatchNorm
 
-from oodbench.build import build_detectors, build_execution, build_model, build_recipe, open_data
+from oodbench.build import (
+    build_detectors,
+    build_execution,
+    build_model,
+    build_provenance,
+    build_recipe,
+    open_data,
+)
 from oodbench.data.sets import DataSplits
 from oodbench.model import Classifier, extract_features, load_weights, predict, weights_of
 from oodbench.pretrained.weights import load_pretrained
@@ -57,7 +64,8 @@ def run(config: Config, in_sweep: bool = False) -> None:
     with exit_on_signal(), ExitStack() as held:
         count = config["devices"] if trains else 1
         devices = held.enter_context(acquire_devices(config["device"], config["runs_per_gpu"], count))
-        model, provenance = build_model(config, devices[0])
+        model = build_model(config, devices[0])
+        provenance = build_provenance(config, devices[0])
         recipe = None if config["weights"] else build_recipe(config)
         detectors, image_detectors = build_detectors(config["detector"]), build_detectors(config["image_detector"])
         remember_code(config)  # a file may be edited before its record is written
@@ -228,7 +236,7 @@ def worker_main(path: str, *place: str) -> None:
         config["threads"] = config["threads"] or threads_of_each(config["devices"])
         config["ood"] = {}  # only the parent looks at these sets
         folder = RunFolder.of(config)
-        model, provenance = build_model(config, device)
+        model, provenance = build_model(config, device), build_provenance(config, device)
         model.backbone = SyncBatchNorm.convert_sync_batchnorm(model.backbone)  # on a CPU it has none
         broadcast_weights(model)
         recipe = build_recipe(config)

@@ -13,7 +13,7 @@ from helpers.cli import HALO, LIMITED, RUN, Finished, command, folders, started
 from helpers.made_up import add_run
 from helpers.report import add_garbage_run
 
-from oodbench.cli.launch import best_of_search, launch, numbers
+from oodbench.cli.launch import best_of_search, finished_table, launch
 from oodbench.cli.overrides import quote
 from oodbench.cli.plan import plan
 from oodbench.runs.folder import RunFolder
@@ -31,10 +31,10 @@ def usage(*arguments: str) -> str:
 
 def test_a_run_that_cannot_be_read_leaves_the_table_of_the_others(tmp_path: Path) -> None:
     good, bad = add_run(tmp_path, "good"), add_garbage_run(tmp_path)
-    table, line = numbers([good, bad]).rsplit("\n\n", 1)
-    assert table == numbers([good])
+    table, line = finished_table([good, bad]).rsplit("\n\n", 1)
+    assert table == finished_table([good])
     assert re.match(r"left out: .*garbage.*belongs to run", line)
-    assert numbers([bad]) == line
+    assert finished_table([bad]) == line
 
 
 SEARCH = ("-m", "hydra/sweeper=search")

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.special import log_softmax
 
 from oodbench.detectors.logits import temperature
-from oodbench.evaluation.calibration import calibration, cross_fitted, halves, renormalised, scores
+from oodbench.evaluation.calibration import calibration, calibration_metrics, cross_fitted, halves, renormalised
 from oodbench.evaluation.metrics.classification import brier, confidence_ece
 from oodbench.outputs import Outputs
 
@@ -89,8 +89,8 @@ def test_an_abstain_class_and_sigmoids_have_three_versions() -> None:
     sigmoids = -np.logaddexp(0, -z)
     for log_probs, normal in ((with_one_more, log_softmax(z, axis=1)), (sigmoids, log_softmax(sigmoids, axis=1))):
         found = calibration(outputs(log_probs, labels), 0)
-        assert found["own"] == scores(log_probs, labels)
-        assert found["normalised"] == pytest.approx(scores(normal, labels))
+        assert found["own"] == calibration_metrics(log_probs, labels)
+        assert found["normalised"] == pytest.approx(calibration_metrics(normal, labels))
         np.testing.assert_allclose(np.exp(renormalised(log_probs)).sum(1), 1)
     scaled = calibration(outputs(with_one_more, labels), 0)["temperature_scaled"]
     of_plain_softmax = calibration(outputs(log_softmax(z, axis=1), labels), 0)["temperature_scaled"]
@@ -104,7 +104,7 @@ def test_calibration_without_a_mistake_has_no_temperature() -> None:
     log_probs, labels = np.log(np.full((30, 3), 0.1) + 0.7 * np.eye(3).repeat(10, axis=0)), np.arange(3).repeat(10)
     found = calibration(outputs(log_probs, labels), 0)
     assert found["temperature_scaled"] is None
-    assert found["own"] == scores(log_probs, labels)
+    assert found["own"] == calibration_metrics(log_probs, labels)
 
 
 def test_one_image_has_no_temperature() -> None:
@@ -116,5 +116,5 @@ def test_one_image_has_no_temperature() -> None:
 def test_own_numbers_are_those_of_the_metrics() -> None:
     z, labels = classifier(200, 4, 2.0)
     p = log_softmax(z, axis=1)
-    assert scores(p, labels)["ece"] == confidence_ece(p, labels)
-    assert scores(p, labels)["brier"] == brier(p, labels)
+    assert calibration_metrics(p, labels)["ece"] == confidence_ece(p, labels)
+    assert calibration_metrics(p, labels)["brier"] == brier(p, labels)

@@ -144,7 +144,7 @@ def warm() -> None:
     vars(module)["_digits"] = cache(vars(module)["_digits"])
     with TemporaryDirectory() as folder:
         config = configuration(*TINY, results_dir=folder)
-        data, (model, _) = open_data(config), build_model(config, torch.device("cpu"))
+        data, model = open_data(config), build_model(config, torch.device("cpu"))
         outputs = predict(model.objective, extract_features(model, data.test.images), data.test.labels)
         of_run = RunOutputs(outputs, outputs, {"noise": outputs}, {})
         score(of_run, model.objective, Scoring(build_detectors(config["detector"]), {}))

@@ -21,7 +21,7 @@ from oodbench.runs.status import states, table
 from oodbench.scoring.ensembles import score_ensemble
 from oodbench.scoring.rescore import rescore
 from oodbench.storage import load_arrays
-from oodbench.tables.comparison import lines, load_side, pairs_of
+from oodbench.tables.comparison import compare_runs, load_side, pairs_of
 
 SETS = ("train", "test", "unseen_digits", "noise")
 Arrays = dict[str, Any]
@@ -114,7 +114,7 @@ def test_two_networks_are_paired_by_the_labels_of_their_images(arrays: Arrays, t
     other |= {f"{name}/logits": arrays[f"{name}/logits"] * 0.5 for name in SETS}
     first, second = imported(arrays, tmp_path), imported(other, tmp_path, "--name", "other")
     pairs = pairs_of(load_side(first), load_side(second))
-    found = lines(pairs, "ood_score", "ood_score")
+    found = compare_runs(pairs, "ood_score", "ood_score")
     assert all(bool(line.test) == ("aupr" not in line.metric) for line in found)  # which no table shows
     moved = other | {"test/labels": np.roll(arrays["test/labels"], 1)}
     third = imported(moved, tmp_path, "--name", "moved")

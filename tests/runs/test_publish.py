@@ -18,7 +18,7 @@ from oodbench.runs.publish import in_rows, portable, portable_config, publish
 from oodbench.runs.status import states
 from oodbench.scoring.stored import stored_on
 from oodbench.storage import save_arrays, write_json
-from oodbench.tables.comparison import lines, load_side, pairs_of
+from oodbench.tables.comparison import compare_runs, load_side, pairs_of
 from oodbench.tables.results import is_shown, load_run, load_runs
 from oodbench.tables.write import write_matrix, write_tables
 
@@ -75,7 +75,7 @@ def test_comparisons_of_published_runs_are_the_same(tmp_path: Path) -> None:
     a, b = add_trained(tmp_path / "full", "a", accuracy=0.91), add_trained(tmp_path / "full", "bb")
     for folders in ((a, b), [publish(path, tmp_path / "small", keep) for path in (a, b)]):
         first, second = map(load_side, folders)
-        found.append(lines(pairs_of(first, second), "msp", "msp"))
+        found.append(compare_runs(pairs_of(first, second), "msp", "msp"))
     full, small = (
         [(line.ood, line.metric, line.difference, line.test, line.adjusted) for line in some] for some in found
     )

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from oodbench.evaluation.intervals import percentile_interval
 from oodbench.evaluation.metrics import OOD_METRICS
-from oodbench.tables.comparison import lines, load_side, pairs_of
+from oodbench.tables.comparison import compare_runs, load_side, pairs_of
 from oodbench.tables.comparison_text import report
 from oodbench.tables.labels import Row
 from oodbench.tables.long_format import numbers_of, to_csv
@@ -172,7 +172,7 @@ def test_compare_tests_means_too(tmp_path: Path) -> None:
     a = add(tmp_path, "a", cifar100=0.9, tiny_imagenet=0.8)
     b = add(tmp_path, "b", cifar100=0.8, tiny_imagenet=0.85)
     pairs = pairs_of(load_side(a), load_side(b))
-    found = lines(pairs, "msp", "msp")
+    found = compare_runs(pairs, "msp", "msp")
     (mean,) = [line for line in found if (line.ood, line.metric) == (NEAR, "auroc")]
     assert mean.difference == pytest.approx(0.025)
     assert mean.test is not None
@@ -183,7 +183,7 @@ def test_compare_tests_means_too(tmp_path: Path) -> None:
 def test_compare_has_no_mean_of_other_sets(tmp_path: Path) -> None:
     a = add(tmp_path, "a", cifar100=0.9, tiny_imagenet=0.8)
     b = add(tmp_path, "b", cifar100=0.8)
-    found = lines(pairs_of(load_side(a), load_side(b)), "msp", "msp")
+    found = compare_runs(pairs_of(load_side(a), load_side(b)), "msp", "msp")
     assert {line.ood for line in found} == {"", "cifar100"}
 
 
