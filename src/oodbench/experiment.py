@@ -23,7 +23,7 @@ from oodbench.runs.config import read_config
 from oodbench.runs.folder import RunFolder
 from oodbench.runs.identity import Config
 from oodbench.runs.lock import is_requeued, run_lock
-from oodbench.runs.record import is_complete, requested, without_renamed
+from oodbench.runs.record import Record, is_complete, requested, without_renamed
 from oodbench.runs.signals import exit_on_signal, stop_signal
 from oodbench.runs.terminal import header, outcome
 from oodbench.runs.tracking import NO_LOG, Log, track
@@ -73,8 +73,10 @@ def run(config: Config, in_sweep: bool = False) -> None:
             check_batch_norm(model.backbone, devices[0])
         with run_lock(folder.path), folder.recording_errors():
             job = Job(config, folder, model, recipe, open_data(config), provenance)
-            if not prepare_folder(job):
-                return
+            before = earlier_record(job)
+            if is_complete(before, requested(config)):
+                return  # another process has finished it meanwhile
+            begin(job, before)
             if not in_sweep:
                 print(header(config, job.data.sizes, provenance, folder.path), end="\n\n", flush=True)
             if len(devices) > 1:  # `train` then finds the last epoch's checkpoint
@@ -95,10 +97,10 @@ def starts_over(config: Config, folder: RunFolder) -> bool:
     return config["force"] and (folder.metrics.exists() or not is_requeued())
 
 
-def prepare_folder(job: Job) -> bool:
-    """Make the folder ready for this start; return False if another process has finished the run meanwhile."""
-    config, folder, data = job.config, job.folder, job.data
-    if starts_over(config, folder):
+def earlier_record(job: Job) -> Record | None:
+    """Remove what this start does not continue, check that the rest is of these images, and return its record."""
+    folder, data = job.folder, job.data
+    if starts_over(job.config, folder):
         folder.remove_all()
     else:
         folder.remove_stale()
@@ -107,14 +109,17 @@ def prepare_folder(job: Job) -> bool:
     before = folder.usable_record()
     if data.validation:
         check_not_reported(before, data.validation["val_ood"].digest, folder)
-    if is_complete(before, requested(config)):
-        return False
+    return before
+
+
+def begin(job: Job, before: Record | None) -> None:
+    """Settle the number of threads, and write config.yaml."""
+    folder = job.folder
     if before and job.recipe and not folder.is_started():
         print(f"weights are missing: {folder.path} is trained again, and its numbers are replaced then", flush=True)
     keep_or_choose_threads(job)
-    digests = {name: split.digest for name, split in data.ood.items()}
-    folder.write_config(config, without_renamed(before, digests)["provenance"] if before else None)
-    return True
+    digests = {name: split.digest for name, split in job.data.ood.items()}
+    folder.write_config(job.config, without_renamed(before, digests)["provenance"] if before else None)
 
 
 def keep_or_choose_threads(job: Job) -> None:
