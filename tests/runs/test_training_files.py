@@ -99,6 +99,21 @@ def test_outputs_of_other_images_are_none(tmp_path: Path) -> None:
     assert folder.read_outputs("test") is not None
 
 
+def test_damaged_files_are_made_again_with_a_warning(tmp_path: Path) -> None:
+    folder = trained(tmp_path)
+    folder.write_outputs("test", OUTPUTS, "digest")
+    folder.write_scores("odin", "test", np.array([1.0]), settings="a")
+    assert folder.usable_outputs("test", "digest") is not None
+    assert folder.usable_scores("odin", "test", settings="a") is not None
+    assert folder.usable_outputs("test", "other") is folder.usable_scores("odin", "test", settings="b") is None
+    for file in (folder.outputs("test"), folder.scores("odin", "test")):
+        file.write_bytes(b"")
+    with pytest.warns(UserWarning, match=r"outputs are computed again: .*test\.safetensors is damaged"):
+        assert folder.usable_outputs("test", "digest") is None
+    with pytest.warns(UserWarning, match=r"scores are computed again: .*odin/test\.safetensors is damaged"):
+        assert folder.usable_scores("odin", "test", settings="a") is None
+
+
 @pytest.mark.parametrize("share", [0, 0.01, 0.5, 0.999])
 def test_truncated_outputs_are_named(tmp_path: Path, share: float) -> None:
     folder = trained(tmp_path)

@@ -117,16 +117,23 @@ class TrainingFiles(RunPaths):
         """Write the weights of the last epoch; with them the training is finished."""
         save_arrays(self.weights, weights, run=str(self.run))
 
+    def read_weights(self) -> Arrays:
+        """Return the weights of a training that is over.
+
+        Raises ValueError naming the file where it is missing, damaged, of another run or of another training.
+        """
+        weights, about = load_arrays(self.weights)
+        self._belonging(self.weights, about)
+        if self.read_training()["weights"] != self._weights_checksum(weights):
+            raise ForeignFileError(f"{self.weights} holds other weights than {self.training} says")
+        return weights
+
     def usable_weights(self) -> Arrays | None:
         """Return the weights of a training that is over; None before, and, with a warning, where they are unusable."""
         if not self.weights.exists():
             return None
         try:
-            weights, about = load_arrays(self.weights)
-            self._belonging(self.weights, about)
-            if self.read_training()["weights"] != self._weights_checksum(weights):
-                raise ForeignFileError(f"{self.weights} holds other weights than {self.training} says")
-            return weights
+            return self.read_weights()
         except ValueError as error:
             warnings.warn(f"weights are restored from the checkpoint: {error}", stacklevel=2)
             return None
@@ -161,6 +168,14 @@ class TrainingFiles(RunPaths):
             raise ValueError(f"{self.outputs(name)} holds no outputs of a network: {problem}")
         return outputs
 
+    def usable_outputs(self, name: str, digest: str) -> Outputs | None:
+        """Return what `read_outputs` does; None, with a warning, where it cannot be used."""
+        try:
+            return self.read_outputs(name, digest)
+        except ValueError as error:
+            warnings.warn(f"outputs are computed again: {error}", stacklevel=2)
+            return None
+
     def write_scores(self, detector: str, name: str, scores: NDArray[np.floating], **about: str) -> None:
         """Write an image detector's scores of a set; about: digests and settings they depend on."""
         save_arrays(self.scores(detector, name), {"scores": scores}, **self._stamp(**about))
@@ -169,6 +184,14 @@ class TrainingFiles(RunPaths):
         """Return the scores that were written with the same `about`, or None. Raises ValueError as `read_outputs`."""
         arrays = self._read_stamped(self.scores(detector, name), about)
         return None if arrays is None else arrays["scores"]
+
+    def usable_scores(self, detector: str, name: str, **about: str) -> NDArray[np.floating] | None:
+        """Return what `read_scores` does; None, with a warning, where it cannot be used."""
+        try:
+            return self.read_scores(detector, name, **about)
+        except ValueError as error:
+            warnings.warn(f"scores are computed again: {error}", stacklevel=2)
+            return None
 
     def _stamp(self, **about: str) -> dict[str, str]:
         return {"run": str(self.run), "weights": self.read_training()["weights"], **about}

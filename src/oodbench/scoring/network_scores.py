@@ -1,7 +1,6 @@
 """Scores of detectors that need images: computed once per set, stored beside the outputs."""
 
 import json
-import warnings
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -73,18 +72,10 @@ def _scores_of(
     for set_name, split in splits.items():
         if split is train:
             continue
-        stored = _stored(folder, name, set_name, about | {"digest": split.digest})
+        stored = folder.usable_scores(name, set_name, **about, digest=split.digest)
         if stored is None:
             scorer = scorer or detector(Network(model), train)  # learns from the training set only when it must
             stored = scorer(split.images)
             folder.write_scores(name, set_name, stored, **about, digest=split.digest)
         scores[set_name] = stored
     return scores
-
-
-def _stored(folder: RunFolder, name: str, set_name: str, about: Mapping[str, str]) -> Array | None:
-    try:
-        return folder.read_scores(name, set_name, **about)
-    except ValueError as error:
-        warnings.warn(f"scores are computed again: {error}", stacklevel=2)
-        return None

@@ -16,15 +16,6 @@ OUTDATED = "has other logits, probabilities or scores than the loss gives today:
 SAME_FEATURES = 0.1  # of their norm: how far features of one network may differ
 
 
-def read_whole_outputs(folder: RunFolder, name: str, digest: str) -> Outputs | None:
-    """Read stored outputs of these images; None where there are none, and with a warning where they are damaged."""
-    try:
-        return folder.read_outputs(name, digest)
-    except ValueError as error:
-        warnings.warn(f"outputs are computed again: {error}", stacklevel=2)
-        return None
-
-
 def remove_outdated_record(folder: RunFolder, name: str) -> None:
     """Remove the record, whose numbers are of outputs that the loss no longer gives, such as those of this set."""
     folder.remove_record()
@@ -32,17 +23,23 @@ def remove_outdated_record(folder: RunFolder, name: str) -> None:
     warnings.warn(f"outputs are computed again: {what}", stacklevel=2)
 
 
-def check_network(folder: RunFolder, config: Config, model: Classifier, splits: Mapping[str, Split]) -> None:
+def check_network(
+    folder: RunFolder,
+    config: Config,
+    model: Classifier,
+    splits: Mapping[str, Split],
+    stored: Mapping[str, Outputs | None],
+) -> None:
     """Raise ValueError where the network's code was edited since it was trained: numbers of two networks would stand in
     one record.
 
-    It must give the stored features of a hundred images of a set, which differ by a few percent between machines, in
-    bf16. Where no outputs are stored, the digests of its code decide.
+    stored: {set: its outputs of earlier starts}. The network must give the features of a hundred images of one of them;
+    they differ by a few percent between machines, in bf16. Where none are stored, the digests of its code decide.
     """
     way_out = "restore that code, or train again with force=true"
-    for name, split in splits.items():
-        if stored := _readable_outputs(folder, name, split.digest):
-            now, then = extract_features(model, split.images[:100]).numpy(), stored.features[:100]
+    for name, outputs in stored.items():
+        if outputs:
+            now, then = extract_features(model, splits[name].images[:100]).numpy(), outputs.features[:100]
             if now.shape != then.shape or not np.linalg.norm(now - then) <= SAME_FEATURES * np.linalg.norm(then):
                 raise ValueError(f"the backbone gives other features than {folder.outputs(name)} has: {way_out}")
             return
@@ -57,11 +54,3 @@ def code_behind_outputs(folder: RunFolder, config: Config) -> Code:
         what = f"the code of the {changed} is not that with which {folder.path} was trained"
         warnings.warn(f"outputs are computed by edited code: {what}", stacklevel=2)
     return joined_code(trained, now)
-
-
-def _readable_outputs(folder: RunFolder, name: str, digest: str) -> Outputs | None:
-    """Return stored outputs of these images; None where there are none, or `read_whole_outputs` will warn of them."""
-    try:
-        return folder.read_outputs(name, digest)
-    except ValueError:
-        return None

@@ -69,9 +69,10 @@ def stored_objective(folder: RunFolder, config: Config) -> Objective:
     """Build the run's objective with its trained weights."""
     if not (folder.weights.exists() or folder.outputs("train").exists()):
         raise ValueError(f"{folder.weights} {IS_PUBLISHED}")
-    weights = folder.usable_weights()
-    if weights is None:
-        raise ValueError(f"{folder.weights} cannot be used; repeat the run's command")
+    try:
+        weights = folder.read_weights()
+    except ValueError as error:
+        raise ValueError(f"{error}; repeat the run's command") from error
     outputs = stored_on(folder, "train", {})
     sizes = {"num_features": outputs.features.shape[1], "num_classes": outputs.log_probs.shape[1]}
     objective: Objective = trusted(config["loss"], "losses", **sizes)
@@ -82,11 +83,11 @@ def stored_objective(folder: RunFolder, config: Config) -> Objective:
 @torch.inference_mode(False)  # a notebook may load it in inference mode and need gradients later
 def stored_model(folder: RunFolder, config: Config, objective: Objective, device: torch.device) -> Classifier:
     """Build the run's network with its trained weights, around its objective."""
-    weights, data = folder.usable_weights(), config["dataset"]
+    data = config["dataset"]
     backbone = trusted(config["backbone"], "backbones")
     precision = use_precision(pick_precision(folder.read_training()["precision"], device))
     model = Classifier(backbone, objective, data["mean"], data["std"], precision)
-    load_weights(model, weights or {})
+    load_weights(model, folder.read_weights())
     return model.to(device).to(memory_format=torch.channels_last)
 
 

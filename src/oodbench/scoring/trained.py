@@ -17,7 +17,6 @@ from oodbench.scoring.network_scores import Scores, network_scores
 from oodbench.scoring.reuse import (
     check_network,
     code_behind_outputs,
-    read_whole_outputs,
     remove_outdated_record,
 )
 from oodbench.scoring.score import RunOutputs, Scoring, record_numbers, score
@@ -45,8 +44,9 @@ def predict_sets(run: Trained, image_detectors: dict[str, ImageDetector]) -> Pre
     images.
     """
     folder, splits = run.folder, run.data.by_name
-    check_network(folder, run.config, run.model, splits)
-    stored = {name: _stored_outputs(run, name, split) for name, split in splits.items()}
+    stored = {name: folder.usable_outputs(name, split.digest) for name, split in splits.items()}
+    check_network(folder, run.config, run.model, splits, stored)
+    stored = {name: found if _hold(run, name, found) else None for name, found in stored.items()}
     outputs = {name: found or _predict(run, name, splits[name]) for name, found in stored.items()}
     settings = requested(run.config).detectors
     scores = network_scores(folder, run.model, image_detectors, settings, splits)
@@ -71,13 +71,12 @@ def measure(run: Trained, predicted: Predicted, detectors: Mapping[str, Detector
     return record_numbers(folder, requested(run.config), numbers, resamples, provenance)
 
 
-def _stored_outputs(run: Trained, name: str, split: Split) -> Outputs | None:
-    """Return stored outputs on a set; None where there are none that hold."""
-    outputs = read_whole_outputs(run.folder, name, split.digest)
+def _hold(run: Trained, name: str, outputs: Outputs | None) -> bool:
+    """Tell whether the loss gives these outputs; if not, the record, which is of them, is removed."""
     if outputs is None or reproduces(run.model.objective, outputs):
-        return outputs
+        return True
     remove_outdated_record(run.folder, name)
-    return None
+    return False
 
 
 def _predict(run: Trained, name: str, split: Split) -> Outputs:
