@@ -123,6 +123,21 @@ def test_a_detector_is_its_function_and_what_that_uses(
     assert (found[0] != found[1]) == changes
 
 
+def test_what_a_detector_uses_of_other_files_is_part_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(code, "PROJECT", tmp_path)
+    (folder := tmp_path / "detectors").mkdir()
+    (folder / "mine.py").write_text(
+        "from oodbench.detectors.shared import twice as helper\ndef mine(x): return helper(x)"
+    )
+    found = []
+    for text in ("return 2 * x", "return 2 * x\ndef unused(x): pass", "return 3 * x", "return other(x)"):
+        (folder / "shared.py").write_text(f"from oodbench.detectors.mine import mine as other\ndef twice(x): {text}")
+        code_digest.cache_clear()
+        found.append(detector_code({"mine": {"_target_": "oodbench.detectors.mine"}})["mine"])
+    assert found[0] == found[1]
+    assert len(set(found)) == 3
+
+
 def test_digests_are_of_the_code_that_was_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(code, "PROJECT", tmp_path)
     (tmp_path / "detectors").mkdir()

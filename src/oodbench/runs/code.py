@@ -20,7 +20,7 @@ def code_of(config: Mapping[str, Any]) -> Code:
 
 
 def detector_code(detectors: Mapping[str, Any]) -> Code:
-    """{detector: its configuration} -> {detector: digest of its function and of what that uses of its file}"""
+    """{detector: its configuration} -> {detector: digest of its function and of what that uses of its package}"""
     return {name: code_digest(str(how.get("_target_")), of_file=False) for name, how in detectors.items()}
 
 
@@ -53,32 +53,52 @@ def remember_code(config: Mapping[str, Any]) -> None:
 def code_digest(target: str, of_file: bool = True) -> str:
     """Return twelve hex digits of the file that defines `oodbench.<package>.<name>`, without comments and docstrings.
 
-    of_file=False: of the definition and of those in the file that it uses. "" where no file of the package defines it.
+    of_file=False: of the definition and of those in the package that it uses. "" where no file of the package has it.
     """
     address = target.split(".")
     folder = PROJECT.joinpath(*address[1:-1])
     for file in sorted(folder.glob("*.py")) if address[0] == "oodbench" else ():
-        tree = ast.parse(file.read_bytes())
+        tree = _parsed(file.read_bytes())
         if any(getattr(node, "name", None) == address[-1] for node in tree.body):
-            code = _structure(tree if of_file else _used(tree, address[-1]))
+            code = _structure(tree if of_file else _used(file, address[-1]))
             return hashlib.sha256(json.dumps(code).encode()).hexdigest()[:12]
     return ""
 
 
-def _used(tree: ast.Module, name: str) -> list[ast.stmt]:
-    """Return the definition of a name at the top of a file, and those there that it uses, sorted by name."""
-    named: dict[str, ast.stmt] = {}
-    for node in tree.body:
+@cache
+def _parsed(code: bytes) -> ast.Module:
+    return ast.parse(code)
+
+
+def _used(file: Path, name: str) -> list[ast.stmt]:
+    """Return a definition at the top of a file, and those of its package that it uses, sorted by file and name."""
+    found: dict[tuple[Path, str], ast.stmt] = {}
+    todo = [(file, name)]
+    while todo:
+        here, name = todo.pop()
+        defined, imported = _names(here, here.read_bytes())
+        if name in imported:
+            todo.append(imported[name])
+        elif name in defined and (here, name) not in found:
+            found[here, name] = defined[name]
+            todo += [(here, each.id) for each in ast.walk(defined[name]) if isinstance(each, ast.Name)]
+    return [found[at] for at in sorted(found)]
+
+
+@cache
+def _names(file: Path, code: bytes) -> tuple[dict[str, ast.stmt], dict[str, tuple[Path, str]]]:
+    """Return {name: its definition} of a file, and {name: file and name in its package that it is imported from}."""
+    defined: dict[str, ast.stmt] = {}
+    imported: dict[str, tuple[Path, str]] = {}
+    package = file.relative_to(PROJECT).parts[0]
+    for node in _parsed(code).body:
+        if isinstance(node, ast.ImportFrom) and f"{node.module}.".startswith(f"oodbench.{package}."):
+            of = PROJECT.joinpath(*str(node.module).split(".")[1:]).with_suffix(".py")
+            imported |= {alias.asname or alias.name: (of, alias.name) for alias in node.names if of.exists()}
         targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
         names = [each.id for target in targets if target for each in ast.walk(target) if isinstance(each, ast.Name)]
-        named |= dict.fromkeys([*names, *filter(None, [getattr(node, "name", None)])], node)
-    found: dict[str, ast.stmt] = {}
-    todo = [name]
-    while todo:
-        if (at := todo.pop()) in named and at not in found:
-            found[at] = named[at]
-            todo += [each.id for each in ast.walk(named[at]) if isinstance(each, ast.Name)]
-    return [found[at] for at in sorted(found)]
+        defined |= dict.fromkeys([*names, *filter(None, [getattr(node, "name", None)])], node)
+    return defined, imported
 
 
 def _structure(node: Any) -> Any:
