@@ -247,6 +247,20 @@ def test_sets_of_ones_own_are_added_to_a_finished_run(
     assert only_new.startswith("finished already")
 
 
+def test_a_set_of_ones_own_under_another_name_replaces_the_first(
+    again: Finished, own_sets: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("oodbench.experiment.fit", never)
+    started(*HALO, *own_sets, f"results_dir={again.results}")
+    renamed = own_sets[1].replace("holiday.", "summer.")
+    with pytest.warns(UserWarning, match="a set's name have changed: the numbers on holiday "):
+        started(*HALO, renamed, f"results_dir={again.results}")
+    assert set(numbers_in(again.folder)["ood"]) == {"unseen_digits", "photo_patches", "mine", "summer"}
+    assert set(yaml.safe_load((again.folder / "config.yaml").read_text())["ood"]) == set(
+        numbers_in(again.folder)["ood"]
+    )
+
+
 def test_a_finished_run_says_that_its_code_was_edited(again: Finished, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("oodbench.runs.terminal.code_of", lambda config: {"loss": "edited", "backbone": "too"})
     printed = started(*HALO, f"results_dir={again.results}")

@@ -86,7 +86,7 @@ from oodbench import detectors
 from oodbench.evaluation.evaluate import evaluate, intervals
 from oodbench.outputs import Outputs
 from oodbench.storage import read_json, save_arrays
-from oodbench.tables.comparison import lines, load_side, pairs_of
+from oodbench.tables.comparison import compare_runs, load_side, pairs_of
 from oodbench.tables import write
 from oodbench.tables.comparison_text import report as compared
 from oodbench.tables.results import load_runs
@@ -120,7 +120,7 @@ write.write_calibration(results, found.runs)
 write.write_by(results, found.runs, "idpos", ["ood_score"], ["loss.smoothing"])
 pairs = pairs_of(load_side(new), load_side(folders[0]))
 files = {path.name: path.read_text() for path in results.iterdir() if path.is_file()}
-terminal = [every_number(numbers), compared(pairs, "msp", "msp", lines(pairs, "msp", "msp"), [])]
+terminal = [every_number(numbers), compared(pairs, "msp", "msp", compare_runs(pairs, "msp", "msp"), [])]
 print(json.dumps({"files": files, "terminal": terminal, "intervals": intervals(numbers, resamples)}))
 """
 

@@ -22,6 +22,9 @@ from oodbench.scoring.ensembles import score_ensemble
 from oodbench.scoring.rescore import rescore
 from oodbench.storage import load_arrays
 from oodbench.tables.comparison import compare_runs, load_side, pairs_of
+from oodbench.tables.kinds import Kind
+from oodbench.tables.means import FAR, sets_of
+from oodbench.tables.results import load_run
 
 SETS = ("train", "test", "unseen_digits", "noise")
 Arrays = dict[str, Any]
@@ -260,6 +263,16 @@ def test_a_set_that_this_project_does_not_know_can_be_learnt(arrays: Arrays, tmp
     folder = imported(arrays, tmp_path, "--dataset", "birds", "--near", "noise")
     assert folder.parts[-5] == "birds"
     assert numbers_in(folder)["provenance"]["near"] == ["noise"]
+
+
+def test_sets_that_are_said_to_be_shifted_are_in_no_mean(arrays: Arrays, tmp_path: Path) -> None:
+    plain, shifted = (
+        load_run(imported(arrays, tmp_path, "--dataset", "birds", "--force", *arguments))
+        for arguments in ((), ("--shifted", "noise"))
+    )
+    assert plain.hash == shifted.hash
+    assert [run.kind("noise") for run in (plain, shifted)] == [Kind.FAR, Kind.SHIFTED]
+    assert [sets_of(run, FAR) for run in (plain, shifted)] == [("noise", "unseen_digits"), ("unseen_digits",)]
 
 
 def test_one_training_as_two_seeds_is_refused(arrays: Arrays, tmp_path: Path) -> None:

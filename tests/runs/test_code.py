@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from helpers.config import CONF, configuration
@@ -73,6 +74,12 @@ def test_what_is_not_there_has_none(written: Callable[[str], str]) -> None:
     others = ("oodbench.losses.Other", "oodbench.nowhere.Mine", "mine.losses.Mine", "torch.nn.Linear", "Mine", "None")
     for target in others:
         assert code_digest(target) == ""
+
+
+@pytest.mark.parametrize("node", [None, 3, [], "abc", {}, {"_target_": None}, {"_target_": "oodbench./etc.Mine"}])
+def test_what_anybody_may_have_written_has_none(node: Any) -> None:
+    assert code_of({"loss": node, "backbone": node}) == {"loss": "", "backbone": ""}
+    assert detector_code({"mine": node}) == {"mine": ""}
 
 
 def test_everything_that_can_be_chosen_has_one() -> None:
@@ -157,6 +164,7 @@ def test_code_of_two_steps_is_joined_where_it_was_edited() -> None:
         "loss": "a, c",
         "backbone": "b",
     }
+    assert joined_code({"loss": "a, c"}, {"loss": "a"}) == {"loss": "a, c"}
     assert joined_code(None, {"loss": "c"}) == joined_code({"loss": ""}, {"loss": "c"}) == {"loss": "c"}
 
 

@@ -11,7 +11,7 @@ from oodbench.cli.errors import UsageError
 from oodbench.report.command import command_of_record
 from oodbench.runs.folder import open_run
 from oodbench.runs.identity import config_hash
-from oodbench.runs.places import absolute_path
+from oodbench.runs.places import absolute_path, absolute_sets
 from oodbench.runs.record import is_complete, requested
 
 SETS = ["data_root=data", "ood=[svhn]", "+ood.leaves.path=leaves"]
@@ -47,6 +47,10 @@ def test_a_list_of_images_is_not_below_their_root(tmp_path: Path, monkeypatch: p
     ood = resolve(compose(lists))["ood"]
     assert (ood["imglist"]["list"], ood["imglist"]["root"]) == (str(tmp_path / "a.txt"), str(tmp_path / "images"))
     assert ood["openood"]["list"] == "b.txt"
+    below = resolve(compose(["ood=[imglist]", "ood.imglist.list=a.txt", "ood.imglist.root=data", "data_root=data"]))
+    assert requested(below).ood["imglist"]["list"] == str(tmp_path / "a.txt")
+    node = {"_target_": "oodbench.data.imglist", "list": "a.txt"}  # of a record, without the data root
+    assert absolute_sets({"a": node})["a"]["list"] == str(tmp_path / "a.txt")
 
 
 def test_the_validation_set_is_compared_with_reported_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,10 +12,14 @@ def test_new_outputs_are_of_the_code_of_the_training_and_of_today(
 ) -> None:
     folder, config = open_run(again.folder)
     code = folder.read_training()["code"]
-    assert code_behind_outputs(folder, config) == code  # without a warning, which would be an error
+    assert code_behind_outputs(folder, config, None) == code  # without a warning, which would be an error
     monkeypatch.setattr("oodbench.scoring.reuse.code_of", lambda config: code | {"backbone": "edited"})
     with pytest.warns(UserWarning, match="the code of the backbone is not that with which"):
-        assert code_behind_outputs(folder, config) == code | {"backbone": f"{code['backbone']}, edited"}
+        both = code_behind_outputs(folder, config, None)
+    assert both == code | {"backbone": f"{code['backbone']}, edited"}
+    monkeypatch.undo()
+    restored = code_behind_outputs(folder, config, again.metrics | {"provenance": {"code": both}})
+    assert restored == both  # further sets are of the restored code, some are still of the edited one
 
 
 def test_numbers_of_outputs_that_do_not_hold_are_removed(again: Finished) -> None:

@@ -4,7 +4,7 @@ python scripts/import_outputs.py outputs.npz --name pixmix --dataset cifar10 det
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,9 +48,7 @@ def main() -> None:
             raise ValueError(
                 f"{args.file} has {external.num_classes} logits an image, {args.dataset} {known['num_classes']} classes"
             )
-        near = [name for name in known.get("near", []) if name in external.ood] if args.near is None else args.near
-        shifted = shifted_sets(external.ood, args.dataset) if args.shifted is None else args.shifted
-        kinds = {"near": near, "shifted": shifted}
+        kinds = kinds_of(external.ood, args.dataset, args.near, args.shifted)
         config = configuration(external, args.name, args.dataset, kinds, args.seed, detector, args.results_dir)
         for name in (args.dataset, *external.ood):
             warn_of_spelling(name)
@@ -58,7 +56,7 @@ def main() -> None:
         folder, record = import_external(external, config, args.file.name, args.force)
     except (OSError, ValueError, LockedError, UsageError) as error:
         raise SystemExit(f"import_outputs: {error}") from error
-    kinds["far"] = [name for name in external.ood if name not in near + shifted]
+    kinds["far"] = [name for name in external.ood if not any(name in names for names in kinds.values())]
     said = "; ".join(f"{kind}: {', '.join(names) or 'none'}" for kind, names in kinds.items())
     print(said, every_number(record), folder.path, sep="\n\n")
 
@@ -76,10 +74,16 @@ def as_spelt(name: str) -> str:
     return re.sub(r"[^a-z0-9]", "", name.lower())
 
 
-def shifted_sets(names: Iterable[str], dataset: str) -> list[str]:
-    """Return the names that are of corrupted test images of a data set in conf/."""
-    test = {"_target_": f"oodbench.data.{dataset}"}
-    return [name for name in names if is_shifted({"_target_": f"oodbench.data.{name}"}, test)]
+def kinds_of(
+    names: Sequence[str], dataset: str, near: list[str] | None, shifted: list[str] | None
+) -> dict[str, list[str]]:
+    """Return the near and the shifted sets; where they are not given, those that conf/ calls so."""
+    if near is None:
+        near = [name for name in known_dataset(dataset).get("near", []) if name in names]
+    if shifted is None:
+        test, others = {"_target_": f"oodbench.data.{dataset}"}, [name for name in names if name not in near]
+        shifted = [name for name in others if is_shifted({"_target_": f"oodbench.data.{name}"}, test)]
+    return {"near": near, "shifted": shifted}
 
 
 def known_dataset(name: str) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import ast
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -16,12 +17,17 @@ Code = dict[str, str]  # {part of PARTS: digest}
 
 def code_of(config: Mapping[str, Any]) -> Code:
     """Return the digests of the files with a configuration's loss and backbone."""
-    return {part: code_digest(str(config[part].get("_target_"))) for part in PARTS}
+    return {part: code_digest(_target_of(config[part])) for part in PARTS}
 
 
 def detector_code(detectors: Mapping[str, Any]) -> Code:
     """{detector: its configuration} -> {detector: digest of its function and of what that uses of its package}"""
-    return {name: code_digest(str(how.get("_target_")), of_file=False) for name, how in detectors.items()}
+    return {name: code_digest(_target_of(how), of_file=False) for name, how in detectors.items()}
+
+
+def _target_of(node: Any) -> str:
+    """Return what a node of a stored configuration names, which is untrusted; "" for nothing."""
+    return str(node.get("_target_")) if isinstance(node, Mapping) else ""
 
 
 def changed_parts(before: Any, now: Code) -> str:
@@ -38,9 +44,10 @@ def _changed(before: Any, now: Code) -> list[str]:
 
 
 def joined_code(before: Any, now: Code) -> Code:
-    """Return the digests of two steps of a run: of a part that was edited in between both, "<before>, <now>"."""
+    """Return the digests of all steps of a run: of a part that was edited between two of them "<before>, <now>"."""
     changed = _changed(before, now)
-    return {part: f"{before[part]}, {digest}" if part in changed else digest for part, digest in now.items()}
+    known = {part: str(before[part]).split(", ") if part in changed else [] for part in now}
+    return {part: ", ".join(dict.fromkeys([*known[part], digest])) for part, digest in now.items()}
 
 
 def remember_code(config: Mapping[str, Any]) -> None:
@@ -55,9 +62,10 @@ def code_digest(target: str, of_file: bool = True) -> str:
 
     of_file=False: of the definition and of those in the package that it uses. "" where no file of the package has it.
     """
+    if not re.fullmatch(r"oodbench(\.\w+)+", target):
+        return ""
     address = target.split(".")
-    folder = PROJECT.joinpath(*address[1:-1])
-    for file in sorted(folder.glob("*.py")) if address[0] == "oodbench" else ():
+    for file in sorted(PROJECT.joinpath(*address[1:-1]).glob("*.py")):
         tree = _parsed(file.read_bytes())
         if any(getattr(node, "name", None) == address[-1] for node in tree.body):
             code = _structure(tree if of_file else _used(file, address[-1]))
@@ -73,14 +81,19 @@ def _parsed(code: bytes) -> ast.Module:
 def _used(file: Path, name: str) -> list[ast.stmt]:
     """Return a definition at the top of a file, and those of its package that it uses, sorted by file and name."""
     found: dict[tuple[Path, str], ast.stmt] = {}
-    todo = [(file, name)]
+    names, seen, todo = {}, set(), [(file, name)]
     while todo:
-        here, name = todo.pop()
-        defined, imported = _names(here, here.read_bytes())
+        if (at := todo.pop()) in seen:
+            continue
+        seen.add(at)
+        here, name = at
+        if here not in names:
+            names[here] = _names(here, here.read_bytes())
+        defined, imported = names[here]
         if name in imported:
             todo.append(imported[name])
-        elif name in defined and (here, name) not in found:
-            found[here, name] = defined[name]
+        elif name in defined:
+            found[at] = defined[name]
             todo += [(here, each.id) for each in ast.walk(defined[name]) if isinstance(each, ast.Name)]
     return [found[at] for at in sorted(found)]
 

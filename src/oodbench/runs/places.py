@@ -34,9 +34,11 @@ def absolute_sets(sets: Mapping[str, Any]) -> Config:
 
 def absolute_set(node: Any) -> Any:
     """Return the configuration of an OOD set with absolute paths; what lies below a root stays."""
-    if not isinstance(node, Mapping) or "root" not in node:
-        return _absolute(node, (*PLACES, "path"))
-    return _absolute(node, (*PLACES, "list") if node.get("_target_") == IMAGE_LIST else PLACES)
+    if not isinstance(node, Mapping):
+        return node
+    if node.get("_target_") == IMAGE_LIST:
+        return _absolute(node, (*PLACES, "list"))
+    return _absolute(node, PLACES if "root" in node else (*PLACES, "path"))
 
 
 def _absolute(node: Any, keys: Sequence[str]) -> Any:

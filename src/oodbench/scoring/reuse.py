@@ -11,6 +11,7 @@ from oodbench.outputs import Outputs
 from oodbench.runs.code import Code, changed_parts, code_of, joined_code
 from oodbench.runs.folder import RunFolder
 from oodbench.runs.identity import Config
+from oodbench.runs.record import Record
 
 OUTDATED = "has other logits, probabilities or scores than the loss gives today: another version wrote it"
 SAME_FEATURES = 0.1  # of their norm: how far features of one network may differ
@@ -47,10 +48,13 @@ def check_network(
         raise ValueError(f"the code of the {changed} is not that with which {folder.path} was trained: {way_out}")
 
 
-def code_behind_outputs(folder: RunFolder, config: Config) -> Code:
-    """Return the digests of the code behind outputs that are new: of what was edited since the training both."""
+def code_behind_outputs(folder: RunFolder, config: Config, before: Record | None) -> Code:
+    """Return the digests of the code behind a run's outputs, some of which are new: several of a part that was edited.
+
+    before: the record that stands, of outputs some of which are still used.
+    """
     trained, now = folder.read_training().get("code"), code_of(config)
     if changed := changed_parts(trained, now):
         what = f"the code of the {changed} is not that with which {folder.path} was trained"
-        warnings.warn(f"outputs are computed by edited code: {what}", stacklevel=2)
-    return joined_code(trained, now)
+        warnings.warn(f"{what}: its record names both", stacklevel=2)
+    return joined_code(before["provenance"].get("code") if before else trained, now)

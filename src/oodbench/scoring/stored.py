@@ -72,7 +72,8 @@ def stored_objective(folder: RunFolder, config: Config) -> Objective:
     try:
         weights = folder.read_weights()
     except ValueError as error:
-        raise ValueError(f"{error}; repeat the run's command") from error
+        way_out = "; repeat the run's command"
+        raise ValueError(str(error).removesuffix(way_out) + way_out) from error
     outputs = stored_on(folder, "train", {})
     sizes = {"num_features": outputs.features.shape[1], "num_classes": outputs.log_probs.shape[1]}
     objective: Objective = trusted(config["loss"], "losses", **sizes)

@@ -53,7 +53,7 @@ def predict_sets(run: Trained, image_detectors: dict[str, ImageDetector]) -> Pre
     before = folder.usable_record()
     if before and None not in stored.values():
         return Predicted(outputs, scores, before["provenance"].get("code", {}))
-    return Predicted(outputs, scores, code_behind_outputs(folder, run.config))
+    return Predicted(outputs, scores, code_behind_outputs(folder, run.config, before))
 
 
 def measure(run: Trained, predicted: Predicted, detectors: Mapping[str, Detector]) -> Record:

@@ -116,7 +116,7 @@ def without_resamples(runs: Iterable[Result], labels: Mapping[Row, str], by: Seq
 def differences(
     runs: Sequence[Result], labels: Mapping[Row, str], detectors: Sequence[str], by: Sequence[str] = ()
 ) -> list[str]:
-    """Say in what rows, or the seeds of a row, differ besides their configuration: images, code, settings of scores."""
+    """Say how rows, or the seeds of a row, differ beside their configuration: in images, code, settings of scores."""
     return [
         *other_images(runs),
         *other_code(runs, labels, by),
@@ -136,13 +136,19 @@ def other_images(runs: Iterable[Result]) -> list[str]:
 
 
 def other_code(runs: Iterable[Result], labels: Mapping[Row, str], by: Sequence[str] = ()) -> list[str]:
-    """Name the rows whose seeds were trained with different code of the loss or the backbone."""
-    found: dict[tuple[str, Row], set[str]] = {}
+    """Name the rows of one loss or backbone whose runs are of different code of it; early runs do not say."""
+    digests: dict[tuple[str, str], set[str]] = {}
+    rows: dict[tuple[str, str], dict[str, None]] = {}
     for run in runs:
-        for part, digest in run.code.items():
-            found.setdefault((part, row_of(run, by)), set()).add(digest)
-    changed = [each for each, digests in found.items() if len(digests) > 1]
-    return [f"The code of the {part} changed between the seeds of `{labels[row]}`." for part, row in changed]
+        for part, name in (("loss", run.loss_class), ("backbone", run.backbone)):
+            if digest := run.code.get(part):
+                digests.setdefault((part, name), set()).add(digest)
+                rows.setdefault((part, name), {})[f"`{labels[row_of(run, by)]}`"] = None
+    return [
+        f"The code of the {part} is not the same in all runs of {', '.join(rows[part, name])}."
+        for (part, name), found in digests.items()
+        if len(found) > 1
+    ]
 
 
 def other_detector_code(runs: Iterable[Result], detectors: Iterable[str]) -> list[str]:

@@ -62,7 +62,7 @@ class Result(NamedTuple):
     calibration: dict[str, dict[str, Any] | None]  # {version of the probabilities: numbers}; of older runs {}
     digests: dict[str, str]  # {"test" or OOD set: of its images}
     code: dict[str, str]  # {"loss" or "backbone": digest of its file}; of older runs {}
-    detector_code: dict[str, str]  # {detector: digest of its file}; of older runs {}
+    detector_code: dict[str, str]  # {detector: digest, see `runs.code`}; of older runs {}
     settings: dict[str, str]  # {dotted key of the whole configuration: printed value}
     not_applicable: dict[str, str]  # {detector: why it has no numbers}
     resampled: dict[str, Resampled]  # {see `arrays_key`: (R,), rounded to 1e-5}; {} where none belong to the numbers
