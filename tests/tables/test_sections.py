@@ -8,6 +8,7 @@ import pytest
 from helpers.made_up import add_run, column, sections
 
 from oodbench.tables.results import load_runs
+from oodbench.tables.sections import by_protocol
 
 
 def test_mean_sample_deviation_and_n(tmp_path: Path) -> None:
@@ -66,6 +67,13 @@ def test_another_protocol_is_another_section(tmp_path: Path, other: dict[str, di
     add_run(tmp_path)
     add_run(tmp_path, config=other)
     assert [len(table.rows) for table in sections(tmp_path)] == [1, 1]
+
+
+def test_what_compares_nothing_stands_last(tmp_path: Path) -> None:
+    for loss, epochs in (("a", 30), ("a", 12), ("b", 12), ("a", 10), ("b", 10), ("a", 1)):
+        add_run(tmp_path, loss, config={"recipe": {"epochs": epochs}})
+    add_run(tmp_path, "a", seed=1, config={"recipe": {"epochs": 30}})  # a second seed is the same row
+    assert [group[0].epochs for group in by_protocol(load_runs(tmp_path).runs)] == [12, 10, 30, 1]
 
 
 def test_configurations_that_differ_elsewhere_are_two_rows(tmp_path: Path) -> None:
