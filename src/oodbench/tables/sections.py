@@ -97,7 +97,7 @@ def _columns(runs: Iterable[Result], fpr: str) -> list[Column]:
 
 
 def by_protocol(runs: Iterable[Result], by: Sequence[str] = ()) -> list[list[Result]]:
-    """Return one data set's runs in groups that may stand in one table: the largest training first, single rows last."""
+    """Return one data set's runs in groups that may share a table, the largest training first, single rows last."""
     runs = sorted(runs, key=lambda run: (-run.train_images, -(run.epochs or 0), protocol(run, by)))
     groups: dict[str, list[Result]] = {}
     for run in runs:
