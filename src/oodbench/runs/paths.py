@@ -22,6 +22,7 @@ from pathlib import Path
 from oodbench.runs.identity import RunId, check_name
 
 ENSEMBLE = "ensemble.json"  # beside the folders of the seeds that it is made of
+ENSEMBLE_AGAIN = "make it again with scripts/ensemble.py"
 LOCK_FILES = ("lock.json", ".lock")
 RESAMPLES = r"resamples-[\w-]+\.safetensors"
 DEPTH = 5  # folders from runs/ to a run's own

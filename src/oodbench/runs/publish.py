@@ -8,7 +8,7 @@ from typing import Any
 from oodbench.evaluation.metric import key_of
 from oodbench.runs.folder import RunFolder, open_run
 from oodbench.runs.identity import PLACES, Config
-from oodbench.runs.paths import ENSEMBLE, place_of
+from oodbench.runs.paths import ENSEMBLE, ENSEMBLE_AGAIN, place_of
 from oodbench.runs.reduced import DECIMALS
 from oodbench.storage import checksum, read_json, write_atomic, write_json
 
@@ -67,7 +67,7 @@ def publish_ensemble(path: Path, target: Path) -> None:
     Raises ValueError where the file is damaged.
     """
     if (path / ENSEMBLE).exists():
-        content = read_json(path / ENSEMBLE, "make it again with scripts/ensemble.py")
+        content = read_json(path / ENSEMBLE, ENSEMBLE_AGAIN)
         content["intervals"] = with_decimals(content["intervals"])
         to = target / "runs" / place_of((path / ENSEMBLE).absolute())
         write_atomic(to, in_rows({**content, "sha256": checksum(content)}) + "\n")

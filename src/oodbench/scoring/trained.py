@@ -46,7 +46,10 @@ def predict_sets(run: Trained, image_detectors: dict[str, ImageDetector]) -> Pre
     folder, splits = run.folder, run.data.by_name
     stored = {name: folder.usable_outputs(name, split.digest) for name, split in splits.items()}
     check_network(folder, run.config, run.model, splits, stored)
-    stored = {name: found if _hold(run, name, found) else None for name, found in stored.items()}
+    for name, found in stored.items():
+        if found and not reproduces(run.model.objective, found):
+            remove_outdated_record(folder, name)
+            stored[name] = None
     outputs = {name: found or _predict(run, name, splits[name]) for name, found in stored.items()}
     settings = requested(run.config).detectors
     scores = network_scores(folder, run.model, image_detectors, settings, splits)
@@ -69,14 +72,6 @@ def measure(run: Trained, predicted: Predicted, detectors: Mapping[str, Detector
     digests = {name: split.digest for name, split in data.by_name.items()}
     provenance = folder.read_training() | {"images": data.sizes, "digests": digests, "code": predicted.code}
     return record_numbers(folder, requested(run.config), numbers, resamples, provenance)
-
-
-def _hold(run: Trained, name: str, outputs: Outputs | None) -> bool:
-    """Tell whether the loss gives these outputs; if not, the record, which is of them, is removed."""
-    if outputs is None or reproduces(run.model.objective, outputs):
-        return True
-    remove_outdated_record(run.folder, name)
-    return False
 
 
 def _predict(run: Trained, name: str, split: Split) -> Outputs:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from oodbench.runs.paths import ENSEMBLE
+from oodbench.runs.paths import ENSEMBLE, ENSEMBLE_AGAIN
 from oodbench.storage import Content, errors_name, read_json
 from oodbench.tables.fields import calibration, intervals, numbers, whole
 from oodbench.tables.labels import Row, row_of
@@ -14,9 +14,6 @@ MEANING = (
     "its scores are those that need the probabilities alone, its interval is over the test images, and its means over "
     "OOD sets have none."
 )
-
-
-MAKE_AGAIN = "make it again with scripts/ensemble.py"
 
 
 class Ensembles(NamedTuple):
@@ -49,7 +46,7 @@ def _load(members: Sequence[Result]) -> Result:
     if not file.exists():
         raise ValueError("not scored, which scripts/ensemble.py does where the seeds' outputs are")
     with errors_name(file):
-        content = read_json(file, MAKE_AGAIN)
+        content = read_json(file, ENSEMBLE_AGAIN)
         if content["run"] != members[0].hash:
             raise ValueError(f"it belongs to {content['run']}")
         images, digests = content["provenance"]["images"], content["provenance"]["digests"]
@@ -65,7 +62,7 @@ def _load(members: Sequence[Result]) -> Result:
             resampled={},
         )
     if other:
-        raise ValueError(f"{other}; {MAKE_AGAIN}")
+        raise ValueError(f"{other}; {ENSEMBLE_AGAIN}")
     return found
 
 
