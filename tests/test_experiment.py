@@ -275,6 +275,12 @@ def test_a_finished_run_says_that_a_detector_was_edited(again: Finished, monkeyp
     )
 
 
+def test_a_finished_run_says_that_a_metric_was_edited(again: Finished, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("oodbench.runs.terminal.metric_code", lambda: {"auroc": "edited"})
+    printed = started(*HALO, f"results_dir={again.results}")
+    assert printed.startswith("finished already (the code of auroc has changed since: scripts/evaluate.py scores")
+
+
 def test_a_training_stops_where_its_code_was_edited(again: Finished, monkeypatch: pytest.MonkeyPatch) -> None:
     unfinished(again, "model.safetensors")
     monkeypatch.setattr("oodbench.build.code_of", lambda config: again.metrics["provenance"]["code"] | {"loss": "x"})

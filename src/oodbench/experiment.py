@@ -23,7 +23,8 @@ from oodbench.runs.config import read_config
 from oodbench.runs.folder import RunFolder
 from oodbench.runs.identity import Config
 from oodbench.runs.lock import is_requeued, run_lock
-from oodbench.runs.record import Record, is_complete, requested, without_renamed
+from oodbench.runs.merge import without_renamed
+from oodbench.runs.record import Record, is_complete, requested
 from oodbench.runs.signals import exit_on_signal, stop_signal
 from oodbench.runs.terminal import header, outcome
 from oodbench.runs.tracking import NO_LOG, Log, track

@@ -1,6 +1,7 @@
 """Digests of the code of a loss or a network."""
 
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,8 +9,17 @@ from typing import Any
 import pytest
 from helpers.config import CONF, configuration
 
+from oodbench.evaluation.metrics import METRICS
 from oodbench.runs import code
-from oodbench.runs.code import changed_parts, code_digest, code_of, detector_code, joined_code, remember_code
+from oodbench.runs.code import (
+    changed_parts,
+    code_digest,
+    code_of,
+    detector_code,
+    joined_code,
+    metric_code,
+    remember_code,
+)
 
 LOSS = '''"""A loss."""
 
@@ -166,6 +176,26 @@ def test_code_of_two_steps_is_joined_where_it_was_edited() -> None:
     }
     assert joined_code({"loss": "a, c"}, {"loss": "a"}) == {"loss": "a, c"}
     assert joined_code(None, {"loss": "c"}) == joined_code({"loss": ""}, {"loss": "c"}) == {"loss": "c"}
+
+
+def test_every_metric_has_a_digest_of_its_own() -> None:
+    digests = metric_code()
+    assert digests.keys() == METRICS.keys()
+    assert {len(digest) for digest in digests.values()} == {12}
+    assert len(set(digests.values())) == len(digests)
+
+
+def test_a_metric_is_its_function_and_what_that_uses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(code.PROJECT / "evaluation", tmp_path / "evaluation")
+    monkeypatch.setattr(code, "PROJECT", tmp_path)
+    code_digest.cache_clear()
+    before = metric_code()
+    file = tmp_path / "evaluation/metrics/detection.py"
+    file.write_text(file.read_text().replace("-(-95 * len(id_scores)", "-(-90 * len(id_scores)"))
+    code_digest.cache_clear()
+    now = metric_code()
+    code_digest.cache_clear()
+    assert {name for name in now if now[name] != before[name]} == {"fpr95_idpos", "fpr95_oodpos"}
 
 
 def test_an_edited_detector_is_named_where_the_earlier_one_is_known() -> None:

@@ -98,7 +98,8 @@ def test_seeds_of_other_code_are_named(tmp_path: Path) -> None:
 def test_all_kinds_of_tables_say_what_is_unlike(tmp_path: Path) -> None:
     paths = [add_run(tmp_path, seed=seed, noise=NOISE, calibration=CALIBRATION) for seed in range(2)]
     for path, digest in zip(paths, "xy", strict=True):
-        alter_metrics(path, lambda content, d=digest: content["provenance"].update(code={"loss": d}))
+        code = {"code": {"loss": digest}, "metric_code": {"auroc": digest}}
+        alter_metrics(path, lambda content, code=code: content["provenance"].update(code))
         add_run(tmp_path, "other", seed=int(digest == "y"), noise=NOISE, calibration=CALIBRATION)
     runs = load_runs(tmp_path).runs
     calibration = calibration_table(runs)
@@ -113,6 +114,7 @@ def test_all_kinds_of_tables_say_what_is_unlike(tmp_path: Path) -> None:
     ]
     for text in texts:
         assert re.search(r"The code of the loss is not the same in all runs of \W*plain", text), text
+        assert re.search(r"The code of \W*auroc\W* changed between runs", text), text
 
 
 def test_rows_of_one_loss_are_of_one_code(tmp_path: Path) -> None:
@@ -132,3 +134,13 @@ def test_a_detector_of_other_code_is_named(tmp_path: Path) -> None:
     says = "The code of `ood_score` changed between runs, score them again with `scripts/evaluate.py`."
     assert says in only_section(tmp_path).notes
     assert says not in only_section(tmp_path, detectors=("msp",)).notes
+
+
+def test_a_metric_of_other_code_is_named(tmp_path: Path) -> None:
+    for seed, digest in enumerate("xy"):
+        path = add_run(tmp_path, seed=seed)
+        digests = {"auroc": digest, "accuracy": "same"}
+        alter_metrics(path, lambda content, of=digests: content["provenance"].update(metric_code=of))
+    add_run(tmp_path, seed=2)  # of an earlier version, which did not say
+    says = "The code of `auroc` changed between runs, score them again with `scripts/evaluate.py`."
+    assert says in only_section(tmp_path).notes

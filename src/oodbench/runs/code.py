@@ -9,6 +9,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from oodbench.evaluation.metrics import METRICS
+
 PROJECT = Path(__file__).parents[1]
 DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 PARTS = ("loss", "backbone")
@@ -23,6 +25,12 @@ def code_of(config: Mapping[str, Any]) -> Code:
 def detector_code(detectors: Mapping[str, Any]) -> Code:
     """{detector: its configuration} -> {detector: digest of its function and of what that uses of its package}"""
     return {name: code_digest(_target_of(how), of_file=False) for name, how in detectors.items()}
+
+
+def metric_code() -> Code:
+    """-> {metric: digest of its function and of what that uses of its package}"""
+    functions = {name: f"oodbench.evaluation.metrics.{metric.function.__name__}" for name, metric in METRICS.items()}
+    return {name: code_digest(address, of_file=False) for name, address in functions.items()}
 
 
 def _target_of(node: Any) -> str:
@@ -54,6 +62,7 @@ def remember_code(config: Mapping[str, Any]) -> None:
     """Take the digests of the code that this process has just imported: the files may be edited while it runs."""
     code_of(config)
     detector_code(config["detector"] | config["image_detector"])
+    metric_code()
 
 
 @cache

@@ -8,7 +8,7 @@ from typing import Any
 from oodbench.evaluation.metric import MISSING, Metric
 from oodbench.evaluation.metrics import ID_METRICS, OOD_METRICS, metric_of
 from oodbench.phrases import counted, duration
-from oodbench.runs.code import changed_parts, code_of, detector_code
+from oodbench.runs.code import changed_parts, code_of, detector_code, metric_code
 from oodbench.runs.identity import Config
 from oodbench.runs.record import MAIN_SCORES, OWN_SCORE
 from oodbench.storage import read_json
@@ -76,8 +76,9 @@ def finished(numbers: Numbers, folder: Path, config: Config, in_sweep: bool) -> 
     provenance, detectors = numbers["provenance"], config["detector"] | config["image_detector"]
     changed = changed_parts(provenance.get("code"), code_of(config))
     code = f" (the code of its {changed} has changed since)" * bool(changed)
-    if scored := changed_parts(provenance.get("detector_code"), detector_code(detectors)):
-        code += f" (the code of {scored} has changed since: scripts/evaluate.py scores the run again)"
+    scored = [("detector_code", detector_code(detectors)), ("metric_code", metric_code())]
+    if names := " and ".join(filter(None, (changed_parts(provenance.get(key), now) for key, now in scored))):
+        code += f" (the code of {names} has changed since: scripts/evaluate.py scores the run again)"
     if in_sweep:
         return f"finished already{code}; {text}"
     return f"finished already{code}, force=true runs it again\n\n{text}\n\n{folder}"

@@ -11,9 +11,10 @@ from oodbench.model import head_fn, linear_weights
 from oodbench.outputs import Outputs
 from oodbench.phrases import printable
 from oodbench.report.card import write_card
-from oodbench.runs.code import detector_code
+from oodbench.runs.code import detector_code, metric_code
 from oodbench.runs.folder import RunFolder
-from oodbench.runs.record import Record, Request, merge, merge_intervals, merge_resamples, removed_numbers
+from oodbench.runs.merge import merge, merge_intervals, merge_resamples, removed_numbers
+from oodbench.runs.record import Record, Request
 from oodbench.scoring.network_scores import Scores, as_detectors
 from oodbench.storage import Arrays
 
@@ -62,7 +63,7 @@ def record_numbers(
 ) -> Record:
     """Write the numbers, merged with those of earlier starts that still hold, and the card; return the numbers."""
     before = folder.usable_record()
-    provenance = provenance | {"detector_code": detector_code(request.detectors)}
+    provenance = provenance | {"detector_code": detector_code(request.detectors), "metric_code": metric_code()}
     old_resamples = folder.usable_resamples(before) if before else {}
     merged = merge(before, numbers, provenance, request)
     if before and (removed := removed_numbers(before, merged)):

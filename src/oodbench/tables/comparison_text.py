@@ -8,7 +8,7 @@ from oodbench.phrases import printable
 from oodbench.tables.comparison import Line, Pair
 from oodbench.tables.labels import in_brackets, protocol, row_labels
 from oodbench.tables.means import FAR, NEAR, sets_of
-from oodbench.tables.notes import other_code, other_detector_code
+from oodbench.tables.notes import other_code, other_detector_code, other_metric_code
 from oodbench.tables.results import Result
 from oodbench.tables.scores import hyperparameters
 
@@ -37,6 +37,7 @@ def report(pairs: list[Pair], detector: str, detector_b: str, found: list[Line],
     sides += _unlike(pairs)
     runs = [run for pair in pairs for run in pair]
     code = [*other_code(runs, row_labels(runs)), *other_detector_code(runs, sorted({detector, detector_b}))]
+    code += other_metric_code(runs)
     return "\n".join(
         [*sides, f"n = {n}, seeds {seeds}", *sets, *means, "", *rows, "", *_notes(pairs, found), *map(printable, code)]
     )

@@ -122,6 +122,7 @@ def differences(
         *other_code(runs, labels, by),
         *other_settings(runs, labels, detectors, by),
         *other_detector_code(runs, detectors),
+        *other_metric_code(runs),
     ]
 
 
@@ -154,8 +155,21 @@ def other_code(runs: Iterable[Result], labels: Mapping[Row, str], by: Sequence[s
 def other_detector_code(runs: Iterable[Result], detectors: Iterable[str]) -> list[str]:
     """Name the detectors that runs were scored with by different code; early runs do not say."""
     having = [(run, {detector for _, detector, _ in run.numbers}) for run in runs]
-    found = {d: {run.detector_code.get(d, "") for run, scored in having if d in scored} - {""} for d in detectors}
-    names = ", ".join(f"`{detector}`" for detector, digests in found.items() if len(digests) > 1)
+    found = {d: {run.detector_code.get(d, "") for run, scored in having if d in scored} for d in detectors}
+    return _changed_code(found)
+
+
+def other_metric_code(runs: Iterable[Result]) -> list[str]:
+    """Name the metrics whose code was another where some runs were scored; early runs do not say."""
+    found: dict[str, set[str]] = {}
+    for run in runs:
+        for metric, digest in run.metric_code.items():
+            found.setdefault(metric, set()).add(digest)
+    return _changed_code(found)
+
+
+def _changed_code(digests: Mapping[str, set[str]]) -> list[str]:
+    names = ", ".join(f"`{name}`" for name, found in digests.items() if len(found - {""}) > 1)
     return [f"The code of {names} changed between runs, {AGAIN}."] if names else []
 
 

@@ -63,6 +63,7 @@ class Result(NamedTuple):
     digests: dict[str, str]  # {"test" or OOD set: of its images}
     code: dict[str, str]  # {"loss" or "backbone": digest of its file}; of older runs {}
     detector_code: dict[str, str]  # {detector: digest, see `runs.code`}; of older runs {}
+    metric_code: dict[str, str]  # {metric: digest}; of older runs {}
     settings: dict[str, str]  # {dotted key of the whole configuration: printed value}
     not_applicable: dict[str, str]  # {detector: why it has no numbers}
     resampled: dict[str, Resampled]  # {see `arrays_key`: (R,), rounded to 1e-5}; {} where none belong to the numbers
@@ -255,6 +256,7 @@ def _measured(metrics: Mapping[str, Any], config: Config) -> dict[str, Any]:
         "digests": {name: str(digest) for name, digest in provenance.get("digests", {}).items()},
         "code": {part: str(digest) for part, digest in provenance.get("code", {}).items()},
         "detector_code": {name: str(digest) for name, digest in provenance.get("detector_code", {}).items()},
+        "metric_code": {name: str(digest) for name, digest in provenance.get("metric_code", {}).items()},
         "not_applicable": {
             safe_name("detector", name): str(reason) for name, reason in metrics.get("not_applicable", {}).items()
         },

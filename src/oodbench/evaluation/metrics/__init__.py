@@ -1,5 +1,6 @@
 """The metrics: pure functions of arrays, each described by one record (`oodbench.evaluation.metric`).
 
+METRICS              {name: record} of all
 ID_METRICS           {name: record} of the ID test images, at the top level of metrics.json
 CALIBRATION_METRICS  {name: record} of three versions of the probabilities, see `oodbench.evaluation.calibration`
 OOD_METRICS          {name: record} of a detector's scores of the ID test images and of an OOD set
@@ -37,17 +38,17 @@ def records(package: str, path: Iterable[str]) -> dict[str, Metric]:
     return found
 
 
-_ALL = records(__name__, __path__)
-globals().update((metric.function.__name__, metric.function) for metric in _ALL.values())
-_OF_ID = {name: metric for name, metric in _ALL.items() if isinstance(metric, IDMetric)}
+METRICS = records(__name__, __path__)
+globals().update((metric.function.__name__, metric.function) for metric in METRICS.values())
+_OF_ID = {name: metric for name, metric in METRICS.items() if isinstance(metric, IDMetric)}
 ID_METRICS = {name: metric for name, metric in _OF_ID.items() if metric.top_level}
 CALIBRATION_METRICS = {name: metric for name, metric in _OF_ID.items() if metric.calibration}
-OOD_METRICS = {name: metric for name, metric in _ALL.items() if isinstance(metric, OODMetric)}
+OOD_METRICS = {name: metric for name, metric in METRICS.items() if isinstance(metric, OODMetric)}
 
 
 def metric_of(name: str) -> Metric:
     """Return the record of this name."""
-    return (ID_METRICS | CALIBRATION_METRICS | OOD_METRICS)[name]
+    return METRICS[name]
 
 
 if TYPE_CHECKING:
