@@ -28,7 +28,8 @@ from oodbench.model import Classifier, extract_features, predict
 from oodbench.outputs import Outputs, no_images
 from oodbench.pretrained.arrays import LogitsAlone, from_arrays, labels_of
 from oodbench.pretrained.doubts import warn_of_doubts
-from oodbench.pretrained.module import head_parts, head_reproduces, last_linear, run_module
+from oodbench.pretrained.head import head_parts, head_reproduces
+from oodbench.pretrained.module import last_linear, run_module
 from oodbench.report.gallery import figures_of
 from oodbench.report.material import read_material, read_one
 from oodbench.report.plot import Plot

@@ -1,4 +1,4 @@
-"""Any network of other code: its features, logits and head."""
+"""Any network of other code: its features and logits."""
 
 from typing import Any
 
@@ -8,8 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from oodbench.losses import CrossEntropy, ExternalLogits
-from oodbench.pretrained.module import head_parts, last_linear, run_module
+from oodbench.pretrained.module import last_linear, run_module
 
 IMAGES = torch.randn(10, 3, 4, 4, generator=torch.Generator().manual_seed(0))
 LABELS = torch.arange(10) % 3
@@ -67,29 +66,6 @@ def test_a_network_without_linear_layer_is_named() -> None:
         last_linear(nn.Conv2d(3, 3, 1))
     with pytest.raises(ValueError, match="no batch"):
         run_module(Net(), [], nn.Linear(2, 2))
-
-
-def test_heads_of_every_kind_give_the_logits() -> None:
-    linear = nn.Linear(5, 3)
-    features = np.random.default_rng(0).normal(size=(4, 5)).astype("f4")
-    expected = linear(torch.from_numpy(features)).detach().numpy()
-    W, b = linear.weight.detach().numpy(), linear.bias.detach().numpy()
-    loss = CrossEntropy(5, 3, label_smoothing=0.0)
-    loss.head.load_state_dict(linear.state_dict())
-    for head in (linear, (W, b), (linear.weight, linear.bias), loss):
-        apply, found = head_parts(head)
-        np.testing.assert_allclose(apply(features), expected, rtol=1e-5)
-        assert found is not None
-        assert all(np.array_equal(a, b) for a, b in zip(found, (W, b), strict=True))
-    apply, found = head_parts(nn.Sequential(linear, nn.ReLU()))
-    np.testing.assert_allclose(apply(features), expected.clip(0), rtol=1e-5)
-    assert found is None
-    assert head_parts(nn.Linear(5, 3, bias=False))[1][1].tolist() == [0, 0, 0]  # type: ignore[index]
-
-
-def test_a_loss_without_head_is_none() -> None:
-    with pytest.raises(ValueError, match="has no head that could be applied"):
-        head_parts(ExternalLogits(5, 3))
 
 
 def test_a_frozen_module_stays_frozen() -> None:

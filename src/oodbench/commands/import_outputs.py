@@ -13,7 +13,8 @@ import yaml
 from oodbench.cli.arguments import Parser
 from oodbench.cli.errors import UsageError
 from oodbench.cli.plan import plan
-from oodbench.pretrained.external import check_is_another_seed, configuration, import_external, load_external
+from oodbench.pretrained.external import check_is_another_seed, configuration, import_external
+from oodbench.pretrained.external_file import load_external
 from oodbench.runs.folder import RunFolder
 from oodbench.runs.lock import LockedError
 from oodbench.runs.terminal import every_number

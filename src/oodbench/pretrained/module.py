@@ -1,6 +1,6 @@
-"""Networks of other code: the outputs of any `torch.nn.Module` on a data loader, and its head for detectors."""
+"""Networks of other code: the outputs of any `torch.nn.Module` on a data loader."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -9,13 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from oodbench.data.split import UNKNOWN
-from oodbench.losses.objective import Objective
-from oodbench.model import head_fn, linear_weights
-
-Apply = Callable[[NDArray[np.floating]], NDArray[np.floating]]
-Linear = tuple[NDArray[np.float32], NDArray[np.float32]]
-ROWS = 10_000  # of features at a time
-TOLERANCE = 1e-3  # of the largest |logit|, by which a head's own logits may differ from the network's
+from oodbench.pretrained.head import head_parts, head_reproduces
 
 
 def last_linear(model: nn.Module) -> nn.Linear:
@@ -59,15 +53,6 @@ def run_module(model: nn.Module, loader: Iterable[Any], head: nn.Module) -> dict
     return arrays
 
 
-def head_reproduces(head: Apply, features: NDArray[np.floating], logits: NDArray[np.floating]) -> bool:
-    """(N, D), (N, C) -> whether these are the head's own logits, up to rounding"""
-    for start in range(0, len(features), ROWS):
-        own, given = head(features[start : start + ROWS]), logits[start : start + ROWS]
-        if own.shape != given.shape or not np.abs(own - given).max() <= TOLERANCE * np.abs(given).max():
-            return False
-    return True
-
-
 def _features(entered: list[Tensor], n: int) -> NDArray[np.float32]:
     """-> (N, D). Raises ValueError unless the head was called once, with one vector per image."""
     if len(entered) != 1 or entered[0].ndim != 2 or len(entered[0]) != n:
@@ -76,30 +61,3 @@ def _features(entered: list[Tensor], n: int) -> NDArray[np.float32]:
             f"the head was given {shapes or 'nothing'} for {n} images, not a vector each: name another, head=..."
         )
     return entered[0].float().cpu().numpy()
-
-
-def head_parts(head: nn.Module | Linear) -> tuple[Apply, Linear | None]:
-    """Return a head as a function of (N, D) features, and as W (K, D), b (K,) if it is linear.
-
-    head: the loss of a run (`Objective`), `nn.Linear`, any other module, or W and b.
-    """
-    if isinstance(head, Objective):
-        apply = head_fn(head)
-        if apply is None:
-            raise ValueError(f"{type(head).__name__} has no head that could be applied: leave head out")
-        return apply, linear_weights(head)
-    if not isinstance(head, nn.Module | tuple):
-        raise ValueError(f"head is a {type(head).__name__}; a module or a pair (W, b) is needed")
-    if isinstance(head, nn.Linear | tuple):
-        weight, bias = head if isinstance(head, tuple) else (head.weight, head.bias)
-        bias = torch.zeros(len(weight)) if bias is None else bias
-        W, b = (torch.as_tensor(part).detach().float().cpu().numpy() for part in (weight, bias))
-        return lambda features: features @ W.T + b, (W, b)
-    module = head
-    device = next((parameter.device for parameter in module.parameters()), torch.device("cpu"))
-
-    @torch.inference_mode()
-    def apply_module(features: NDArray[np.floating]) -> NDArray[np.floating]:
-        return module(torch.from_numpy(np.asarray(features, np.float32)).to(device)).float().cpu().numpy()
-
-    return apply_module, None
