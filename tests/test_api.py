@@ -141,7 +141,7 @@ def test_a_detector_without_what_it_needs_is_a_warning() -> None:
     with pytest.warns(UserWarning, match="^knn reads"):
         frame = oodbench.evaluate(alone, {"far": far}, ["knn", "msp"])
     assert set(frame.detector) == {"", "msp"}
-    with pytest.warns(UserWarning, match="^knn reads outputs of training images: train="):
+    with pytest.warns(UserWarning, match="^knn reads outputs of training images, and none are given"):
         oodbench.evaluate(TEST, FAR, ["knn"])
     positive, train = (each._replace(features=each.features.clip(0)) for each in (TEST, outputs(300, seed=5)))
     with pytest.warns(UserWarning, match="^react applies the head again"):

@@ -20,12 +20,12 @@ from torch import nn
 
 from oodbench import detectors as of_outputs
 from oodbench.data.images import SIDE
-from oodbench.detectors.reference import NotApplicable, Reference
+from oodbench.detectors.reference import Reference, without_training
 from oodbench.evaluation.evaluate import Detector, intervals
 from oodbench.evaluation.evaluate import evaluate as evaluate_outputs
 from oodbench.losses.objective import Objective
 from oodbench.model import Classifier, extract_features, predict
-from oodbench.outputs import Outputs, no_images
+from oodbench.outputs import Outputs
 from oodbench.pretrained.arrays import LogitsAlone, from_arrays, labels_of
 from oodbench.pretrained.doubts import warn_of_doubts
 from oodbench.pretrained.head import head_parts, head_reproduces
@@ -113,14 +113,6 @@ class Run:
         return predict(self.head, extract_features(self.network, images), known)
 
 
-class _WithoutTraining(Reference):
-    """The reference of a network whose training images are not known."""
-
-    @property
-    def train(self) -> Any:
-        raise NotApplicable("reads outputs of training images: train=...")
-
-
 def from_model(model: nn.Module, loader: Iterable[Any], head: nn.Module | None = None) -> Outputs:
     """Return the outputs of any network on the batches of a data loader: (images, labels), or images alone.
 
@@ -158,13 +150,13 @@ def evaluate(
     sets = [outputs, *ood.values()]
     if any(isinstance(each, LogitsAlone) for each in sets):
         sets = [LogitsAlone(each.logits[:, :0], *each[1:]) for each in sets]
-    kind = _WithoutTraining if train is None else Reference
     apply, linear = (None, None) if head is None else head_parts(head)
     for name, of in named.items():
         if apply and not isinstance(of, LogitsAlone) and not head_reproduces(apply, of.features, of.logits):
             raise ValueError(f"the head does not give the logits of {name} of its features")
     warn_of_doubts(named)
-    reference = kind(no_images(outputs) if train is None else train, apply, linear, validation)
+    others = (apply, linear, validation)
+    reference = without_training(*others) if train is None else Reference(train, *others)
     of_ood = dict(zip(ood, sets[1:], strict=True))
     numbers, resamples = evaluate_outputs(sets[0], of_ood, _detectors(detectors), reference)
     _warn(f"{name} {reason}" for name, reason in numbers["not_applicable"].items())

@@ -25,11 +25,6 @@ def concatenate(sets: Iterable[Outputs]) -> Outputs:
     return type(sets[0])(*(np.concatenate(arrays) for arrays in zip(*sets, strict=True)))
 
 
-def no_images(like: Outputs) -> Outputs:
-    """Return outputs on no image, as wide as these."""
-    return Outputs._make(array[:0] for array in like)
-
-
 def read_only(outputs: Outputs) -> Outputs:
     """Return views of the arrays in which nothing can be written."""
     return type(outputs)(*(_read_only(array) for array in outputs))

@@ -8,7 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from oodbench.detectors import reference as reference_module
-from oodbench.detectors.reference import NotApplicable, blocks, in_blocks, normalised, rows_by_label, unit_vectors
+from oodbench.detectors.reference import (
+    NotApplicable,
+    blocks,
+    in_blocks,
+    normalised,
+    rows_by_label,
+    unit_vectors,
+    without_training,
+)
 from oodbench.losses.ce import CrossEntropy
 from oodbench.model import head_fn, linear_weights
 
@@ -79,3 +87,14 @@ def test_unit_vectors_of_any_scale(scale: float) -> None:
     found = unit_vectors(np.array([[3.0, 4.0]], dtype=np.float32) * np.float32(scale))
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, [[0.6, 0.8]], rtol=1e-6)
+
+
+def test_without_training_images_only_what_reads_them_does_not_apply() -> None:
+    held_out = random_outputs(seed=1)
+    for reference in (without_training(), without_training(validation=held_out)):
+        with pytest.raises(NotApplicable, match="reads outputs of training images, and none are given"):
+            _ = reference.train
+    assert without_training(validation=held_out).calibration is held_out
+    with pytest.raises(NotApplicable, match="training images"):
+        _ = without_training().calibration
+    assert without_training(head=abs).apply_head(np.array([-1.0])) == 1

@@ -43,6 +43,23 @@ class Reference(NamedTuple):
         return self.head(features)
 
 
+class _WithoutTraining(Reference):
+    @property  # its tuple holds outputs on no image, for a detector that unpacks it
+    def train(self) -> Any:
+        raise NotApplicable("reads outputs of training images, and none are given")
+
+
+def without_training(
+    head: Callable[[Array], Array] | None = None,
+    linear: tuple[Array, Array] | None = None,
+    validation: Outputs | None = None,
+) -> Reference:
+    """Return the reference of a network whose training images are not known: what reads them does not apply."""
+    rows, single = np.empty((0, 0)), np.empty((0, 0), np.float32)
+    no_images = Outputs(single, single, rows, np.empty(0), np.empty(0, np.int64))
+    return _WithoutTraining(no_images, head, linear, validation)
+
+
 def negated_probability(detector: Callable[..., Array]) -> Callable[..., Array]:
     """Mark a detector whose scores are -p, p a probability, for metrics that depend on the scale of a score."""
     detector.is_negated_probability = True  # type: ignore[attr-defined]

@@ -7,14 +7,12 @@ from typing import NamedTuple
 import numpy as np
 
 from oodbench.detectors.logits import energy, msp, ood_score
-from oodbench.detectors.reference import Reference
+from oodbench.detectors.reference import without_training
 from oodbench.evaluation.arrays import Array
 from oodbench.outputs import Outputs
 from oodbench.runs.record import MAIN_SCORES, OWN_SCORE
 
-_NONE = np.empty(0, np.float32)
-_EMPTY = Outputs(_NONE, _NONE, np.empty(0), np.empty(0), np.empty(0, np.int64))
-UNUSED = Reference(_EMPTY, None, None, None)  # these detectors look at nothing but the outputs
+NOTHING = without_training()  # besides the images, which is all that these detectors look at
 SUMMARISED = (*MAIN_SCORES, "energy")
 
 
@@ -50,9 +48,9 @@ def _score(name: str, outputs: Outputs, configured: str) -> Array:
         temperature = json.loads(configured).get("temperature")
         if isinstance(temperature, bool) or not isinstance(temperature, int | float) or not temperature > 0:
             raise ValueError(f"energy's temperature is {temperature!r}")
-        return np.asarray(energy(outputs, UNUSED, float(temperature)), np.float64)
+        return np.asarray(energy(outputs, NOTHING, float(temperature)), np.float64)
     function = {OWN_SCORE: ood_score, "msp": msp}[name]
-    return np.asarray(function(outputs, UNUSED), np.float64)
+    return np.asarray(function(outputs, NOTHING), np.float64)
 
 
 def _same_order(a: Scored, b: Scored) -> bool:

@@ -8,10 +8,10 @@ import numpy as np
 from scipy.special import logsumexp
 
 from oodbench.detectors.logits import entropy, msp
-from oodbench.detectors.reference import Reference
+from oodbench.detectors.reference import without_training
 from oodbench.evaluation.arrays import Array
 from oodbench.evaluation.evaluate import evaluate, intervals
-from oodbench.outputs import Outputs, no_images
+from oodbench.outputs import Outputs
 from oodbench.runs.folder import RunFolder, open_run
 from oodbench.runs.paths import ENSEMBLE
 from oodbench.runs.record import Record
@@ -38,7 +38,7 @@ def score_ensemble(path: Path) -> dict[str, Any]:
         images[name], digests[name] = _images(members, name)
     test = _outputs(members, "test")
     ood = {name: _outputs(members, name) for name in sorted(shared)}
-    numbers, resamples = evaluate(test, ood, DETECTORS, Reference(no_images(test), None, None, None))
+    numbers, resamples = evaluate(test, ood, DETECTORS, without_training())
     content = {
         "run": folders[0].run.hash,
         "members": {str(folder.run.seed): record["weights"] for folder, record in members},
