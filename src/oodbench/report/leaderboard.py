@@ -9,13 +9,14 @@ import numpy as np
 
 from oodbench.evaluation.metrics import metric_of
 from oodbench.report.card import bullets, escaped
+from oodbench.tables.caveats import caveats
 from oodbench.tables.cells import Cell, Cells, alike, cell_key, cells_of, text_of
 from oodbench.tables.columns import Column, header, means_alone, ood_sets
 from oodbench.tables.labels import Row, protocol, row_labels, row_of
 from oodbench.tables.marks import BEST_AND_CLOSE, Marks, best_of, marks_by_group, notes_on_marks, shared_seeds
 from oodbench.tables.means import common_means, mean_notes, shifted_notes, with_means
 from oodbench.tables.names import row_names, score_name, set_name
-from oodbench.tables.notes import differences
+from oodbench.tables.notes import loss_settings
 from oodbench.tables.render import markdown_table
 from oodbench.tables.results import Result
 from oodbench.tables.sections import by_protocol
@@ -72,7 +73,11 @@ def _table(runs: Sequence[Result], origins: Mapping[Path, str], detectors: Seque
     table = markdown_table(["", "Loss", "Score", "n", *texts, "Numbers"], lines, 3)
     marks = marks_by_group(zip(heads, best.values(), strict=True))
     notes = [*mean_notes(runs, labels, means), *shifted_notes(runs), *notes_on_marks(marks), *shared_seeds(marks)]
-    notes += differences(runs, labels, detectors)
+    notes += [
+        *caveats(runs, labels, detectors),
+        *loss_settings(runs, labels),
+        *sorted({run.note for run in runs} - {""}),
+    ]
     notes = [note for note in notes if note != BEST_AND_CLOSE]  # INTRODUCTION has that one
     return "\n\n".join(filter(None, [table, bullets(map(escaped, notes))]))
 

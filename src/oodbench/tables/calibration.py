@@ -9,12 +9,13 @@ import numpy as np
 
 from oodbench.evaluation.metric import MISSING
 from oodbench.evaluation.metrics import CALIBRATION_METRICS, ID_METRICS
+from oodbench.tables.caveats import AGAIN, caveats
 from oodbench.tables.cells import Cell, text_of
 from oodbench.tables.ensembles import NO_ENSEMBLES, Ensembles, ensemble_notes
 from oodbench.tables.fields import VERSIONS
 from oodbench.tables.labels import Row, protocol, row_labels, row_of
 from oodbench.tables.marks import Marks, marks_of, notes_on_marks, shared_seeds
-from oodbench.tables.notes import AGAIN, SPREAD, definitions, differences
+from oodbench.tables.notes import SPREAD, definitions
 from oodbench.tables.results import Result
 from oodbench.tables.sections import Table
 
@@ -68,7 +69,7 @@ def calibration_table(runs: Sequence[Result], ensembles: Ensembles = NO_ENSEMBLE
     notes = [*MEANING, definitions(CALIBRATION_METRICS.values()), SPREAD, *_notes_on_marks(best)]
     notes += [
         *shared_seeds(_named(best)),
-        *differences([run._replace(ood_images={}) for run in runs], labels, []),
+        *caveats([run._replace(ood_images={}) for run in runs], labels, []),
         *_dashes(runs, labels, cells),
         *ensemble_notes(ensembles, labels),
     ]

@@ -5,10 +5,10 @@ from collections.abc import Collection
 from oodbench.evaluation.metric import MISSING, SHARE, IDMetric
 from oodbench.evaluation.metrics import metric_of
 from oodbench.phrases import printable
+from oodbench.tables.caveats import caveats
 from oodbench.tables.comparison import Line, Pair
 from oodbench.tables.labels import in_brackets, protocol, row_labels
 from oodbench.tables.means import FAR, NEAR, sets_of
-from oodbench.tables.notes import other_code, other_detector_code, other_metric_code
 from oodbench.tables.results import Result
 from oodbench.tables.scores import hyperparameters
 
@@ -31,15 +31,25 @@ def report(pairs: list[Pair], detector: str, detector_b: str, found: list[Line],
     over = [(m, sets_of(pairs[0][0], m)) for m in (NEAR, FAR) if any(line.ood == m for line in found)]
     means = [f"{mean}: unweighted, over {', '.join(of)}" for mean, of in over]
     sides = [
-        f"{name}: {_name(run, n)}, {d}{printable(in_brackets(hyperparameters(run, d)))}"
+        f"{name}: {_name(run, n)}{printable(in_brackets(run.loss_settings))}, "
+        f"{d}{printable(in_brackets(hyperparameters(run, d)))}"
         for name, run, d in zip("AB", pairs[0], (detector, detector_b), strict=True)
     ]
     sides += _unlike(pairs)
     runs = [run for pair in pairs for run in pair]
-    code = [*other_code(runs, row_labels(runs)), *other_detector_code(runs, sorted({detector, detector_b}))]
-    code += other_metric_code(runs)
+    unsaid = caveats(runs, row_labels(runs), sorted({detector, detector_b}))
     return "\n".join(
-        [*sides, f"n = {n}, seeds {seeds}", *sets, *means, "", *rows, "", *_notes(pairs, found), *map(printable, code)]
+        [
+            *sides,
+            f"n = {n}, seeds {seeds}",
+            *sets,
+            *means,
+            "",
+            *rows,
+            "",
+            *_notes(pairs, found),
+            *map(printable, unsaid),
+        ]
     )
 
 

@@ -4,6 +4,7 @@ import json
 import math
 from collections.abc import Mapping
 from functools import lru_cache
+from pathlib import PurePath
 from sys import intern
 from typing import Any
 
@@ -13,6 +14,8 @@ from oodbench.runs.reduced import DECIMALS
 
 # versions of the probabilities: {name in tables: key in metrics.json}
 VERSIONS = {"predictive": "own", "normalised": "normalised", "temperature-scaled": "temperature_scaled"}
+PLACES = ("root", "path", "list", "digest", "images")  # keys of a set: where it lies; its number of images is counted
+USUAL = (("split", "test"), ("exclude_classes", "[]"))
 Key = tuple[str, str, str]  # (OOD set, detector, metric); the first two are "" for a metric of ID_METRICS
 
 
@@ -44,6 +47,19 @@ def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
         elif not key.startswith("_"):
             flat[intern(prefix + key)] = intern(printed(value))  # thousands of runs share nearly all of them
     return flat
+
+
+def set_settings(configured: Any) -> dict[str, str]:
+    """Return the settings of an OOD set, such as its corruption, without its places and what holds of all sets."""
+    known = flatten(configured) if isinstance(configured, Mapping) else {}
+    return {key: value for key, value in known.items() if key not in PLACES and (key, value) not in USUAL}
+
+
+def held_out_settings(of: Mapping[str, Any]) -> dict[str, str]:
+    """Return the number of held-out images and the OOD set beside them, of one's own the name of its file or folder."""
+    known = flatten(of)
+    ood = PurePath(known["ood.path"]).name if "ood.path" in known else known.get("ood")
+    return {"images": known["images"], "ood": str(ood)} if "images" in known else {}
 
 
 def printed(value: Any) -> str:

@@ -7,13 +7,14 @@ from typing import NamedTuple
 
 from oodbench.evaluation.metric import MISSING
 from oodbench.evaluation.metrics import OOD_METRICS
+from oodbench.tables.caveats import caveats
 from oodbench.tables.cells import CellKey, Cells, cells_of, fewer, interval_of
 from oodbench.tables.columns import Column, named, ood_metrics, ood_sets
 from oodbench.tables.kinds import Kind
 from oodbench.tables.labels import Row, protocol, row_labels, row_of
 from oodbench.tables.marks import Marks, best_of, marks_by_group, notes_on_marks, shared_seeds
 from oodbench.tables.means import common_means, mean_notes, shifted_notes, with_means
-from oodbench.tables.notes import definitions, differences, trained, without_metric, without_resamples
+from oodbench.tables.notes import definitions, trained, without_metric, without_resamples
 from oodbench.tables.results import Result
 from oodbench.tables.scores import all_hyperparameters, shown
 from oodbench.tables.sections import Table
@@ -54,7 +55,7 @@ def matrix_tables(runs: Sequence[Result], fpr: str, detectors: Sequence[str]) ->
             *mean_notes(runs, labels, {mean: sets for mean, sets in means.items() if mean == ood}),
             *(shifted_notes(runs) if kind is Kind.SHIFTED else []),
             *(all_hyperparameters(runs, detectors) if not tables else []),
-            *differences(runs, labels, detectors),
+            *caveats(runs, labels, detectors),
             *footnotes,
             *without_metric(runs, labels, metrics),
             *[f"{MISSING} without a mark: not scored in these runs."] * any(MISSING in row for row in values),

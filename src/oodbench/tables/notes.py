@@ -5,18 +5,17 @@ from itertools import groupby
 
 from oodbench.evaluation.metric import MISSING, IDMetric, Metric
 from oodbench.runs.record import OWN_SCORE
+from oodbench.tables.caveats import AGAIN, caveats
 from oodbench.tables.formulas import ood_score_formula
-from oodbench.tables.labels import Row, differing, in_brackets, less, listed, only, row_of
+from oodbench.tables.labels import Row, differing, in_brackets, less, listed, row_of
 from oodbench.tables.marks import Marks, notes_on_marks, shared_seeds
-from oodbench.tables.means import KIND
 from oodbench.tables.results import Result
-from oodbench.tables.scores import described, other_settings
+from oodbench.tables.scores import described
 
 SPREAD = (
     "Mean ± sample standard deviation over n training seeds; for n = 1 the value and in brackets its 95 % bootstrap "
     "interval over the test images, which does not include the variation between trainings."
 )
-AGAIN = "score them again with `scripts/evaluate.py`"
 
 
 def trained(runs: Iterable[Result]) -> str:
@@ -60,23 +59,27 @@ def table_notes(
         * any(detectors),
         *[f"Protocol: {protocol}."] * bool(protocol),
         _data(runs, by),
-        *differences(runs, labels, detectors, by),
+        *caveats(runs, labels, detectors, by),
         *_dashes(runs, labels, detectors, by),
         *without_metric(runs, labels, metrics, by),
     ]
     of = {row_of(each, by): each for each in runs}
-    notes += [f"`{label}`: {_settings(of[row], varying, OWN_SCORE in detectors, by)}." for row, label in labels.items()]
+    notes += [f"`{label}`: {_settings(of[row], OWN_SCORE in detectors, by)}." for row, label in labels.items()]
     return list(dict.fromkeys(notes))
 
 
-def _settings(run: Result, varying: Sequence[str], with_own: bool, by: Sequence[str]) -> str:
-    """List a row's hyperparameters, the recipe's values that vary in the table, and the formula of its own score."""
-    recipe = only(varying, less(by, "recipe.", run.recipe_settings))
+def loss_settings(runs: Iterable[Result], labels: Mapping[Row, str]) -> list[str]:
+    """List the hyperparameters of all rows' losses in one note."""
+    of = {row_of(run): run for run in runs}
+    each = [f"`{label}` {listed(of[row].loss_settings)}" for row, label in labels.items() if of[row].loss_settings]
+    return [f"Hyperparameters of the losses: {'; '.join(each)}."] if each else []
+
+
+def _settings(run: Result, with_own: bool, by: Sequence[str]) -> str:
+    """List a row's hyperparameters and the formula of its own score."""
     formula = ood_score_formula(run.loss_class) if with_own else ""
     hyperparameters = listed(less(by, "loss.", run.loss_settings)) or "no hyperparameters"
-    return "; ".join(
-        [hyperparameters, *[f"recipe: {listed(recipe)}"] * bool(recipe), *[f"own: {formula}"] * bool(formula)]
-    )
+    return hyperparameters + f"; own: {formula}" * bool(formula)
 
 
 def _data(runs: Sequence[Result], by: Sequence[str]) -> str:
@@ -111,66 +114,6 @@ def without_resamples(runs: Iterable[Result], labels: Mapping[Row, str], by: Seq
     rows = {labels[row_of(run, by)] for run in runs if run.numbers and not run.intervals}
     names = ", ".join(f"`{label}`" for label in sorted(rows))
     return [f"No interval and no test where runs were scored without resamples, {AGAIN}: {names}."] if rows else []
-
-
-def differences(
-    runs: Sequence[Result], labels: Mapping[Row, str], detectors: Sequence[str], by: Sequence[str] = ()
-) -> list[str]:
-    """Say how rows, or the seeds of a row, differ beside their configuration: in images, code, settings of scores."""
-    return [
-        *other_images(runs),
-        *other_code(runs, labels, by),
-        *other_settings(runs, labels, detectors, by),
-        *other_detector_code(runs, detectors),
-        *other_metric_code(runs),
-    ]
-
-
-def other_images(runs: Iterable[Result]) -> list[str]:
-    """Name the sets that are not the same files in all runs, so that rows, or seeds of a mean, are of other images."""
-    digests: dict[str, set[str]] = {}
-    for run in runs:
-        for name in ("train", "test", *(ood for ood in run.ood_images if ood not in KIND)):
-            digests.setdefault(name, set()).add(run.digests.get(name, ""))
-    names = ", ".join(name for name, found in digests.items() if len(found - {""}) > 1)  # early runs do not say
-    return [f"Not the same images in all runs, by the digests of their files: {names}."] if names else []
-
-
-def other_code(runs: Iterable[Result], labels: Mapping[Row, str], by: Sequence[str] = ()) -> list[str]:
-    """Name the rows of one loss or backbone whose runs are of different code of it; early runs do not say."""
-    digests: dict[tuple[str, str], set[str]] = {}
-    rows: dict[tuple[str, str], dict[str, None]] = {}
-    for run in runs:
-        for part, name in (("loss", run.loss_class), ("backbone", run.backbone)):
-            if digest := run.code.get(part):
-                digests.setdefault((part, name), set()).add(digest)
-                rows.setdefault((part, name), {})[f"`{labels[row_of(run, by)]}`"] = None
-    return [
-        f"The code of the {part} is not the same in all runs of {', '.join(rows[part, name])}."
-        for (part, name), found in digests.items()
-        if len(found) > 1
-    ]
-
-
-def other_detector_code(runs: Iterable[Result], detectors: Iterable[str]) -> list[str]:
-    """Name the detectors that runs were scored with by different code; early runs do not say."""
-    having = [(run, {detector for _, detector, _ in run.numbers}) for run in runs]
-    found = {d: {run.detector_code.get(d, "") for run, scored in having if d in scored} for d in detectors}
-    return _changed_code(found)
-
-
-def other_metric_code(runs: Iterable[Result]) -> list[str]:
-    """Name the metrics whose code was another where some runs were scored; early runs do not say."""
-    found: dict[str, set[str]] = {}
-    for run in runs:
-        for metric, digest in run.metric_code.items():
-            found.setdefault(metric, set()).add(digest)
-    return _changed_code(found)
-
-
-def _changed_code(digests: Mapping[str, set[str]]) -> list[str]:
-    names = ", ".join(f"`{name}`" for name, found in digests.items() if len(found - {""}) > 1)
-    return [f"The code of {names} changed between runs, {AGAIN}."] if names else []
 
 
 def without_metric(

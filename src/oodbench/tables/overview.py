@@ -8,11 +8,11 @@ from oodbench.evaluation.metric import MISSING
 from oodbench.evaluation.metrics import OOD_METRICS, metric_of
 from oodbench.phrases import printable
 from oodbench.runs.record import OWN_SCORE
+from oodbench.tables.caveats import caveats
 from oodbench.tables.cells import cell_key, cells_of, fewer
 from oodbench.tables.columns import Column, id_columns, ood_sets
 from oodbench.tables.labels import protocol, row_labels, row_of
 from oodbench.tables.means import FAR, NEAR, common_means, with_means
-from oodbench.tables.notes import differences
 from oodbench.tables.results import Result
 from oodbench.tables.sections import by_protocol
 
@@ -45,7 +45,7 @@ def _table(dataset: str, runs: Sequence[Result]) -> str:
     return "\n".join(
         map(
             printable,
-            [f"{dataset}, {protocol(runs[0])}", "", *_aligned(lines), *differences(runs, labels, [OWN_SCORE])],
+            [f"{dataset}, {protocol(runs[0])}", "", *_aligned(lines), *caveats(runs, labels, [OWN_SCORE])],
         )
     )
 

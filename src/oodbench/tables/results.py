@@ -15,16 +15,18 @@ from oodbench.evaluation.metrics import OOD_METRICS, metric_of
 from oodbench.runs.folder import open_run
 from oodbench.runs.identity import Config
 from oodbench.runs.paths import GLOB, place_of, run_folders
-from oodbench.runs.record import SELECTED
+from oodbench.runs.record import SELECTED, needs_images
 from oodbench.runs.reduced import Resampled, Rounded
 from oodbench.storage import errors_name
 from oodbench.tables.fields import (
     Key,
     calibration,
     flatten,
+    held_out_settings,
     intervals,
     numbers,
     safe_name,
+    set_settings,
     whole,
     whole_or_none,
 )
@@ -64,6 +66,8 @@ class Result(NamedTuple):
     code: dict[str, str]  # {"loss" or "backbone": digest of its file}; of older runs {}
     detector_code: dict[str, str]  # {detector: digest, see `runs.code`}; of older runs {}
     metric_code: dict[str, str]  # {metric: digest}; of older runs {}
+    ood_settings: dict[str, dict[str, str]]  # {OOD set: {key of its configuration: printed value}}, without places
+    validation: dict[str, str]  # what hyperparameters of detectors were chosen on; {} where nothing was held out
     settings: dict[str, str]  # {dotted key of the whole configuration: printed value}
     not_applicable: dict[str, str]  # {detector: why it has no numbers}
     resampled: dict[str, Resampled]  # {see `arrays_key`: (R,), rounded to 1e-5}; {} where none belong to the numbers
@@ -210,12 +214,20 @@ def load_run(folder: Path, keep: Keep = lambda detector, metric: True) -> Result
         configured = _configured(config)
     with errors_name(folder / "metrics.json"):
         record = run.read_record()
-        measured = _measured(record, config)
+        measured = _measured(record, config) | {"settings": configured["settings"] | _detector_settings(record)}
     resamples = run.read_resamples(record)
     with errors_name(folder / "resamples"):
         kept = {key: each for key, each in resamples.items() if keep(*key_of(key)[1:])}
         resampled: dict[str, Resampled] = {key: Rounded(each) for key, each in kept.items()}
     return Result(folder=folder, hash=run.run.hash, **(configured | measured), resampled=resampled)
+
+
+def _detector_settings(record: Mapping[str, Any]) -> dict[str, str]:
+    """Return {dotted key: printed value} of the detectors that a run was scored with, also in later starts."""
+    found: dict[str, str] = {}
+    for name, how in record["provenance"].get("detector", {}).items():
+        found |= flatten(how, f"{'image_detector' if needs_images(how) else 'detector'}.{name}.")
+    return found
 
 
 def _configured(config: Config) -> dict[str, Any]:
@@ -257,6 +269,8 @@ def _measured(metrics: Mapping[str, Any], config: Config) -> dict[str, Any]:
         "code": {part: str(digest) for part, digest in provenance.get("code", {}).items()},
         "detector_code": {name: str(digest) for name, digest in provenance.get("detector_code", {}).items()},
         "metric_code": {name: str(digest) for name, digest in provenance.get("metric_code", {}).items()},
+        "ood_settings": {name: set_settings(how) for name, how in provenance.get("ood", {}).items()},
+        "validation": held_out_settings(metrics.get("validation", {}).get("of", {})),
         "not_applicable": {
             safe_name("detector", name): str(reason) for name, reason in metrics.get("not_applicable", {}).items()
         },

@@ -1,11 +1,11 @@
 """Scores of tables: their names, and the hyperparameters of the detectors behind them."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-from oodbench.runs.record import OWN_SCORE, SELECTED
+from oodbench.runs.record import OWN_SCORE
 from oodbench.tables.fields import flatten
-from oodbench.tables.labels import Row, differing, in_brackets, less, listed, only, row_of
+from oodbench.tables.labels import differing, in_brackets, less, listed
 from oodbench.tables.results import Result
 
 SCORES = {
@@ -38,27 +38,7 @@ def _shared_hyperparameters(runs: Sequence[Result], detector: str) -> dict[str, 
 
 
 def all_hyperparameters(runs: Sequence[Result], detectors: Sequence[str]) -> list[str]:
-    """List the hyperparameters of detectors on which all runs agree; `other_settings` has the others."""
+    """List the hyperparameters of detectors on which all runs agree; the caveats have the others."""
     found = {detector: _shared_hyperparameters(runs, detector) for detector in detectors}
     each = [f"{shown(detector)} {listed(settings)}" for detector, settings in found.items() if settings]
     return [f"Hyperparameters of the scores, in every table of this protocol: {'; '.join(each)}."] * bool(each)
-
-
-def other_settings(
-    runs: Sequence[Result], labels: Mapping[Row, str], detectors: Sequence[str], by: Sequence[str] = ()
-) -> list[str]:
-    """Name the detectors whose hyperparameters differ between rows, with the values and their rows."""
-    notes = []
-    for detector in detectors:
-        rows: dict[str, list[str]] = {}
-        settings: dict[str, dict[str, str]] = {}
-        for run in runs:
-            if detector in run.scored_by:
-                label = f"`{labels[row_of(run, by)]}`"
-                rows.setdefault(run.scored_by[detector], []).append(label)
-                settings[run.scored_by[detector]] = hyperparameters(run, detector)
-        keys = differing(settings.values())
-        if keys and not detector.endswith(SELECTED):
-            each = [f"{listed(only(keys, settings[how]))} in {', '.join(dict.fromkeys(rows[how]))}" for how in rows]
-            notes.append(f"{shown(detector)} is set differently: {'; '.join(each)}.")
-    return notes

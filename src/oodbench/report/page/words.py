@@ -10,12 +10,13 @@ from oodbench.report.gallery import near_and_far
 from oodbench.report.material import Material, Run, Section, all_runs
 from oodbench.report.table import Line, Main, other_sizes
 from oodbench.runs.record import OWN_SCORE
+from oodbench.tables.caveats import caveats
 from oodbench.tables.ensembles import ensemble_notes
 from oodbench.tables.labels import row_of
 from oodbench.tables.marks import notes_on_marks, shared_seeds
 from oodbench.tables.means import common_means, mean_notes, shifted_notes
 from oodbench.tables.names import set_name
-from oodbench.tables.notes import differences
+from oodbench.tables.notes import loss_settings
 
 NAMED = 3  # rows; of more, the best alone
 
@@ -105,7 +106,8 @@ def notes(section: Section, table: Main) -> list[str]:
         *mean_notes(section.results, section.labels, common_means(section.results)),
         *shifted_notes(section.results),
         *other_sizes(section),
-        *differences(section.results, section.labels, sorted({d for run in section.results for d in run.detectors})),
+        *caveats(section.results, section.labels, sorted({d for run in section.results for d in run.detectors})),
+        *loss_settings(section.results, section.labels),
         *ensemble_notes(section.ensembles, section.labels),
         *sorted({run.result.note for run in section.runs} - {""}),
     ]

@@ -1,0 +1,138 @@
+"""Caveats beneath a table: what its rows, or a row's seeds, differ in beside their loss, and what no title says."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from oodbench.runs.record import SELECTED
+from oodbench.tables.labels import Row, differing, less, listed, only, row_of
+from oodbench.tables.means import KIND
+from oodbench.tables.results import Result
+from oodbench.tables.scores import hyperparameters, shown
+
+AGAIN = "score them again with `scripts/evaluate.py`"
+NORMALISATION = ("dataset.mean", "dataset.std")
+Named = Sequence[tuple[str, Result]]  # (label of its row, run)
+
+
+def caveats(
+    runs: Iterable[Result], labels: Mapping[Row, str], detectors: Sequence[str], by: Sequence[str] = ()
+) -> list[str]:
+    """Return the caveats of a table of these runs and scores; `by`: keys that have columns."""
+    named = [(f"`{labels[row_of(run, by)]}`", run) for run in runs]
+    return [
+        *_recipes(named, by),
+        *_normalisation(named, by),
+        *_sets(named),
+        *_overlaps(named),
+        *_images(run for _, run in named),
+        *_code(named),
+        *_scores(named, detectors),
+        *_selection(named, detectors),
+        *_detector_code(named, detectors),
+        *_metric_code(named),
+    ]
+
+
+def grouped(settings: Iterable[tuple[str, Mapping[str, str]]]) -> str:
+    """(label, settings) of all runs -> "a=1 in `x`, `y`; a=2 in `z`" """
+    rows: dict[str, dict[str, None]] = {}
+    for label, each in settings:
+        rows.setdefault(listed(each) or "nothing", {})[label] = None
+    return "; ".join(f"{values} in {', '.join(labels)}" for values, labels in rows.items())
+
+
+def unlike(settings: Iterable[tuple[str, Mapping[str, str]]]) -> str:
+    """Return the same of the keys alone on which not all runs agree; "" where they do."""
+    settings = list(settings)
+    keys = differing(each for _, each in settings)
+    return grouped((label, only(keys, each)) for label, each in settings) if keys else ""
+
+
+def _recipes(named: Named, by: Sequence[str]) -> list[str]:
+    found = unlike((label, less(by, "recipe.", run.recipe_settings)) for label, run in named)
+    return [f"The recipe is not the same in all rows: {found}."] if found else []
+
+
+def _normalisation(named: Named, by: Sequence[str]) -> list[str]:
+    keys = [key for key in NORMALISATION if key not in by]
+    found = unlike((label, only(keys, run.settings)) for label, run in named)
+    return [f"Images are not normalised by the same numbers in all rows: {found}."] if found else []
+
+
+def _sets(named: Named) -> list[str]:
+    """Give the settings of OOD sets, such as the corruption and its severity."""
+    notes = []
+    for ood in dict.fromkeys(ood for _, run in named for ood in run.ood_images):
+        settings = [(label, run.ood_settings.get(ood, {})) for label, run in named if ood in run.ood_images]
+        if any(each for _, each in settings):
+            same = {listed(each) for _, each in settings}
+            notes.append(f"OOD set {ood}: {same.pop() if len(same) == 1 else grouped(settings)}.")
+    return notes
+
+
+def _overlaps(named: Named) -> list[str]:
+    rows = dict.fromkeys(label for label, run in named if run.settings.get("allow_overlap") == "true")
+    what = "Test and OOD sets may share images with the training set, or with each other (allow_overlap=true)"
+    return [f"{what}: {', '.join(rows)}."] if rows else []
+
+
+def _images(runs: Iterable[Result]) -> list[str]:
+    """Name the sets that are not the same files in all runs, so that rows, or seeds of a mean, are of other images."""
+    digests: dict[str, set[str]] = {}
+    for run in runs:
+        for name in ("train", "test", *(ood for ood in run.ood_images if ood not in KIND)):
+            digests.setdefault(name, set()).add(run.digests.get(name, ""))
+    names = ", ".join(name for name, found in digests.items() if len(found - {""}) > 1)  # early runs do not say
+    return [f"Not the same images in all runs, by the digests of their files: {names}."] if names else []
+
+
+def _code(named: Named) -> list[str]:
+    """Name the rows of one loss or backbone whose runs are of different code of it; early runs do not say."""
+    digests: dict[tuple[str, str], set[str]] = {}
+    rows: dict[tuple[str, str], dict[str, None]] = {}
+    for label, run in named:
+        for part, name in (("loss", run.loss_class), ("backbone", run.backbone)):
+            if digest := run.code.get(part):
+                digests.setdefault((part, name), set()).add(digest)
+                rows.setdefault((part, name), {})[label] = None
+    return [
+        f"The code of the {part} is not the same in all runs of {', '.join(rows[part, name])}."
+        for (part, name), found in digests.items()
+        if len(found) > 1
+    ]
+
+
+def _scores(named: Named, detectors: Iterable[str]) -> list[str]:
+    """Name the detectors whose hyperparameters differ between runs, with the values and their rows."""
+    notes = []
+    for detector in detectors:
+        of = ((label, hyperparameters(run, detector)) for label, run in named if detector in run.scored_by)
+        if found := unlike(of):
+            notes.append(f"{shown(detector)} is set differently: {found}.")
+    return notes
+
+
+def _selection(named: Named, detectors: Iterable[str]) -> list[str]:
+    """Say on what the hyperparameters of `_selected` detectors were chosen."""
+    selected = [detector for detector in detectors if detector.endswith(SELECTED)]
+    having = [(label, run) for label, run in named if set(selected) & run.scored_by.keys()]
+    if not having:
+        return []
+    found = grouped((label, run.validation) for label, run in having)
+    return [f"Hyperparameters of {', '.join(selected)} were chosen on held-out images and an OOD set: {found}."]
+
+
+def _detector_code(named: Named, detectors: Iterable[str]) -> list[str]:
+    having = [(run, {detector for _, detector, _ in run.numbers}) for _, run in named]
+    found = {d: {run.detector_code.get(d, "") for run, scored in having if d in scored} for d in detectors}
+    return _changed_code(found)
+
+
+def _metric_code(named: Named) -> list[str]:
+    metrics = dict.fromkeys(metric for _, run in named for metric in run.metric_code)
+    return _changed_code({metric: {run.metric_code.get(metric, "") for _, run in named} for metric in metrics})
+
+
+def _changed_code(digests: Mapping[str, set[str]]) -> list[str]:
+    """{detector or metric: digests of its code where runs were scored, "" where they do not say} -> the note"""
+    names = ", ".join(f"`{name}`" for name, found in digests.items() if len(found - {""}) > 1)
+    return [f"The code of {names} changed between runs, {AGAIN}."] if names else []
