@@ -185,17 +185,45 @@ def test_every_metric_has_a_digest_of_its_own() -> None:
     assert len(set(digests.values())) == len(digests)
 
 
-def test_a_metric_is_its_function_and_what_that_uses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    shutil.copytree(code.PROJECT / "evaluation", tmp_path / "evaluation")
-    monkeypatch.setattr(code, "PROJECT", tmp_path)
+def digests_that_change(root: Path, monkeypatch: pytest.MonkeyPatch, file: str, old: str, new: str) -> set[str]:
+    shutil.copytree(code.PROJECT / "evaluation", root / "evaluation")
+    monkeypatch.setattr(code, "PROJECT", root)
     code_digest.cache_clear()
     before = metric_code()
-    file = tmp_path / "evaluation/metrics/detection.py"
-    file.write_text(file.read_text().replace("-(-95 * len(id_scores)", "-(-90 * len(id_scores)"))
+    text = (root / file).read_text()
+    assert text.count(old) == 1
+    (root / file).write_text(text.replace(old, new))
     code_digest.cache_clear()
     now = metric_code()
     code_digest.cache_clear()
-    assert {name for name in now if now[name] != before[name]} == {"fpr95_idpos", "fpr95_oodpos"}
+    return {name for name in now if now[name] != before[name]}
+
+
+def test_a_metric_is_its_function_and_what_that_uses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    edit = "evaluation/metrics/detection.py", "-(-95 * len(id_scores)", "-(-90 * len(id_scores)"
+    assert digests_that_change(tmp_path, monkeypatch, *edit) == {"fpr95_idpos", "fpr95_oodpos"}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "edited"),
+    [
+        (
+            "under = np.zeros(id_sums.shape[1])",
+            "under = np.ones(id_sums.shape[1])",
+            {"auroc"},
+        ),  # its form for resamples
+        ('heading="AUROC"', 'heading="Area under ROC"', set()),
+        (
+            "    resampled=_aupr_in,\n    higher_is_better=True",
+            "    resampled=_aupr_in,\n    higher_is_better=False",
+            {"aupr_in"},
+        ),
+    ],
+)
+def test_all_that_makes_a_metrics_numbers_is_in_its_digest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, old: str, new: str, edited: set[str]
+) -> None:
+    assert edited == digests_that_change(tmp_path, monkeypatch, "evaluation/metrics/detection.py", old, new)
 
 
 def test_an_edited_detector_is_named_where_the_earlier_one_is_known() -> None:

@@ -21,7 +21,7 @@ from oodbench.tables.sections import section
 
 
 def texts_of(results: Path) -> list[str]:
-    """Return all that is shown of runs of two losses with the same seeds: all kinds of tables, the page, a comparison"""
+    """Return what is shown of runs of two losses with the same seeds: all kinds of tables, the page, a comparison"""
     runs = load_runs(results).runs
     calibration = calibration_table(runs)
     pairs = [(a, b) for a in runs for b in runs if a.loss < b.loss and a.seed == b.seed]

@@ -9,9 +9,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from oodbench.evaluation.metrics import METRICS
+from oodbench.evaluation.metrics import ADDRESSES
 
 PROJECT = Path(__file__).parents[1]
+TEXTS = ("heading", "definition", "source")  # of a metric's record, which change no number
 DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 PARTS = ("loss", "backbone")
 Code = dict[str, str]  # {part of PARTS: digest}
@@ -28,9 +29,8 @@ def detector_code(detectors: Mapping[str, Any]) -> Code:
 
 
 def metric_code() -> Code:
-    """-> {metric: digest of its function and of what that uses of its package}"""
-    functions = {name: f"oodbench.evaluation.metrics.{metric.function.__name__}" for name, metric in METRICS.items()}
-    return {name: code_digest(address, of_file=False) for name, address in functions.items()}
+    """-> {metric: digest of its record, of the functions in it and of what these use of their package}"""
+    return {name: code_digest(address, of_file=False) for name, address in ADDRESSES.items()}
 
 
 def _target_of(node: Any) -> str:
@@ -75,9 +75,8 @@ def code_digest(target: str, of_file: bool = True) -> str:
         return ""
     address = target.split(".")
     for file in sorted(PROJECT.joinpath(*address[1:-1]).glob("*.py")):
-        tree = _parsed(file.read_bytes())
-        if any(getattr(node, "name", None) == address[-1] for node in tree.body):
-            code = _structure(tree if of_file else _used(file, address[-1]))
+        if address[-1] in _names(file, file.read_bytes())[0]:
+            code = _structure(_parsed(file.read_bytes()) if of_file else _used(file, address[-1]))
             return hashlib.sha256(json.dumps(code).encode()).hexdigest()[:12]
     return ""
 
@@ -129,6 +128,8 @@ def _structure(node: Any) -> Any:
         return [_structure(each) for each in node]
     if not isinstance(node, ast.AST):
         return repr(node)
+    if isinstance(node, ast.keyword) and node.arg in TEXTS:
+        return node.arg
     fields = dict(ast.iter_fields(node))
     if isinstance(node, DOCUMENTED) and ast.get_docstring(node, clean=False) is not None:
         fields["body"] = fields["body"][1:] or [ast.Pass()]
