@@ -145,3 +145,16 @@ def test_no_command_has_a_target_of_a_stranger(key: str, value: Any) -> None:
     assert name in config[key]
     config[key][name] = value
     assert command_of(config) is None
+
+
+def test_the_set_that_hyperparameters_are_chosen_on_is_named() -> None:
+    config = configuration("validation.images=500", "ood@validation.ood=textures", "validation.objective=accuracy")
+    command = command_of(config)
+    assert command
+    assert {"validation.images=500", "ood@validation.ood=textures"} <= set(shlex.split(command))
+    assert again(command)["validation"] == config["validation"]
+    own = configuration("validation.images=500", "ood@validation.ood=folder", "validation.ood.path=/data/my photos")
+    command = command_of(own)
+    assert command
+    assert again(command)["validation"] == own["validation"]
+    assert "validation" not in str(command_of(configuration("ood@validation.ood=textures")))

@@ -58,6 +58,20 @@ def test_numbers_of_edited_metrics_go() -> None:
     assert merged["provenance"]["metric_code"] == facts["metric_code"]
 
 
+def test_early_numbers_are_of_metrics_whose_code_is_not_known() -> None:
+    """Else an old number would pass for one of today's code"""
+    early, some = finish(None, config("svhn", "noise")), requested(config("noise", detectors=("msp",)))
+    numbers = NUMBERS | {"not_applicable": {}, "ood": {"noise": {"msp": {"auroc": 0.75}}}}
+    facts = {"images": {}, "digests": {}, "metric_code": {"auroc": "y"}}
+    mixed = merge(early, numbers, facts, some)
+    assert mixed["provenance"]["metric_code"] == {}
+    assert merge(mixed, numbers, facts, some)["provenance"]["metric_code"] == {}
+    numbers["ood"] = {name: {d: {"auroc": 0.75} for d in ("msp", "energy")} for name in ("svhn", "noise")}
+    for before in (early, None):
+        merged = merge(before, numbers, facts, requested(config("svhn", "noise")))
+        assert merged["provenance"]["metric_code"] == {"auroc": "y"}
+
+
 def test_code_of_detectors_is_kept_as_they_are() -> None:
     first = finish(None, config("noise"))  # of a version that did not say
     request = requested(config("noise", detectors=("knn",)))

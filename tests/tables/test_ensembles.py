@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from helpers.ensembles import SETS, N, add_seed, add_seeds, other_images
-from helpers.made_up import NOISE, add_run, column, notes
+from helpers.made_up import NOISE, add_run, alter_metrics, column, notes
 
 from oodbench.runs.publish import publish, publish_ensemble
 from oodbench.scoring.ensembles import score_ensemble
@@ -73,6 +73,10 @@ def forge(**changes: Any) -> Callable[[Path], None]:
     return change
 
 
+def other_metric(folder: Path) -> None:
+    alter_metrics(folder / "seed1", lambda content: content["provenance"].update(metric_code={"ece": "edited"}))
+
+
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
@@ -88,6 +92,7 @@ def forge(**changes: Any) -> Callable[[Path], None]:
             forge(code={"0": {"loss": "x"}}),
             "made of the outputs of other code of the loss or the backbone; make it again",
         ),
+        (other_metric, "No ensemble of `ce`: scored with other code of a metric or a score; make it again"),
         (other_images, "No ensemble of `ce`: of other images than the row; make it again"),
     ],
 )

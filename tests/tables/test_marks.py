@@ -104,6 +104,18 @@ def test_rows_that_share_no_seed_are_not_tested(tmp_path: Path) -> None:
     assert "not tested against the others, because the rows share no seed" in notes(table)
 
 
+def test_rows_of_fewer_images_are_not_tested(tmp_path: Path) -> None:
+    """A subset has the digest of the whole set"""
+    digests = {"test": "t", "svhn": "s"}
+    for loss, accuracy, limit in (("a", 0.89, 2_000), ("b", 0.9, None)):
+        config = {"dataset": {"limit_test": limit}}
+        ood = {"svhn": {"ood_score": accuracy}}
+        add_run(tmp_path, loss, accuracy=accuracy, noise=NOISE, digests=digests, ood=ood, config=config)
+    table = section(load_runs(tmp_path).runs, "idpos", ["ood_score"], ["dataset.limit_test"])
+    assert sorted(text.count("**") for text in column(table, "Accuracy ↑")) == [0, 2]
+    assert "not tested against the others, because the rows' images differ" in notes(table)
+
+
 def test_rows_of_other_images_are_not_tested(tmp_path: Path) -> None:
     """Only svhn's images differ; the accuracies are of the same."""
     for loss, accuracy, digest, sign in (("a", 0.89, "x", -1), ("b", 0.9, "y", 1)):

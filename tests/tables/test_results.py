@@ -253,3 +253,18 @@ def test_selected_hyperparameters_may_differ(tmp_path: Path) -> None:
     for seed, k in ((0, 50), (1, 10)):
         scored_with(add_run(tmp_path, seed=seed), "knn_selected", k)
     assert len(load_runs(tmp_path).runs) == 2
+
+
+def test_settings_of_detectors_are_those_that_a_run_was_scored_with(tmp_path: Path) -> None:
+    """Not those of the command that it was trained with"""
+    path = add_run(tmp_path)
+    with (path / "config.yaml").open("a") as file:
+        file.write("detector: {energy: {_target_: oodbench.detectors.energy, temperature: 1}}\n")
+    of_later = {
+        "energy": {"_target_": "oodbench.detectors.energy", "temperature": 0.1},
+        "odin": {"_target_": "oodbench.detectors.network.odin", "eps": 0.01},
+    }
+    alter_metrics(path, lambda content: content["provenance"].update(detector=of_later))
+    settings = load_run(path).settings
+    assert settings["detector.energy.temperature"] == "0.1"
+    assert settings["image_detector.odin.eps"] == "0.01"

@@ -20,7 +20,7 @@ from oodbench.shipped import CONF
 
 PLAIN = (bool, int, float, str)
 PLAIN_PATH = r"[\w./+-]+"  # needs no quotes in Hydra's grammar
-COMPARED = ("dataset", "backbone", "loss", "recipe", "ood", "detector", "image_detector")  # value by value
+COMPARED = (*NAMED, "ood", "detector", "image_detector")  # value by value, of held-out images "validation", too
 
 
 def command_of(config: Config) -> str | None:
@@ -71,7 +71,9 @@ def _choices(config: Config) -> list[str]:
     if isinstance(config.get("threads"), int):
         choices.append(f"threads={config['threads']}")
     if images := config.get("validation", {}).get("images"):
-        choices.append(f"validation.images={images}")
+        ood = config["validation"]["ood"]
+        choices += [f"validation.images={images}", f"ood@validation.ood={_reader_of(ood)}"]
+        choices += [f"validation.ood.path={_quoted(ood['path'])}"] if "path" in ood else []
     return choices + _sets(config)
 
 
@@ -88,13 +90,21 @@ def _sets(config: Config) -> list[str]:
 
 def _other_set(name: str, node: Config) -> str:
     if "path" in node:
-        path = str(node["path"])
-        return f"+ood.{name}.path={path if re.fullmatch(PLAIN_PATH, path) else as_text(path)}"
+        return f"+ood.{name}.path={_quoted(node['path'])}"
+    return f"+ood@ood.{name}={_reader_of(node)}"
+
+
+def _quoted(path: Any) -> str:
+    return str(path) if re.fullmatch(PLAIN_PATH, str(path)) else as_text(str(path))
+
+
+def _reader_of(node: Config) -> str:
+    """Return the name of the first set in conf/ood that is read like this one. Raises ValueError where none is."""
     files = sorted((CONF / "ood").glob("*.yaml"))
     same = [file.stem for file in files if yaml.safe_load(file.read_text("utf-8"))["_target_"] == node["_target_"]]
     if not same:
-        raise ValueError(f"conf/ood has no set that is read like {name}")
-    return f"+ood@ood.{name}={same[0]}"
+        raise ValueError(f"conf/ood has no set that is read by {node['_target_']}")
+    return same[0]
 
 
 def _chosen(group: str, base: Config, config: Config) -> list[str]:
@@ -113,7 +123,9 @@ def _chosen(group: str, base: Config, config: Config) -> list[str]:
 
 def _differences(base: Config, wanted: Config) -> list[str]:
     """Return an override for every value in which the configurations of two runs differ."""
-    return [override for part in COMPARED for override in _changed(part, base[part], wanted.get(part) or {})]
+    held_out = ["validation"] if (wanted.get("validation") or {}).get("images") else []
+    parts = (*COMPARED, *held_out)
+    return [override for part in parts for override in _changed(part, base[part], wanted.get(part) or {})]
 
 
 def _changed(prefix: str, base: Any, wanted: Any) -> list[str]:

@@ -32,6 +32,9 @@ def merge(before: Record | None, numbers: Mapping[str, Any], provenance: Mapping
     provenance = dict(provenance) | {"near": request.near, "ood": request.ood, "detector": request.detectors}
     before_now = ((key, old["provenance"].get(key, {}), provenance.get(key, {})) for key in GROWING)
     provenance |= {"roots": request.roots} | {key: earlier | new for key, earlier, new in before_now}
+    has_old = any(ood[name].keys() - numbers["ood"].get(name, {}) for name in ood)
+    if has_old and not old["provenance"].get("metric_code"):  # early records do not say
+        provenance["metric_code"] = {}
     return merged | {"provenance": provenance}
 
 

@@ -12,6 +12,7 @@ from oodbench.detectors.reference import without_training
 from oodbench.evaluation.arrays import Array
 from oodbench.evaluation.evaluate import evaluate, intervals
 from oodbench.outputs import Outputs
+from oodbench.runs.code import detector_code, metric_code
 from oodbench.runs.folder import RunFolder, open_run
 from oodbench.runs.paths import ENSEMBLE
 from oodbench.runs.record import Record
@@ -19,6 +20,7 @@ from oodbench.scoring.stored import stored_on
 from oodbench.storage import write_json
 
 DETECTORS = {"msp": msp, "entropy": entropy}  # functions of the predictive probabilities alone
+NODES = {name: {"_target_": f"oodbench.detectors.{name}"} for name in DETECTORS}
 Member = tuple[RunFolder, Record]
 
 
@@ -45,7 +47,8 @@ def score_ensemble(path: Path) -> dict[str, Any]:
         "code": {str(folder.run.seed): record["provenance"].get("code", {}) for folder, record in members},
         **numbers,
         "intervals": intervals(numbers, resamples),
-        "provenance": {"images": images, "digests": digests},
+        "provenance": {"images": images, "digests": digests, "detector_code": detector_code(NODES)}
+        | {"metric_code": metric_code()},
     }
     write_json(path / ENSEMBLE, content)
     return content

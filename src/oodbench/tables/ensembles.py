@@ -73,6 +73,11 @@ def _other(content: Content, digests: Mapping[str, str], members: Sequence[Resul
     code = {str(run.seed): run.code for run in members}
     if content.get("code", code) != code:  # early files do not say
         return "made of the outputs of other code of the loss or the backbone"
+    scored = content["provenance"]
+    for run in members:
+        for now, then in ((run.metric_code, "metric_code"), (run.detector_code, "detector_code")):
+            if any(now.get(name, digest) != digest for name, digest in scored.get(then, {}).items()):
+                return "scored with other code of a metric or a score"
     if any(run.digests.get(name, digest) != digest for run in members for name, digest in digests.items()):
         return "of other images than the row"
     return ""

@@ -17,7 +17,9 @@ from oodbench.tables.labels import protocol, row_of
 from oodbench.tables.means import common_means, with_means
 from oodbench.tables.results import Result
 
-CONFIGURATION = ["dataset", "backbone", "loss", "recipe", "hash", "epochs", "train_limit", "test_limit", "precision"]
+IMAGES = ["train_images", "held_out", "test_images", "test_split"]
+NAMES = ["dataset", "backbone", "loss", "recipe", "hash", "epochs"]
+CONFIGURATION = [*NAMES, "train_limit", "test_limit", *IMAGES, "precision"]
 PARTS = ("backbone", "loss", "recipe")  # whose settings have a column each: backbone.width, loss.tau
 NUMBER = ["ood", "detector", "metric", "value", "low", "high"]
 OVER_SEEDS = ["ood", "detector", "metric", "seeds", "mean", "deviation", "low", "high"]

@@ -94,7 +94,7 @@ def untested(metric: Metric, cells: Collection[Cell], seeds: Collection[int]) ->
         return "the rows share no seed"
     if any(seed not in cell.resampled for cell in cells for seed in seeds):
         return "resamples are missing"
-    if len(frozenset[tuple[str, ...]]().union(*(cell.digests for cell in cells))) > 1:
+    if len(frozenset[tuple[str, ...]]().union(*(cell.images for cell in cells))) > 1:
         return "the rows' images differ"
     if len({len(cell.resampled[seed]) for cell in cells for seed in seeds}) > 1:
         return "the rows' numbers of resamples differ"

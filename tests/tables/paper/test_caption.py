@@ -32,3 +32,13 @@ def test_an_average_without_all_its_sets_is_explained(tmp_path: Path) -> None:
     for columns, is_explained in ((("far:auroc", "svhn:auroc"), True), (("far:auroc",), True), (SETS, False)):
         text = paper(load_runs(tmp_path).runs, "idpos", BOTH, Style(columns=columns))
         assert (explained in text) == is_explained, columns
+
+
+def test_a_trial_says_that_it_is_one(tmp_path: Path) -> None:
+    add_run(tmp_path, ood=scores())
+    add_run(tmp_path, ood=scores(), config={"dataset": {"limit": 10_000, "limit_test": 2_000}})
+    captions = [line for line in lines(tmp_path) if line.startswith(r"\caption")]
+    assert len(captions) == 2
+    trial = " for 10 epochs on a subset of 10,000 images, tested on a subset of 2,000 images (one training; "
+    assert [trial in caption for caption in captions].count(True) == 1
+    assert ["Cifarx{} for 10 epochs (one training; " in caption for caption in captions].count(True) == 1

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from oodbench.evaluation.metrics import ID_METRICS, metric_of
+from oodbench.phrases import counted
 from oodbench.tables.columns import Column, ood_metrics, ood_sets
 from oodbench.tables.labels import Row, protocol, row_labels
 from oodbench.tables.matrix import INTERVALS
@@ -29,9 +30,18 @@ def caption(
     brackets = f", in brackets 95\\,\\% intervals, {', '.join(of)}" * style.intervals
     backbone = latex(paper_name("backbone", runs[0].backbone))
     return (
-        f"OOD detection with backbone {backbone} trained on {data} ({what}; in percent{brackets}): "
+        f"OOD detection with backbone {backbone} trained on {data}{_protocol(runs[0])} ({what}; in percent{brackets}): "
         r"the best of a column is bold, the second \underline{underlined}." + _about(runs, columns, commands)
     )
+
+
+def _protocol(run: Result) -> str:
+    """Return for how many epochs, and which of the images, where not all are used."""
+    text = f" for {counted(run.epochs, 'epoch')}" if run.epochs else ""
+    text += f" on a subset of {run.train_images:,} images" * bool(run.train_limit)
+    text += f" with {run.held_out:,} images held out" * bool(run.held_out)
+    text += f", tested on a subset of {run.test_images:,} images" * bool(run.test_limit)
+    return text + latex(f", tested on the split {run.test_split}") * (run.test_split != "test")
 
 
 def _about(runs: Sequence[Result], columns: Sequence[Column], commands: Commands) -> str:
