@@ -74,7 +74,9 @@ def run(config: Config, in_sweep: bool = False) -> None:
             check_batch_norm(model.backbone, devices[0])
         with run_lock(folder.path), folder.recording_errors():
             job = Job(config, folder, model, recipe, open_data(config), provenance)
-            before = earlier_record(job)
+            remove_unused(job)
+            before = folder.usable_record()
+            check_earlier(job, before)
             if is_complete(before, requested(config)):
                 return  # another process has finished it meanwhile
             begin(job, before)
@@ -98,19 +100,20 @@ def starts_over(config: Config, folder: RunFolder) -> bool:
     return config["force"] and (folder.metrics.exists() or not is_requeued())
 
 
-def earlier_record(job: Job) -> Record | None:
-    """Remove what this start does not continue, check that the rest is of these images, and return its record."""
-    folder, data = job.folder, job.data
-    if starts_over(job.config, folder):
-        folder.remove_all()
+def remove_unused(job: Job) -> None:
+    """Remove the files of earlier starts that this one does not continue."""
+    if starts_over(job.config, job.folder):
+        job.folder.remove_all()
     else:
-        folder.remove_stale()
-    folder.check_places()
-    folder.check_train_digest(data.train.digest)
-    before = folder.usable_record()
-    if data.validation:
-        check_not_reported(before, data.validation["val_ood"].digest, folder)
-    return before
+        job.folder.remove_stale()
+
+
+def check_earlier(job: Job, before: Record | None) -> None:
+    """Raise ValueError where earlier starts were of other training images, or reported what is to be chosen on."""
+    job.folder.check_places()
+    job.folder.check_train_digest(job.data.train.digest)
+    if job.data.validation:
+        check_not_reported(before, job.data.validation["val_ood"].digest, job.folder)
 
 
 def begin(job: Job, before: Record | None) -> None:

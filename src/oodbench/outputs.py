@@ -1,4 +1,4 @@
-"""Outputs, the only thing that passes from training to evaluation: from here on nothing needs images or torch."""
+"""Outputs, the only thing that passes from training to evaluation: images are needed by image detectors alone then."""
 
 from collections.abc import Iterable
 from typing import Any, NamedTuple

@@ -57,7 +57,7 @@ def _found(node: Any, package: str, arguments: Mapping[str, Any]) -> tuple[Any, 
     stored = {key: value for key, value in node.items() if key not in META}
     for key, value in stored.items():
         if not _is_plain(value):
-            raise ValueError(f"{node['_target_']}: {key}={value!r} is no plain value")
+            raise ValueError(f"{node['_target_']}: {key}={value!r} is no number, string, boolean, null or list of them")
     try:
         inspect.signature(found).bind(**stored, **arguments)
     except TypeError as error:

@@ -182,7 +182,7 @@ TYPES = [
     ("recipe.optimizer.nesterov=1", "true or false is needed"),
     ("threads=many", "threads=many"),
     ("weights=a.pt", "a list is needed; the default is []"),
-    ("note=3", "a text is needed"),
+    ("note=3", "a string is needed"),
     ("force=1", "true or false is needed"),
     ("compile=fast", "one of auto, false, true, reduce-overhead, max-autotune is needed"),
     ("compile=1", "one of auto, false, true"),
@@ -190,7 +190,7 @@ TYPES = [
     ("recipe.flip=null", "one of true, false, alternate is needed; the default is true"),
     ("dataset.limit=true", "a whole number from 1 on is needed; the default is null"),
     ("threads=[2]", "a whole number from 1 on is needed; the default is null"),
-    ("wandb.entity=3", "a text or null is needed"),
+    ("wandb.entity=3", "a string or null is needed"),
 ]
 
 

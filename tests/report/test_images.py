@@ -7,17 +7,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from helpers.config import names
 from helpers.made_up import add_with_shifted, alter_metrics
 from helpers.outputs import add_outputs
 from PIL import Image
 
 from oodbench.data.cache import Decoded, cached
-from oodbench.data.noise import noise
-from oodbench.report.images import MADE, data_uri, sheet_of, sheets_of, stored_images
+from oodbench.report.images import computed_sets, data_uri, sheet_of, sheets_of, stored_images
 from oodbench.report.material import read_one
 from oodbench.report.summary import Wrong
 from oodbench.shipped import CONF
+from oodbench.targets import trusted
 
 DIGEST = "ab" * 32
 
@@ -42,17 +41,21 @@ def test_what_is_not_there_is_left_out(digest: str, pixels: np.ndarray) -> None:
     assert stored_images(digest) is None
 
 
-def test_every_set_that_needs_no_file_can_be_made() -> None:
-    nodes = [yaml.safe_load((CONF / f"ood/{name}.yaml").read_text("utf-8")) for name in names("ood")]
-    assert {node["_target_"].rpartition(".")[2] for node in nodes if node.keys() == {"_target_"}} == MADE.keys()
-
-
-def test_sets_that_need_no_file_are_made() -> None:
-    split = noise()
-    found = stored_images(split.digest, {"_target_": "oodbench.data.noise"})
+@pytest.mark.parametrize("name", ["noise", "gaussian_noise", "unseen_digits"])
+def test_sets_that_need_no_file_are_made(name: str) -> None:
+    node = yaml.safe_load((CONF / f"ood/{name}.yaml").read_text("utf-8"))
+    split = trusted(node, "data")
+    found = stored_images(split.digest, node)
     assert found
     assert np.array_equal(found.images, split.images)
-    assert stored_images("ab" * 32, {"_target_": "oodbench.data.noise"}) is None
+    assert stored_images("ab" * 32, node) is None
+
+
+def test_an_untrusted_configuration_is_not_computed() -> None:
+    node = {"_target_": "oodbench.data.uniform_noise", "images": 10**12}
+    assert stored_images("ab" * 32, node) is None
+    made = ("gaussian_noise", "noise", "uniform_noise", "inverted_digits", "photo_patches", "shuffled_digits")
+    assert {node["_target_"] for node in computed_sets()} == {f"oodbench.data.{n}" for n in (*made, "unseen_digits")}
 
 
 def test_a_sheet_shows_the_rows_that_were_scored(pixels: np.ndarray) -> None:

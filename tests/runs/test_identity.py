@@ -166,5 +166,5 @@ def test_without_weights_the_configuration_stays() -> None:
 def test_a_text_that_nothing_has_room_for_is_refused() -> None:
     assert identify(configuration(note="x" * 1000))
     for config in (configuration(note="x" * 1001), configuration() | {"more": [{"x" * 1001: 1}]}):
-        with pytest.raises(ValueError, match="has 1001 characters, and a configuration's texts at most 1000"):
+        with pytest.raises(ValueError, match="has 1001 characters, and a configuration's strings at most 1000"):
             identify(config)

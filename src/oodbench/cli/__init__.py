@@ -1,1 +1,2 @@
-"""The command line of train.py: composed, checked and planned before anything starts. Nothing here imports torch."""
+"""The command line of train.py: composed, checked and planned before anything starts. torch is imported where a run
+is not finished, and for nothing else."""

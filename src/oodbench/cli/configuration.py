@@ -61,7 +61,7 @@ def resolve(cfg: DictConfig) -> Config:
 
 
 def plain(cfg: DictConfig) -> Config:
-    """Return a composed configuration as plain data. Raises UsageError where a value lacks, or refers to nothing."""
+    """Return a composed configuration as plain data. Raises UsageError for a value that is missing, or names none."""
     with _usage_errors():
         config: Any = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
         return config

@@ -64,7 +64,7 @@ KINDS = {  # by the type of a default: what may stand in its place
     bool: _any("true or false", bool),
     int: _any("a whole number", *WHOLE),
     float: _any("a number", *NUMBER),
-    str: _any("a text", str),
+    str: _any("a string", str),
     list: _any("a list", list),
     dict: _any("a group of keys", dict),
     type(None): _any("a number, true, false, a list or null", *NUMBER, bool, list),
@@ -84,7 +84,7 @@ LIMITS = {
     "threads": _whole(1),
     "checkpoint_share": SHARE,
     "wandb.mode": _one_of("disabled", "offline", "online"),
-    "wandb.entity": Limit((str,), bool, "a text or null"),
+    "wandb.entity": Limit((str,), bool, "a string or null"),
     "validation.images": _whole(0),
     "dataset.size": Limit(  # data/images.py
         WHOLE, lambda value: value in range(8, 1025, 8), "a multiple of 8 from 8 to 1024"

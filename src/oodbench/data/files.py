@@ -44,7 +44,7 @@ def file_sha256(path: Path) -> str:
             if size <= LARGEST:
                 return file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        raise ValueError(f"{printable(path)} cannot be read: {error.strerror}; remove it or mend it") from error
+        raise ValueError(f"{printable(path)} cannot be read: {error.strerror}; mend or remove it") from error
     raise ValueError(f"{printable(path)} has {size} bytes, more than any set of images; remove it")
 
 

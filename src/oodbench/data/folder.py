@@ -125,7 +125,7 @@ def _contents(folder: Path) -> tuple[list[Path], list[Path], list[Path]]:
         except OSError as error:
             if not is_wanted and error.errno in (ENOENT, ELOOP):  # a link to nothing that is no image
                 continue
-            raise ValueError(f"{printable(path)} cannot be read: {error.strerror}; remove it or mend it") from error
+            raise ValueError(f"{printable(path)} cannot be read: {error.strerror}; mend or remove it") from error
         if S_ISDIR(status.st_mode):
             (links if path.is_symlink() else inside).append(path)
         elif is_wanted and S_ISREG(status.st_mode):  # reading a FIFO or a device would never end
@@ -139,4 +139,4 @@ def _sorted(folder: Path) -> list[Path]:
     try:
         return sorted(folder.iterdir())
     except OSError as error:
-        raise ValueError(f"{printable(folder)} cannot be read: {error.strerror}; remove it or mend it") from error
+        raise ValueError(f"{printable(folder)} cannot be read: {error.strerror}; mend or remove it") from error

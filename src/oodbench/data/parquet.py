@@ -145,7 +145,7 @@ def _classes(path: Path, schema: pa.Schema, label: str | None) -> tuple[str, ...
         features = json.loads(metadata.get(b"huggingface", b"{}")).get("info", {}).get("features", {})
         names = features.get(label, {}).get("names", [])
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-            raise TypeError("the names are no list of texts")
+            raise TypeError("the names are no list of strings")
         "".join(names).encode()  # raises for half a surrogate pair, which no file and no terminal accepts
     except (ValueError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(

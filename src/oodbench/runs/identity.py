@@ -47,7 +47,7 @@ def identify(config: Config) -> RunId:
     for text in _texts_of(config):
         if len(text) > LONGEST:
             raise ValueError(
-                f"{text[:40]!r}... has {len(text)} characters, and a configuration's texts at most {LONGEST}"
+                f"{text[:40]!r}... has {len(text)} characters, and a configuration's strings at most {LONGEST}"
             )
     names = {part: check_name(f"name.{part}", config["name"][part]) for part in NAMED}
     if re.fullmatch(TAKEN, names["dataset"]):

@@ -42,14 +42,12 @@ class Predicted(NamedTuple):
 def predict_sets(run: Trained, image_detectors: dict[str, ImageDetector]) -> Predicted:
     """Take the outputs on every set, stored ones or those of one forward pass, and score with detectors that need
     images.
+
+    Of a network whose code was edited: ValueError. A record of outputs that the loss no longer gives is removed, with a
+    warning.
     """
     folder, splits = run.folder, run.data.by_name
-    stored = {name: folder.usable_outputs(name, split.digest) for name, split in splits.items()}
-    check_network(folder, run.config, run.model, splits, stored)
-    for name, found in stored.items():
-        if found and not reproduces(run.model.objective, found):
-            remove_outdated_record(folder, name)
-            stored[name] = None
+    stored = _usable_outputs(run)
     outputs = {name: found or _predict(run, name, splits[name]) for name, found in stored.items()}
     settings = requested(run.config).detectors
     scores = network_scores(folder, run.model, image_detectors, settings, splits)
@@ -57,6 +55,18 @@ def predict_sets(run: Trained, image_detectors: dict[str, ImageDetector]) -> Pre
     if before and None not in stored.values():
         return Predicted(outputs, scores, before["provenance"].get("code", {}))
     return Predicted(outputs, scores, code_behind_outputs(folder, run.config, before))
+
+
+def _usable_outputs(run: Trained) -> dict[str, Outputs | None]:
+    """Return {set: its stored outputs, where network and loss still give them}."""
+    folder, splits = run.folder, run.data.by_name
+    stored = {name: folder.usable_outputs(name, split.digest) for name, split in splits.items()}
+    check_network(folder, run.config, run.model, splits, stored)
+    for name, found in stored.items():
+        if found and not reproduces(run.model.objective, found):
+            remove_outdated_record(folder, name)
+            stored[name] = None
+    return stored
 
 
 def measure(run: Trained, predicted: Predicted, detectors: Mapping[str, Detector]) -> Record:

@@ -23,7 +23,7 @@ class Marks(NamedTuple):
     """The best means of a column, the cells that tests do not distinguish from the best, the seeds on which they were
     compared, or the reason why they were not.
 
-    further: some cell has seeds beyond these, which its mean is over, too.
+    further: some cell's mean includes seeds that were not compared.
     """
 
     best: Collection[Hashable] = ()

@@ -22,10 +22,10 @@ OURS = (
     "Rows marked [n] were published by others and not run here. Ours stand beneath them where loss and score are the "
     "same, the score with its hyperparameters; where a source does not state its score, with our own score and MSP, "
     "in one row where both agree. Mean ± sample standard deviation over n seeds, for n = 1 the value with its 95 % "
-    "interval over the test images; ours minus the published value; and inside where that value lies in our 95 % "
-    "interval, over seeds by the t-distribution, else outside. Two or three seeds have wide intervals, in which inside "
-    "says little; the interval of one seed does not include the variation between trainings, so that outside says "
-    "little. In percent where not stated otherwise, without bold."
+    "interval over the test images; then ours minus the published value. 'inside': the published value lies in our "
+    "95 % interval, over seeds by the t-distribution; 'outside': it does not. Two or three seeds have wide intervals, "
+    "so that 'inside' says little; the interval of one seed does not include the variation between trainings, so that "
+    "'outside' says little. In percent where not stated otherwise, without bold."
 )
 SUMMARY = (
     "Rows marked [n] are published; beneath them ours, ours minus theirs, and, if not second-hand, whether theirs is "

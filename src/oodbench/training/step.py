@@ -22,7 +22,7 @@ from oodbench.training.recipe import learning_rate_factor
 class Execution(NamedTuple):
     """Ways to compute whole batches, which change numbers by rounding alone. A short last batch is computed plainly.
 
-    compile: the backbone, by torch.compile; a text is one of its modes, which record CUDA graphs of their own.
+    compile: the backbone, by torch.compile; a string is one of its modes, which record CUDA graphs of their own.
     cuda_graph: the step as one graph; on a CPU the same function is called.
     """
 
