@@ -79,7 +79,7 @@ def _table(runs: Sequence[Result], origins: Mapping[Path, str], detectors: Seque
         *sorted({run.note for run in runs} - {""}),
     ]
     notes = [note for note in notes if note != BEST_AND_CLOSE]  # INTRODUCTION has that one
-    return "\n\n".join(filter(None, [table, bullets(map(escaped, notes))]))
+    return "\n\n".join(filter(None, [table, bullets(escaped(note.replace("`", "")) for note in notes)]))
 
 
 class Line(NamedTuple):
