@@ -37,7 +37,7 @@ from oodbench.data.sets import Limits, data_splits
 from oodbench.detectors.logits import msp
 from oodbench.evaluation.metric import MISSING
 from oodbench.evaluation.metrics import ID_METRICS, OOD_METRICS
-from oodbench.experiment import Job, earlier_record, run, train_epochs
+from oodbench.experiment import Job, remove_unused, run, train_epochs
 from oodbench.losses.objective import Objective
 from oodbench.model import Classifier, extract_features, load_weights, predict
 from oodbench.outputs import Outputs
@@ -639,7 +639,8 @@ def test_a_job_that_is_queued_again_goes_on_with_a_forced_run(
     device = torch.device("cpu")
     model, provenance = build_model(config, device), build_provenance(config, device)
     job = Job(config, RunFolder.of(config), model, build_recipe(config), open_data(config), provenance)
-    assert earlier_record(job) is None
+    remove_unused(job)
+    assert job.folder.usable_record() is None
     assert (again.folder / "model.safetensors").exists() == kept
 
 

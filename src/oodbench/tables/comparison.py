@@ -13,10 +13,10 @@ from oodbench.evaluation.arrays import Array
 from oodbench.evaluation.metric import arrays_key
 from oodbench.evaluation.metrics import ID_METRICS, OOD_METRICS, metric_of
 from oodbench.evaluation.significance import Comparison, compare, holm
+from oodbench.tables.caveats import AGAIN
 from oodbench.tables.fields import Key
 from oodbench.tables.kinds import Kind
 from oodbench.tables.means import shared_means, with_means
-from oodbench.tables.notes import AGAIN
 from oodbench.tables.results import Result, is_shown, load_run, scored_alike
 
 Pair = tuple[Result, Result]

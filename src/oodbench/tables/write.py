@@ -9,11 +9,11 @@ from oodbench.runs.record import MAIN_SCORES
 from oodbench.storage import write_atomic
 from oodbench.tables.by import check_keys, tables_by
 from oodbench.tables.calibration import calibration_table
+from oodbench.tables.caveats import AGAIN
 from oodbench.tables.columns import DEFAULT_FPR
 from oodbench.tables.ensembles import load_ensembles
 from oodbench.tables.long_format import means_of, numbers_of, to_csv
 from oodbench.tables.matrix import matrix_tables
-from oodbench.tables.notes import AGAIN
 from oodbench.tables.paper import paper
 from oodbench.tables.paper.style import Style, check_style
 from oodbench.tables.published import Published, load_published
