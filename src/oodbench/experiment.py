@@ -109,7 +109,9 @@ def remove_unused(job: Job) -> None:
 
 
 def check_earlier(job: Job, before: Record | None) -> None:
-    """Raise ValueError where earlier starts were of other training images, or reported what is to be chosen on."""
+    """Raise ValueError where earlier starts were of other training images, or reported what is to be chosen on, and
+    UnwritableError where something else is in a file's place.
+    """
     job.folder.check_places()
     job.folder.check_train_digest(job.data.train.digest)
     if job.data.validation:

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 from helpers.cli import Finished, script
 from helpers.config import ROOT
+from helpers.made_up import alter_metrics
 
-from oodbench.commands.evaluate import detectors
+from oodbench.commands.evaluate import detectors, rescore_all
 
 
 def test_detectors_are_chosen_and_set_as_for_a_training() -> None:
@@ -51,3 +52,18 @@ def test_options_may_stand_between(tmp_path: Path, capsys: pytest.CaptureFixture
     with pytest.raises(SystemExit):
         script("scripts/evaluate.py", tmp_path, "-j", jobs, "detector=[gen]")
     assert says in capsys.readouterr().err
+
+
+def test_without_detectors_all_scores_are_computed_again(again: Finished, capfd: pytest.CaptureFixture[str]) -> None:
+    said = script("scripts/evaluate.py", again.folder)
+    assert f"{again.folder}: scored by {', '.join(again.metrics['provenance']['detector'])} on " in said
+    with pytest.raises(SystemExit):
+        script("scripts/evaluate.py", again.folder, "--select")
+    assert "--select: name the detectors, such as detector=all" in capfd.readouterr().err
+
+
+def test_warnings_of_other_processes_are_one_line(again: Finished, capfd: pytest.CaptureFixture[str]) -> None:
+    alter_metrics(again.folder, lambda content: content["provenance"].update(metric_code={"auroc": "another"}))
+    assert rescore_all([again.folder], 1, *detectors(["detector=[msp]"]), None) == 0
+    (line,) = [line for line in capfd.readouterr().err.splitlines() if "numbers on" in line]
+    assert line.startswith("warning: removed, as images, hyperparameters, code")

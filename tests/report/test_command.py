@@ -158,3 +158,9 @@ def test_the_set_that_hyperparameters_are_chosen_on_is_named() -> None:
     assert command
     assert again(command)["validation"] == own["validation"]
     assert "validation" not in str(command_of(configuration("ood@validation.ood=textures")))
+    of_list = configuration(
+        "validation.images=500", "ood@validation.ood=openood", "validation.ood.list=cifar10/test_tin.txt"
+    )
+    command = command_of(of_list)
+    assert command
+    assert again(command)["validation"] == of_list["validation"]

@@ -54,6 +54,7 @@ def test_sets_that_need_no_file_are_made(name: str) -> None:
 def test_an_untrusted_configuration_is_not_computed() -> None:
     node = {"_target_": "oodbench.data.uniform_noise", "images": 10**12}
     assert stored_images("ab" * 32, node) is None
+    assert stored_images("ab" * 32, node | {"images": 10000.0}) is None  # equal to that of conf, and no argument
     made = ("gaussian_noise", "noise", "uniform_noise", "inverted_digits", "photo_patches", "shuffled_digits")
     assert {node["_target_"] for node in computed_sets()} == {f"oodbench.data.{n}" for n in (*made, "unseen_digits")}
 

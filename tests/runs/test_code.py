@@ -1,4 +1,4 @@
-"""Digests of the code of a loss or a network."""
+"""Digests of code: of a loss, a network, a detector, a metric."""
 
 import re
 import shutil

@@ -51,9 +51,10 @@ def test_numbers_of_edited_metrics_go() -> None:
     numbers |= {"validation": NUMBERS | {"ood": {"msp": of_now}, "not_applicable": {}}}
     facts = {"images": {}, "digests": {}, "metric_code": {"auroc": "y", "augrc": "z", "new": "w"}}
     merged = merge(record, numbers, facts, requested(config("noise", detectors=("msp",)) | held_out))
-    old = {"augrc": 0.1}
-    assert merged["ood"] == {"noise": {"msp": of_now, "energy": old}, "svhn": {"msp": old, "energy": old}}
-    assert merged["validation"]["ood"] == {"msp": of_now, "energy": old}
+    assert merged["ood"] == {"noise": {"msp": of_now}, "svhn": {}}
+    assert merged["validation"]["ood"] == {"msp": of_now}
+    assert complete(merged, config("noise", detectors=("msp",)) | held_out)
+    assert not complete(merged, config("noise") | held_out)
     assert removed_numbers(record, merged) == {"noise": ["energy"], "svhn": ["energy", "msp"]}
     assert merged["provenance"]["metric_code"] == facts["metric_code"]
 
@@ -211,7 +212,7 @@ def test_chosen_hyperparameters_go_with_their_held_out_images() -> None:
 
 def test_resamples_are_kept_as_their_numbers_are() -> None:
     record = finish(finish(None, config("svhn", detectors=("msp",))), config("noise", detectors=("energy",)))
-    names = ("svhn/msp/auroc", "svhn/msp/edited", "svhn/gone/auroc", "gone/msp/auroc", "accuracy")
+    names = ("svhn/msp/auroc", "svhn/gone/auroc", "gone/msp/auroc", "accuracy")
     old, new = (
         {name: np.full(3, value) for name in names}
         for value, names in ((0, names), (1, ("accuracy", "noise/energy/auroc")))
@@ -226,7 +227,7 @@ def test_resamples_are_kept_as_their_numbers_are() -> None:
 
 def test_intervals_are_kept_as_their_numbers_are() -> None:
     record = finish(finish(None, config("svhn", detectors=("msp",))), config("noise", detectors=("energy",)))
-    first = {"svhn": {"msp": {"auroc": [0.1, 0.2], "edited": [0, 1]}, "gone": {}}, "gone": {"msp": {}}}
+    first = {"svhn": {"msp": {"auroc": [0.1, 0.2]}, "gone": {}}, "gone": {"msp": {}}}
     before = {"intervals": {"accuracy": [0, 1], "ood": first}}
     new = {"accuracy": [0.4, 0.6], "ood": {"noise": {"energy": {"auroc": [0.3, 0.4]}}, "svhn": {}}}
     copies = deepcopy((before, new))

@@ -221,3 +221,11 @@ def test_a_history_without_end_is_refused(tmp_path: Path) -> None:
     folder.history.write_bytes(b"x" * 2_000_001)
     with pytest.raises(ValueError, match="has more than 2000000 bytes"):
         folder.read_history()
+
+
+def test_an_overlap_that_was_allowed_once_stays_on_record(tmp_path: Path) -> None:
+    """Its numbers stay, too, whatever a later start is asked"""
+    folder = trained(tmp_path)
+    folder.write_config(configuration(f"results_dir={tmp_path}", "allow_overlap=true"))
+    folder.write_config(configuration(f"results_dir={tmp_path}"))
+    assert read_config(folder.config)["allow_overlap"] is True

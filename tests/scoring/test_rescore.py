@@ -144,6 +144,28 @@ def test_no_image_detector_learns_from_other_training_images(again: Finished) ->
     assert numbers_in(again.folder) == again.metrics
 
 
+def test_without_a_choice_all_scores_are_computed_again(again: Finished, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such as after an edit of a metric: without the images, from what is stored"""
+    rescore(again.folder, *chosen("detector=[knn]", "detector.knn.k=5", "image_detector=[odin]"))
+    before = numbers_in(again.folder)
+    monkeypatch.setattr("oodbench.scoring.score.metric_code", lambda: {"auroc": "edited"})
+    monkeypatch.setattr("oodbench.scoring.rescore.open_data", never)
+    after = rescore(again.folder, None, {})
+    for part in (*NUMBERS, "validation"):
+        assert after[part] == before[part], part
+    assert after["provenance"]["detector"] == before["provenance"]["detector"]
+    assert after["provenance"]["metric_code"]["auroc"] == "edited"
+    assert {"knn", "odin", "msp"} <= after["ood"]["unseen_digits"].keys()
+
+
+def test_scores_of_an_edited_image_detector_are_not_taken(again: Finished, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = rescore(again.folder, *chosen("image_detector=[odin]"))
+    monkeypatch.setattr("oodbench.scoring.network_scores.detector_code", lambda how: dict.fromkeys(how, "edited"))
+    after = rescore(again.folder, None, {})
+    assert after["ood"] == before["ood"]
+    assert after["provenance"]["detector_code"]["odin"] == before["provenance"]["detector_code"]["odin"]
+
+
 # ---- hyperparameters
 
 

@@ -24,10 +24,12 @@ def texts_of(results: Path) -> list[str]:
     """Return what is shown of runs of two losses with the same seeds: all kinds of tables, the page, a comparison"""
     runs = load_runs(results).runs
     calibration = calibration_table(runs)
+    assert calibration
     pairs = [(a, b) for a in runs for b in runs if a.loss < b.loss and a.seed == b.seed]
     (of_page,) = read_material(results, ["msp"]).sections
     return [
-        *(notes(table) for table in [matrix_tables(runs, "idpos", ["msp"])[0], *filter(None, [calibration])]),
+        notes(matrix_tables(runs, "idpos", ["msp"])[0]),
+        notes(calibration),
         notes(section(runs, "idpos", ["msp"])),
         overview(runs),
         leaderboard(runs, {}, ["msp"]),
@@ -36,18 +38,27 @@ def texts_of(results: Path) -> list[str]:
     ]
 
 
-def test_settings_are_grouped_by_their_values() -> None:
-    settings = [("x", {"a": "1", "b": "0"}), ("y", {"a": "2", "b": "0"}), ("z", {"a": "1", "b": "0"}), ("z", {})]
-    assert grouped(settings) == "a=1, b=0 in x, z; a=2, b=0 in y; nothing in z"
-    assert unlike(settings[:3]) == "a=1 in x, z; a=2 in y"
+def test_settings_are_grouped_by_their_values(tmp_path: Path) -> None:
+    for seed in range(3):
+        add_run(tmp_path, seed=seed)
+    first, second, third = load_runs(tmp_path).runs
+    settings = [
+        ("x", first, {"a": "1", "b": "0"}),
+        ("y", first, {"a": "2", "b": "0"}),
+        ("z", first, {"a": "1", "b": "0"}),
+    ]
+    assert grouped(settings) == "a=1, b=0 in x, z; a=2, b=0 in y"
+    assert unlike(settings) == "a=1 in x, z; a=2 in y"
     assert unlike(settings[::2]) == ""
+    of_seeds = [*settings[:1], ("x", second, {"a": "2"}), ("x", third, {"a": "2"}), ("y", third, {})]
+    assert grouped(of_seeds) == "a=1, b=0 in x (seed 0); a=2 in x (seeds 1, 2); nothing in y"
 
 
 def test_a_recipe_that_differs_is_told_everywhere(tmp_path: Path) -> None:
     for loss, clip in (("a", None), ("b", 1.0)):
         add_run(tmp_path, loss, noise=NOISE, calibration=CALIBRATION, config={"recipe": {"clip_grad_norm": clip}})
     for text in texts_of(tmp_path):
-        assert re.search(r"The recipe is not the same in all rows: clip\W*_grad\W*_norm=null in \W*a\W", text), text
+        assert re.search(r"The recipe is not the same in all runs: clip\W*_grad\W*_norm=null in \W*a\W", text), text
 
 
 def test_hyperparameters_of_losses_stand_on_every_page(tmp_path: Path) -> None:
@@ -78,6 +89,8 @@ def test_settings_of_ood_sets_are_told(tmp_path: Path) -> None:
     alter_metrics(path, lambda content: content["provenance"].update(ood={"svhn": how | {"severity": 5}}))
     told = "OOD set svhn: corruption=fog, severity=3 in `a`; corruption=fog, severity=5 in `b`."
     assert [note for note in only_section(tmp_path).notes if note.startswith("OOD set ")] == [told]
+    add_run(tmp_path, "early")  # does not say
+    assert [note for note in only_section(tmp_path).notes if note.startswith("OOD set ")] == [told]
 
 
 def test_an_overlap_that_was_allowed_is_told(tmp_path: Path) -> None:
@@ -104,10 +117,20 @@ def test_what_chosen_hyperparameters_were_chosen_on_is_told(tmp_path: Path) -> N
     found = only_section(tmp_path, detectors=("knn_selected",)).notes
     assert (
         "Hyperparameters of knn_selected were chosen on held-out images and an OOD set: images=5000, ood=textures in "
-        "`a`; images=5000, ood=mine.parquet in `b`."
+        "`a`; images=5000, ood.path=mine.parquet in `b`."
     ) in found
     assert "knn_selected is set differently: k=5 in `a`; k=50 in `b`." in found
     assert not any("were chosen" in note for note in only_section(tmp_path, detectors=("msp",)).notes)
+
+
+def test_a_key_that_has_a_column_is_no_caveat(tmp_path: Path) -> None:
+    for loss, temperature in (("a", 1.0), ("b", 0.1)):
+        folder = add_run(tmp_path, loss, ood={"svhn": {"energy": 0.9}})
+        settings = {"energy": {"_target_": "oodbench.detectors.energy", "temperature": temperature}}
+        alter_metrics(folder, lambda content, s=settings: content["provenance"].update(detector=s))
+    runs, key = load_runs(tmp_path).runs, "detector.energy.temperature"
+    assert any("set differently" in note for note in section(runs, "idpos", ["energy"], []).notes)
+    assert not any("set differently" in note for note in section(runs, "idpos", ["energy"], [key]).notes)
 
 
 def test_sets_of_other_images_are_named(tmp_path: Path) -> None:
@@ -137,12 +160,12 @@ def test_seeds_of_other_code_are_named(tmp_path: Path) -> None:
 def test_all_kinds_of_tables_say_what_is_unlike(tmp_path: Path) -> None:
     paths = [add_run(tmp_path, seed=seed, noise=NOISE, calibration=CALIBRATION) for seed in range(2)]
     for path, digest in zip(paths, "xy", strict=True):
-        code = {"code": {"loss": digest}, "metric_code": {"auroc": digest}}
+        code = {"code": {"loss": digest}, "metric_code": {"ece": digest}}
         alter_metrics(path, lambda content, code=code: content["provenance"].update(code))
         add_run(tmp_path, "other", seed=int(digest == "y"), noise=NOISE, calibration=CALIBRATION)
     for text in texts_of(tmp_path):
         assert re.search(r"The code of the loss is not the same in all runs of \W*plain", text), text
-        assert re.search(r"The code of \W*auroc\W* changed between runs", text), text
+        assert re.search(r"The code of \W*ece\W* changed between runs", text), text
 
 
 def test_rows_of_one_loss_are_of_one_code(tmp_path: Path) -> None:
@@ -151,7 +174,8 @@ def test_rows_of_one_loss_are_of_one_code(tmp_path: Path) -> None:
         alter_metrics(path, lambda content, d=digest: content["provenance"].update(code={"loss": d}))
     table = section(load_runs(tmp_path).runs, "idpos", ["ood_score"], ["recipe.clip_grad_norm"])
     assert len(table.rows) == 2
-    assert "The code of the loss is not the same in all runs of `a`." in table.notes
+    rows = "`a` (recipe.clip_grad_norm=0.1), `a` (recipe.clip_grad_norm=0.2)"
+    assert f"The code of the loss is not the same in all runs of {rows}." in table.notes
 
 
 def test_a_detector_of_other_code_is_named(tmp_path: Path) -> None:
@@ -167,7 +191,7 @@ def test_a_detector_of_other_code_is_named(tmp_path: Path) -> None:
 def test_a_metric_of_other_code_is_named(tmp_path: Path) -> None:
     for seed, digest in enumerate("xy"):
         path = add_run(tmp_path, seed=seed)
-        digests = {"auroc": digest, "accuracy": "same"}
+        digests = {"auroc": digest, "accuracy": "same", "autc": digest}  # the last of no number here
         alter_metrics(path, lambda content, of=digests: content["provenance"].update(metric_code=of))
     add_run(tmp_path, seed=2)  # of an earlier version, which did not say
     says = "The code of `auroc` changed between runs, score them again with `scripts/evaluate.py`."

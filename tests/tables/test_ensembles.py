@@ -92,7 +92,10 @@ def other_metric(folder: Path) -> None:
             forge(code={"0": {"loss": "x"}}),
             "made of the outputs of other code of the loss or the backbone; make it again",
         ),
-        (other_metric, "No ensemble of `ce`: scored with other code of a metric or a score; make it again"),
+        (
+            other_metric,
+            "of a metric or a score than its seeds: score them again first; make it again",
+        ),
         (other_images, "No ensemble of `ce`: of other images than the row; make it again"),
     ],
 )

@@ -71,6 +71,18 @@ def test_a_precision_is_no_formula_and_can_be_printed(tmp_path: Path) -> None:
     assert set(numbers(tmp_path).precision) == {"'=cmd()?[2J"}
 
 
+def test_a_split_is_no_formula_and_can_be_printed(tmp_path: Path) -> None:
+    add_run(tmp_path, config={"dataset": {"test": {"split": "=cmd()\x1b[2J"}}})
+    assert set(numbers(tmp_path).test_split) == {"'=cmd()?[2J"}
+
+
+def test_the_images_of_a_run_have_columns(tmp_path: Path) -> None:
+    add_run(tmp_path, config={"dataset": {"limit": 10_000, "limit_test": 2_000}})
+    frame = numbers(tmp_path)
+    found = frame[["train_images", "held_out", "test_images", "test_split"]].drop_duplicates()
+    assert found.to_numpy().tolist() == [[10_000, 0, 2_000, "test"]]
+
+
 def test_metrics_stand_in_the_order_of_their_records(tmp_path: Path) -> None:
     add_run(tmp_path, ood={"svhn": {"msp": 0.9}})
     found = [*numbers(tmp_path).metric]

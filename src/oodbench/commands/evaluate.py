@@ -2,9 +2,10 @@
 
 It scores all runs below results, or below results_dir=PATH, or those that are named: a RUN is a run's folder or one
 above it. Further arguments choose and set detectors as for train.py: 'detector=[energy,knn]'
-detector.energy.temperature=0.1. The numbers are added to each run's metrics.json. --select also scores detectors with
-the hyperparameters that are best on the run's held-out images (conf/select has the grids). 'image_detector=[odin]'
-opens the images again and passes them through the network; nothing is trained.
+detector.energy.temperature=0.1; without any, all scores that a run has are computed again. The numbers are added to
+each run's metrics.json. --select also scores detectors with the hyperparameters that are best on the run's held-out
+images (conf/select has the grids). 'image_detector=[odin]' opens the images again and passes them through the network;
+nothing is trained.
 """
 
 import os
@@ -17,7 +18,7 @@ from typing import Any
 import yaml
 
 from oodbench.cli.arguments import Parser
-from oodbench.cli.errors import UsageError
+from oodbench.cli.errors import UsageError, plain_warnings
 from oodbench.cli.plan import plan
 from oodbench.runs.training_files import usable_cores
 from oodbench.shipped import CONF
@@ -38,8 +39,10 @@ def main() -> None:
     if without := [str(path) for path, found in below.items() if not found]:
         parser.error(f"no finished run below {', '.join(without)}")
     folders = sorted({folder for found in below.values() for folder in found})
+    if args.select and not overrides:
+        parser.error("--select: name the detectors, such as detector=all")
     try:
-        detector, image_detector = detectors(overrides)
+        detector, image_detector = detectors(overrides) if overrides else (None, {})
     except (ValueError, UsageError) as error:
         parser.error(str(error))
     grids = {file.stem: yaml.safe_load(file.read_text()) for file in (CONF / "select").glob("*.yaml")}
@@ -52,7 +55,7 @@ def rescore_all(folders: Sequence[Path], jobs: int, *work: Any) -> int:
     """Score runs in so many processes and print a line about each; return how many could not be scored."""
     jobs, failed = min(jobs, len(folders)), 0
     os.environ["OMP_NUM_THREADS"] = str(max(1, usable_cores() // jobs))
-    with ProcessPoolExecutor(jobs, get_context("spawn")) as pool:
+    with ProcessPoolExecutor(jobs, get_context("spawn"), plain_warnings) as pool:
         waiting = {pool.submit(rescored, folder, *work): folder for folder in folders}
         for future in as_completed(waiting):
             try:
@@ -76,12 +79,12 @@ def detectors(overrides: list[str]) -> tuple[dict[str, Any], dict[str, Any]]:
     return config["detector"], config["image_detector"]
 
 
-def rescored(folder: Path, detector: dict[str, Any], image_detector: dict[str, Any], grids: Any) -> str:
+def rescored(folder: Path, detector: dict[str, Any] | None, image_detector: dict[str, Any], grids: Any) -> str:
     """Score one run; return a line about it."""
     from oodbench.scoring.rescore import rescore  # brings torch, which --help does not need
 
     record = rescore(folder, detector, image_detector, grids)
-    asked = [*detector, *image_detector]
+    asked = [*(record["provenance"]["detector"] if detector is None else detector), *image_detector]
     without = [name for name in asked if name in record["not_applicable"]]
     note = f"; not applicable: {', '.join(without)}" if without else ""
     for ood, found in record["ood"].items():

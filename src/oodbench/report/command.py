@@ -73,7 +73,7 @@ def _choices(config: Config) -> list[str]:
     if images := config.get("validation", {}).get("images"):
         ood = config["validation"]["ood"]
         choices += [f"validation.images={images}", f"ood@validation.ood={_reader_of(ood)}"]
-        choices += [f"validation.ood.path={_quoted(ood['path'])}"] if "path" in ood else []
+        choices += [f"validation.ood.{key}={_quoted(ood[key])}" for key in ("path", "list") if key in ood]
     return choices + _sets(config)
 
 

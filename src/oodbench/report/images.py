@@ -59,8 +59,8 @@ def stored_images(digest: str, node: Any = None) -> Split | None:
     """
     if not re.fullmatch(r"[0-9a-f]{64}", digest):
         return None
-    if node in computed_sets():
-        split: Split = trusted(node, "data")
+    if shipped := next((each for each in computed_sets() if each == node), None):
+        split: Split = trusted(shipped, "data")
         return split if split.digest == digest else None
     if not any(directory().glob(f"{digest}-*")):
         return None

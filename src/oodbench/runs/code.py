@@ -12,6 +12,7 @@ from typing import Any
 from oodbench.evaluation.metrics import ADDRESSES
 
 PROJECT = Path(__file__).parents[1]
+RECORDS = ("IDMetric", "OODMetric")
 TEXTS = ("heading", "definition", "source")  # of a metric's record, which change no number
 DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 PARTS = ("loss", "backbone")
@@ -128,9 +129,9 @@ def _structure(node: Any) -> Any:
         return [_structure(each) for each in node]
     if not isinstance(node, ast.AST):
         return repr(node)
-    if isinstance(node, ast.keyword) and node.arg in TEXTS:
-        return node.arg
     fields = dict(ast.iter_fields(node))
+    if isinstance(node, ast.Call) and getattr(node.func, "id", "") in RECORDS:
+        fields["keywords"] = [keyword for keyword in node.keywords if keyword.arg not in TEXTS]
     if isinstance(node, DOCUMENTED) and ast.get_docstring(node, clean=False) is not None:
         fields["body"] = fields["body"][1:] or [ast.Pass()]
     given = [[name, _structure(value)] for name, value in fields.items() if value is not None and value != []]

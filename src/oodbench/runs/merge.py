@@ -54,12 +54,11 @@ def without_renamed(record: Record, digests: Mapping[str, Any]) -> Record:
 
 
 def removed_numbers(before: Record, merged: Record) -> dict[str, list[str]]:
-    """Return {OOD set: detectors with old numbers on it that do not hold any more, and which have no new ones}."""
-    found = {}
-    for name, scores in before["ood"].items():
-        now = merged["ood"].get(name, {})
-        lost = (d for d in scores.keys() - merged["not_applicable"].keys() if scores[d].keys() - now.get(d, {}))
-        found[name] = sorted(lost)
+    """Return {OOD set: detectors whose old numbers on it do not hold any more, and which have no new ones}."""
+    judged = merged["not_applicable"].keys()
+    found = {
+        name: sorted(scores.keys() - merged["ood"].get(name, {}) - judged) for name, scores in before["ood"].items()
+    }
     return {name: detectors for name, detectors in found.items() if detectors}
 
 
@@ -76,9 +75,12 @@ def _merged_validation(
 
 
 def _kept_numbers(scores: Config, kept: set[str], old: Record, new: Mapping[str, Any]) -> Config:
-    """{detector: {metric: value}} -> the same of the detectors that are kept, without metrics whose code is another"""
+    """{detector: {metric: value}} -> the same of detectors that are kept and have no metric whose code is another now
+
+    The others go as a whole, so that the record is not complete and the next start computes them.
+    """
     edited = _edited("metric_code", old, new)
-    return {d: {m: value for m, value in scores[d].items() if m not in edited} for d in scores if d in kept}
+    return {d: values for d, values in scores.items() if d in kept and not edited & values.keys()}
 
 
 def _edited(part: str, old: Record, new: Mapping[str, Any]) -> set[str]:
@@ -127,11 +129,8 @@ def _same_digest(name: str, old: Config, new: Mapping[str, Any]) -> bool | None:
 def merge_resamples(old: Arrays, new: Arrays, record: Record) -> Arrays:
     """Return {number: (R,)} of the new numbers, and of the old ones that the record kept."""
 
-    def is_kept(key: str) -> bool:
-        ood, detector, metric = key_of(key)
-        return metric in record["ood"].get(ood, {}).get(detector, {})
-
-    return {key: values for key, values in old.items() if is_kept(key)} | new
+    kept = {(name, detector) for name, scores in record["ood"].items() for detector in scores}
+    return {key: values for key, values in old.items() if key_of(key)[:2] in kept} | new
 
 
 def merge_intervals(old: Record, new: Mapping[str, Any], record: Record) -> dict[str, Any]:
@@ -139,8 +138,5 @@ def merge_intervals(old: Record, new: Mapping[str, Any], record: Record) -> dict
     merged = dict(new) | {"ood": dict(new["ood"])}
     for name, scores in record["ood"].items():
         before = old.get("intervals", {"ood": {}})["ood"].get(name, {})
-        still = {
-            d: {m: ends for m, ends in values.items() if m in scores[d]} for d, values in before.items() if d in scores
-        }
-        merged["ood"][name] = still | merged["ood"][name]
+        merged["ood"][name] = {d: values for d, values in before.items() if d in scores} | merged["ood"][name]
     return merged

@@ -57,6 +57,7 @@ class TrainingFiles(RunPaths):
                 before = read_config(self.config)
                 kept = {key: before[key] for key in TRAINING_KEYS if key in before}
                 kept["note"] = config.get("note") or before.get("note", "")
+                kept["allow_overlap"] = config.get("allow_overlap") or before.get("allow_overlap", False)  # of any set
                 for group, part in GROUPS.items():
                     names = (recorded or {}).get(part, {})
                     earlier = {name: node for name, node in before.get(group, {}).items() if name in names}

@@ -9,6 +9,7 @@ from oodbench.data.split import Split
 from oodbench.detectors.network.network import ImageDetector, Network, Scorer
 from oodbench.detectors.reference import Array, NotApplicable, Reference
 from oodbench.evaluation.evaluate import Detector
+from oodbench.losses.objective import Objective
 from oodbench.model import Classifier
 from oodbench.outputs import Outputs
 from oodbench.runs.code import code_digest, detector_code
@@ -38,6 +39,16 @@ def network_scores(
     return found
 
 
+def behind_scores(detector: Config, train: str, objective: Objective) -> dict[str, str]:
+    """Return what an image detector's stored scores depend on besides weights and images; train: digest of that set."""
+    return {
+        "train": train,
+        "settings": json.dumps(detector, sort_keys=True),
+        "code": detector_code({"": detector})[""],
+        "loss": code_digest(f"oodbench.losses.{type(objective).__name__}"),
+    }
+
+
 def as_detectors(scores: Mapping[str, Scores], sets: Sequence[str]) -> dict[str, Detector]:
     """Return the scores as detectors of the concatenated images of these sets."""
     return {name: _as_detector(of_sets, sets) for name, of_sets in scores.items()}
@@ -61,12 +72,7 @@ def _scores_of(
     splits: Mapping[str, Split],
 ) -> dict[str, Array]:
     train = splits["train"]
-    about = {
-        "train": train.digest,
-        "settings": json.dumps(settings[name], sort_keys=True),
-        "code": detector_code({name: settings[name]})[name],
-        "loss": code_digest(f"oodbench.losses.{type(model.objective).__name__}"),
-    }
+    about = behind_scores(settings[name], train.digest, model.objective)
     scores: dict[str, Array] = {}
     scorer: Scorer | None = None
     for set_name, split in splits.items():

@@ -15,16 +15,17 @@ from oodbench.runs.identity import Config
 from oodbench.runs.lock import run_lock
 from oodbench.runs.record import SELECTED, Record
 from oodbench.scoring.score import RunOutputs, check_not_reported, reference_of
-from oodbench.scoring.stored import score_stored, stored_model, stored_run
+from oodbench.scoring.stored import score_all, score_stored, stored_model, stored_run
 from oodbench.scoring.trained import Trained, measure, predict_sets
 from oodbench.targets import trusted
 from oodbench.training.device import pick_device
 
 
-def rescore(path: Path, detector: Config, image_detector: Config, grids: Config | None = None) -> Record:
+def rescore(path: Path, detector: Config | None, image_detector: Config, grids: Config | None = None) -> Record:
     """Score a finished run again: from its stored outputs, and for image detectors by passes over the images.
 
-    detector, image_detector: {name: configuration}. grids: {name: {hyperparameter: values}}; such a detector stands a
+    detector, image_detector: {name: configuration}; None: all that its record has, image detectors by their stored
+    scores. grids: {name: {hyperparameter: values}}; such a detector stands a
     second time in the numbers, as <name>_selected, with the values that are best on the run's held-out images and
     validation OOD set.
 
@@ -32,7 +33,7 @@ def rescore(path: Path, detector: Config, image_detector: Config, grids: Config 
     another process works on the run.
     """
     folder, config = open_run(path)
-    remember_code(config | {"detector": detector, "image_detector": image_detector})
+    remember_code(config | {"detector": detector or {}, "image_detector": image_detector})
     with run_lock(folder.path):
         folder.remove_stale()
         before = folder.usable_record()
@@ -40,6 +41,8 @@ def rescore(path: Path, detector: Config, image_detector: Config, grids: Config 
             raise ValueError(f"{folder.path} is not finished: repeat its command")
         reported = config | {"ood": before["provenance"]["ood"]}  # sets of every start, not of the last alone
         outputs, objective = stored_run(folder, reported, before["provenance"]["digests"])
+        if detector is None:
+            return score_all(folder, reported, outputs, objective, before["provenance"])
         if grids:
             check_not_reported(before, before["provenance"]["digests"].get("val_ood", "none"), folder)
             detector = detector | selected(outputs, objective, detector, grids)

@@ -14,6 +14,7 @@ from oodbench.outputs import Outputs
 from oodbench.runs.folder import RunFolder, open_run
 from oodbench.runs.identity import Config
 from oodbench.runs.record import Record, needs_images, requested
+from oodbench.scoring.network_scores import Scores, behind_scores
 from oodbench.scoring.reuse import OUTDATED
 from oodbench.scoring.score import RunOutputs, Scoring, record_numbers, score
 from oodbench.targets import trusted, trusted_detector
@@ -98,6 +99,25 @@ def score_stored(
     """Score the configured detectors on a folder's stored outputs; the caller holds its lock."""
     numbers, resamples = score(outputs, objective, Scoring(build_detectors(config["detector"]), {}))
     return record_numbers(folder, requested(config), numbers, resamples, provenance)
+
+
+def score_all(
+    folder: RunFolder, config: Config, outputs: RunOutputs, objective: Objective, provenance: dict[str, Any]
+) -> Record:
+    """Score all detectors of a record again, image detectors by their stored scores; the caller holds its lock."""
+    nodes, digests = provenance["detector"], provenance["digests"]
+    of_network = {name: node for name, node in nodes.items() if needs_images(node)}
+    sets, known = ("test", *outputs.ood, *outputs.validation), dict[str, Scores]()
+    for name, node in of_network.items():
+        about = behind_scores(node, digests["train"], objective)
+        stored = {each: folder.usable_scores(name, each, **about, digest=digests[each]) for each in sets}
+        scores = {each: found for each, found in stored.items() if found is not None}
+        if len(scores) == len(sets):
+            known[name] = scores
+    detectors = {name: trusted_detector(node) for name, node in nodes.items() if name not in of_network}
+    numbers, resamples = score(outputs, objective, Scoring(detectors, known))
+    asked = {"detector": {name: nodes[name] for name in detectors}, "image_detector": {n: of_network[n] for n in known}}
+    return record_numbers(folder, requested(config | asked), numbers, resamples, provenance)
 
 
 def recompute(path: Path, record: Record) -> tuple[dict[str, Any], list[str]]:

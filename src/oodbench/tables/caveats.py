@@ -1,9 +1,11 @@
 """Caveats beneath a table: what its rows, or a row's seeds, differ in beside their loss, and what no title says."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import starmap
 
 from oodbench.runs.record import SELECTED
-from oodbench.tables.labels import Row, differing, less, listed, only, row_of
+from oodbench.tables.labels import Row, differing, in_brackets, less, listed, only, row_of
 from oodbench.tables.means import KIND
 from oodbench.tables.results import Result
 from oodbench.tables.scores import hyperparameters, shown
@@ -11,60 +13,68 @@ from oodbench.tables.scores import hyperparameters, shown
 AGAIN = "score them again with `scripts/evaluate.py`"
 NORMALISATION = ("dataset.mean", "dataset.std")
 Named = Sequence[tuple[str, Result]]  # (label of its row, run)
+Settings = Iterable[tuple[str, Result, Mapping[str, str]]]
 
 
 def caveats(
     runs: Iterable[Result], labels: Mapping[Row, str], detectors: Sequence[str], by: Sequence[str] = ()
 ) -> list[str]:
     """Return the caveats of a table of these runs and scores; `by`: keys that have columns."""
-    named = [(f"`{labels[row_of(run, by)]}`", run) for run in runs]
+    rows = [(row_of(run, by), run) for run in runs]
+    named = [(f"`{labels[row]}`{in_brackets(dict(zip(by, row.by, strict=True)))}", run) for row, run in rows]
     return [
         *_recipes(named, by),
         *_normalisation(named, by),
-        *_sets(named),
+        *_sets(named, by),
         *_overlaps(named),
         *_images(run for _, run in named),
         *_code(named),
-        *_scores(named, detectors),
+        *_scores(named, detectors, by),
         *_selection(named, detectors),
         *_detector_code(named, detectors),
-        *_metric_code(named),
+        *_metric_code(run for _, run in named),
     ]
 
 
-def grouped(settings: Iterable[tuple[str, Mapping[str, str]]]) -> str:
-    """(label, settings) of all runs -> "a=1 in `x`, `y`; a=2 in `z`" """
-    rows: dict[str, dict[str, None]] = {}
-    for label, each in settings:
-        rows.setdefault(listed(each) or "nothing", {})[label] = None
-    return "; ".join(f"{values} in {', '.join(labels)}" for values, labels in rows.items())
+def grouped(settings: Settings) -> str:
+    """(label, run, settings) of all runs -> "a=1 in `x`, `y`; a=2 in `z`", with seeds where those of a row differ"""
+    rows: dict[str, dict[str, list[str]]] = {}
+    for label, run, each in settings:
+        rows.setdefault(listed(each) or "nothing", {}).setdefault(label, []).append(str(run.seed))
+    times = Counter(label for labels in rows.values() for label in labels)
+
+    def name(label: str, seeds: Sequence[str]) -> str:
+        return f"{label} (seed{'s' * (len(seeds) > 1)} {', '.join(seeds)})" if times[label] > 1 else label
+
+    return "; ".join(f"{values} in {', '.join(starmap(name, labels.items()))}" for values, labels in rows.items())
 
 
-def unlike(settings: Iterable[tuple[str, Mapping[str, str]]]) -> str:
+def unlike(settings: Settings) -> str:
     """Return the same of the keys alone on which not all runs agree; "" where they do."""
     settings = list(settings)
-    keys = differing(each for _, each in settings)
-    return grouped((label, only(keys, each)) for label, each in settings) if keys else ""
+    keys = differing(each for *_, each in settings)
+    return grouped((label, run, only(keys, each)) for label, run, each in settings) if keys else ""
 
 
 def _recipes(named: Named, by: Sequence[str]) -> list[str]:
-    found = unlike((label, less(by, "recipe.", run.recipe_settings)) for label, run in named)
-    return [f"The recipe is not the same in all rows: {found}."] if found else []
+    found = unlike((label, run, less(by, "recipe.", run.recipe_settings)) for label, run in named)
+    return [f"The recipe is not the same in all runs: {found}."] if found else []
 
 
 def _normalisation(named: Named, by: Sequence[str]) -> list[str]:
     keys = [key for key in NORMALISATION if key not in by]
-    found = unlike((label, only(keys, run.settings)) for label, run in named)
-    return [f"Images are not normalised by the same numbers in all rows: {found}."] if found else []
+    found = unlike((label, run, only(keys, run.settings)) for label, run in named)
+    return [f"Images are not normalised by the same numbers in all runs: {found}."] if found else []
 
 
-def _sets(named: Named) -> list[str]:
-    """Give the settings of OOD sets, such as the corruption and its severity."""
+def _sets(named: Named, by: Sequence[str]) -> list[str]:
+    """Give the settings of OOD sets, such as the corruption and its severity; early runs do not say."""
     notes = []
     for ood in dict.fromkeys(ood for _, run in named for ood in run.ood_images):
-        settings = [(label, run.ood_settings.get(ood, {})) for label, run in named if ood in run.ood_images]
-        if any(each for _, each in settings):
-            same = {listed(each) for _, each in settings}
+        saying = [(label, run) for label, run in named if ood in run.ood_images and ood in run.ood_settings]
+        settings = [(label, run, less(by, f"ood.{ood}.", run.ood_settings[ood])) for label, run in saying]
+        if any(each for *_, each in settings):
+            same = {listed(each) for *_, each in settings}
             notes.append(f"OOD set {ood}: {same.pop() if len(same) == 1 else grouped(settings)}.")
     return notes
 
@@ -101,12 +111,14 @@ def _code(named: Named) -> list[str]:
     ]
 
 
-def _scores(named: Named, detectors: Iterable[str]) -> list[str]:
+def _scores(named: Named, detectors: Iterable[str], by: Sequence[str]) -> list[str]:
     """Name the detectors whose hyperparameters differ between runs, with the values and their rows."""
     notes = []
     for detector in detectors:
-        of = ((label, hyperparameters(run, detector)) for label, run in named if detector in run.scored_by)
-        if found := unlike(of):
+        having = [(label, run) for label, run in named if detector in run.scored_by]
+        keys = {key.partition(f"detector.{detector}.")[2] for key in by}  # of `image_detector` as well
+        of = ((label, run, hyperparameters(run, detector)) for label, run in having)
+        if found := unlike((label, run, {k: v for k, v in each.items() if k not in keys}) for label, run, each in of):
             notes.append(f"{shown(detector)} is set differently: {found}.")
     return notes
 
@@ -117,8 +129,10 @@ def _selection(named: Named, detectors: Iterable[str]) -> list[str]:
     having = [(label, run) for label, run in named if set(selected) & run.scored_by.keys()]
     if not having:
         return []
-    found = grouped((label, run.validation) for label, run in having)
-    return [f"Hyperparameters of {', '.join(selected)} were chosen on held-out images and an OOD set: {found}."]
+    found = grouped((label, run, run.validation) for label, run in having)
+    others = len({run.digests.get("val_ood", "") for _, run in having} - {""}) > 1
+    images = ", not of the same images in all runs" * others
+    return [f"Hyperparameters of {', '.join(selected)} were chosen on held-out images and an OOD set{images}: {found}."]
 
 
 def _detector_code(named: Named, detectors: Iterable[str]) -> list[str]:
@@ -127,9 +141,14 @@ def _detector_code(named: Named, detectors: Iterable[str]) -> list[str]:
     return _changed_code(found)
 
 
-def _metric_code(named: Named) -> list[str]:
-    metrics = dict.fromkeys(metric for _, run in named for metric in run.metric_code)
-    return _changed_code({metric: {run.metric_code.get(metric, "") for _, run in named} for metric in metrics})
+def _metric_code(runs: Iterable[Result]) -> list[str]:
+    """Name the metrics of the test images, and of OOD sets that the runs have, whose code is not the same."""
+    found: dict[str, set[str]] = {}
+    for run in runs:
+        of_numbers = {metric for ood, _, metric in run.numbers if not ood or ood in run.ood_images}
+        for metric in sorted(of_numbers & run.metric_code.keys()):
+            found.setdefault(metric, set()).add(run.metric_code[metric])
+    return _changed_code(found)
 
 
 def _changed_code(digests: Mapping[str, set[str]]) -> list[str]:

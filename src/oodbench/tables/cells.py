@@ -21,19 +21,21 @@ class Cell(NamedTuple):
     values: dict[int, float]
     interval: Interval | None  # of the first seed that has one: with several, the interval is over seeds
     resampled: dict[int, Resampled]
-    images: frozenset[tuple[str, ...]]  # digests of the test set and the OOD set, which early runs lack; of how many
+    digests: frozenset[tuple[str, ...]]  # of the test set and the OOD set; early runs do not say
+    test_images: frozenset[int] = frozenset()
 
     @classmethod
     def of(cls, numbers: Sequence[tuple[Result, float]], key: Key, *, resampled: bool = True) -> "Cell":
         """Return the cell of seeds and their numbers of this key, where it is resampled with interval and resamples."""
         runs = [run for run, _ in numbers]
         having, name, sets = runs if resampled else [], arrays_key(*key), [name for name in ("test", key[0]) if name]
-        images = {(*(run.digests.get(name, "") for name in sets), str(run.test_images)) for run in runs}
+        digests = {tuple(run.digests.get(name, "") for name in sets) for run in runs}
         return cls(
             {run.seed: value for run, value in numbers},
             next((interval for run in having if (interval := run.interval(key))), None),
             {run.seed: run.resampled[name] for run in having if name in run.resampled},
-            frozenset(each for each in images if all(each)),
+            frozenset(each for each in digests if all(each)),
+            frozenset(run.test_images for run in runs),
         )
 
     @property

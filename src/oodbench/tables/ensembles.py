@@ -77,7 +77,7 @@ def _other(content: Content, digests: Mapping[str, str], members: Sequence[Resul
     for run in members:
         for now, then in ((run.metric_code, "metric_code"), (run.detector_code, "detector_code")):
             if any(now.get(name, digest) != digest for name, digest in scored.get(then, {}).items()):
-                return "scored with other code of a metric or a score"
+                return "scored with other code of a metric or a score than its seeds: score them again first"
     if any(run.digests.get(name, digest) != digest for run in members for name, digest in digests.items()):
         return "of other images than the row"
     return ""

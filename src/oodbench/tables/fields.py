@@ -56,10 +56,13 @@ def set_settings(configured: Any) -> dict[str, str]:
 
 
 def held_out_settings(of: Mapping[str, Any]) -> dict[str, str]:
-    """Return the number of held-out images and the OOD set beside them, of one's own the name of its file or folder."""
+    """Return the number of held-out images, the OOD set beside them and its settings; of a file its name."""
     known = flatten(of)
-    ood = PurePath(known["ood.path"]).name if "ood.path" in known else known.get("ood")
-    return {"images": known["images"], "ood": str(ood)} if "images" in known else {}
+    if "images" not in known:
+        return {}
+    files = {f"ood.{key}": PurePath(known[f"ood.{key}"]).name for key in ("path", "list") if f"ood.{key}" in known}
+    settings = {f"ood.{key}": value for key, value in set_settings(of["ood"]).items()}
+    return {"images": known["images"], **({"ood": known["ood"]} if "ood" in known else {}), **files, **settings}
 
 
 def printed(value: Any) -> str:

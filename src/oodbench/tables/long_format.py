@@ -92,8 +92,13 @@ def _settings(runs: Iterable[Result]) -> list[str]:
 
 
 def _configuration(run: Result, keys: Iterable[str]) -> list[Any]:
-    *names, _ = (getattr(run, field) for field in CONFIGURATION)
-    return [*names, _cell(run.precision), *(_cell(run.settings.get(key, "null")) for key in keys)]
+    *names, _, _ = (getattr(run, field) for field in CONFIGURATION)
+    return [
+        *names,
+        _cell(run.test_split),
+        _cell(run.precision),
+        *(_cell(run.settings.get(key, "null")) for key in keys),
+    ]
 
 
 def _cell(setting: str) -> str | None:

@@ -94,7 +94,8 @@ def untested(metric: Metric, cells: Collection[Cell], seeds: Collection[int]) ->
         return "the rows share no seed"
     if any(seed not in cell.resampled for cell in cells for seed in seeds):
         return "resamples are missing"
-    if len(frozenset[tuple[str, ...]]().union(*(cell.images for cell in cells))) > 1:
+    digests = {each for cell in cells for each in cell.digests}
+    if len(digests) > 1 or len({n for cell in cells for n in cell.test_images}) > 1:
         return "the rows' images differ"
     if len({len(cell.resampled[seed]) for cell in cells for seed in seeds}) > 1:
         return "the rows' numbers of resamples differ"

@@ -21,8 +21,7 @@ def shown(detector: str) -> str:
 
 def hyperparameters(run: Result, detector: str) -> dict[str, str]:
     """Return {key: printed value} of a detector with which a run was scored; {} where it has none."""
-    configured = json.loads(run.scored_by.get(detector, "{}"))
-    return flatten(configured) if isinstance(configured, dict) else {}  # of a run that anybody wrote
+    return flatten(json.loads(run.scored_by.get(detector, "{}")))
 
 
 def described(runs: Sequence[Result], detector: str) -> str:

@@ -42,3 +42,9 @@ def test_a_trial_says_that_it_is_one(tmp_path: Path) -> None:
     trial = " for 10 epochs on a subset of 10,000 images, tested on a subset of 2,000 images (one training; "
     assert [trial in caption for caption in captions].count(True) == 1
     assert ["Cifarx{} for 10 epochs (one training; " in caption for caption in captions].count(True) == 1
+
+
+def test_a_split_and_held_out_images_are_told(tmp_path: Path) -> None:
+    add_run(tmp_path, ood=scores(), follows=("validation.images=5000", "dataset.test.split=openood_test"))
+    (caption,) = [line for line in lines(tmp_path) if line.startswith(r"\caption")]
+    assert r" with 5,000 images held out, tested on the split openood\_test (one training; " in caption

@@ -24,7 +24,8 @@ FIRST = ("classification", "detection")  # their metrics stand before those of o
 def records(package: str, path: Iterable[str]) -> dict[str, tuple[str, Metric]]:
     """Return {name: (variable, record)} of the package's modules.
 
-    Raises ImportError where two records have one name, or a name is no identifier, such as files and commands need.
+    Raises ImportError where two records have one name or one variable, or a name is no identifier, such as files and
+    commands need.
     """
     modules = [info.name for info in iter_modules(path)]
     found: dict[str, tuple[str, Metric]] = {}
@@ -34,6 +35,8 @@ def records(package: str, path: Iterable[str]) -> dict[str, tuple[str, Metric]]:
                 continue
             if record.name in found or not record.name.isidentifier():
                 raise ImportError(f"{package}.{module}: the metric's name {record.name!r} is taken or no identifier")
+            if variable in (known for known, _ in found.values()):
+                raise ImportError(f"{package}.{module}: another file has a metric called {variable}, too")
             found[record.name] = variable, record
     return found
 
