@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from oodbench.phrases import clock, counted, duration, join, printable
+from oodbench.phrases import clock, counted, duration, join, printable, seeds_of
 
 
 @pytest.mark.parametrize(
@@ -32,6 +32,10 @@ def test_a_number_and_its_noun_agree(n: int, words: tuple[str, ...], text: str) 
 @pytest.mark.parametrize(("names", "text"), [([], ""), (["a"], "a"), (["a", "b"], "a and b"), ("abc", "a, b and c")])
 def test_names_are_joined(names: list[str], text: str) -> None:
     assert join(names) == text
+
+
+def test_seeds_are_listed() -> None:
+    assert (seeds_of([0]), seeds_of((0, 2))) == ("seed 0", "seeds 0, 2")
 
 
 def test_control_characters_are_question_marks() -> None:

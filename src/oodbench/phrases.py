@@ -23,6 +23,12 @@ def counted(n: int, one: str, many: str = "") -> str:
     return f"{n:,} {one if n == 1 else many or one + 's'}"
 
 
+def seeds_of(seeds: Iterable[int]) -> str:
+    """Return "seed 0" or "seeds 0, 2"."""
+    found = [str(seed) for seed in seeds]
+    return f"seed{'s' * (len(found) > 1)} {', '.join(found)}"
+
+
 def join(names: Iterable[str]) -> str:
     """Return names with commas, and "and" before the last."""
     names = list(names)

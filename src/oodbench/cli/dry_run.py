@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from functools import cache
 
 from oodbench.cli.checks import data_problem, is_finished
+from oodbench.phrases import counted
 from oodbench.runs.folder import RunFolder
 from oodbench.runs.identity import Config
 
@@ -29,6 +30,6 @@ def dry_run(runs: Sequence[Config]) -> None:
         print(f"{state:<8}  {RunFolder.of(config).path}", flush=True)
         lacking.update([why] * bool(why))
     for why, n in lacking.items():
-        print(f"{n} run{'s' * (n > 1)} cannot start: {why}")
+        print(f"{counted(n, 'run')} cannot start: {why}")
     if lacking:
         raise SystemExit(1)

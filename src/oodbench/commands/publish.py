@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 
 from oodbench.cli.arguments import Parser
+from oodbench.phrases import counted
 from oodbench.report.card import write_card
 from oodbench.report.stored_summary import summary_to_store, write_summary
 from oodbench.runs.paths import run_folders
@@ -53,6 +54,6 @@ def main() -> None:
             failed += 1
             print(f"{folder}: {error}", file=sys.stderr)
     size = sum(file.stat().st_size for copy in copies for file in copy.iterdir())
-    print(f"published {len(copies)} run{'s' * (len(copies) != 1)} below {args.target / 'runs'}, {size / 1e6:.2f} MB")
+    print(f"published {counted(len(copies), 'run')} below {args.target / 'runs'}, {size / 1e6:.2f} MB")
     if failed:
         raise SystemExit(1)

@@ -5,11 +5,11 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
+from oodbench.data.overlap import MAX_OF_TEST
 from oodbench.outputs import Outputs
 from oodbench.pretrained.arrays import LogitsAlone
 
 LOWER = 0.1  # accuracy on training images below that on test images
-MAX_SHARED = 0.005  # share of a set's rows that another set has, too: five times CIFAR-100's test and training images
 LONG = 8  # numbers: of a shorter row two images may have the same by chance
 
 
@@ -39,7 +39,7 @@ def _shared(sets: Mapping[str, Outputs]) -> Iterator[str]:
         rows = _hashes(outputs)
         for other, known in seen.items():
             share = sum(row in known for row in rows) / max(len(rows), 1)
-            if share > MAX_SHARED:
+            if share > MAX_OF_TEST:  # rows stand for images here
                 yield f"{100 * share:.1f} % of the rows of {name} are in {other}, too: are these other images?"
         seen[name] = set(rows)
 

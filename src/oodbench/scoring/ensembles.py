@@ -12,6 +12,7 @@ from oodbench.detectors.reference import without_training
 from oodbench.evaluation.arrays import Array
 from oodbench.evaluation.evaluate import evaluate, intervals
 from oodbench.outputs import Outputs
+from oodbench.phrases import counted
 from oodbench.runs.code import detector_code, metric_code
 from oodbench.runs.folder import RunFolder, open_run
 from oodbench.runs.paths import ENSEMBLE
@@ -32,7 +33,7 @@ def score_ensemble(path: Path) -> dict[str, Any]:
     """
     folders = [open_run(file.parent)[0] for file in sorted(path.glob("seed*/metrics.json"))]
     if len(folders) < 2:
-        raise ValueError(f"{path} has {len(folders)} finished seed{'s' * (len(folders) != 1)}; an ensemble needs two")
+        raise ValueError(f"{path} has {counted(len(folders), 'finished seed')}; an ensemble needs two")
     members = [(folder, folder.read_record()) for folder in folders]
     shared = set.intersection(*(set(record["ood"]) for _, record in members))
     images, digests = {}, {}

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import starmap
 
+from oodbench.phrases import seeds_of
 from oodbench.runs.record import SELECTED
 from oodbench.tables.labels import Row, differing, in_brackets, less, listed, only, row_of
 from oodbench.tables.means import KIND
@@ -38,13 +39,13 @@ def caveats(
 
 def grouped(settings: Settings) -> str:
     """(label, run, settings) of all runs -> "a=1 in `x`, `y`; a=2 in `z`", with seeds where those of a row differ"""
-    rows: dict[str, dict[str, list[str]]] = {}
+    rows: dict[str, dict[str, list[int]]] = {}
     for label, run, each in settings:
-        rows.setdefault(listed(each) or "nothing", {}).setdefault(label, []).append(str(run.seed))
+        rows.setdefault(listed(each) or "nothing", {}).setdefault(label, []).append(run.seed)
     times = Counter(label for labels in rows.values() for label in labels)
 
-    def name(label: str, seeds: Sequence[str]) -> str:
-        return f"{label} (seed{'s' * (len(seeds) > 1)} {', '.join(seeds)})" if times[label] > 1 else label
+    def name(label: str, seeds: Sequence[int]) -> str:
+        return f"{label} ({seeds_of(seeds)})" if times[label] > 1 else label
 
     return "; ".join(f"{values} in {', '.join(starmap(name, labels.items()))}" for values, labels in rows.items())
 

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from typing import NamedTuple
 
+from oodbench.phrases import counted
 from oodbench.tables.results import Result
 
 
@@ -34,7 +35,7 @@ def protocol(run: Result, by: Sequence[str] = ()) -> str:
     train += f", {run.held_out:,} held out" * bool(run.held_out)
     test = f"{run.test_images:,} test images" + " (subset)" * bool(run.test_limit)
     size = run.settings.get("dataset.size", "32")
-    epochs = f"{run.epochs} epoch" + "s" * (run.epochs != 1) if run.epochs else "epochs unknown"
+    epochs = counted(run.epochs, "epoch") if run.epochs else "epochs unknown"
     parts = {
         "backbone": run.backbone + in_brackets(less(by, "backbone.", run.backbone_settings)),
         "recipe": f"recipe {run.recipe}",

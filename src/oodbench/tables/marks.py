@@ -9,6 +9,7 @@ import numpy as np
 from oodbench.evaluation.metric import Metric
 from oodbench.evaluation.metrics import metric_of
 from oodbench.evaluation.significance import indistinguishable_from_best
+from oodbench.phrases import seeds_of
 from oodbench.tables.cells import Cell, Cells, cell_key
 from oodbench.tables.columns import Column
 from oodbench.tables.labels import Row
@@ -150,7 +151,7 @@ def shared_seeds(marks: Mapping[str, Marks]) -> list[str]:
             found.setdefault(mark.seeds, []).append(name)
     return [
         f"{DIFFERENT_SEEDS}the tests compare with the best on those that all rows share, "
-        f"seed{'s' * (len(shared) > 1)} {', '.join(map(str, shared))}; in {', '.join(names)}."
+        f"{seeds_of(shared)}; in {', '.join(names)}."
         + " With one seed they are of single networks, whatever n is."
         * (len(shared) == 1)
         for shared, names in found.items()
