@@ -56,7 +56,7 @@ def test_options_may_stand_between(tmp_path: Path, capsys: pytest.CaptureFixture
 
 def test_without_detectors_all_scores_are_computed_again(again: Finished, capfd: pytest.CaptureFixture[str]) -> None:
     said = script("scripts/evaluate.py", again.folder)
-    assert f"{again.folder}: scored by {', '.join(again.metrics['provenance']['detector'])} on " in said
+    assert f"{again.folder}: scored by all its detectors on unseen_digits" in said
     with pytest.raises(SystemExit):
         script("scripts/evaluate.py", again.folder, "--select")
     assert "--select: name the detectors, such as detector=all" in capfd.readouterr().err

@@ -109,7 +109,7 @@ def script(name: str, arguments: Sequence[str]) -> None:
     if name == "scripts/evaluate.py":
         from oodbench.commands import evaluate
 
-        evaluate.ProcessPoolExecutor = lambda jobs, context: ThreadPoolExecutor(1)  # type: ignore[assignment, misc]
+        evaluate.ProcessPoolExecutor = lambda *given: ThreadPoolExecutor(1)  # type: ignore[assignment, misc]
         evaluate.main()
     else:
         runpy.run_path(str(ROOT / name), run_name="__main__")

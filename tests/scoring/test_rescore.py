@@ -161,7 +161,8 @@ def test_without_a_choice_all_scores_are_computed_again(again: Finished, monkeyp
 def test_scores_of_an_edited_image_detector_are_not_taken(again: Finished, monkeypatch: pytest.MonkeyPatch) -> None:
     before = rescore(again.folder, *chosen("image_detector=[odin]"))
     monkeypatch.setattr("oodbench.scoring.network_scores.detector_code", lambda how: dict.fromkeys(how, "edited"))
-    after = rescore(again.folder, None, {})
+    with pytest.warns(UserWarning, match=r"odin is not scored again: .* image_detector=\[odin\] passes the images"):
+        after = rescore(again.folder, None, {})
     assert after["ood"] == before["ood"]
     assert after["provenance"]["detector_code"]["odin"] == before["provenance"]["detector_code"]["odin"]
 

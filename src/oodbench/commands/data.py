@@ -2,7 +2,8 @@
 
 python scripts/prepare_data.py cifar10 cifar100 svhn textures --data-root data
 
-Files that are there already are checked and not fetched again. OOD sets have only the split test.
+Files that are there already are checked and not fetched again. Most OOD sets have only the split test; of SVHN and
+the MNISTs the training set is read, too, unless --split test leaves it out.
 """
 
 import os

@@ -84,10 +84,10 @@ def rescored(folder: Path, detector: dict[str, Any] | None, image_detector: dict
     from oodbench.scoring.rescore import rescore  # brings torch, which --help does not need
 
     record = rescore(folder, detector, image_detector, grids)
-    asked = [*(record["provenance"]["detector"] if detector is None else detector), *image_detector]
+    asked = [*(detector or {}), *image_detector]
     without = [name for name in asked if name in record["not_applicable"]]
     note = f"; not applicable: {', '.join(without)}" if without else ""
     for ood, found in record["ood"].items():
         if missing := [name for name in image_detector if name not in found and name not in without]:
             note += f"; {', '.join(missing)} not on {ood}, whose images are not where config.yaml says"
-    return f"{folder}: scored by {', '.join(asked)} on {', '.join(record['ood'])}{note}"
+    return f"{folder}: scored by {', '.join(asked) or 'all its detectors'} on {', '.join(record['ood'])}{note}"

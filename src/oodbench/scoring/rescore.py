@@ -42,7 +42,7 @@ def rescore(path: Path, detector: Config | None, image_detector: Config, grids: 
         reported = config | {"ood": before["provenance"]["ood"]}  # sets of every start, not of the last alone
         outputs, objective = stored_run(folder, reported, before["provenance"]["digests"])
         if detector is None:
-            return score_all(folder, reported, outputs, objective, before["provenance"])
+            return score_all(folder, reported, outputs, objective, before)
         if grids:
             check_not_reported(before, before["provenance"]["digests"].get("val_ood", "none"), folder)
             detector = detector | selected(outputs, objective, detector, grids)

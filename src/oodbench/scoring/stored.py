@@ -1,5 +1,6 @@
 """A finished run from its files: stored outputs, the trained loss, the trained network; and its numbers from these."""
 
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from oodbench.evaluation.evaluate import intervals
 from oodbench.losses.objective import Objective
 from oodbench.model import Classifier, load_head, load_weights, reproduces
 from oodbench.outputs import Outputs
+from oodbench.phrases import printable
 from oodbench.runs.folder import RunFolder, open_run
 from oodbench.runs.identity import Config
 from oodbench.runs.record import Record, needs_images, requested
@@ -101,10 +103,9 @@ def score_stored(
     return record_numbers(folder, requested(config), numbers, resamples, provenance)
 
 
-def score_all(
-    folder: RunFolder, config: Config, outputs: RunOutputs, objective: Objective, provenance: dict[str, Any]
-) -> Record:
+def score_all(folder: RunFolder, config: Config, outputs: RunOutputs, objective: Objective, before: Record) -> Record:
     """Score all detectors of a record again, image detectors by their stored scores; the caller holds its lock."""
+    provenance = before["provenance"]
     nodes, digests = provenance["detector"], provenance["digests"]
     of_network = {name: node for name, node in nodes.items() if needs_images(node)}
     sets, known = ("test", *outputs.ood, *outputs.validation), dict[str, Scores]()
@@ -114,6 +115,9 @@ def score_all(
         scores = {each: found for each, found in stored.items() if found is not None}
         if len(scores) == len(sets):
             known[name] = scores
+        elif name not in before["not_applicable"]:
+            what = f"{printable(name)} is not scored again: its stored scores are missing, or of other code"
+            warnings.warn(f"{what}; image_detector=[{printable(name)}] passes the images through again", stacklevel=2)
     detectors = {name: trusted_detector(node) for name, node in nodes.items() if name not in of_network}
     numbers, resamples = score(outputs, objective, Scoring(detectors, known))
     asked = {"detector": {name: nodes[name] for name in detectors}, "image_detector": {n: of_network[n] for n in known}}
