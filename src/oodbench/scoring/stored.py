@@ -1,7 +1,7 @@
 """A finished run from its files: stored outputs, the trained loss, the trained network; and its numbers from these."""
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from oodbench.phrases import printable
 from oodbench.runs.folder import RunFolder, open_run
 from oodbench.runs.identity import Config
 from oodbench.runs.record import Record, needs_images, requested
-from oodbench.scoring.network_scores import Scores, behind_scores
+from oodbench.scoring.network_scores import behind_scores
 from oodbench.scoring.reuse import OUTDATED
 from oodbench.scoring.score import RunOutputs, Scoring, record_numbers, score
 from oodbench.targets import trusted, trusted_detector
@@ -105,23 +105,33 @@ def score_stored(
 
 def score_all(folder: RunFolder, config: Config, outputs: RunOutputs, objective: Objective, before: Record) -> Record:
     """Score all detectors of a record again, image detectors by their stored scores; the caller holds its lock."""
-    provenance = before["provenance"]
-    nodes, digests = provenance["detector"], provenance["digests"]
-    of_network = {name: node for name, node in nodes.items() if needs_images(node)}
-    sets, known = ("test", *outputs.ood, *outputs.validation), dict[str, Scores]()
-    for name, node in of_network.items():
-        about = behind_scores(node, digests["train"], objective)
-        stored = {each: folder.usable_scores(name, each, **about, digest=digests[each]) for each in sets}
-        scores = {each: found for each, found in stored.items() if found is not None}
-        if len(scores) == len(sets):
-            known[name] = scores
-        elif name not in before["not_applicable"]:
-            what = f"{printable(name)} is not scored again: its stored scores are missing, or of other code"
-            warnings.warn(f"{what}; image_detector=[{printable(name)}] passes the images through again", stacklevel=2)
-    detectors = {name: trusted_detector(node) for name, node in nodes.items() if name not in of_network}
-    numbers, resamples = score(outputs, objective, Scoring(detectors, known))
-    asked = {"detector": {name: nodes[name] for name in detectors}, "image_detector": {n: of_network[n] for n in known}}
+    provenance, nodes = before["provenance"], before["provenance"]["detector"]
+    digests = provenance["digests"]
+
+    def read(name: str, of: str) -> Any:
+        about = behind_scores(nodes[name], digests["train"], objective)
+        return folder.usable_scores(name, of, **about, digest=digests[of])
+
+    scoring, missing = _recorded_scoring(nodes, outputs, read)
+    for name in (printable(name) for name in missing if name not in before["not_applicable"]):
+        what = f"{name} is not scored again: its stored scores are missing, or of other code"
+        warnings.warn(f"{what}; image_detector=[{name}] passes the images through again", stacklevel=2)
+    numbers, resamples = score(outputs, objective, scoring)
+    asked = {"detector": {name: node for name, node in nodes.items() if name not in missing}, "image_detector": {}}
     return record_numbers(folder, requested(config | asked), numbers, resamples, provenance)
+
+
+def _recorded_scoring(nodes: Config, outputs: RunOutputs, read: Callable[[str, str], Any]) -> tuple[Scoring, list[str]]:
+    """Return the detectors of a record, image detectors by their stored scores, and the names of those without.
+
+    nodes: {detector: its configuration}; read: (image detector, set) -> its stored scores, or None.
+    """
+    sets = ("test", *outputs.ood, *outputs.validation)
+    scores = {name: {each: read(name, each) for each in sets} for name, node in nodes.items() if needs_images(node)}
+    missing = [name for name, of_sets in scores.items() if any(each is None for each in of_sets.values())]
+    known = {name: of_sets for name, of_sets in scores.items() if name not in missing}
+    detectors = {name: trusted_detector(node) for name, node in nodes.items() if name not in scores}
+    return Scoring(detectors, known), missing
 
 
 def recompute(path: Path, record: Record) -> tuple[dict[str, Any], list[str]]:
@@ -135,12 +145,6 @@ def recompute(path: Path, record: Record) -> tuple[dict[str, Any], list[str]]:
     if folder.read_training()["weights"] != record["weights"]:
         raise ValueError(f"{folder.path} has the outputs of other weights")
     outputs, objective = stored_run(folder, config | {"ood": provenance["ood"]}, provenance["digests"])
-    sets = ("test", *outputs.ood, *outputs.validation)
-    nodes = provenance["detector"]
-    of_network = [name for name, node in nodes.items() if needs_images(node)]
-    scores = {name: {each: folder.read_scores(name, each) for each in sets} for name in of_network}
-    missing = [name for name, of_sets in scores.items() if any(each is None for each in of_sets.values())]
-    known: dict[str, Any] = {name: of_sets for name, of_sets in scores.items() if name not in missing}
-    detectors = {name: trusted_detector(node) for name, node in nodes.items() if name not in of_network}
-    numbers, resamples = score(outputs, objective, Scoring(detectors, known))
+    scoring, missing = _recorded_scoring(provenance["detector"], outputs, folder.read_scores)
+    numbers, resamples = score(outputs, objective, scoring)
     return numbers | {"intervals": intervals(numbers, resamples)}, missing
