@@ -17,7 +17,7 @@ from oodbench.build import (
 )
 from oodbench.data.sets import DataSplits
 from oodbench.model import Classifier, extract_features, load_weights, predict, weights_of
-from oodbench.pretrained.weights import load_pretrained
+from oodbench.pretrained.weights import check_same_settings, load_pretrained
 from oodbench.runs.code import remember_code
 from oodbench.runs.config import read_config
 from oodbench.runs.folder import RunFolder
@@ -119,7 +119,7 @@ def check_earlier(job: Job, before: Record | None) -> None:
 
 
 def begin(job: Job, before: Record | None) -> None:
-    """Settle the number of threads, and write config.yaml."""
+    """Choose the number of threads, and write config.yaml."""
     folder = job.folder
     if before and job.recipe and not folder.is_started():
         print(f"weights are missing: {folder.path} is trained again, and its numbers are replaced then", flush=True)
@@ -159,6 +159,7 @@ def load_or_train(job: Job, log: Log) -> None:
 def take_pretrained(job: Job) -> Arrays:
     """Take the weights in the file of the run's seed; return them."""
     path = Path(job.config["weights"][job.config["seed"]])
+    check_same_settings(path, job.config)
     digest = load_pretrained(path, job.model)
     weights = weights_of(job.model)
     provenance = job.provenance | {"pretrained": {"file": path.name, "sha256": digest}}

@@ -2,6 +2,7 @@
 
 import re
 from functools import cache
+from pathlib import Path
 
 import hydra
 import pytest
@@ -72,6 +73,13 @@ def test_every_experiment_composes(name: str, loss: str) -> None:
 def test_what_no_run_can_have_is_said_before_it_starts(override: str, says: str) -> None:
     with pytest.raises(UsageError, match=says):
         resolve(compose(["dataset=digits", "loss=ce", "recipe=smoke", override]))
+
+
+def test_two_files_with_the_same_weights_are_no_two_seeds(tmp_path: Path) -> None:
+    for name in ("a.ckpt", "b.ckpt"):
+        (tmp_path / name).write_bytes(b"weights")
+    with pytest.raises(UsageError, match=r"weights .*b\.ckpt and .*a\.ckpt are the same file: a seed is a training"):
+        resolve(compose(["loss=ce", f"weights=[{tmp_path / 'a.ckpt'},{tmp_path / 'b.ckpt'}]"]))
 
 
 def test_a_value_that_nobody_can_resolve_is_a_usage_error() -> None:

@@ -18,7 +18,7 @@ from oodbench.runs.folder import open_run
 
 @pytest.fixture
 def entry(finished: Finished, tmp_path: Path) -> Path:
-    """A run as it was handed in."""
+    """A run as it was submitted."""
     script("scripts/publish.py", f"results_dir={finished.results}", "--target", tmp_path / "registry")
     return tmp_path / "registry" / finished.folder.relative_to(finished.results)
 
@@ -30,15 +30,15 @@ def test_the_command_writes_the_leaderboard_and_the_page(finished: Finished, ent
     assert "| recomputed |" in (registry / "README.md").read_text("utf-8")
     assert "HALO" in (registry / "report.html").read_text("utf-8")
     script("scripts/registry.py", "--results-dir", registry)
-    assert "| as handed in |" in (registry / "README.md").read_text("utf-8")
+    assert "| as submitted |" in (registry / "README.md").read_text("utf-8")
 
 
-def test_own_runs_stand_beside_those_handed_in(finished: Finished, finished_ce: Finished, entry: Path) -> None:
+def test_own_runs_stand_beside_those_submitted(finished: Finished, finished_ce: Finished, entry: Path) -> None:
     registry = entry.parents[5]
     script("scripts/registry.py", "--results-dir", registry, "--own", finished_ce.results)
     lines = (registry / "README.md").read_text("utf-8").splitlines()
     origins = {cells[2].strip(): cells[-2].strip() for cells in (line.split("|") for line in lines) if len(cells) > 8}
-    assert origins["HALO"] == "as handed in"
+    assert origins["HALO"] == "as submitted"
     assert origins["CE"] == "recomputed"  # its outputs lie in its folder
     page = unescape((registry / "report.html").read_text("utf-8"))
     assert f"python scripts/registry.py --own {finished_ce.results}" in page

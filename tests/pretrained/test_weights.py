@@ -98,6 +98,21 @@ def test_a_runs_own_weights_are_read(finished_ce: Finished, collected: Any) -> N
     assert numbers_in(folder)["provenance"]["pretrained"]["file"] == "model.safetensors"
 
 
+@pytest.mark.parametrize("other", ["dataset.mean=[0.1,0.1,0.1]", "loss.label_smoothing=0.3"])
+def test_a_runs_own_weights_need_its_settings(finished_ce: Finished, collected: Any, other: str) -> None:
+    """A file of weights has no mean and no tau, so that nothing else would tell."""
+    key = other.partition("=")[0].replace(".", r"\.")
+    with pytest.raises(ValueError, match=rf"was trained with {key}=.* \(here .*\): set the same"):
+        collected.from_files(finished_ce.folder / "model.safetensors", overrides=(other,))
+
+
+def test_weights_beside_another_configuration_are_read(finished_ce: Finished, collected: Any, tmp_path: Path) -> None:
+    copy = tmp_path / "model.safetensors"
+    copy.write_bytes((finished_ce.folder / "model.safetensors").read_bytes())
+    (tmp_path / "config.yaml").write_text("model: resnet18\n")
+    assert_same_outputs(finished_ce, collected.from_files(copy))
+
+
 def test_a_runs_own_weights_with_a_flipped_bit_are_refused(
     finished_ce: Finished, collected: Any, tmp_path: Path
 ) -> None:

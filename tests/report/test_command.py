@@ -86,6 +86,36 @@ def test_values_of_sets_and_detectors_are_named() -> None:
     assert again(command)["detector"] == config["detector"]
 
 
+def test_images_that_lie_elsewhere_have_their_place() -> None:
+    """No hash has it, and other images may lie below the data root."""
+    config = configuration(
+        "dataset=cifar10", "ood=[svhn,mnist]", "dataset.test.root=/other", "ood.svhn.root='/data/a sample'"
+    )
+    command = command_of(config)
+    assert command
+    assert again(command)["dataset"]["test"]["root"] == "/other"
+    assert again(command)["ood"]["svhn"]["root"] == "/a b"
+    assert command.count("root=") == 2
+
+
+def test_the_command_of_a_record_has_the_places_of_its_last_start() -> None:
+    config = configuration("dataset=cifar10", "dataset.test.root=/first", "ood=[svhn]")
+    record = {"ood": {"svhn": {"root": "/sample"}}, "detector": {}, "roots": {"test": "/second"}}
+    command = command_of_record(config, record)
+    assert command
+    assert again(command)["dataset"]["test"]["root"] == "/second"
+    assert "ood.svhn.root=/sample" in shlex.split(command)
+    without = command_of_record(config, record | {"roots": {}, "ood": {"svhn": {}}})
+    assert without
+    assert "root=" not in without
+
+
+def test_an_accepted_overlap_is_named() -> None:
+    command = command_of(configuration("allow_overlap=true"))
+    assert command
+    assert "allow_overlap=true" in command
+
+
 def test_a_set_that_no_file_of_conf_reads_has_no_command() -> None:
     config = configuration() | {"ood": {"mine": {"_target_": "oodbench.data.gone", "images": 3}}}
     assert command_of(config) is None

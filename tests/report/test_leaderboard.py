@@ -136,8 +136,8 @@ def test_a_row_says_how_many_of_its_runs_were_recomputed(tmp_path: Path) -> None
     def origins(*recomputed: Path) -> list[str]:
         return [row[-1] for row in rows(leaderboard(runs, dict.fromkeys(recomputed, RECOMPUTED), ["ood_score"]))]
 
-    assert origins() == ["as handed in", "as handed in"]
-    assert origins(folders[0]) == ["1 as handed in, 1 recomputed", "as handed in"]
+    assert origins() == ["as submitted", "as submitted"]
+    assert origins(folders[0]) == ["1 as submitted, 1 recomputed", "as submitted"]
     assert origins(*folders) == ["recomputed", "recomputed"]
 
 

@@ -22,7 +22,7 @@ from oodbench.tables.results import load_run
 
 @pytest.fixture
 def entry(finished: Finished, tmp_path: Path) -> Path:
-    """A run as it was handed in."""
+    """A run as it was submitted."""
     script("scripts/publish.py", f"results_dir={finished.results}", "--target", tmp_path / "registry")
     return tmp_path / "registry" / finished.folder.relative_to(finished.results)
 
@@ -31,7 +31,7 @@ def problems(entry: Path, whole_runs: Path | None = None) -> str:
     return "\n".join(check_run(load_run(entry), whole_runs).problems)
 
 
-def test_an_entry_without_outputs_is_as_handed_in(entry: Path) -> None:
+def test_an_entry_without_outputs_is_as_submitted(entry: Path) -> None:
     found = check_run(load_run(entry))
     assert (found.recomputed, found.problems) == (False, [])
 
@@ -90,7 +90,7 @@ def test_numbers_that_the_outputs_do_not_give_at_all_are_named(computed: dict[st
 
 
 def test_stored_scores_of_image_detectors_are_read(finished: Finished, entry: Path, tmp_path: Path) -> None:
-    """Those without stored scores leave the entry as handed in"""
+    """Those without stored scores leave the entry as submitted"""
     whole = tmp_path / "whole"
     shutil.copytree(finished.results, whole)
     folder = whole / finished.folder.relative_to(finished.results)

@@ -117,6 +117,30 @@ def test_ood_sets_of_other_sizes_are_not_averaged(tmp_path: Path) -> None:
     assert (frame[frame.ood == ""].seeds == 2).all()
 
 
+def test_seeds_on_other_images_are_not_averaged(tmp_path: Path) -> None:
+    """One set, with another corruption for each seed; near means are of the same sets"""
+    for seed, fog in ((0, "1" * 64), (1, "2" * 64)):
+        digests = {"test": "a" * 64, "cifar100": "b" * 64, "svhn": fog}
+        add_run(tmp_path, seed=seed, ood=OOD, digests=digests)
+    frame = means(tmp_path)
+    assert dict(zip(frame.ood, frame.seeds, strict=True)) == {"": 2, "cifar100": 2, "svhn": 1}
+    digests = numbers(tmp_path).groupby("ood").images_digest.unique().map(sorted).to_dict()
+    assert digests == {"": ["a" * 12], "cifar100": ["b" * 12], "svhn": ["1" * 12, "2" * 12]}
+
+
+def test_settings_of_sets_and_detectors_have_columns(tmp_path: Path) -> None:
+    folder = add_run(tmp_path, ood={"fog": {"energy": 0.8, "msp": 0.7, "knn_selected": 0.9}})
+    energy, knn = {"_target_": "oodbench.detectors.energy", "temperature": 0.1}, {"k": 50}
+    corrupted = {"_target_": "oodbench.data.cifar10c", "corruption": "fog", "severity": 3}
+    alter_metrics(folder, lambda record: record["provenance"].update(ood={"fog": corrupted}))
+    alter_metrics(folder, lambda record: record["provenance"].update(detector={"energy": energy, "knn_selected": knn}))
+    for frame in (numbers(tmp_path), means(tmp_path)):
+        of = frame[frame.ood == "fog"].set_index("detector")
+        assert set(of.ood_settings) == {"corruption=fog, severity=3"}
+        assert of.detector_settings.fillna("").to_dict() == {"energy": "temperature=0.1", "msp": "", "knn_selected": ""}
+    assert frame[frame.ood == ""].ood_settings.isna().all()
+
+
 def test_a_mean_has_the_kind_of_its_own_seeds(tmp_path: Path) -> None:
     add_run(
         tmp_path, ood={"svhn": {"ood_score": 0.9}}, config={"dataset": {"test": {"_target_": "oodbench.data.cifar10"}}}

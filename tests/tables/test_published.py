@@ -57,8 +57,10 @@ def test_a_deviation_is_read_where_there_is_one(rows: list[Published]) -> None:
 
 def test_sets_have_bounds_and_scores_detectors(rows: list[Published]) -> None:
     of_openood = next(row.protocol for row in rows if row.protocol and row.protocol.name == "openood")
-    assert of_openood.images["tiny_imagenet"] == (6000, 8000)
-    assert of_openood.images["svhn"] == (26032, np.inf)
+    assert of_openood.bounds("cifar10", "tiny_imagenet") == (7000, 8000)
+    assert of_openood.bounds("cifar100", "tiny_imagenet") == (6000, 7000)
+    assert of_openood.bounds("cifar100", "svhn") == (26032, np.inf)
+    assert of_openood.bounds("cifar10", "another") == (0, np.inf)
     detectors = {row.score: row.detectors for row in rows}
     assert (detectors["not stated"], detectors["MSP"], detectors["RotPred"]) == (("ood_score", "msp"), ("msp",), ())
 

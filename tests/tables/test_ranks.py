@@ -64,6 +64,13 @@ def test_a_set_in_two_sizes_has_a_line_for_each(tmp_path: Path) -> None:
     assert sorted(aurocs) == ["svhn (far), 1,580 images", "svhn (far), 26,032 images"]
 
 
+def test_a_set_of_other_images_is_named(tmp_path: Path) -> None:
+    add_losses(tmp_path, FIRST, digests={"test": "1", "svhn": "2"})
+    add_losses(tmp_path, FIRST, OTHER, digests={"test": "1", "svhn": "3"})
+    (table,) = tables(tmp_path)
+    assert table.notes[-1] == "Not the same images in all runs, by the digests of their files: svhn."
+
+
 def test_no_p_is_printed_as_zero(tmp_path: Path) -> None:
     losses = {name: 0.8 + i / 100 for i, name in enumerate("abcdefghij")}
     add_losses(tmp_path, losses)

@@ -116,8 +116,6 @@ def _check_combinations(config: Config) -> None:
         raise UsageError("results_dir= is empty: a folder is needed, such as results_dir=results")
     if weights and seed >= len(weights):
         raise UsageError(f"seed={seed}: weights names {len(weights)} files, one for each seed from 0 on")
-    if twice := [path for path in weights or () if weights.count(path) > 1]:
-        raise UsageError(f"weights names {twice[0]} twice: a seed is a training of its own")
     recipe = config["recipe"]  # of pretrained weights it has no warm-up
     if not weights and recipe["warmup_epochs"] > recipe["epochs"]:
         asked = f"recipe.warmup_epochs={recipe['warmup_epochs']}"

@@ -16,7 +16,7 @@ COMMANDS = {  # {module of this package: what it does}
     "ensemble": "score the ensemble of each configuration's seeds",
     "import_outputs": "turn outputs of other code into a run",
     "publish": "copy finished runs without weights and outputs",
-    "registry": "check the runs that were handed in, and write the leaderboard",
+    "registry": "check the runs that were submitted, and write the leaderboard",
     "data": "fetch and decode published data sets ahead of time",
 }
 

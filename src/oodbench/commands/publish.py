@@ -26,7 +26,7 @@ from oodbench.tables.write import check_detectors
 
 def main() -> None:
     parser = Parser(__doc__)
-    parser.add_results_dir("has runs/", default=None)
+    parser.add_results_dir("reads PATH/runs", default=None)
     parser.add_argument("--target", type=Path, default=Path("results"), help="the copies go below its runs/")
     words = f"whose resamples are kept, for tests and bold; default: {' '.join(MAIN_SCORES)}"
     parser.add_argument("--detectors", nargs="+", help=words)

@@ -1,8 +1,8 @@
-"""Check the runs that were handed in and this project's own, and write the leaderboard: README.md and report.html.
+"""Check the runs that were submitted and this project's own, and write the leaderboard: README.md and report.html.
 
 python scripts/registry.py [results_dir=results/registry] [--own results] [--outputs RESULTS_DIR]
 
-A run is handed in by scripts/publish.py --target results/registry; docs/adding.md has the steps. --own names the folder
+A run is submitted by scripts/publish.py --target results/registry; docs/adding.md has the steps. --own names the folder
 of this project's own runs, which stand beside them; `make registry` does. Where a run's outputs and weights lie in its
 folder or below RESULTS_DIR, all of its numbers are computed again and compared. Problems are named and end the command
 with status 1; then nothing is written.
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from oodbench.cli.arguments import Parser
-from oodbench.report.leaderboard import HANDED_IN, OWN, RECOMPUTED, leaderboard
+from oodbench.report.leaderboard import OWN, RECOMPUTED, SUBMITTED, leaderboard
 from oodbench.report.material import material_of
 from oodbench.report.page.build import report_html
 from oodbench.runs.paths import GLOB
@@ -29,7 +29,7 @@ from oodbench.tables.write import chosen_detectors
 
 def main() -> None:
     parser = Parser(__doc__)
-    parser.add_results_dir("has runs/", default="results/registry")
+    parser.add_results_dir("reads PATH/runs", default="results/registry")
     parser.add_argument("--own", type=Path, metavar="RESULTS_DIR", help="has this project's own runs")
     parser.add_argument("--outputs", type=Path, metavar="RESULTS_DIR", help="has the same runs with their outputs")
     parser.add_argument(
@@ -76,4 +76,4 @@ def _origin(entry: Entry, own: Path | None) -> str:
     """Return where a run's numbers come from."""
     if entry.recomputed:
         return RECOMPUTED
-    return OWN if own and entry.run.folder.is_relative_to(own / "runs") else HANDED_IN
+    return OWN if own and entry.run.folder.is_relative_to(own / "runs") else SUBMITTED

@@ -27,13 +27,13 @@ from oodbench.tables.write import chosen_detectors
 def main() -> None:
     parser = Parser(__doc__)
     parser.add_argument("run", type=Path, nargs="?", metavar="RUN", help="a run's folder: the page of this run alone")
-    parser.add_results_dir("has runs/ and gets report.html")
+    parser.add_results_dir("reads PATH/runs, writes PATH/report.html")
     parser.add_argument("--out", type=Path, help="the file to write")
     parser.add_argument(
         "--detectors", nargs="+", help=f"the scores of the main table; default: {' '.join(MAIN_SCORES)}"
     )
     parser.add_argument("--figures", type=Path, metavar="DIR", help="write the figures as vector files instead")
-    parser.add_argument("--open", action="store_true", help="show the page, where a browser has a screen")
+    parser.add_argument("--open", action="store_true", help="show the page, if a display is available")
     parser.add_argument("--format", help=f"of the figures, separated by commas: {', '.join(FORMATS)}; default: pdf")
     args = parser.parse_args()
     if args.format and not args.figures:

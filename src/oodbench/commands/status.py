@@ -1,7 +1,7 @@
 """Show the state of every run.
 
 python scripts/status.py [results_dir=results]
-python scripts/status.py --watch              # shows it anew every ten seconds, until Ctrl-C or all is done
+python scripts/status.py --watch              # refreshes it every ten seconds, until Ctrl-C or all is done
 """
 
 import sys
@@ -17,9 +17,9 @@ CLEAR = "\033[H\033[2J\033[3J"  # the screen and what scrolled off it
 
 def main() -> None:
     parser = Parser(__doc__)
-    parser.add_results_dir("has runs/")
+    parser.add_results_dir("reads PATH/runs")
     parser.add_argument(
-        "--watch", type=float, nargs="?", const=10.0, metavar="SECONDS", help="show it anew, every 10 s by default"
+        "--watch", type=float, nargs="?", const=10.0, metavar="SECONDS", help="refresh it, every 10 s by default"
     )
     args = parser.parse_args()
     if args.watch is not None and not 0 < args.watch <= LONGEST:

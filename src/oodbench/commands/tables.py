@@ -56,14 +56,14 @@ def main() -> None:
 def arguments() -> argparse.Namespace:
     """Return what the command line says. Options that exclude one another end the command."""
     parser = Parser(__doc__)
-    parser.add_results_dir("has runs/ and gets the tables")
+    parser.add_results_dir("reads PATH/runs, writes the tables to PATH")
     words = f"which FPR@95, default: {DEFAULT_FPR}; runs.csv has both"
     parser.add_argument("--fpr", choices=CONVENTIONS, help=words)
     parser.add_argument(
         "--detectors", nargs="+", help=f"the scores to show; {' '.join(MAIN_SCORES)}, in the matrix all"
     )
     what = parser.add_mutually_exclusive_group()
-    what.add_argument("--by", nargs="+", metavar="KEY", help="keys of the configuration, such as loss.tau, to sort by")
+    what.add_argument("--by", nargs="+", metavar="KEY", help="keys such as loss.tau, a row per value")
     what.add_argument("--matrix", action="store_true", help="every loss with every detector, by OOD set")
     what.add_argument("--calibration", action="store_true", help="calibration before and after temperature scaling")
     what.add_argument("--style", choices=["paper"], help="LaTeX as papers print it: <dataset>.paper.tex")

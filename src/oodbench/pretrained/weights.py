@@ -14,6 +14,9 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from oodbench.model import Classifier
+from oodbench.phrases import printable
+from oodbench.runs.config import read_config
+from oodbench.runs.identity import Config
 from oodbench.storage import load_arrays
 
 HEADER = 1000  # bytes in which a file of ours names its metadata
@@ -43,6 +46,31 @@ def load_pretrained(path: Path, model: Classifier) -> str:
         raise ValueError(f"{path} is not of this network:\n  " + "\n  ".join(sorted(wrong)))
     model.load_state_dict({key: tensor for key, (_, tensor) in theirs.items()})
     return hashlib.sha256(data).hexdigest()
+
+
+def check_same_settings(path: Path, config: Config) -> None:
+    """Check weights in the folder of a run of this project against its config.yaml; others have none.
+
+    A file of weights lacks numbers that the network computes with, such as T2FNorm's tau and the mean of the images.
+    Raises ValueError naming those that differ.
+    """
+    beside = path.parent / "config.yaml"
+    if not beside.is_file():
+        return
+    try:
+        theirs, ours = _computed_with(read_config(beside)), _computed_with(config)
+    except (ValueError, TypeError, KeyError, AttributeError):  # of something else
+        return
+    differing = [key for key in (theirs | ours) if theirs.get(key) != ours.get(key)]
+    if differing:
+        told = ", ".join(f"{key}={theirs.get(key)} (here {ours.get(key)})" for key in differing)
+        raise ValueError(f"{path} was trained with {printable(told)}: set the same, or copy the file elsewhere")
+
+
+def _computed_with(config: Config) -> dict[str, Any]:
+    """Return the settings that outputs depend on beside the weights."""
+    dataset = {f"dataset.{key}": config["dataset"].get(key) for key in ("mean", "std", "size")}
+    return {f"loss.{key}": value for key, value in config["loss"].items()} | dataset
 
 
 def stored_weights(path: Path, data: bytes) -> Mapping[str, Tensor]:

@@ -57,10 +57,18 @@ def command_of_record(config: Config, provenance: Mapping[str, Any]) -> str | No
         nodes = {name: node for name, node in provenance["detector"].items() if not name.endswith(SELECTED)}
         of_images = {name: node for name, node in nodes.items() if needs_images(node)}
         of_outputs = {name: node for name, node in nodes.items() if name not in of_images}
-        recorded = {"ood": dict(provenance["ood"]), "detector": of_outputs, "image_detector": of_images}
+        dataset = _rooted(config["dataset"], provenance.get("roots", {}), config.get("data_root"))
+        ood = dict(provenance["ood"])
+        recorded = {"dataset": dataset, "ood": ood, "detector": of_outputs, "image_detector": of_images}
     except (KeyError, AttributeError, TypeError, ValueError):  # a published record is not trusted; early ones lack them
         recorded = {}
     return command_of(config | recorded)
+
+
+def _rooted(dataset: Config, roots: Mapping[str, str], data_root: Any) -> Config:
+    """Return a data set with the roots of the last start that measured it."""
+    parts = {part: node for part, node in dataset.items() if isinstance(node, dict) and "root" in node}
+    return dataset | {part: node | {"root": roots.get(part, data_root)} for part, node in parts.items()}
 
 
 def _choices(config: Config) -> list[str]:
@@ -74,7 +82,9 @@ def _choices(config: Config) -> list[str]:
         ood = config["validation"]["ood"]
         choices += [f"validation.images={images}", f"ood@validation.ood={_reader_of(ood)}"]
         choices += [f"validation.ood.{key}={_quoted(ood[key])}" for key in ("path", "list") if key in ood]
-    return choices + _sets(config)
+    if config.get("allow_overlap") is True:
+        choices.append("allow_overlap=true")
+    return choices + _sets(config) + _elsewhere(config)
 
 
 def _sets(config: Config) -> list[str]:
@@ -86,6 +96,14 @@ def _sets(config: Config) -> list[str]:
     known = [name for name in known if (CONF / "ood" / f"{name}.yaml").is_file()]
     others = {name: node for name, node in config["ood"].items() if name not in known}
     return [f"ood=[{','.join(known)}]", *(_other_set(name, node) for name, node in others.items())]
+
+
+def _elsewhere(config: Config) -> list[str]:
+    """Return the overrides of images that do not lie below the data root."""
+    nodes = {f"dataset.{part}": config["dataset"].get(part) for part in ("train", "test")}
+    nodes |= {f"ood.{name}": node for name, node in config["ood"].items()}
+    roots = {key: node.get("root") for key, node in nodes.items() if isinstance(node, dict)}
+    return [f"{key}.root={_quoted(r)}" for key, r in roots.items() if r not in (None, "", config.get("data_root"))]
 
 
 def _other_set(name: str, node: Config) -> str:

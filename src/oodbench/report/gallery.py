@@ -18,6 +18,7 @@ from oodbench.tables.means import FAR, KIND, NEAR, common_means
 from oodbench.tables.names import set_name
 
 TONES = {Kind.NEAR: "near", Kind.FAR: "far", Kind.SHIFTED: "shifted"}
+SWEPT = ("loss.", "recipe.", "dataset.mean", "dataset.std")  # what rows of a sweep may differ in, but for one key
 ROWS = 12  # losses with small pictures of their own
 
 
@@ -175,7 +176,7 @@ def _cliques(section: Section) -> Plot | None:
 def _sweeps(section: Section) -> list[Plot]:
     rows = {section.labels[row_of(run.result)]: run.result for run in section.runs}
     settings = {
-        label: {key: value for key, value in run.settings.items() if key.startswith(("loss.", "recipe."))}
+        label: {key: value for key, value in run.settings.items() if key.startswith(SWEPT)}
         for label, run in rows.items()
     }
     plots = []

@@ -23,21 +23,21 @@ from oodbench.tables.sections import by_protocol
 
 INTRODUCTION = """# Leaderboard
 
-Made by `make registry` from the runs below `runs/`, which others handed in, and this project's own below `../runs/`;
-docs/adding.md says how to hand in one.
+Made by `make registry` from the runs below `runs/`, which others submitted, and this project's own below `../runs/`;
+docs/adding.md says how to submit one.
 
 - A table is of one protocol. Rows: by the mean of the AUROCs that they show, near and far alike and without shifted ID
   sets, those with fewer last. Neighbours may differ by nothing but chance: see the italics.
 - Cells, in percent: mean ± sample deviation over n seeds; of one seed the value [95 % interval over images].
 - Bold: the best of a column; italics: what a paired test (5 %, Holm's correction) does not distinguish from it.
 - Score: two scores whose printed numbers are the same share a row.
-- Numbers: recomputed from the outputs, this project's, or as handed in."""
-HANDED_IN, OWN, RECOMPUTED = "as handed in", "this project's", "recomputed"  # where a run's numbers come from
+- Numbers: recomputed from the outputs, this project's, or as submitted."""
+SUBMITTED, OWN, RECOMPUTED = "as submitted", "this project's", "recomputed"  # where a run's numbers come from
 ID, OOD = ("accuracy", "ece"), ("auroc", "fpr95_idpos")
 
 
 def leaderboard(runs: Sequence[Result], origins: Mapping[Path, str], detectors: Sequence[str]) -> str:
-    """Return the page; origins: {folder of a run: where its numbers come from}, of others HANDED_IN."""
+    """Return the page; origins: {folder of a run: where its numbers come from}, of others SUBMITTED."""
     parts = [INTRODUCTION]
     for dataset in sorted({run.dataset for run in runs}):
         for some in by_protocol(run for run in runs if run.dataset == dataset):
@@ -55,7 +55,7 @@ def _table(runs: Sequence[Result], origins: Mapping[Path, str], detectors: Seque
     best = {column: best_of(cells, labels, detectors, column) for column in columns}
     seeds = Counter(map(row_of, runs))
     from_where = {
-        row: Counter(origins.get(run.folder, HANDED_IN) for run in runs if row_of(run) == row) for row in seeds
+        row: Counter(origins.get(run.folder, SUBMITTED) for run in runs if row_of(run) == row) for row in seeds
     }
     lines = [
         [

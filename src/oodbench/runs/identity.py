@@ -118,7 +118,8 @@ def without_places(node: Any, data_root: str | None = None) -> Any:
 def with_pretrained_weights(config: Config) -> Config:
     """Return the configuration whose recipe is the digests of its weight files: how they were trained is not known.
 
-    Without `weights` it is returned as it is. Raises FileNotFoundError for a file that is missing.
+    Without `weights` it is returned as it is. Raises FileNotFoundError for a file that is missing, ValueError where two
+    files are the same.
     """
     if not config.get("weights") or config["recipe"].get("weights"):  # the latter was written to a run's folder
         return config
@@ -126,5 +127,11 @@ def with_pretrained_weights(config: Config) -> Config:
         if not isinstance(path, str) or not Path(path).is_file():
             raise FileNotFoundError(f"weights: {path} is missing, or no file")
     digests = [hashlib.sha256(Path(path).read_bytes()).hexdigest() for path in config["weights"]]
+    first: dict[str, str] = {}
+    for path, digest in zip(config["weights"], digests, strict=True):
+        if digest in first:
+            same = f"names {path} twice" if path == first[digest] else f"{path} and {first[digest]} are the same file"
+            raise ValueError(f"weights {same}: a seed is a training of its own")
+        first[digest] = path
     recipe = {"epochs": None, "weights": [digest[:12] for digest in digests]}
     return config | {"recipe": recipe, "name": config["name"] | {"recipe": PRETRAINED}}

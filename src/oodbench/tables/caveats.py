@@ -28,7 +28,7 @@ def caveats(
         *_normalisation(named, by),
         *_sets(named, by),
         *_overlaps(named),
-        *_images(run for _, run in named),
+        *other_images(run for _, run in named),
         *_code(named),
         *_scores(named, detectors, by),
         *_selection(named, detectors),
@@ -86,7 +86,7 @@ def _overlaps(named: Named) -> list[str]:
     return [f"{what}: {', '.join(rows)}."] if rows else []
 
 
-def _images(runs: Iterable[Result]) -> list[str]:
+def other_images(runs: Iterable[Result]) -> list[str]:
     """Name the sets that are not the same files in all runs, so that rows, or seeds of a mean, are of other images."""
     digests: dict[str, set[str]] = {}
     for run in runs:

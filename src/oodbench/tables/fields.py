@@ -14,7 +14,7 @@ from oodbench.runs.reduced import DECIMALS
 
 # versions of the probabilities: {name in tables: key in metrics.json}
 VERSIONS = {"predictive": "own", "normalised": "normalised", "temperature-scaled": "temperature_scaled"}
-PLACES = ("root", "path", "list", "digest", "images")  # keys of a set: where it lies; its number of images is counted
+PLACES = ("root", "path", "digest", "images")  # keys of a set: where it lies; its number of images is counted
 USUAL = (("split", "test"), ("exclude_classes", "[]"))
 Key = tuple[str, str, str]  # (OOD set, detector, metric); the first two are "" for a metric of ID_METRICS
 

@@ -12,16 +12,19 @@ import numpy as np
 from oodbench.evaluation.metrics import metric_of
 from oodbench.evaluation.significance import over_seeds
 from oodbench.phrases import printable
-from oodbench.tables.fields import Key
-from oodbench.tables.labels import protocol, row_of
-from oodbench.tables.means import common_means, with_means
+from oodbench.runs.record import SELECTED
+from oodbench.tables.labels import listed, protocol, row_of
+from oodbench.tables.means import FAR, NEAR, common_means, with_means
 from oodbench.tables.results import Result
+from oodbench.tables.scores import hyperparameters
 
 IMAGES = ["train_images", "held_out", "test_images", "test_split"]
 NAMES = ["dataset", "backbone", "loss", "recipe", "hash", "epochs"]
 CONFIGURATION = [*NAMES, "train_limit", "test_limit", *IMAGES, "precision"]
 PARTS = ("backbone", "loss", "recipe")  # whose settings have a column each: backbone.width, loss.tau
 NUMBER = ["ood", "detector", "metric", "value", "low", "high"]
+OF_SET = ["kind", "images", "images_digest", "ood_settings", "detector_settings"]
+DIGITS = 12  # of a digest
 OVER_SEEDS = ["ood", "detector", "metric", "seeds", "mean", "deviation", "low", "high"]
 FORMULA = ("=", "+", "-", "@")  # what a spreadsheet would compute
 LONGEST = 200  # characters of a setting, which every row repeats
@@ -45,19 +48,19 @@ def numbers_of(runs: Iterable[Result]) -> Long:
     """Return one row per number of a run; low, high: its 95 % interval over images.
 
     Near and far means stand under the OOD sets "near mean" and "far mean", over the sets that the run's table names;
-    `kind` is that of the OOD set, `images` the number of its images, of a mean over sets that of all together.
+    `kind` is that of the OOD set, `images` the number of its images, of a mean over sets that of all together;
+    `images_digest` is that of the OOD set, else of the test images, None for a mean over sets.
     """
     runs = _with_means(list(runs))
     keys = _settings(runs)
 
     def rows() -> Iterator[list[Any]]:
         for run in runs:
-            of_run = [*_configuration(run, keys), run.seed]
+            of_run, of_sets = [*_configuration(run, keys), run.seed], _of_sets(run)
             for key, value in run.numbers.items():
-                of_set = _kind(run, key), run.ood_images.get(key[0])
-                yield [*of_run, *of_set, *key, value, *(run.interval(key) or (None, None))]
+                yield [*of_run, *of_sets[key[:2]], *key, value, *(run.interval(key) or (None, None))]
 
-    return Long([*CONFIGURATION, *map(_short, keys), "seed", "kind", "images", *NUMBER], rows())
+    return Long([*CONFIGURATION, *map(_short, keys), "seed", *OF_SET, *NUMBER], rows())
 
 
 def means_of(runs: Iterable[Result]) -> Long:
@@ -69,20 +72,22 @@ def means_of(runs: Iterable[Result]) -> Long:
     over: dict[tuple[Any, ...], dict[int, float]] = defaultdict(dict)  # by seed
     first: dict[tuple[Any, ...], Result] = {}
     for run in runs:
+        of_sets = _of_sets(run)
         row = row_of(run), protocol(run)  # seeds of one hash may differ in precision, or in the test images found
-        for key, value in run.numbers.items():  # OOD sets of one name may differ in size and kind
-            mean = row, run.ood_images.get(key[0]), _kind(run, key), key
+        for key, value in run.numbers.items():  # OOD sets of one name may differ in kind and images
+            cells = tuple(of_sets[key[:2]])
+            mean = row, run.digests.get("test"), run.digests.get(key[0]), cells, key
             over[mean][run.seed] = value
             first.setdefault(mean, run)
 
     def rows() -> Iterator[list[Any]]:
         for mean, values in over.items():
-            _, images, kind, key = mean
+            *_, cells, key = mean
             spread = over_seeds(np.array(list(values.values())), metric_of(key[-1]).unit.largest)
             of_seeds = [spread.n, spread.mean, spread.deviation, *(spread.interval or (None, None))]
-            yield [*_configuration(first[mean], keys), kind, images, *key, *of_seeds]
+            yield [*_configuration(first[mean], keys), *cells, *key, *of_seeds]
 
-    return Long([*CONFIGURATION, *map(_short, keys), "kind", "images", *OVER_SEEDS], rows())
+    return Long([*CONFIGURATION, *map(_short, keys), *OF_SET, *OVER_SEEDS], rows())
 
 
 def _settings(runs: Iterable[Result]) -> list[str]:
@@ -121,8 +126,16 @@ def _is_number(text: str) -> bool:
     return True
 
 
-def _kind(run: Result, key: Key) -> str:
-    return str(run.kind(key[0])) if key[0] else ""
+def _of_sets(run: Result) -> dict[tuple[str, str], list[Any]]:
+    """Return {(OOD set, detector): cells of OF_SET}; what was selected for each seed is no setting of a mean."""
+    detectors = {detector: hyperparameters(run, detector) for detector in run.scored_by if SELECTED not in detector}
+    of_detector = {detector: _cell(listed(each) or "null") for detector, each in detectors.items()}
+    of_set: dict[str, list[Any]] = {}
+    for ood in dict.fromkeys(key[0] for key in run.numbers):
+        kind = str(run.kind(ood)) if ood else ""
+        digest = None if ood in (NEAR, FAR) else run.digests.get(ood or "test", "")[:DIGITS] or None
+        of_set[ood] = [kind, run.ood_images.get(ood), digest, _cell(listed(run.ood_settings.get(ood, {})) or "null")]
+    return {key[:2]: [*of_set[key[0]], of_detector.get(key[1])] for key in run.numbers}
 
 
 def _with_means(runs: Sequence[Result]) -> list[Result]:

@@ -84,11 +84,9 @@ def _settings(run: Result, with_own: bool, by: Sequence[str]) -> str:
 
 def _data(runs: Sequence[Result], by: Sequence[str]) -> str:
     run = runs[0]
-    train = (
-        f"a class-balanced subset of {run.train_images:,} of the" if run.train_limit else f"all {run.train_images:,}"
-    )
-    train = f"{run.train_images:,} of the" if run.held_out and not run.train_limit else train
-    test = f"a subset of {run.test_images:,} of the" if run.test_limit else f"all {run.test_images:,}"
+    of = f"{run.train_images:,} of the" if run.train_limit or run.held_out else f"{run.train_images:,}"
+    train = f"a class-balanced subset of {of}" if run.train_limit else of
+    test = f"a subset of {run.test_images:,} of the" if run.test_limit else f"{run.test_images:,}"
     split = f" of the split {run.test_split}" * (run.test_split != "test" and "dataset.test.split" not in by)
     sets = sorted({(ood, n) for each in runs for ood, n in each.ood_images.items()})
     held_out = f" ({run.held_out:,} held out to choose hyperparameters by)" * bool(run.held_out)

@@ -13,6 +13,7 @@ from oodbench.evaluation.metrics import ID_METRICS, OOD_METRICS, metric_of
 from oodbench.storage import errors_name
 from oodbench.tables.fields import printed
 
+Bounds = tuple[float, float]
 UNSTATED = "fpr95_unstated"  # of a source that does not name its convention
 
 
@@ -23,8 +24,13 @@ class Protocol(NamedTuple):
     runs: dict[str, str]  # {key of a run's configuration, test_images or train_images: printed value}
     near: dict[str, tuple[str, ...]]  # {data set: sets of the near mean}
     far: tuple[str, ...]
-    images: dict[str, tuple[float, float]]  # {OOD set: least and most of its images with which a run is compared}
+    images: dict[str, dict[str, Bounds]]  # {OOD set: {data set, or "" for all: of the number of its images}}
     about: str
+
+    def bounds(self, dataset: str, ood: str) -> Bounds:
+        """Return the least and the most images of a set with which a run is compared."""
+        by_dataset = self.images.get(ood, {})
+        return by_dataset.get(dataset) or by_dataset.get("") or (0, math.inf)
 
 
 class Number(NamedTuple):
@@ -97,8 +103,14 @@ def _protocol(
     images: Any = None,
 ) -> Protocol:
     near = {dataset: tuple(sorted(sets)) for dataset, sets in (near or {}).items()}
-    bounds = {ood: (*_listed(numbers), math.inf)[:2] for ood, numbers in (images or {}).items()}
+    bounds = {ood: _bounds(numbers) for ood, numbers in (images or {}).items()}
     return Protocol(name, _printed(runs), near, tuple(sorted(far)), bounds, about)
+
+
+def _bounds(numbers: Any) -> dict[str, Bounds]:
+    """26032 -> {"": (26032, inf)}, [7000, 8000] -> {"": (7000, 8000)}; of a mapping each data set's"""
+    by_dataset = numbers if isinstance(numbers, dict) else {"": numbers}
+    return {dataset: (*_listed(each), math.inf)[:2] for dataset, each in by_dataset.items()}
 
 
 def _listed(one_or_several: Any) -> tuple[Any, ...]:

@@ -1,7 +1,6 @@
 """Published rows and runs -> the table of both, of one protocol."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from math import inf
 from typing import NamedTuple
 
 import numpy as np
@@ -165,7 +164,7 @@ def _of_sets(run: Result, row: Published) -> Result:
     near = of.near.get(row.dataset, ())
     named = {key.rpartition(".")[0] for key in row.numbers}
     sets = {*named, *(near if "near" in named else ()), *(of.far if "far" in named else ())}
-    bounds = {ood: of.images.get(ood, (0, inf)) for ood in sets}
+    bounds = {ood: of.bounds(row.dataset, ood) for ood in sets}
     images = {ood: n for ood, n in run.ood_images.items() if ood in sets and bounds[ood][0] <= n <= bounds[ood][1]}
     numbers = {key: value for key, value in run.numbers.items() if key[0] in {"", *images}}
     run = run._replace(ood_images=images, numbers=numbers)

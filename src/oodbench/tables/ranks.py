@@ -7,6 +7,7 @@ import numpy as np
 
 from oodbench.evaluation.metric import MISSING
 from oodbench.evaluation.ranks import permutation_p_value, spearman
+from oodbench.tables.caveats import other_images
 from oodbench.tables.cells import Cell, cells_of
 from oodbench.tables.columns import Column, header, id_columns, ood_metrics, ood_sets
 from oodbench.tables.labels import Row, protocol, row_of
@@ -58,7 +59,7 @@ def _table(a: Sequence[Result], b: Sequence[Result], fpr: str, detectors: Sequen
     heads = [(shown(detector), name) for detector in detectors for name in ("correlation", "p")]
     names = ", ".join(dict.fromkeys(f"`{name}`" for name, _ in shared))
     title = f"Order of {len(shared)} losses: {protocol(a[0])}; against {protocol(b[0])}"
-    notes = [NOTE, f"Losses: {names}. Metrics that depend on no score stand under the first."]
+    notes = [NOTE, f"Losses: {names}. Metrics that depend on no score stand under the first.", *other_images(both)]
     return Table(title, [("", "Set"), ("", "Number"), *heads], lines, notes, summary=SUMMARY)
 
 
