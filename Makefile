@@ -35,7 +35,7 @@ paper: .venv/installed  ## train what RESULTS=results/mine lacks of EXPERIMENTS=
 	@for name in $(EXPERIMENTS); do $(BIN)/python train.py -m experiment=$$name results_dir=$(RESULTS) || exit 1; done
 	$(MAKE) tables RESULTS=$(RESULTS)
 
-docs: .venv/installed  ## write the generated parts of docs/ anew
+docs: .venv/installed  ## rewrite the generated parts of docs/
 	$(BIN)/python docs/generate.py
 
 test: lint  ## lint, types, fast tests: 4 minutes on two idle cores

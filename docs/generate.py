@@ -1,4 +1,4 @@
-"""Write the generated parts of docs/*.md anew, from docstrings and conf/:  python docs/generate.py [--check]
+"""Rewrite the generated parts of docs/*.md, from docstrings and conf/:  python docs/generate.py [--check]
 
 A generated part stands between `<!-- generated: NAME -->` and `<!-- end -->`; everything else is written by hand.
 """
@@ -32,7 +32,7 @@ PART = re.compile(r"(<!-- generated: (.+?) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
 def updated(page: str) -> str:
-    """Return the text of a page with its generated parts written anew."""
+    """Return the text of a page with its generated parts rewritten."""
     return PART.sub(lambda part: f"{part[1]}\n{PARTS[part[2]]()}\n\n{part[3]}", page)
 
 
@@ -215,7 +215,7 @@ PARTS: dict[str, Callable[[], str]] = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Write the generated parts of docs/*.md anew.")
+    parser = argparse.ArgumentParser(description="Rewrite the generated parts of docs/*.md.")
     parser.add_argument("--check", action="store_true", help="write nothing; end with status 1 where a page is stale")
     check = parser.parse_args().check
     torch.manual_seed(0)
