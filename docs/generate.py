@@ -25,9 +25,9 @@ from oodbench.detectors.reference import NotApplicable, Reference
 from oodbench.evaluation import calibration
 from oodbench.evaluation.metrics import CALIBRATION_METRICS, ID_METRICS, OOD_METRICS
 from oodbench.outputs import Outputs
+from oodbench.shipped import CONF, conf_files
 
 DOCS = Path(__file__).resolve().parent
-CONF = DOCS.parent / "conf"
 PART = re.compile(r"(<!-- generated: (.+?) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -37,11 +37,6 @@ def updated(page: str) -> str:
 
 
 # ---- what all pages are made of
-
-
-def files(group: str) -> dict[str, Path]:
-    """{name: file} of a configuration group"""
-    return {path.stem: path for path in sorted((CONF / group).glob("*.yaml"))}
 
 
 def header(path: Path) -> str:
@@ -93,7 +88,7 @@ def stated(method: Any, shape: str) -> str:
 
 def loss_table() -> str:
     rows = []
-    for name, path in files("loss").items():
+    for name, path in conf_files("loss").items():
         cls = loss_class(path)
         linear = instantiate(loss_node(path), num_features=4, num_classes=3).linear() is not None
         scores = stated(cls.log_probs, "(B, K)"), stated(cls.ood_score, "(B,)")
@@ -103,7 +98,8 @@ def loss_table() -> str:
 
 def loss_sections() -> str:
     return "\n\n".join(
-        section(name, header(path), formula(loss_class(path)), defaults(path)) for name, path in files("loss").items()
+        section(name, header(path), formula(loss_class(path)), defaults(path))
+        for name, path in conf_files("loss").items()
     )
 
 
@@ -155,7 +151,7 @@ def refuses(detector: Callable[[Outputs, Reference], Any], outputs: Outputs, ref
 
 def detector_table() -> str:
     rows = []
-    for name, path in files("detector").items():
+    for name, path in conf_files("detector").items():
         fields, needs = reads(instantiate(yaml.safe_load(path.read_text("utf-8"))))
         rows.append([f"[`{name}`](#{name})", ", ".join(f"`{field}`" for field in fields), ", ".join(needs)])
     return f"{len(rows)} detectors.\n\n" + table(["`detector=`", "reads", "needs"], rows)
@@ -164,14 +160,14 @@ def detector_table() -> str:
 def detector_sections(group: str, package: Any) -> str:
     """The detectors of a group by the module that defines them, in its order, below its docstring."""
     functions = {}
-    for name, path in files(group).items():
+    for name, path in conf_files(group).items():
         target = yaml.safe_load(path.read_text("utf-8"))["_target_"]
         functions[name] = inspect.unwrap(getattr(package, target.rpartition(".")[2]))
     order = sorted(functions, key=lambda name: (functions[name].__module__, functions[name].__code__.co_firstlineno))
     found = []
     for module, names in groupby(order, key=lambda name: functions[name].__module__):
         found.append(inspect.getdoc(import_module(module)) or "")
-        found += [detector_section(name, files(group)[name], functions[name]) for name in names]
+        found += [detector_section(name, conf_files(group)[name], functions[name]) for name in names]
     return "\n\n".join(filter(None, found))
 
 

@@ -5,7 +5,7 @@ The names in `oodbench.API` are attributes of `oodbench`, which imports this mod
 
 import io
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,6 @@ import yaml
 from numpy.typing import ArrayLike, NDArray
 from torch import nn
 
-from oodbench import detectors as of_outputs
 from oodbench.data.images import SIDE
 from oodbench.detectors.reference import Reference, without_training
 from oodbench.evaluation.evaluate import Detector, intervals
@@ -38,10 +37,11 @@ from oodbench.runs.folder import RunFolder, open_run
 from oodbench.runs.identity import Config
 from oodbench.runs.record import Record
 from oodbench.scoring.stored import stored_model, stored_objective, stored_on
-from oodbench.shipped import CONF
+from oodbench.shipped import conf_files
 from oodbench.tables import fields
 from oodbench.tables.long_format import NUMBER, PARTS, numbers_of
 from oodbench.tables.results import load_runs
+from oodbench.targets import trusted_detector
 
 
 def results(results_dir: str | Path = "results") -> pd.DataFrame:
@@ -186,7 +186,7 @@ def _detectors(chosen: Sequence[str | Detector] | Mapping[str, Detector]) -> dic
     """{name: function}. Raises ValueError for a name that conf/detector does not have, and for one that comes twice."""
     if isinstance(chosen, Mapping):
         return dict(chosen)
-    known = {file.stem: file for file in sorted((CONF / "detector").glob("*.yaml"))}
+    known = conf_files("detector")
     chosen = [chosen] if isinstance(chosen, str) else list(chosen)
     found: dict[str, Detector] = {}
     for each in known if chosen == ["all"] else chosen:
@@ -196,15 +196,8 @@ def _detectors(chosen: Sequence[str | Detector] | Mapping[str, Detector]) -> dic
             raise ValueError(f"two detectors are called {name}: give a mapping {{name: function}}")
         if not callable(each) and name not in known:
             raise ValueError(f"no detector {each!r}; available: {', '.join(known)}")
-        found[name] = each if callable(each) else _configured(known[name])
+        found[name] = each if callable(each) else trusted_detector(yaml.safe_load(known[name].read_text("utf-8")))
     return found
-
-
-def _configured(file: Path) -> Detector:
-    node = yaml.safe_load(file.read_text("utf-8"))
-    settings = {key: value for key, value in node.items() if not key.startswith("_")}
-    function: Callable[..., Any] = getattr(of_outputs, node["_target_"].rpartition(".")[2])
-    return partial(function, **settings)
 
 
 class Figure(Plot):

@@ -22,7 +22,7 @@ from oodbench.runs.folder import RunFolder
 from oodbench.runs.identity import Config, with_pretrained_weights
 from oodbench.runs.places import with_absolute_places
 from oodbench.runs.record import requested
-from oodbench.shipped import CONF
+from oodbench.shipped import CONF, conf_files
 
 store_all_detectors(CONF)
 name_folders()
@@ -132,7 +132,7 @@ def _check_combinations(config: Config) -> None:
             f"{reported[0]} is reported, so nothing may be chosen on it: leave it out of ood=[...], or take another "
             "set for ood@validation.ood"
         )
-    known = [*config["ood"], *(file.stem for file in (CONF / "ood").glob("*.yaml"))]  # not every run has all near sets
+    known = [*config["ood"], *conf_files("ood")]  # not every run has all near sets
     if strange := [name for name in config["dataset"]["near"] if name not in known]:
         here = ", ".join(config["ood"]) or "none"
         raise UsageError(f"dataset.near has {strange[0]}: neither an OOD set of the run ({here}) nor of conf/ood")

@@ -15,7 +15,7 @@ import yaml
 
 from oodbench.cli.arguments import Parser
 from oodbench.data.cache import directory
-from oodbench.shipped import CONF
+from oodbench.shipped import conf_files
 from oodbench.targets import make
 
 SPLITS = ("train", "test")
@@ -24,11 +24,11 @@ SPLITS = ("train", "test")
 def published_sets() -> dict[str, dict[str, Any]]:
     """Return {name: {split: configuration}} of every set in conf/ that lies below the data root."""
     found: dict[str, dict[str, Any]] = {}
-    for file in sorted((CONF / "ood").glob("*.yaml")):
+    for name, file in conf_files("ood").items():
         node = yaml.safe_load(file.read_text("utf-8"))
         if node.get("root") == "${data_root}" and "???" not in node.values():
             splits = SPLITS if "split" in node else ("test",)
-            found[file.stem] = {split: node | {"split": split} if "split" in node else node for split in splits}
+            found[name] = {split: node | {"split": split} if "split" in node else node for split in splits}
     return found
 
 

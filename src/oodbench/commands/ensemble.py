@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from oodbench.cli.arguments import Parser
-from oodbench.runs.paths import ENSEMBLE
+from oodbench.runs.paths import ENSEMBLE, METRICS, finished_seeds
 from oodbench.scoring.ensembles import score_ensemble
 from oodbench.storage import errors_name
 
@@ -39,5 +39,5 @@ def main() -> None:
 
 def configurations(path: Path) -> set[Path]:
     """Return the folders at or below a path in which two seeds or more are finished."""
-    finished = {file.parent.parent for file in path.rglob("metrics.json")}
-    return {folder for folder in finished if len(list(folder.glob("seed*/metrics.json"))) > 1}
+    finished = {file.parent.parent for file in path.rglob(METRICS)}
+    return {folder for folder in finished if len(finished_seeds(folder)) > 1}

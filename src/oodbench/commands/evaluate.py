@@ -20,8 +20,9 @@ import yaml
 from oodbench.cli.arguments import Parser
 from oodbench.cli.errors import UsageError, plain_warnings
 from oodbench.cli.plan import plan
+from oodbench.runs.paths import METRICS
 from oodbench.runs.training_files import usable_cores
-from oodbench.shipped import CONF
+from oodbench.shipped import conf_files
 
 
 def main() -> None:
@@ -35,7 +36,7 @@ def main() -> None:
         parser.error(f"--jobs {args.jobs}: a number from 1 on is needed")
     overrides = [argument for argument in args.runs if "=" in argument and not os.path.exists(argument)]  # noqa: PTH110 - a list of detectors may be too long for a path
     paths = [Path(argument) for argument in args.runs if argument not in overrides] or [args.results_dir]
-    below = {path: [file.parent for file in path.rglob("metrics.json")] for path in paths}
+    below = {path: [file.parent for file in path.rglob(METRICS)] for path in paths}
     if without := [str(path) for path, found in below.items() if not found]:
         parser.error(f"no finished run below {', '.join(without)}")
     folders = sorted({folder for found in below.values() for folder in found})
@@ -45,7 +46,7 @@ def main() -> None:
         detector, image_detector = detectors(overrides) if overrides else (None, {})
     except (ValueError, UsageError) as error:
         parser.error(str(error))
-    grids = {file.stem: yaml.safe_load(file.read_text()) for file in (CONF / "select").glob("*.yaml")}
+    grids = {name: yaml.safe_load(file.read_text("utf-8")) for name, file in conf_files("select").items()}
     failed = rescore_all(folders, args.jobs, detector, image_detector, grids if args.select else None)
     if failed:
         raise SystemExit(f"{failed} of {len(folders)} runs could not be scored")

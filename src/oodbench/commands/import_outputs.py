@@ -18,7 +18,7 @@ from oodbench.pretrained.external_file import load_external
 from oodbench.runs.folder import RunFolder
 from oodbench.runs.lock import LockedError
 from oodbench.runs.terminal import every_number
-from oodbench.shipped import CONF
+from oodbench.shipped import conf_files
 from oodbench.tables.kinds import is_shifted
 
 
@@ -64,7 +64,7 @@ def main() -> None:
 
 def warn_of_spelling(name: str) -> None:
     """Warn of a name that conf/ spells otherwise: CIFAR-100 is a set of its own, and far from all others."""
-    known = {file.stem for group in ("dataset", "ood") for file in (CONF / group).glob("*.yaml")}
+    known = conf_files("dataset") | conf_files("ood")
     same = [each for each in known if as_spelt(each) == as_spelt(name)]
     if same and name not in known:
         print(f"warning: {name} is not {same[0]}, as conf/ calls it; tables have it apart", flush=True)
@@ -89,5 +89,5 @@ def kinds_of(
 
 def known_dataset(name: str) -> dict[str, Any]:
     """Return what conf/dataset says of a set; nothing where it does not know it."""
-    file = CONF / "dataset" / f"{name}.yaml"
-    return yaml.safe_load(file.read_text("utf-8")) if file.exists() else {}
+    file = conf_files("dataset").get(name)
+    return yaml.safe_load(file.read_text("utf-8")) if file else {}

@@ -16,7 +16,7 @@ from oodbench.cli.arguments import Parser
 from oodbench.phrases import counted
 from oodbench.report.card import write_card
 from oodbench.report.stored_summary import summary_to_store, write_summary
-from oodbench.runs.paths import run_folders
+from oodbench.runs.paths import finished_folders
 from oodbench.runs.publish import publish, publish_ensemble
 from oodbench.runs.record import MAIN_SCORES
 from oodbench.storage import errors_name
@@ -31,7 +31,7 @@ def main() -> None:
     words = f"whose resamples are kept, for tests and bold; default: {' '.join(MAIN_SCORES)}"
     parser.add_argument("--detectors", nargs="+", help=words)
     args = parser.parse_args()
-    finished = [folder for folder in run_folders(args.results_dir) if (folder / "metrics.json").exists()]
+    finished = finished_folders(args.results_dir)
     if not finished:
         parser.error(f"no finished run below {args.results_dir / 'runs'}")
     if args.detectors:

@@ -17,7 +17,7 @@ from oodbench.cli.arguments import Parser
 from oodbench.report.leaderboard import OWN, RECOMPUTED, SUBMITTED, leaderboard
 from oodbench.report.material import material_of
 from oodbench.report.page.build import report_html
-from oodbench.runs.paths import GLOB
+from oodbench.runs.paths import finished_folders
 from oodbench.runs.record import MAIN_SCORES, OWN_SCORE
 from oodbench.scoring.registry import Entry, check_run
 from oodbench.shipped import PUBLISHED
@@ -47,12 +47,12 @@ def write_registry(results_dir: Path, own: Path | None, outputs: Path | None, ch
 
     Raises SystemExit with status 1 where a run has a problem, ValueError for a folder without runs.
     """
-    if own and not any(own.glob(f"{GLOB}/metrics.json")):
+    if own and not finished_folders(own):
         raise ValueError(f"--own {own}: no finished run below {own / 'runs'}")
     if outputs and not (outputs / "runs").is_dir():
         raise ValueError(f"--outputs {outputs}: there is no folder {outputs / 'runs'}")
     folders = [results_dir, own] if own else [results_dir]
-    finished = [folder for folder in folders if any(folder.glob(f"{GLOB}/metrics.json"))]
+    finished = [folder for folder in folders if finished_folders(folder)]
     found = merged(load_runs(folder, {*(chosen or MAIN_SCORES), OWN_SCORE}) for folder in finished or folders)
     detectors = chosen_detectors(found.runs, chosen)
     entries = [check_run(run, outputs) for run in found.runs]

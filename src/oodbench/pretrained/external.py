@@ -13,7 +13,8 @@ from oodbench.runs.identity import PRETRAINED, Config, identify
 from oodbench.runs.lock import run_lock
 from oodbench.runs.paths import ENSEMBLE, LOCK_FILES
 from oodbench.runs.record import Record
-from oodbench.scoring.stored import score_stored, stored_run
+from oodbench.scoring.recompute import score_stored
+from oodbench.scoring.stored import stored_run
 from oodbench.storage import read_json
 from oodbench.training.provenance import collect_provenance
 

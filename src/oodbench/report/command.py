@@ -16,7 +16,7 @@ from oodbench.cli.configuration import compose, plain
 from oodbench.cli.errors import UsageError
 from oodbench.runs.identity import NAMED, Config, check_name, config_hash
 from oodbench.runs.record import SELECTED, needs_images
-from oodbench.shipped import CONF
+from oodbench.shipped import conf_files
 
 PLAIN = (bool, int, float, str)
 PLAIN_PATH = r"[\w./+-]+"  # needs no quotes in Hydra's grammar
@@ -93,7 +93,7 @@ def _sets(config: Config) -> list[str]:
     Raises ValueError for a set that is neither.
     """
     known = [check_name("ood", name) for name in config["ood"]]
-    known = [name for name in known if (CONF / "ood" / f"{name}.yaml").is_file()]
+    known = [name for name in known if name in conf_files("ood")]
     others = {name: node for name, node in config["ood"].items() if name not in known}
     return [f"ood=[{','.join(known)}]", *(_other_set(name, node) for name, node in others.items())]
 
@@ -118,8 +118,8 @@ def _quoted(path: Any) -> str:
 
 def _reader_of(node: Config) -> str:
     """Return the name of the first set in conf/ood that is read like this one. Raises ValueError where none is."""
-    files = sorted((CONF / "ood").glob("*.yaml"))
-    same = [file.stem for file in files if yaml.safe_load(file.read_text("utf-8"))["_target_"] == node["_target_"]]
+    nodes = {name: yaml.safe_load(file.read_text("utf-8")) for name, file in conf_files("ood").items()}
+    same = [name for name, each in nodes.items() if each["_target_"] == node["_target_"]]
     if not same:
         raise ValueError(f"conf/ood has no set that is read by {node['_target_']}")
     return same[0]
@@ -133,7 +133,7 @@ def _chosen(group: str, base: Config, config: Config) -> list[str]:
     names = [check_name(group, name) for name in config.get(group) or {}]
     if set(names) == set(base.get(group) or {}):
         return []
-    known = {file.stem for file in (CONF / group).glob("*.yaml")}
+    known = conf_files(group).keys()
     if unknown := set(names) - known:
         raise ValueError(f"conf/{group} lacks {', '.join(sorted(unknown))}")
     return [f"{group}=all" if group == "detector" and set(names) == known else f"{group}=[{','.join(names)}]"]

@@ -20,7 +20,7 @@ from oodbench.data.cache import cached, directory
 from oodbench.data.split import Split, spaced_rows
 from oodbench.report.material import Run
 from oodbench.report.summary import Wrong
-from oodbench.shipped import CONF
+from oodbench.shipped import conf_files
 from oodbench.tables.kinds import Kind
 from oodbench.targets import trusted
 
@@ -73,7 +73,7 @@ def stored_images(digest: str, node: Any = None) -> Split | None:
 @cache
 def computed_sets() -> list[dict[str, Any]]:
     """Return the configurations of conf/ood that need no file; a run's own is untrusted, and has to be one of them."""
-    nodes = [yaml.safe_load(file.read_text("utf-8")) for file in sorted((CONF / "ood").glob("*.yaml"))]
+    nodes = [yaml.safe_load(file.read_text("utf-8")) for file in conf_files("ood").values()]
     return [node for node in nodes if not {"root", "path", "list"} & node.keys()]
 
 

@@ -26,6 +26,7 @@ ENSEMBLE_AGAIN = "make it again with scripts/ensemble.py"
 LOCK_FILES = ("lock.json", ".lock")
 RESAMPLES = r"resamples-[\w-]+\.safetensors"
 DEPTH = 5  # folders from runs/ to a run's own
+METRICS = "metrics.json"  # a run that has it is finished
 GLOB = "runs/*/*/*/*/seed*"  # every run's folder below a results folder
 
 
@@ -40,7 +41,7 @@ class RunPaths:
         self.checkpoint = self.path / "checkpoint.pt"
         self.training = self.path / "training.json"
         self.weights = self.path / "model.safetensors"
-        self.metrics = self.path / "metrics.json"
+        self.metrics = self.path / METRICS
         self.summary = self.path / "summary.json"
         self.card = self.path / "README.md"
         self.error = self.path / "error.txt"
@@ -66,6 +67,21 @@ def results_dir_of(path: Path) -> Path:
     return path.parents[DEPTH]
 
 
+def is_finished(folder: Path) -> bool:
+    """Tell whether a run's folder has its numbers."""
+    return (folder / METRICS).exists()
+
+
+def finished_seeds(folder: Path) -> list[Path]:
+    """Return the folders of the finished runs in a folder of seeds, sorted."""
+    return [path for path in sorted(folder.glob("seed*")) if is_finished(path)]
+
+
 def run_folders(results_dir: Path) -> list[Path]:
     """Return the folders of all runs below a results folder, sorted."""
     return sorted(path for path in results_dir.glob(GLOB) if path.is_dir())
+
+
+def finished_folders(results_dir: Path) -> list[Path]:
+    """Return the folders of all finished runs below a results folder, sorted."""
+    return [folder for folder in run_folders(results_dir) if is_finished(folder)]

@@ -15,7 +15,7 @@ from oodbench.outputs import Outputs
 from oodbench.phrases import counted
 from oodbench.runs.code import detector_code, metric_code
 from oodbench.runs.folder import RunFolder, open_run
-from oodbench.runs.paths import ENSEMBLE
+from oodbench.runs.paths import ENSEMBLE, finished_seeds
 from oodbench.runs.record import Record
 from oodbench.scoring.stored import stored_on
 from oodbench.storage import write_json
@@ -31,7 +31,7 @@ def score_ensemble(path: Path) -> dict[str, Any]:
     The numbers are those of a run's record, of `DETECTORS` alone. Raises ValueError where fewer than two seeds are
     finished, a seed's outputs are missing, or images differ between seeds.
     """
-    folders = [open_run(file.parent)[0] for file in sorted(path.glob("seed*/metrics.json"))]
+    folders = [open_run(folder)[0] for folder in finished_seeds(path)]
     if len(folders) < 2:
         raise ValueError(f"{path} has {counted(len(folders), 'finished seed')}; an ensemble needs two")
     members = [(folder, folder.read_record()) for folder in folders]

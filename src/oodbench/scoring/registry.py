@@ -34,7 +34,7 @@ def check_run(run: Result, whole_runs: Path | None = None) -> Entry:
 
     whole_runs: a results folder that may have the run with its outputs and weights; else its own folder may have them.
     """
-    from oodbench.scoring.stored import recompute  # brings torch, which only outputs need
+    from oodbench.scoring.recompute import recompute  # brings torch, which only outputs need
 
     try:
         folder, _ = open_run(run.folder)

@@ -14,8 +14,9 @@ from oodbench.runs.folder import RunFolder, open_run
 from oodbench.runs.identity import Config
 from oodbench.runs.lock import run_lock
 from oodbench.runs.record import SELECTED, Record
+from oodbench.scoring.recompute import score_all, score_stored
 from oodbench.scoring.score import RunOutputs, check_not_reported, reference_of
-from oodbench.scoring.stored import score_all, score_stored, stored_model, stored_run
+from oodbench.scoring.stored import stored_model, stored_run
 from oodbench.scoring.trained import Trained, measure, predict_sets
 from oodbench.targets import trusted
 from oodbench.training.device import pick_device
@@ -25,9 +26,8 @@ def rescore(path: Path, detector: Config | None, image_detector: Config, grids: 
     """Score a finished run again: from its stored outputs, and for image detectors by passes over the images.
 
     detector, image_detector: {name: configuration}; None: all that its record has, image detectors by their stored
-    scores. grids: {name: {hyperparameter: values}}; such a detector stands a
-    second time in the numbers, as <name>_selected, with the values that are best on the run's held-out images and
-    validation OOD set.
+    scores. grids: {name: {hyperparameter: values}}; such a detector has a second entry among the numbers,
+    <name>_selected, with the values that are best on the run's held-out images and validation OOD set.
 
     Raises ValueError for a run that is not finished, a damaged file or a target that is not trusted; LockedError while
     another process works on the run.

@@ -13,6 +13,7 @@ from oodbench.evaluation.arrays import Array
 from oodbench.evaluation.metric import arrays_key
 from oodbench.evaluation.metrics import ID_METRICS, OOD_METRICS, metric_of
 from oodbench.evaluation.significance import Comparison, compare, holm
+from oodbench.runs.paths import finished_seeds, is_finished
 from oodbench.tables.caveats import AGAIN
 from oodbench.tables.fields import Key
 from oodbench.tables.kinds import Kind
@@ -48,8 +49,7 @@ def load_side(folder: Path) -> dict[int, Result]:
     Raises FileNotFoundError where there is none, ValueError where seeds were scored with a detector set differently.
     """
     folder = folder.absolute()
-    folders = [folder] if (folder / "metrics.json").exists() else sorted(folder.glob("seed*"))
-    runs = [load_run(each) for each in folders if (each / "metrics.json").exists()]
+    runs = [load_run(each) for each in ([folder] if is_finished(folder) else finished_seeds(folder))]
     if not runs:
         raise FileNotFoundError(f"{folder} has no metrics.json, nor has a folder seed* in it: no finished run")
     _, unlike = scored_alike(runs)

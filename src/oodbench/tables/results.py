@@ -14,7 +14,7 @@ from oodbench.evaluation.metric import arrays_key, key_of
 from oodbench.evaluation.metrics import OOD_METRICS, metric_of
 from oodbench.runs.folder import open_run
 from oodbench.runs.identity import Config
-from oodbench.runs.paths import GLOB, place_of, run_folders
+from oodbench.runs.paths import GLOB, METRICS, is_finished, place_of, run_folders
 from oodbench.runs.record import SELECTED, needs_images
 from oodbench.runs.reduced import Resampled, Rounded
 from oodbench.storage import errors_name
@@ -139,7 +139,7 @@ def load_runs(results_dir: Path, detectors: Collection[str] | None = None) -> Fo
     """
     keep = partial(is_shown, detectors)
     folders = run_folders(results_dir)
-    finished = [folder for folder in folders if (folder / "metrics.json").exists()]
+    finished = list(filter(is_finished, folders))
     runs: list[Result] = []
     unreadable: list[Unreadable] = []
     for folder in finished:
@@ -153,9 +153,7 @@ def load_runs(results_dir: Path, detectors: Collection[str] | None = None) -> Fo
     runs, unlike = scored_alike(runs)
     unreadable += unlike
     if not finished:
-        raise FileNotFoundError(
-            f"no finished run: none of {len(folders)} folders {results_dir / GLOB} has a metrics.json"
-        )
+        raise FileNotFoundError(f"no finished run: none of {len(folders)} folders {results_dir / GLOB} has a {METRICS}")
     if not runs:
         raise ValueError(f"none of {len(finished)} finished runs can be read: {unreadable[0].reason}")
     return Found(runs, len(folders) - len(finished), unreadable)
@@ -212,7 +210,7 @@ def load_run(folder: Path, keep: Keep = lambda detector, metric: True) -> Result
     with errors_name(folder / "config.yaml"):
         run, config = open_run(folder)
         configured = _configured(config)
-    with errors_name(folder / "metrics.json"):
+    with errors_name(folder / METRICS):
         record = run.read_record()
         measured = _measured(record, config) | {"settings": configured["settings"] | _detector_settings(record)}
     resamples = run.read_resamples(record)
