@@ -16,8 +16,8 @@ from PIL import Image, ImageOps
 from playwright.sync_api import Page, sync_playwright
 
 from oodbench.runs.record import MAIN_SCORES
+from oodbench.tables.load import load_runs
 from oodbench.tables.paper.style import Style
-from oodbench.tables.results import load_runs
 from oodbench.tables.write import write_paper
 
 LARGEST = 150_000  # bytes of a picture

@@ -27,8 +27,8 @@ from oodbench.evaluation.metrics import ID_METRICS, OOD_METRICS, auroc
 from oodbench.outputs import Outputs
 from oodbench.report.gallery import figures_of
 from oodbench.report.material import read_one
+from oodbench.tables.load import load_runs
 from oodbench.tables.long_format import NUMBER, numbers_of
-from oodbench.tables.results import load_runs
 
 TEST, FAR = outputs(200), {"far": outputs(150, shift=1.0, seed=1)}
 

@@ -39,8 +39,8 @@ from oodbench.runs.record import Record
 from oodbench.scoring.stored import stored_model, stored_objective, stored_on
 from oodbench.shipped import conf_files
 from oodbench.tables import fields
+from oodbench.tables.load import load_runs
 from oodbench.tables.long_format import NUMBER, PARTS, numbers_of
-from oodbench.tables.results import load_runs
 from oodbench.targets import trusted_detector
 
 

@@ -89,7 +89,7 @@ from oodbench.storage import read_json, save_arrays
 from oodbench.tables.comparison import compare_runs, load_side, pairs_of
 from oodbench.tables import write
 from oodbench.tables.comparison_text import report as compared
-from oodbench.tables.results import load_runs
+from oodbench.tables.load import load_runs
 from oodbench.runs.terminal import every_number
 
 results, published = map(Path, sys.argv[1:])

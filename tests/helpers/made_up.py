@@ -12,7 +12,7 @@ from oodbench.cli.configuration import compose, resolve
 from oodbench.evaluation.intervals import percentile_interval
 from oodbench.runs.folder import RunFolder
 from oodbench.storage import read_json, save_arrays, write_json
-from oodbench.tables.results import load_runs
+from oodbench.tables.load import load_runs
 from oodbench.tables.sections import Table, section
 from oodbench.tables.write import tables_of
 

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
+from oodbench.tables.load import load_runs
 from oodbench.tables.paper import paper
 from oodbench.tables.paper.style import Style
-from oodbench.tables.results import load_runs
 
 SETS = {"cifar100": 0.8, "svhn": 0.9, "textures": 0.7}
 BOTH = ["ood_score", "msp"]

@@ -21,8 +21,8 @@ from oodbench.scoring.rescore import rescore
 from oodbench.storage import load_arrays
 from oodbench.tables.comparison import compare_runs, load_side, pairs_of
 from oodbench.tables.kinds import Kind
+from oodbench.tables.load import load_run
 from oodbench.tables.means import FAR, sets_of
-from oodbench.tables.results import load_run
 
 
 def without_head(arrays: Arrays) -> Arrays:

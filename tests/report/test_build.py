@@ -14,9 +14,9 @@ from helpers.report import HOSTILE, add_full_run, add_garbage_run, add_hostile_r
 from oodbench.report.material import read_material
 from oodbench.report.page.build import report_html
 from oodbench.runs.record import MAIN_SCORES
+from oodbench.tables.load import load_runs
 from oodbench.tables.published import Published, load_published
 from oodbench.tables.published_table import published_table
-from oodbench.tables.results import load_runs
 
 PUBLISHED = ROOT / "results" / "published.yaml"
 LARGEST = 2_000_000  # bytes, of a page of 60 runs

@@ -7,7 +7,7 @@ from helpers.made_up import add_run
 
 from oodbench.report.cite import citations, is_behind, line
 from oodbench.shipped import CONF
-from oodbench.tables.results import load_run
+from oodbench.tables.load import load_run
 
 
 def test_a_run_cites_its_loss_and_network(tmp_path: Path) -> None:

@@ -88,9 +88,7 @@ def test_values_of_sets_and_detectors_are_named() -> None:
 
 def test_images_that_lie_elsewhere_have_their_place() -> None:
     """No hash has it, and other images may lie below the data root."""
-    config = configuration(
-        "dataset=cifar10", "ood=[svhn,mnist]", "dataset.test.root=/other", "ood.svhn.root='/data/a sample'"
-    )
+    config = configuration("dataset=cifar10", "ood=[svhn,mnist]", "dataset.test.root=/other", "ood.svhn.root='/a b'")
     command = command_of(config)
     assert command
     assert again(command)["dataset"]["test"]["root"] == "/other"

@@ -9,7 +9,7 @@ from helpers.made_up import NOISE, add_run, alter_metrics
 from helpers.report import HOSTILE
 
 from oodbench.report.leaderboard import RECOMPUTED, leaderboard
-from oodbench.tables.results import load_runs
+from oodbench.tables.load import load_runs
 
 SCORES = ["ood_score", "msp"]
 

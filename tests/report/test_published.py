@@ -8,9 +8,9 @@ from helpers.made_up import HALO_BLOG, add_run, alter_metrics
 from oodbench.report.material import Section, read_material
 from oodbench.report.page.published import published_tables
 from oodbench.runs.record import MAIN_SCORES
+from oodbench.tables.load import load_runs
 from oodbench.tables.published import load_published
 from oodbench.tables.published_table import published_table
-from oodbench.tables.results import load_runs
 from oodbench.tables.write import CONVENTIONS
 
 PUBLISHED = load_published(ROOT / "results" / "published.yaml")

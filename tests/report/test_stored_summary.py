@@ -19,7 +19,7 @@ from oodbench.report.summary import summarise
 from oodbench.runs.folder import RunFolder, open_run
 from oodbench.runs.publish import publish
 from oodbench.runs.record import MAIN_SCORES
-from oodbench.tables.results import load_run
+from oodbench.tables.load import load_run
 
 
 def published(path: Path, target: Path) -> RunFolder:

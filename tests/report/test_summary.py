@@ -12,7 +12,7 @@ from helpers.outputs import add_outputs, outputs
 from oodbench.outputs import Outputs
 from oodbench.report.summary import confidently_wrong, summarise
 from oodbench.runs.folder import open_run
-from oodbench.tables.results import load_run
+from oodbench.tables.load import load_run
 
 
 def test_reliability_gives_the_recorded_ece(finished: Finished) -> None:

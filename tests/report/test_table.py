@@ -10,7 +10,7 @@ from oodbench.report.material import Section, read_material
 from oodbench.report.table import columns_of, main_table, other_sizes
 from oodbench.runs.record import MAIN_SCORES
 from oodbench.tables.ensembles import Ensembles
-from oodbench.tables.results import load_runs
+from oodbench.tables.load import load_runs
 from oodbench.tables.sections import section
 
 RANDOM = np.random.default_rng(0).normal(size=1000) / 100

@@ -12,7 +12,7 @@ from oodbench.report.material import Section, read_material, read_one
 from oodbench.report.summary import summarise
 from oodbench.report.threshold import block, packed, rates
 from oodbench.runs.record import MAIN_SCORES
-from oodbench.tables.results import load_run
+from oodbench.tables.load import load_run
 
 
 @pytest.fixture(scope="module")

@@ -19,14 +19,14 @@ from oodbench.runs.status import states
 from oodbench.scoring.stored import stored_on
 from oodbench.storage import save_arrays, write_json
 from oodbench.tables.comparison import compare_runs, load_side, pairs_of
-from oodbench.tables.results import is_shown, load_run, load_runs
+from oodbench.tables.load import load_run, load_runs, needs_resamples
 from oodbench.tables.write import write_matrix, write_tables
 
 PUBLISHED = ROOT / "results" / "published.yaml"
 
 
 def keep(detector: str, metric: str) -> bool:
-    return is_shown(["ood_score", "msp"], detector, metric)
+    return needs_resamples(["ood_score", "msp"], detector, metric)
 
 
 def noise(seed: int) -> Any:

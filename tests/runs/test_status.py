@@ -13,7 +13,7 @@ from helpers.made_up import add_run
 from oodbench.runs.folder import open_run
 from oodbench.runs.lock import owner, run_lock
 from oodbench.runs.status import state_of, states, summary, table
-from oodbench.tables.results import load_runs
+from oodbench.tables.load import load_runs
 
 PLACE = "runs/digits/resnet18/{}/short-abc/seed0"
 

@@ -17,7 +17,7 @@ from oodbench.runs.folder import open_run
 from oodbench.scoring.registry import check_run, differences, tolerance
 from oodbench.scoring.rescore import rescore
 from oodbench.storage import load_arrays, read_json, save_arrays, write_json
-from oodbench.tables.results import load_run
+from oodbench.tables.load import load_run
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pytest
 from helpers.made_up import add_run, add_taus, alter_metrics, column, notes
 
 from oodbench.tables.by import tables_by
-from oodbench.tables.results import load_runs
+from oodbench.tables.load import load_runs
 from oodbench.tables.write import write_by
 
 

@@ -7,8 +7,8 @@ from helpers.cli import script
 from helpers.made_up import CALIBRATION, NOISE, add_run, column, notes
 
 from oodbench.tables.calibration import calibration_table
+from oodbench.tables.load import load_runs
 from oodbench.tables.render import to_latex, to_markdown
-from oodbench.tables.results import load_runs
 from oodbench.tables.sections import Table
 
 

@@ -14,9 +14,9 @@ from oodbench.tables.calibration import calibration_table
 from oodbench.tables.caveats import grouped, unlike
 from oodbench.tables.comparison import compare_runs
 from oodbench.tables.comparison_text import report
+from oodbench.tables.load import load_runs
 from oodbench.tables.matrix import matrix_tables
 from oodbench.tables.overview import overview
-from oodbench.tables.results import load_runs
 from oodbench.tables.sections import section
 
 

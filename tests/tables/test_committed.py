@@ -7,7 +7,7 @@ from helpers.committed import differing_tables, tracked
 from helpers.config import ROOT
 from helpers.made_up import NOISE, add_run
 
-from oodbench.tables.results import load_runs
+from oodbench.tables.load import load_runs
 from oodbench.tables.write import write_matrix, write_tables
 
 

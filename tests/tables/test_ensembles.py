@@ -14,7 +14,7 @@ from oodbench.scoring.ensembles import score_ensemble
 from oodbench.storage import read_json, write_json
 from oodbench.tables.calibration import calibration_table
 from oodbench.tables.ensembles import load_ensembles
-from oodbench.tables.results import load_runs
+from oodbench.tables.load import load_runs
 from oodbench.tables.sections import Table
 from oodbench.tables.write import tables_of
 

@@ -8,11 +8,11 @@ from omegaconf import OmegaConf
 
 from oodbench.report.card import card
 from oodbench.tables.kinds import CORRUPTED, Kind, is_shifted
+from oodbench.tables.load import load_runs
 from oodbench.tables.means import FAR, common_means, with_means
 from oodbench.tables.overview import overview
 from oodbench.tables.paper import paper
 from oodbench.tables.paper.style import Style
-from oodbench.tables.results import load_runs
 from oodbench.tables.sections import section
 from oodbench.targets import allowed
 

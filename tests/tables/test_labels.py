@@ -5,7 +5,7 @@ from pathlib import Path
 from helpers.made_up import add_run
 
 from oodbench.tables.labels import numerically, protocol, row_of
-from oodbench.tables.results import load_runs
+from oodbench.tables.load import load_runs
 from oodbench.tables.sections import section
 
 

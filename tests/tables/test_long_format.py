@@ -8,8 +8,8 @@ from helpers.made_up import NOISE, add_run, add_with_shifted, alter_metrics, sco
 from scipy import special
 
 from oodbench.evaluation.metrics import ID_METRICS, OOD_METRICS
+from oodbench.tables.load import load_runs
 from oodbench.tables.long_format import Long, means_of, numbers_of, to_csv
-from oodbench.tables.results import load_runs
 
 OOD = {"cifar100": {"msp": 0.8}, "svhn": {"msp": 0.9}}
 

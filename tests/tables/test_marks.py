@@ -8,9 +8,9 @@ from helpers.made_up import FPR, NOISE, add_run, column, notes, only_section, se
 from oodbench.evaluation.metrics import ID_METRICS
 from oodbench.evaluation.significance import indistinguishable_from_best
 from oodbench.tables.cells import Cell
+from oodbench.tables.load import load_runs
 from oodbench.tables.marks import Marks, marks_by_group, marks_of
 from oodbench.tables.render import to_markdown
-from oodbench.tables.results import load_runs
 from oodbench.tables.sections import section
 
 

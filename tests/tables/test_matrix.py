@@ -6,8 +6,8 @@ import numpy as np
 from helpers.made_up import NOISE, add_run, alter_metrics, notes
 from scipy import special
 
+from oodbench.tables.load import load_runs
 from oodbench.tables.matrix import OVER_SEEDS, matrix_tables
-from oodbench.tables.results import load_runs
 from oodbench.tables.write import write_matrix
 
 

@@ -16,11 +16,12 @@ from oodbench.evaluation.metrics import OOD_METRICS
 from oodbench.tables.comparison import compare_runs, load_side, pairs_of
 from oodbench.tables.comparison_text import report
 from oodbench.tables.labels import Row
+from oodbench.tables.load import load_run, load_runs
 from oodbench.tables.long_format import numbers_of, to_csv
 from oodbench.tables.matrix import matrix_tables
 from oodbench.tables.means import FAR, NEAR, MeanOf, common_means, with_means
 from oodbench.tables.overview import overview
-from oodbench.tables.results import Result, load_run, load_runs
+from oodbench.tables.results import Result
 from oodbench.tables.sections import section
 
 CIFAR = {"dataset": {"near": ["cifar100", "tiny_imagenet"]}}

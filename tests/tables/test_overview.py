@@ -4,8 +4,8 @@ from pathlib import Path
 
 from helpers.made_up import add_run
 
+from oodbench.tables.load import load_runs
 from oodbench.tables.overview import overview
-from oodbench.tables.results import load_runs
 
 
 def test_rows_are_losses_with_means_of_their_seeds(tmp_path: Path) -> None:

@@ -9,9 +9,9 @@ import yaml
 from helpers.config import ROOT
 from helpers.made_up import add_run
 
+from oodbench.tables.load import load_run
 from oodbench.tables.published import Number, Published, load_published
 from oodbench.tables.published_table import is_of
-from oodbench.tables.results import load_run
 
 PUBLISHED = ROOT / "results" / "published.yaml"
 

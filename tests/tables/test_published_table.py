@@ -9,10 +9,10 @@ import pytest
 from helpers.config import ROOT
 from helpers.made_up import HALO_BLOG, add_run, alter_metrics, column, notes
 
+from oodbench.tables.load import load_runs
 from oodbench.tables.published import load_published
 from oodbench.tables.published_table import follows, published_table
 from oodbench.tables.render import to_latex
-from oodbench.tables.results import load_runs
 from oodbench.tables.sections import Table
 from oodbench.tables.write import tables_of
 

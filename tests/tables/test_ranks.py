@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from helpers.made_up import add_run, column
 
+from oodbench.tables.load import load_runs
 from oodbench.tables.ranks import rank_tables
-from oodbench.tables.results import load_runs
 from oodbench.tables.sections import Table
 
 OTHER = {"recipe": {"epochs": 200}}

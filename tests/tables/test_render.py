@@ -9,10 +9,10 @@ from helpers.config import ROOT
 from helpers.made_up import CALIBRATION, HALO_BLOG, add_run
 
 from oodbench.tables.calibration import calibration_table
+from oodbench.tables.load import load_runs
 from oodbench.tables.matrix import matrix_tables
 from oodbench.tables.published import load_published
 from oodbench.tables.render import latex, to_latex, to_markdown
-from oodbench.tables.results import load_runs
 from oodbench.tables.sections import Table
 from oodbench.tables.write import tables_of
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from helpers.made_up import add_run, alter_metrics
 
-from oodbench.tables.results import load_runs
+from oodbench.tables.load import load_runs
 from oodbench.tables.scores import all_hyperparameters, described
 
 

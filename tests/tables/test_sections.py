@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from helpers.made_up import add_run, column, sections
 
-from oodbench.tables.results import load_runs
+from oodbench.tables.load import load_runs
 from oodbench.tables.sections import by_protocol
 
 

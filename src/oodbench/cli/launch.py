@@ -110,8 +110,8 @@ def finished_table(folders: Sequence[Path]) -> str:
     """Return the table of these finished runs, and a line for each that cannot be read."""
     if not folders:
         return ""
+    from oodbench.tables.load import load_run
     from oodbench.tables.overview import overview  # brings scipy
-    from oodbench.tables.results import load_run
 
     read, unreadable = [], []
     for folder in folders:

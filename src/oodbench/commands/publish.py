@@ -20,7 +20,7 @@ from oodbench.runs.paths import finished_folders
 from oodbench.runs.publish import publish, publish_ensemble
 from oodbench.runs.record import MAIN_SCORES
 from oodbench.storage import errors_name
-from oodbench.tables.results import is_shown, load_run, load_runs
+from oodbench.tables.load import load_run, load_runs, needs_resamples
 from oodbench.tables.write import check_detectors
 
 
@@ -39,7 +39,7 @@ def main() -> None:
             check_detectors(load_runs(args.results_dir, args.detectors).runs, args.detectors)
         except ValueError as error:
             parser.error(f"--detectors: {error}")
-    copies, failed, keep = [], 0, partial(is_shown, args.detectors or MAIN_SCORES)
+    copies, failed, keep = [], 0, partial(needs_resamples, args.detectors or MAIN_SCORES)
     for folder in finished:
         try:
             with errors_name(folder):

@@ -22,8 +22,8 @@ from oodbench.runs.record import MAIN_SCORES, OWN_SCORE
 from oodbench.scoring.registry import Entry, check_run
 from oodbench.shipped import PUBLISHED
 from oodbench.storage import write_atomic
+from oodbench.tables.load import load_runs, merged
 from oodbench.tables.published import load_published
-from oodbench.tables.results import load_runs, merged
 from oodbench.tables.write import chosen_detectors
 
 

@@ -18,9 +18,10 @@ from oodbench.runs.record import MAIN_SCORES
 from oodbench.shipped import PUBLISHED
 from oodbench.storage import UnwritableError
 from oodbench.tables.columns import DEFAULT_FPR
+from oodbench.tables.load import load_runs
 from oodbench.tables.overview import overview
 from oodbench.tables.paper.style import Style
-from oodbench.tables.results import Found, load_runs
+from oodbench.tables.results import Found
 from oodbench.tables.write import (
     CONVENTIONS,
     all_detectors,

@@ -19,11 +19,13 @@ from oodbench.runs.lock import LockedError, run_lock
 from oodbench.runs.record import MAIN_SCORES
 from oodbench.storage import write_atomic
 from oodbench.tables.fields import Key
-from oodbench.tables.labels import in_brackets, protocol
+from oodbench.tables.labels import protocol
+from oodbench.tables.load import load_run
 from oodbench.tables.means import FAR, NEAR, common_means, with_means
 from oodbench.tables.names import licence, row_name, score_name, set_name
 from oodbench.tables.render import markdown_table
-from oodbench.tables.results import Result, load_run
+from oodbench.tables.results import Result
+from oodbench.tables.settings import in_brackets
 
 COST = (
     *("wall_time_s", "images_per_second", "device", "processor", "threads", "devices"),

@@ -16,9 +16,10 @@ from oodbench.runs.record import MAIN_SCORES, OWN_SCORE
 from oodbench.tables.ensembles import Ensembles, load_ensembles
 from oodbench.tables.kinds import Kind
 from oodbench.tables.labels import Row, protocol, row_labels, row_of
+from oodbench.tables.load import load_run, load_runs
 from oodbench.tables.means import FAR, NEAR, common_means, with_means
 from oodbench.tables.names import row_names
-from oodbench.tables.results import Found, Result, load_run, load_runs
+from oodbench.tables.results import Found, Result
 from oodbench.tables.sections import by_protocol
 
 

@@ -6,10 +6,11 @@ from itertools import starmap
 
 from oodbench.phrases import seeds_of
 from oodbench.runs.record import SELECTED
-from oodbench.tables.labels import Row, differing, in_brackets, less, listed, only, row_of
+from oodbench.tables.labels import Row, row_of
 from oodbench.tables.means import KIND
 from oodbench.tables.results import Result
 from oodbench.tables.scores import hyperparameters, shown
+from oodbench.tables.settings import differing, in_brackets, settings_text, with_keys, without_keys
 
 AGAIN = "score them again with `scripts/evaluate.py`"
 NORMALISATION = ("dataset.mean", "dataset.std")
@@ -41,7 +42,7 @@ def grouped(settings: Settings) -> str:
     """(label, run, settings) of all runs -> "a=1 in `x`, `y`; a=2 in `z`", with seeds where those of a row differ"""
     rows: dict[str, dict[str, list[int]]] = {}
     for label, run, each in settings:
-        rows.setdefault(listed(each) or "nothing", {}).setdefault(label, []).append(run.seed)
+        rows.setdefault(settings_text(each) or "nothing", {}).setdefault(label, []).append(run.seed)
     times = Counter(label for labels in rows.values() for label in labels)
 
     def name(label: str, seeds: Sequence[int]) -> str:
@@ -54,17 +55,17 @@ def unlike(settings: Settings) -> str:
     """Return the same of the keys alone on which not all runs agree; "" where they do."""
     settings = list(settings)
     keys = differing(each for *_, each in settings)
-    return grouped((label, run, only(keys, each)) for label, run, each in settings) if keys else ""
+    return grouped((label, run, with_keys(keys, each)) for label, run, each in settings) if keys else ""
 
 
 def _recipes(named: Named, by: Sequence[str]) -> list[str]:
-    found = unlike((label, run, less(by, "recipe.", run.recipe_settings)) for label, run in named)
+    found = unlike((label, run, without_keys(by, "recipe.", run.recipe_settings)) for label, run in named)
     return [f"The recipe is not the same in all runs: {found}."] if found else []
 
 
 def _normalisation(named: Named, by: Sequence[str]) -> list[str]:
     keys = [key for key in NORMALISATION if key not in by]
-    found = unlike((label, run, only(keys, run.settings)) for label, run in named)
+    found = unlike((label, run, with_keys(keys, run.settings)) for label, run in named)
     return [f"Images are not normalised by the same numbers in all runs: {found}."] if found else []
 
 
@@ -73,9 +74,9 @@ def _sets(named: Named, by: Sequence[str]) -> list[str]:
     notes = []
     for ood in dict.fromkeys(ood for _, run in named for ood in run.ood_images):
         saying = [(label, run) for label, run in named if ood in run.ood_images and ood in run.ood_settings]
-        settings = [(label, run, less(by, f"ood.{ood}.", run.ood_settings[ood])) for label, run in saying]
+        settings = [(label, run, without_keys(by, f"ood.{ood}.", run.ood_settings[ood])) for label, run in saying]
         if any(each for *_, each in settings):
-            same = {listed(each) for *_, each in settings}
+            same = {settings_text(each) for *_, each in settings}
             notes.append(f"OOD set {ood}: {same.pop() if len(same) == 1 else grouped(settings)}.")
     return notes
 

@@ -17,8 +17,9 @@ from oodbench.runs.paths import finished_seeds, is_finished
 from oodbench.tables.caveats import AGAIN
 from oodbench.tables.fields import Key
 from oodbench.tables.kinds import Kind
+from oodbench.tables.load import load_run, needs_resamples, scored_alike
 from oodbench.tables.means import shared_means, with_means
-from oodbench.tables.results import Result, is_shown, load_run, scored_alike
+from oodbench.tables.results import Result
 
 Pair = tuple[Result, Result]
 Keys = tuple[Key, Key]  # of A's number and of B's
@@ -168,7 +169,7 @@ def _test(pairs: list[Pair], keys: Keys) -> Comparison | None:
     """
     (_, detector, name), values = keys[0], _values(pairs, keys)
     metric = metric_of(name)
-    if values is None or metric.resampled is None or not is_shown(None, detector, name):
+    if values is None or metric.resampled is None or not needs_resamples(None, detector, name):
         return None
     resampled = [[_resampled(run, key) for run, key in zip(pair, keys, strict=True)] for pair in pairs]
     if any(each is None for pair in resampled for each in pair):

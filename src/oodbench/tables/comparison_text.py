@@ -7,10 +7,11 @@ from oodbench.evaluation.metrics import metric_of
 from oodbench.phrases import printable
 from oodbench.tables.caveats import caveats
 from oodbench.tables.comparison import Line, Pair
-from oodbench.tables.labels import in_brackets, protocol, row_labels
+from oodbench.tables.labels import protocol, row_labels
 from oodbench.tables.means import FAR, NEAR, sets_of
 from oodbench.tables.results import Result
 from oodbench.tables.scores import hyperparameters
+from oodbench.tables.settings import in_brackets
 
 
 def report(pairs: list[Pair], detector: str, detector_b: str, found: list[Line], alone: Collection[int]) -> str:

@@ -1,11 +1,8 @@
 """Values in a run's files, checked where they are read."""
 
-import json
 import math
 from collections.abc import Mapping
 from functools import lru_cache
-from pathlib import PurePath
-from sys import intern
 from typing import Any
 
 from oodbench.evaluation.intervals import Interval
@@ -14,8 +11,6 @@ from oodbench.runs.reduced import DECIMALS
 
 # versions of the probabilities: {name in tables: key in metrics.json}
 VERSIONS = {"predictive": "own", "normalised": "normalised", "temperature-scaled": "temperature_scaled"}
-PLACES = ("root", "path", "digest", "images")  # keys of a set: where it lies; its number of images is counted
-USUAL = (("split", "test"), ("exclude_classes", "[]"))
 Key = tuple[str, str, str]  # (OOD set, detector, metric); the first two are "" for a metric of ID_METRICS
 
 
@@ -34,42 +29,6 @@ def safe_name(what: str, name: Any) -> str:
     if not good or set(name) & set("/\\"):
         raise ValueError(f"{what} {name!r}: a name begins with a letter, a digit or _, and has no / and no \\")
     return name
-
-
-def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    """{"optimizer": {"_target_": "torch.optim.SGD", "lr": 0.1}} -> {"optimizer": "SGD", "optimizer.lr": "0.1"}"""
-    flat: dict[str, str] = {}
-    for key, value in config.items():
-        if isinstance(value, Mapping):
-            flat |= flatten(value, f"{prefix}{key}.")
-        elif key == "_target_" and prefix:
-            flat[intern(prefix[:-1])] = intern(value.rpartition(".")[2])
-        elif not key.startswith("_"):
-            flat[intern(prefix + key)] = intern(printed(value))  # thousands of runs share nearly all of them
-    return flat
-
-
-def set_settings(configured: Any) -> dict[str, str]:
-    """Return the settings of an OOD set, such as its corruption, without its places and what holds of all sets."""
-    known = flatten(configured) if isinstance(configured, Mapping) else {}
-    return {key: value for key, value in known.items() if key not in PLACES and (key, value) not in USUAL}
-
-
-def held_out_settings(of: Mapping[str, Any]) -> dict[str, str]:
-    """Return the number of held-out images, the OOD set beside them and its settings; of a file its name."""
-    known = flatten(of)
-    if "images" not in known:
-        return {}
-    files = {f"ood.{key}": PurePath(known[f"ood.{key}"]).name for key in ("path", "list") if f"ood.{key}" in known}
-    settings = {f"ood.{key}": value for key, value in set_settings(of["ood"]).items()}
-    return {"images": known["images"], **({"ood": known["ood"]} if "ood" in known else {}), **files, **settings}
-
-
-def printed(value: Any) -> str:
-    """Format a value of a configuration so that equal settings are equal texts."""
-    if isinstance(value, float):
-        return f"{value:.10g}"  # 1.0 in a file and 1 on the command line are one setting
-    return " ".join(value.split()) if isinstance(value, str) else json.dumps(value)
 
 
 def number(value: Any, what: str) -> float:

@@ -1,12 +1,13 @@
 """Names of rows and tables, found by comparing configurations. `by`: dotted keys that have columns."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import groupby
 from typing import NamedTuple
 
 from oodbench.phrases import counted
 from oodbench.tables.results import Result
+from oodbench.tables.settings import differing, in_brackets, with_keys, without_keys
 
 
 class Row(NamedTuple):
@@ -37,7 +38,7 @@ def protocol(run: Result, by: Sequence[str] = ()) -> str:
     size = run.settings.get("dataset.size", "32")
     epochs = counted(run.epochs, "epoch") if run.epochs else "epochs unknown"
     parts = {
-        "backbone": run.backbone + in_brackets(less(by, "backbone.", run.backbone_settings)),
+        "backbone": run.backbone + in_brackets(without_keys(by, "backbone.", run.backbone_settings)),
         "recipe": f"recipe {run.recipe}",
         "recipe.epochs": epochs,
         "dataset.limit": train,
@@ -54,12 +55,12 @@ def row_labels(runs: Iterable[Result], by: Sequence[str] = ()) -> dict[Row, str]
     labels: dict[Row, str] = {}
     for loss, group in groupby(sorted(runs, key=lambda run: run.loss), key=lambda run: run.loss):
         settings = {
-            row_of(run, by): less(by, "loss.", run.loss_settings)
-            | {f"recipe.{key}": value for key, value in less(by, "recipe.", run.recipe_settings).items()}
+            row_of(run, by): without_keys(by, "loss.", run.loss_settings)
+            | {f"recipe.{key}": value for key, value in without_keys(by, "recipe.", run.recipe_settings).items()}
             for run in group
         }
         keys = differing(settings.values())
-        labels |= {row: loss + in_brackets(only(keys, each)) for row, each in settings.items()}
+        labels |= {row: loss + in_brackets(with_keys(keys, each)) for row, each in settings.items()}
     times = Counter((row.by, label) for row, label in labels.items())  # twice: neither loss nor recipe differs
     unique = {row: label if times[row.by, label] == 1 else f"{label} [{row.hash}]" for row, label in labels.items()}
     return dict(sorted(unique.items(), key=lambda item: (*map(numerically, item[0].by), item[1])))
@@ -71,26 +72,3 @@ def numerically(value: str) -> tuple[bool, float, str]:
         return False, float(value), value
     except ValueError:
         return True, 0.0, value
-
-
-def differing(settings: Iterable[Mapping[str, str]]) -> list[str]:
-    """Return the keys on which these do not all agree, keys that only some have included."""
-    settings = list(settings)
-    keys = dict.fromkeys(key for each in settings for key in each)
-    return [key for key in keys if len({each.get(key) for each in settings}) > 1]
-
-
-def listed(settings: Mapping[str, str]) -> str:
-    return ", ".join(f"{key}={value}" for key, value in settings.items())
-
-
-def in_brackets(settings: Mapping[str, str]) -> str:
-    return f" ({listed(settings)})" if settings else ""
-
-
-def only(keys: Iterable[str], settings: Mapping[str, str]) -> dict[str, str]:
-    return {key: settings[key] for key in keys if key in settings}
-
-
-def less(by: Sequence[str], prefix: str, settings: Mapping[str, str]) -> dict[str, str]:
-    return {key: value for key, value in settings.items() if prefix + key not in by}

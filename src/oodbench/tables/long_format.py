@@ -13,10 +13,11 @@ from oodbench.evaluation.metrics import metric_of
 from oodbench.evaluation.significance import over_seeds
 from oodbench.phrases import printable
 from oodbench.runs.record import SELECTED
-from oodbench.tables.labels import listed, protocol, row_of
+from oodbench.tables.labels import protocol, row_of
 from oodbench.tables.means import FAR, NEAR, common_means, with_means
 from oodbench.tables.results import Result
 from oodbench.tables.scores import hyperparameters
+from oodbench.tables.settings import settings_text
 
 IMAGES = ["train_images", "held_out", "test_images", "test_split"]
 NAMES = ["dataset", "backbone", "loss", "recipe", "hash", "epochs"]
@@ -129,12 +130,13 @@ def _is_number(text: str) -> bool:
 def _of_sets(run: Result) -> dict[tuple[str, str], list[Any]]:
     """Return {(OOD set, detector): cells of OF_SET}; what was selected for each seed is no setting of a mean."""
     detectors = {detector: hyperparameters(run, detector) for detector in run.scored_by if SELECTED not in detector}
-    of_detector = {detector: _cell(listed(each) or "null") for detector, each in detectors.items()}
+    of_detector = {detector: _cell(settings_text(each) or "null") for detector, each in detectors.items()}
     of_set: dict[str, list[Any]] = {}
     for ood in dict.fromkeys(key[0] for key in run.numbers):
         kind = str(run.kind(ood)) if ood else ""
         digest = None if ood in (NEAR, FAR) else run.digests.get(ood or "test", "")[:DIGITS] or None
-        of_set[ood] = [kind, run.ood_images.get(ood), digest, _cell(listed(run.ood_settings.get(ood, {})) or "null")]
+        settings = _cell(settings_text(run.ood_settings.get(ood, {})) or "null")
+        of_set[ood] = [kind, run.ood_images.get(ood), digest, settings]
     return {key[:2]: [*of_set[key[0]], of_detector.get(key[1])] for key in run.numbers}
 
 

@@ -7,10 +7,11 @@ from oodbench.evaluation.metric import MISSING, IDMetric, Metric
 from oodbench.runs.record import OWN_SCORE
 from oodbench.tables.caveats import AGAIN, caveats
 from oodbench.tables.formulas import ood_score_formula
-from oodbench.tables.labels import Row, differing, in_brackets, less, listed, row_of
+from oodbench.tables.labels import Row, row_of
 from oodbench.tables.marks import Marks, notes_on_marks, shared_seeds
 from oodbench.tables.results import Result
 from oodbench.tables.scores import described
+from oodbench.tables.settings import differing, in_brackets, settings_text, without_keys
 
 SPREAD = (
     "Mean ± sample standard deviation over n training seeds; for n = 1 the value and in brackets its 95 % bootstrap "
@@ -40,12 +41,12 @@ def table_notes(
     """
     run = runs[0]
     varying = differing(each.recipe_settings for each in runs)
-    common = less(by, "recipe.", less(varying, "", run.recipe_settings))
+    common = without_keys(by, "recipe.", without_keys(varying, "", run.recipe_settings))
     scores = ", ".join(described(runs, name) for name in detectors)
     parts = {
-        "backbone": f"{run.backbone}{in_brackets(less(by, 'backbone.', run.backbone_settings))}",
+        "backbone": f"{run.backbone}{in_brackets(without_keys(by, 'backbone.', run.backbone_settings))}",
         "precision": f"precision {run.precision}",
-        "recipe": f"recipe {run.recipe}: {listed(common)}",
+        "recipe": f"recipe {run.recipe}: {settings_text(common)}",
     }
     protocol = "; ".join(text for key, text in parts.items() if key not in by)
     notes = [
@@ -71,14 +72,16 @@ def table_notes(
 def loss_settings(runs: Iterable[Result], labels: Mapping[Row, str]) -> list[str]:
     """List the hyperparameters of all rows' losses in one note."""
     of = {row_of(run): run for run in runs}
-    each = [f"`{label}` {listed(of[row].loss_settings)}" for row, label in labels.items() if of[row].loss_settings]
+    each = [
+        f"`{label}` {settings_text(of[row].loss_settings)}" for row, label in labels.items() if of[row].loss_settings
+    ]
     return [f"Hyperparameters of the losses: {'; '.join(each)}."] if each else []
 
 
 def _settings(run: Result, with_own: bool, by: Sequence[str]) -> str:
     """List a row's hyperparameters and the formula of its own score."""
     formula = ood_score_formula(run.loss_class) if with_own else ""
-    hyperparameters = listed(less(by, "loss.", run.loss_settings)) or "no hyperparameters"
+    hyperparameters = settings_text(without_keys(by, "loss.", run.loss_settings)) or "no hyperparameters"
     return hyperparameters + f"; own: {formula}" * bool(formula)
 
 

@@ -11,7 +11,7 @@ import yaml
 from oodbench.evaluation.metric import SHARE, Unit
 from oodbench.evaluation.metrics import ID_METRICS, OOD_METRICS, metric_of
 from oodbench.storage import errors_name
-from oodbench.tables.fields import printed
+from oodbench.tables.settings import printed
 
 Bounds = tuple[float, float]
 UNSTATED = "fpr95_unstated"  # of a source that does not name its convention

@@ -10,12 +10,13 @@ from oodbench.evaluation.metrics import ID_METRICS, OOD_METRICS, metric_of
 from oodbench.tables.cells import Cell, alike, cells_of, interval_of, text_of
 from oodbench.tables.columns import Column, group, ood_metrics
 from oodbench.tables.kinds import Kind
-from oodbench.tables.labels import Row, in_brackets, protocol, row_labels, row_of
+from oodbench.tables.labels import Row, protocol, row_labels, row_of
 from oodbench.tables.means import FAR, NEAR, SHORT, with_means
 from oodbench.tables.published import UNSTATED, Number, Published, unit_of
 from oodbench.tables.results import Result
 from oodbench.tables.scores import hyperparameters, shown
 from oodbench.tables.sections import Table
+from oodbench.tables.settings import in_brackets
 
 OURS = (
     "Rows marked [n] were published by others and not run here. Ours stand beneath them where loss and score are the "

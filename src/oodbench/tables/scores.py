@@ -4,9 +4,8 @@ import json
 from collections.abc import Sequence
 
 from oodbench.runs.record import OWN_SCORE
-from oodbench.tables.fields import flatten
-from oodbench.tables.labels import differing, in_brackets, less, listed
 from oodbench.tables.results import Result
+from oodbench.tables.settings import differing, flatten, in_brackets, settings_text, without_keys
 
 SCORES = {
     OWN_SCORE: f"`{OWN_SCORE}`, the OOD score that belongs to the loss",
@@ -33,11 +32,11 @@ def described(runs: Sequence[Result], detector: str) -> str:
 
 def _shared_hyperparameters(runs: Sequence[Result], detector: str) -> dict[str, str]:
     of = [hyperparameters(run, detector) for run in runs if detector in run.scored_by]
-    return less(differing(of), "", of[0]) if of else {}
+    return without_keys(differing(of), "", of[0]) if of else {}
 
 
 def all_hyperparameters(runs: Sequence[Result], detectors: Sequence[str]) -> list[str]:
     """List the hyperparameters of detectors on which all runs agree; the caveats have the others."""
     found = {detector: _shared_hyperparameters(runs, detector) for detector in detectors}
-    each = [f"{shown(detector)} {listed(settings)}" for detector, settings in found.items() if settings]
+    each = [f"{shown(detector)} {settings_text(settings)}" for detector, settings in found.items() if settings]
     return [f"Hyperparameters of the scores, in every table of this protocol: {'; '.join(each)}."] * bool(each)

@@ -5,9 +5,9 @@ from pathlib import Path
 from helpers.made_up import add_run
 from helpers.paper import BOTH, lines, scores
 
+from oodbench.tables.load import load_runs
 from oodbench.tables.paper import paper
 from oodbench.tables.paper.style import Style
-from oodbench.tables.results import load_runs
 
 SETS = ("far:auroc", "svhn:auroc", "textures:auroc")
 

@@ -10,8 +10,8 @@ from helpers.cli import script
 from helpers.made_up import add_run
 from helpers.paper import BOTH, body, lines, scores
 
+from oodbench.tables.load import load_runs
 from oodbench.tables.paper.style import Style
-from oodbench.tables.results import load_runs
 from oodbench.tables.write import write_paper
 
 

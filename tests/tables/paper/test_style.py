@@ -8,8 +8,8 @@ import pytest
 from helpers.made_up import add_run
 from helpers.paper import BOTH, SETS, body, lines, scores
 
+from oodbench.tables.load import load_runs
 from oodbench.tables.paper.style import Style
-from oodbench.tables.results import load_runs
 from oodbench.tables.write import write_paper
 
 

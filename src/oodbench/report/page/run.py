@@ -10,9 +10,9 @@ from oodbench.report.material import Run, Section
 from oodbench.report.page.build import index_of, page_html, section_context
 from oodbench.runs.folder import open_run
 from oodbench.runs.paths import results_dir_of
-from oodbench.tables.fields import flatten
 from oodbench.tables.means import FAR, NEAR
 from oodbench.tables.names import set_name
+from oodbench.tables.settings import flatten
 
 Pairs = Sequence[tuple[str, str]]  # name, value
 
