@@ -4,6 +4,9 @@ from pathlib import Path
 
 from helpers.made_up import NOISE, add_run, column, notes, only_section
 
+from oodbench.evaluation.metrics import ID_METRICS, OOD_METRICS
+from oodbench.tables.notes import directions
+
 
 def test_the_caption_says_what_the_numbers_are(tmp_path: Path) -> None:
     add_run(tmp_path, config={"dataset": {"limit": 10_000, "limit_test": 2_000}})
@@ -56,3 +59,9 @@ def test_a_note_of_the_run_stands_first(tmp_path: Path) -> None:
     with (folder / "config.yaml").open("a") as file:
         file.write("note: |\n  a look,\n  not a result\n")
     assert only_section(tmp_path).notes[0] == "a look, not a result"
+
+
+def test_directions_are_those_of_the_records() -> None:
+    metrics = [ID_METRICS["accuracy"], ID_METRICS["ece"], OOD_METRICS["auroc"], OOD_METRICS["fpr95_idpos"]]
+    expected = "Higher is better for Accuracy and AUROC, lower for ECE and FPR@95 (95 % of ID accepted)."
+    assert directions(metrics) == expected

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 
 from oodbench.evaluation.metric import MISSING, IDMetric, Metric
+from oodbench.phrases import join
 from oodbench.runs.record import OWN_SCORE
 from oodbench.tables.caveats import AGAIN, caveats
 from oodbench.tables.formulas import ood_score_formula
@@ -108,6 +109,13 @@ def _independent(metrics: Iterable[Metric]) -> str:
 def definitions(metrics: Iterable[Metric]) -> str:
     """Define each metric in one sentence."""
     return " ".join(f"{metric.heading}: {metric.definition} (`{metric.name}`)." for metric in metrics)
+
+
+def directions(metrics: Iterable[Metric]) -> str:
+    """Say of which metrics higher values are better."""
+    metrics = list(metrics)
+    higher, lower = (join(m.heading for m in metrics if m.higher_is_better is each) for each in (True, False))
+    return f"Higher is better for {higher}, lower for {lower}."
 
 
 def without_resamples(runs: Iterable[Result], labels: Mapping[Row, str], by: Sequence[str] = ()) -> list[str]:

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from oodbench.evaluation.metrics import ID_METRICS, OOD_METRICS
 from oodbench.phrases import counted, duration, join
 from oodbench.report.gallery import near_and_far
 from oodbench.report.material import Material, Run, Section, all_runs
@@ -16,7 +17,7 @@ from oodbench.tables.labels import row_of
 from oodbench.tables.marks import notes_on_marks, shared_seeds
 from oodbench.tables.means import common_means, mean_notes, shifted_notes
 from oodbench.tables.names import set_name
-from oodbench.tables.notes import loss_settings
+from oodbench.tables.notes import definitions, directions, loss_settings
 
 NAMED = 3  # rows; of more, the best alone
 
@@ -94,12 +95,11 @@ def _in_brackets(interval: str) -> str:
 
 def notes(section: Section, table: Main) -> list[str]:
     """Say what the table's numbers mean."""
+    metrics = [metric for metric in (ID_METRICS | OOD_METRICS).values() if metric.in_tables]
     return [
         "In percent. Mean over n seeds; beneath, the 95 % interval: of the mean over seeds on these test images alone, "
-        "for n = 1 over the test images of this network alone. Higher is better for accuracy and AUROC, lower for ECE "
-        f"and FPR@95. {_bold(section, table)}",
-        "FPR@95 (95 % of ID accepted): the share of OOD images accepted by the threshold that accepts 95 % of ID. "
-        "FPR@95 (95 % of OOD caught): the share of ID images flagged by the threshold that catches 95 % of OOD.",
+        f"for n = 1 over the test images of this network alone. {directions(metrics)} {_bold(section, table)}",
+        definitions(metrics),
         "own: the OOD score that belongs to the loss.",
         *notes_on_marks(table.marks),
         *shared_seeds(table.marks),
