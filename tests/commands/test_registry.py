@@ -76,7 +76,7 @@ def test_a_file_that_was_edited_ends_the_command(
 
 
 @pytest.mark.slow
-def test_the_documented_steps_hand_in_a_row(
+def test_the_documented_steps_submit_a_row(
     finished_ce: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     page = (ROOT / "docs/adding.md").read_text("utf-8").partition("## A row of the leaderboard")[2]

@@ -11,13 +11,13 @@ from helpers.cli import Finished
 from helpers.made_up import alter_metrics
 from helpers.report import add_full_run
 
+from oodbench.publishing.copies import publish
 from oodbench.report.material import read_one
 from oodbench.report.page.run import run_html
 from oodbench.report.serialize import to_json
 from oodbench.report.stored_summary import read_summary, summary_to_store, write_summary
 from oodbench.report.summary import summarise
 from oodbench.runs.folder import RunFolder, open_run
-from oodbench.runs.publish import publish
 from oodbench.runs.record import MAIN_SCORES
 from oodbench.tables.load import load_run
 

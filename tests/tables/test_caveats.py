@@ -6,7 +6,7 @@ from typing import Any
 
 from helpers.made_up import CALIBRATION, NOISE, add_run, alter_metrics, notes, only_section
 
-from oodbench.report.leaderboard import leaderboard
+from oodbench.publishing.leaderboard import leaderboard
 from oodbench.report.material import read_material
 from oodbench.report.page.words import notes as page_notes
 from oodbench.report.table import main_table

@@ -9,7 +9,7 @@ import pytest
 from helpers.ensembles import SETS, N, add_seed, add_seeds, other_images
 from helpers.made_up import NOISE, add_run, alter_metrics, column, notes
 
-from oodbench.runs.publish import publish, publish_ensemble
+from oodbench.publishing.copies import publish, publish_ensemble
 from oodbench.scoring.ensembles import score_ensemble
 from oodbench.storage import read_json, write_json
 from oodbench.tables.calibration import calibration_table

@@ -14,13 +14,10 @@ from pathlib import Path
 
 from oodbench.cli.arguments import Parser
 from oodbench.phrases import counted
-from oodbench.report.card import write_card
-from oodbench.report.stored_summary import summary_to_store, write_summary
+from oodbench.publishing.copies import publish_all
 from oodbench.runs.paths import finished_folders
-from oodbench.runs.publish import publish, publish_ensemble
 from oodbench.runs.record import MAIN_SCORES
-from oodbench.storage import errors_name
-from oodbench.tables.load import load_run, load_runs, needs_resamples
+from oodbench.tables.load import load_runs, needs_resamples
 from oodbench.tables.write import check_detectors
 
 
@@ -39,20 +36,10 @@ def main() -> None:
             check_detectors(load_runs(args.results_dir, args.detectors).runs, args.detectors)
         except ValueError as error:
             parser.error(f"--detectors: {error}")
-    copies, failed, keep = [], 0, partial(needs_resamples, args.detectors or MAIN_SCORES)
-    for folder in finished:
-        try:
-            with errors_name(folder):
-                run = load_run(folder, keep)  # what no table or figure can be made of is not published
-                summary = summary_to_store(run)
-                copies.append(publish(folder, args.target, keep))
-                write_card(copies[-1])
-                if summary:
-                    write_summary(summary, copies[-1])
-                publish_ensemble(folder.parent, args.target)
-        except (OSError, ValueError) as error:  # told and counted; the others are published
-            failed += 1
-            print(f"{folder}: {error}", file=sys.stderr)
+    keep = partial(needs_resamples, args.detectors or MAIN_SCORES)
+    copies, failed = publish_all(finished, args.target, keep)
+    for folder, reason in failed.items():
+        print(f"{folder}: {reason}", file=sys.stderr)
     size = sum(file.stat().st_size for copy in copies for file in copy.iterdir())
     print(f"published {counted(len(copies), 'run')} below {args.target / 'runs'}, {size / 1e6:.2f} MB")
     if failed:

@@ -12,9 +12,9 @@ import yaml
 from helpers.config import ROOT
 from helpers.made_up import add_run, alter_metrics
 
+from oodbench.publishing.copies import in_rows, portable, portable_config, publish, publish_all
 from oodbench.runs.folder import open_run
 from oodbench.runs.identity import config_hash
-from oodbench.runs.publish import in_rows, portable, portable_config, publish
 from oodbench.runs.status import states
 from oodbench.scoring.stored import stored_on
 from oodbench.storage import save_arrays, write_json
@@ -255,3 +255,14 @@ def test_the_script_publishes_and_names_what_it_cannot(
     assert ended.value.code == 1
     assert str(bad) in capsys.readouterr().err
     assert [run.loss for run in load_runs(tmp_path / "small").runs] == ["plain"]
+
+
+def test_a_run_that_cannot_be_published_stops_no_other(tmp_path: Path) -> None:
+    good, bad = add_trained(tmp_path / "full"), add_trained(tmp_path / "full", "bad")
+    (bad / "metrics.json").write_text("{")
+    copies, failed = publish_all([bad, good], tmp_path / "small", keep)
+    assert [run.loss for run in load_runs(tmp_path / "small").runs] == ["plain"]
+    assert len(copies) == 1
+    assert (copies[0] / "README.md").is_file()
+    assert list(failed) == [bad]
+    assert "metrics.json" in failed[bad]

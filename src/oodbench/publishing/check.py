@@ -1,4 +1,4 @@
-"""The registry of results: published runs, others' and our own, checked before they enter the leaderboard.
+"""Checks of published runs, others' and our own, before they enter the leaderboard.
 
 An entry is a folder as scripts/publish.py makes it. It is not trusted: its files may name code only by the rule of
 targets.py. If its outputs are given, every number and interval is computed again.
@@ -22,7 +22,7 @@ NO_NUMBERS = {("validation", "of"), ("validation", "not_applicable")}  # places 
 
 
 class Entry(NamedTuple):
-    """A run of the registry."""
+    """A checked run."""
 
     run: Result
     recomputed: bool  # every number of it, from its outputs

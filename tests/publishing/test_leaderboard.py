@@ -8,7 +8,7 @@ import pytest
 from helpers.made_up import NOISE, add_run, alter_metrics
 from helpers.report import HOSTILE
 
-from oodbench.report.leaderboard import RECOMPUTED, leaderboard
+from oodbench.publishing.leaderboard import RECOMPUTED, leaderboard
 from oodbench.tables.load import load_runs
 
 SCORES = ["ood_score", "msp"]

@@ -13,8 +13,8 @@ from helpers.committed import tracked
 from helpers.config import ROOT, configuration
 from helpers.made_up import alter_metrics
 
+from oodbench.publishing.check import check_run, differences, tolerance
 from oodbench.runs.folder import open_run
-from oodbench.scoring.registry import check_run, differences, tolerance
 from oodbench.scoring.rescore import rescore
 from oodbench.storage import load_arrays, read_json, save_arrays, write_json
 from oodbench.tables.load import load_run

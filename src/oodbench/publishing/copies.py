@@ -1,20 +1,30 @@
 """A finished run without its weights and outputs: the small files that tables, comparisons and readers need."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from oodbench.evaluation.metric import key_of
+from oodbench.report.card import write_card
+from oodbench.report.stored_summary import summary_to_store, write_summary
 from oodbench.runs.folder import RunFolder, open_run
 from oodbench.runs.identity import PLACES, Config
 from oodbench.runs.paths import ENSEMBLE, ENSEMBLE_AGAIN, place_of
 from oodbench.runs.reduced import DECIMALS
-from oodbench.storage import checksum, read_json, write_atomic, write_json
+from oodbench.storage import checksum, errors_name, read_json, write_atomic, write_json
+from oodbench.tables.load import load_run
 
 DATA_ROOT = "data"  # conf/train.yaml's default, instead of the machine's own
 NO_PATHS = ("near", "note")  # keys of names and words
 IDENTITY = ("name", "dataset", "backbone", "loss", "recipe")  # blocks that the run's hash is of
+
+
+class Published(NamedTuple):
+    """What `publish_all` did."""
+
+    copies: list[Path]  # folders
+    failed: dict[Path, str]  # {folder of a run: why it was not published}
 
 
 def publish(path: Path, target: Path, keep: Callable[[str, str], bool]) -> Path:
@@ -43,6 +53,26 @@ def publish(path: Path, target: Path, keep: Callable[[str, str], bool]) -> Path:
     write_atomic(copy.metrics, in_rows({**written, "sha256": checksum(written)}) + "\n")
     copy.remove_superseded(written)
     return copy.path
+
+
+def publish_all(folders: Iterable[Path], target: Path, keep: Callable[[str, str], bool]) -> Published:
+    """Copy finished runs with their cards, the data of their figures and their ensembles, as `publish` does.
+
+    A run that no table or figure can be made of is not copied; the others are.
+    """
+    copies, failed = [], {}
+    for folder in folders:
+        try:
+            with errors_name(folder):
+                summary = summary_to_store(load_run(folder, keep))
+                copies.append(publish(folder, target, keep))
+                write_card(copies[-1])
+                if summary:
+                    write_summary(summary, copies[-1])
+                publish_ensemble(folder.parent, target)
+        except (OSError, ValueError) as error:
+            failed[folder] = str(error)
+    return Published(copies, failed)
 
 
 def with_decimals(node: Any) -> Any:

@@ -1,0 +1,1 @@
+"""Runs that others can check: copies without outputs, their checks, the registry and its leaderboard."""
