@@ -48,8 +48,8 @@ def results(results_dir: str | Path = "results") -> pd.DataFrame:
     """Return every number of every finished run, one row per number; shares in [0, 1].
 
     Every key of backbone, loss and recipe has a column, such as loss.tau, of numbers where all its values are numbers;
-    settings of OOD sets and detectors stand in one each. Runs that cannot
-    be read are named in a warning. Raises FileNotFoundError where no run is finished.
+    the settings of the OOD set are one column, those of the detector another. Runs that cannot be read are named in a
+    warning. Raises FileNotFoundError where no run is finished.
     """
     found = load_runs(Path(results_dir))
     _warn(reason for _, reason in found.unreadable)

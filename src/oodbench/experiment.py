@@ -159,8 +159,8 @@ def load_or_train(job: Job, log: Log) -> None:
 def take_pretrained(job: Job) -> Arrays:
     """Take the weights in the file of the run's seed; return them."""
     path = Path(job.config["weights"][job.config["seed"]])
-    check_same_settings(path, job.config)
     digest = load_pretrained(path, job.model)
+    check_same_settings(path, job.model, job.config)
     weights = weights_of(job.model)
     provenance = job.provenance | {"pretrained": {"file": path.name, "sha256": digest}}
     job.folder.remove_numbers()

@@ -3,12 +3,14 @@
 import pickle
 import re
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+import yaml
 from helpers.cli import CE, Finished, folders, never, numbers_in, started
 from helpers.config import composed
 from omegaconf import OmegaConf
@@ -98,12 +100,32 @@ def test_a_runs_own_weights_are_read(finished_ce: Finished, collected: Any) -> N
     assert numbers_in(folder)["provenance"]["pretrained"]["file"] == "model.safetensors"
 
 
-@pytest.mark.parametrize("other", ["dataset.mean=[0.1,0.1,0.1]", "loss.label_smoothing=0.3"])
-def test_a_runs_own_weights_need_its_settings(finished_ce: Finished, collected: Any, other: str) -> None:
-    """A file of weights has no mean and no tau, so that nothing else would tell."""
-    key = other.partition("=")[0].replace(".", r"\.")
-    with pytest.raises(ValueError, match=rf"was trained with {key}=.* \(here .*\): set the same"):
-        collected.from_files(finished_ce.folder / "model.safetensors", overrides=(other,))
+def test_a_runs_own_weights_need_its_mean(finished_ce: Finished, collected: Any) -> None:
+    """A file of weights has none, so that nothing else would tell."""
+    with pytest.raises(
+        ValueError, match=r"was trained with dataset\.mean=.* \(here \[0\.1, 0\.1, 0\.1\]\): set the same"
+    ):
+        collected.from_files(finished_ce.folder / "model.safetensors", overrides=("dataset.mean=[0.1,0.1,0.1]",))
+
+
+@pytest.mark.parametrize(
+    ("theirs", "here", "told"),
+    [
+        ({"_target_": "oodbench.losses.T2FNorm", "tau": 0.5}, ("loss=t2fnorm",), "loss.tau=0.5 (here 0.1)"),
+        ({"_target_": "oodbench.losses.T2FNorm", "tau": 0.5}, ("loss=t2fnorm", "loss.tau=0.5"), ""),
+        ({"_target_": "oodbench.losses.CrossEntropy", "label_smoothing": 0.3}, ("loss=ce",), ""),
+    ],
+)
+def test_settings_that_outputs_depend_on_have_to_agree(
+    theirs: dict[str, Any], here: tuple[str, ...], told: str, finished_ce: Finished, collected: Any, tmp_path: Path
+) -> None:
+    """Weights of a T2FNorm have the names and shapes of a CE; label smoothing is of the training alone."""
+    copy = tmp_path / "model.safetensors"
+    copy.write_bytes((finished_ce.folder / "model.safetensors").read_bytes())
+    config = yaml.safe_load((finished_ce.folder / "config.yaml").read_text("utf-8")) | {"loss": theirs}
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config), "utf-8")
+    with pytest.raises(ValueError, match=re.escape(told)) if told else nullcontext():
+        collected.from_files(copy, overrides=here)
 
 
 def test_weights_beside_another_configuration_are_read(finished_ce: Finished, collected: Any, tmp_path: Path) -> None:

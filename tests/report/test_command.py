@@ -109,9 +109,40 @@ def test_the_command_of_a_record_has_the_places_of_its_last_start() -> None:
 
 
 def test_an_accepted_overlap_is_named() -> None:
-    command = command_of(configuration("allow_overlap=true"))
+    with_overlap, without = command_of(configuration("allow_overlap=true")), command_of(configuration())
+    assert with_overlap
+    assert without
+    assert "allow_overlap=true" in with_overlap
+    assert "allow_overlap" not in without
+
+
+@pytest.mark.parametrize("root", ["${oc.env:HOME}", 3, ["/a"], {"_target_": "os.mkdir"}])
+def test_a_root_of_a_stranger_is_a_plain_path(root: Any) -> None:
+    """`path` is compared with what it gives; a root is in no comparison"""
+    config = configuration("dataset=cifar10", "ood=[svhn]")
+    record = {"ood": {"svhn": {}}, "detector": {}, "roots": {"test": root}}
+    assert command_of_record(config, record) is None
+    assert command_of_record(config, record | {"roots": {}, "ood": {"svhn": {"root": root}}}) is None
+
+
+def test_a_record_without_places_has_those_of_its_configuration() -> None:
+    command = command_of_record(configuration("dataset=cifar10", "dataset.test.root=/x"), {"ood": {}, "detector": {}})
     assert command
-    assert "allow_overlap=true" in command
+    assert "dataset.test.root=/x" in shlex.split(command)
+
+
+def test_held_out_images_that_lie_elsewhere_have_their_place() -> None:
+    chosen = ("validation.images=10", "ood@validation.ood=svhn", "validation.ood.root=/other", "ood=[noise]")
+    command = command_of(configuration(*chosen))
+    assert command
+    assert again(command)["validation"]["ood"]["root"] == "/other"
+
+
+def test_a_set_of_conf_by_another_reader_is_told_so() -> None:
+    config = configuration("ood=[]", "+ood@ood.tiny_imagenet=openood", "ood.tiny_imagenet.list=cifar10/test_tin.txt")
+    command = command_of(config)
+    assert command
+    assert again(command)["ood"] == config["ood"]
 
 
 def test_a_set_that_no_file_of_conf_reads_has_no_command() -> None:

@@ -82,6 +82,13 @@ def test_every_swept_key_is_a_figure(tmp_path: Path) -> None:
     assert sweeps == ["LogitNorm: loss.tau"]
 
 
+def test_rows_of_another_normalisation_are_no_part_of_a_sweep(tmp_path: Path) -> None:
+    for tau in (0.1, 1, 0.04):
+        config = {"loss": {"tau": tau}, "dataset": {"mean": [tau, tau, tau]}}
+        add_run(tmp_path, "logitnorm", config=config)
+    assert not [plot for plot in figures_of(made(tmp_path)) if plot.name.startswith("sweep")]
+
+
 def test_near_and_far_are_means_where_there_are_some(tmp_path: Path) -> None:
     ood = {name: {"ood_score": 0.9} for name in ("cifar100", "svhn", "mnist")}
     add_run(tmp_path, ood=ood)

@@ -118,14 +118,36 @@ def test_ood_sets_of_other_sizes_are_not_averaged(tmp_path: Path) -> None:
 
 
 def test_seeds_on_other_images_are_not_averaged(tmp_path: Path) -> None:
-    """One set, with another corruption for each seed; near means are of the same sets"""
+    """One set with another corruption for each seed, and so one far mean with other images"""
+    ood = {"cifar100": {"msp": 0.8}, "svhn": {"msp": 0.9}, "fog": {"msp": 0.7}}
     for seed, fog in ((0, "1" * 64), (1, "2" * 64)):
-        digests = {"test": "a" * 64, "cifar100": "b" * 64, "svhn": fog}
+        digests = {"test": "a" * 64, "cifar100": "b" * 64, "svhn": "c" * 64, "fog": fog}
+        add_run(tmp_path, seed=seed, ood=ood, digests=digests)
+    frame = means(tmp_path)
+    seeds = dict(zip(frame.ood, frame.seeds, strict=True))
+    assert seeds == {"": 2, "cifar100": 2, "svhn": 2, "fog": 1, "far mean": 1}
+    assert set(frame.test_digest) == {"a" * 12}
+    digests = frame.dropna(subset="images_digest").groupby("ood").images_digest.unique().map(sorted).to_dict()
+    far = digests.pop("far mean")
+    assert digests == {"cifar100": ["b" * 12], "svhn": ["c" * 12], "fog": ["1" * 12, "2" * 12]}
+    assert len(far) == 2
+
+
+def test_seeds_on_other_test_images_are_not_averaged(tmp_path: Path) -> None:
+    for seed, test in enumerate("ab"):
+        add_run(tmp_path, seed=seed, ood=OOD, digests={"test": test, "cifar100": "c", "svhn": "d"})
+    frame = means(tmp_path)
+    assert set(frame.seeds) == {1}
+    assert set(frame.test_digest) == {"a", "b"}
+
+
+def test_an_early_run_that_names_no_images_is_a_seed_of_the_first(tmp_path: Path) -> None:
+    of = {"test": "a", "cifar100": "c"}
+    for seed, digests in enumerate((None, of | {"svhn": "1"}, of | {"svhn": "2"}, None)):
         add_run(tmp_path, seed=seed, ood=OOD, digests=digests)
     frame = means(tmp_path)
-    assert dict(zip(frame.ood, frame.seeds, strict=True)) == {"": 2, "cifar100": 2, "svhn": 1}
-    digests = numbers(tmp_path).groupby("ood").images_digest.unique().map(sorted).to_dict()
-    assert digests == {"": ["a" * 12], "cifar100": ["b" * 12], "svhn": ["1" * 12, "2" * 12]}
+    assert frame.groupby("ood").seeds.unique().map(sorted).to_dict() == {"": [4], "cifar100": [4], "svhn": [1, 3]}
+    assert set(frame[frame.ood == "svhn"].images_digest) == {"1", "2"}
 
 
 def test_settings_of_sets_and_detectors_have_columns(tmp_path: Path) -> None:

@@ -60,7 +60,8 @@ def test_sets_have_bounds_and_scores_detectors(rows: list[Published]) -> None:
     assert of_openood.bounds("cifar10", "tiny_imagenet") == (7000, 8000)
     assert of_openood.bounds("cifar100", "tiny_imagenet") == (6000, 7000)
     assert of_openood.bounds("cifar100", "svhn") == (26032, np.inf)
-    assert of_openood.bounds("cifar10", "another") == (0, np.inf)
+    assert of_openood.bounds("cifar10", "places365") == (35000, np.inf)
+    assert of_openood.bounds("cifar10", "another") == of_openood.bounds("another", "tiny_imagenet") == (0, np.inf)
     detectors = {row.score: row.detectors for row in rows}
     assert (detectors["not stated"], detectors["MSP"], detectors["RotPred"]) == (("ood_score", "msp"), ("msp",), ())
 

@@ -31,9 +31,11 @@ def test_settings_of_a_set_are_without_its_places() -> None:
 
 
 def test_a_list_of_images_is_named_without_its_folder() -> None:
-    """Below the data root it says which of a benchmark's lists was read; elsewhere the path is a machine's"""
-    assert set_settings({"list": "cifar10/test_tin.txt"}) == {"list": "cifar10/test_tin.txt"}
-    assert set_settings({"list": "/data/mine/list.txt"}) == {"list": "list.txt"}
+    """Of a benchmark's lists it says which was read; else the path is a machine's, or a published run's."""
+    of_benchmark = {"_target_": "oodbench.data.openood", "list": "cifar10/test_tin.txt"}
+    assert set_settings(of_benchmark) == {"list": "cifar10/test_tin.txt"}
+    for path in ("/data/mine/list.txt", "data/mine/list.txt"):
+        assert set_settings({"_target_": "oodbench.data.imglist", "list": path}) == {"list": "list.txt"}
 
 
 def test_held_out_images_are_told_with_their_set() -> None:

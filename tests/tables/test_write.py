@@ -71,13 +71,15 @@ def test_files_are_deterministic_and_the_csv_is_long(tmp_path: Path) -> None:
     assert sorted(first) == ["cifar10.md", "cifar10.tex", "means.csv", "runs.csv"]
     lines = first["runs.csv"].splitlines()
     header = "dataset,backbone,loss,recipe,hash,epochs,train_limit,test_limit,"
-    header += "train_images,held_out,test_images,test_split,precision,backbone.width,loss.smoothing,"
+    header += "train_images,held_out,test_images,test_digest,test_split,precision,backbone.width,loss.smoothing,"
     header += "recipe.batch_size,recipe.optimizer,recipe.optimizer.lr,recipe.warmup_epochs,recipe.clip_grad_norm,"
     header += "seed,kind,images,images_digest,ood_settings,detector_settings,ood,detector,metric,value,low,high"
     assert lines[0] == header
     assert len(lines) == 1 + 2 * (4 + 2 * 2 * 5)  # runs x (metrics + sets x detectors x metrics)
     run = load_runs(tmp_path / "a").runs[0]
-    row = f"cifar10,resnet18,plain,short,{run.hash},10,,,50000,0,10000,test,bf16,64,0,128,SGD,0.1,0,,2,,,,,,,,accuracy,"
+    row = (
+        f"cifar10,resnet18,plain,short,{run.hash},10,,,50000,0,10000,,test,bf16,64,0,128,SGD,0.1,0,,2,,,,,,,,accuracy,"
+    )
     row += "0.06666666666666667,,"
     assert lines[1] == row  # no interval over images: scored without resamples
     assert len(first["means.csv"].splitlines()) == 1 + 4 + 2 * 2 * 5

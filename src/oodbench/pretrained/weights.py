@@ -5,6 +5,7 @@ import io
 import pickle
 import re
 from collections.abc import Mapping
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,13 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
+from oodbench.losses.objective import Objective
 from oodbench.model import Classifier
 from oodbench.phrases import printable
 from oodbench.runs.config import read_config
 from oodbench.runs.identity import Config
 from oodbench.storage import load_arrays
+from oodbench.targets import trusted
 
 HEADER = 1000  # bytes in which a file of ours names its metadata
 NESTED = ("state_dict", "net", "model")  # where training scripts put it, beside an optimizer and an epoch
@@ -48,29 +51,39 @@ def load_pretrained(path: Path, model: Classifier) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def check_same_settings(path: Path, config: Config) -> None:
-    """Check weights in the folder of a run of this project against its config.yaml; others have none.
+def check_same_settings(path: Path, model: Classifier, config: Config) -> None:
+    """Check a model with the weights of a run of this project against the config.yaml beside them; others have none.
 
-    A file of weights lacks numbers that the network computes with, such as T2FNorm's tau and the mean of the images.
-    Raises ValueError naming those that differ.
+    A file of weights lacks numbers that the outputs depend on, such as T2FNorm's tau and the mean of the images.
+    Raises ValueError naming the settings that give other outputs.
     """
     beside = path.parent / "config.yaml"
     if not beside.is_file():
         return
+    sizes = {"num_features": model.backbone.num_features, "num_classes": config["dataset"]["num_classes"]}
     try:
-        theirs, ours = _computed_with(read_config(beside)), _computed_with(config)
-    except (ValueError, TypeError, KeyError, AttributeError):  # of something else
+        theirs = read_config(beside)
+        objective: Objective = trusted(theirs["loss"], "losses", **sizes)
+        objective.load_state_dict(model.objective.state_dict())
+        found = {f"dataset.{key}": list(map(float, theirs["dataset"][key])) for key in ("mean", "std")}
+    except (ValueError, TypeError, KeyError, AttributeError, RuntimeError):  # of something else, or of older code
         return
-    differing = [key for key in (theirs | ours) if theirs.get(key) != ours.get(key)]
-    if differing:
-        told = ", ".join(f"{key}={theirs.get(key)} (here {ours.get(key)})" for key in differing)
+    here = {f"dataset.{key}": list(map(float, config["dataset"][key])) for key in ("mean", "std")}
+    if not same_outputs(objective, model.objective, sizes["num_features"]):
+        found |= {f"loss.{key}": value for key, value in theirs["loss"].items()}
+        here |= {f"loss.{key}": value for key, value in config["loss"].items()}
+    if differing := [key for key in found | here if found.get(key) != here.get(key)]:
+        told = ", ".join(f"{key}={found.get(key)} (here {here.get(key)})" for key in differing)
         raise ValueError(f"{path} was trained with {printable(told)}: set the same, or copy the file elsewhere")
 
 
-def _computed_with(config: Config) -> dict[str, Any]:
-    """Return the settings that outputs depend on beside the weights."""
-    dataset = {f"dataset.{key}": config["dataset"].get(key) for key in ("mean", "std", "size")}
-    return {f"loss.{key}": value for key, value in config["loss"].items()} | dataset
+@torch.no_grad()
+def same_outputs(a: Objective, b: Objective, num_features: int) -> bool:
+    """Tell whether two heads give the same logits, probabilities and OOD scores of any features."""
+    features = 10 * torch.randn(64, num_features, generator=torch.Generator().manual_seed(0))
+    z_a, z_b = (head.cpu().eval().logits(features) for head in (deepcopy(a), deepcopy(b)))
+    pairs = ((z_a, z_b), (a.log_probs(z_a), b.log_probs(z_b)), (a.ood_score(z_a), b.ood_score(z_b)))
+    return all(x.shape == y.shape and bool(torch.allclose(x, y)) for x, y in pairs)
 
 
 def stored_weights(path: Path, data: bytes) -> Mapping[str, Tensor]:

@@ -57,7 +57,9 @@ def command_of_record(config: Config, provenance: Mapping[str, Any]) -> str | No
         nodes = {name: node for name, node in provenance["detector"].items() if not name.endswith(SELECTED)}
         of_images = {name: node for name, node in nodes.items() if needs_images(node)}
         of_outputs = {name: node for name, node in nodes.items() if name not in of_images}
-        dataset = _rooted(config["dataset"], provenance.get("roots", {}), config.get("data_root"))
+        dataset = config["dataset"]
+        if "roots" in provenance:  # early records lack them
+            dataset = _rooted(dataset, provenance["roots"], config.get("data_root"))
         ood = dict(provenance["ood"])
         recorded = {"dataset": dataset, "ood": ood, "detector": of_outputs, "image_detector": of_images}
     except (KeyError, AttributeError, TypeError, ValueError):  # a published record is not trusted; early ones lack them
@@ -92,18 +94,25 @@ def _sets(config: Config) -> list[str]:
 
     Raises ValueError for a set that is neither.
     """
-    known = [check_name("ood", name) for name in config["ood"]]
-    known = [name for name in known if name in conf_files("ood")]
+    targets = {name: yaml.safe_load(file.read_text("utf-8"))["_target_"] for name, file in conf_files("ood").items()}
+    nodes = {check_name("ood", name): node for name, node in config["ood"].items()}
+    known = [name for name, node in nodes.items() if name in targets and node.get("_target_") in (None, targets[name])]
     others = {name: node for name, node in config["ood"].items() if name not in known}
-    return [f"ood=[{','.join(known)}]", *(_other_set(name, node) for name, node in others.items())]
+    lists = [f"ood.{name}.list={_quoted(node['list'])}" for name, node in others.items() if "list" in node]
+    return [f"ood=[{','.join(known)}]", *(_other_set(name, node) for name, node in others.items()), *lists]
 
 
 def _elsewhere(config: Config) -> list[str]:
-    """Return the overrides of images that do not lie below the data root."""
+    """Return the overrides of images that do not lie below the data root. Raises ValueError for what is no path."""
     nodes = {f"dataset.{part}": config["dataset"].get(part) for part in ("train", "test")}
     nodes |= {f"ood.{name}": node for name, node in config["ood"].items()}
+    if config.get("validation", {}).get("images"):
+        nodes["validation.ood"] = config["validation"]["ood"]
     roots = {key: node.get("root") for key, node in nodes.items() if isinstance(node, dict)}
-    return [f"{key}.root={_quoted(r)}" for key, r in roots.items() if r not in (None, "", config.get("data_root"))]
+    others = {key: root for key, root in roots.items() if root not in (None, config.get("data_root"))}
+    if strange := [root for root in others.values() if not isinstance(root, str) or "${" in root]:
+        raise ValueError(f"root={strange[0]!r} is no path")
+    return [f"{key}.root={_quoted(root)}" for key, root in others.items()]
 
 
 def _other_set(name: str, node: Config) -> str:

@@ -7,6 +7,7 @@ from sys import intern
 from typing import Any
 
 LOCATION_KEYS = ("root", "path", "digest", "images")  # keys of a set: where it lies; its number of images is counted
+IMAGE_LIST = "oodbench.data.imglist"
 USUAL = (("split", "test"), ("exclude_classes", "[]"))
 
 
@@ -26,7 +27,7 @@ def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
 def set_settings(configured: Any) -> dict[str, str]:
     """Return the settings of an OOD set, such as its corruption, without its places and what holds of all sets."""
     known = flatten(configured) if isinstance(configured, Mapping) else {}
-    if PurePath(known.get("list", "")).is_absolute():
+    if "list" in known and str(configured.get("_target_")) == IMAGE_LIST:  # its path is this machine's
         known["list"] = PurePath(known["list"]).name
     return {key: value for key, value in known.items() if key not in LOCATION_KEYS and (key, value) not in USUAL}
 
