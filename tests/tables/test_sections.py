@@ -69,11 +69,14 @@ def test_another_protocol_is_another_section(tmp_path: Path, other: dict[str, di
     assert [len(table.rows) for table in sections(tmp_path)] == [1, 1]
 
 
-def test_what_compares_nothing_stands_last(tmp_path: Path) -> None:
-    for loss, epochs in (("a", 30), ("a", 12), ("b", 12), ("a", 10), ("b", 10), ("a", 1)):
-        add_run(tmp_path, loss, config={"recipe": {"epochs": epochs}})
-    add_run(tmp_path, "a", seed=1, config={"recipe": {"epochs": 30}})  # a second seed is the same row
-    assert [group[0].epochs for group in by_protocol(load_runs(tmp_path).runs)] == [12, 10, 30, 1]
+def test_the_table_of_most_rows_stands_first(tmp_path: Path) -> None:
+    rows = {30: "a", 20: "ab", 12: "abc", 10: "abc", 1: "a"}
+    for epochs, losses in rows.items():
+        for loss in losses:
+            add_run(tmp_path, loss, config={"recipe": {"epochs": epochs}})
+    for seed in (1, 2):  # further seeds are the same row
+        add_run(tmp_path, "a", seed=seed, config={"recipe": {"epochs": 30}})
+    assert [group[0].epochs for group in by_protocol(load_runs(tmp_path).runs)] == [12, 10, 20, 30, 1]
 
 
 def test_configurations_that_differ_elsewhere_are_two_rows(tmp_path: Path) -> None:

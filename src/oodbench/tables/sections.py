@@ -97,9 +97,12 @@ def _columns(runs: Iterable[Result], fpr: str) -> list[Column]:
 
 
 def by_protocol(runs: Iterable[Result], by: Sequence[str] = ()) -> list[list[Result]]:
-    """Return one data set's runs in groups that may share a table, the largest training first, single rows last."""
+    """Return one data set's runs in groups that may share a table.
+
+    The table of most rows comes first; of equally many, that of the largest training.
+    """
     runs = sorted(runs, key=lambda run: (-run.train_images, -(run.epochs or 0), protocol(run, by)))
     groups: dict[str, list[Result]] = {}
     for run in runs:
         groups.setdefault(protocol(run, by), []).append(run)
-    return sorted(groups.values(), key=lambda group: len({row_of(run, by) for run in group}) == 1)
+    return sorted(groups.values(), key=lambda group: -len({row_of(run, by) for run in group}))
