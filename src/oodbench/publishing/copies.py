@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from oodbench.evaluation.metric import key_of
 from oodbench.report.card import write_card
@@ -18,13 +18,6 @@ from oodbench.tables.load import load_run
 DATA_ROOT = "data"  # conf/train.yaml's default, instead of the machine's own
 NO_PATHS = ("near", "note")  # keys of names and words
 IDENTITY = ("name", "dataset", "backbone", "loss", "recipe")  # blocks that the run's hash is of
-
-
-class Published(NamedTuple):
-    """What `publish_all` did."""
-
-    copies: list[Path]  # folders
-    failed: dict[Path, str]  # {folder of a run: why it was not published}
 
 
 def publish(path: Path, target: Path, keep: Callable[[str, str], bool]) -> Path:
@@ -55,12 +48,16 @@ def publish(path: Path, target: Path, keep: Callable[[str, str], bool]) -> Path:
     return copy.path
 
 
-def publish_all(folders: Iterable[Path], target: Path, keep: Callable[[str, str], bool]) -> Published:
+def publish_all(
+    folders: Iterable[Path], target: Path, keep: Callable[[str, str], bool]
+) -> tuple[list[Path], dict[Path, str]]:
     """Copy finished runs with their cards, the data of their figures and their ensembles, as `publish` does.
 
-    A run that no table or figure can be made of is not copied; the others are.
+    Returns the folders of the copies, and {folder of a run: why it is not copied} of those of which no table or figure
+    can be made.
     """
-    copies, failed = [], {}
+    copies: list[Path] = []
+    failed: dict[Path, str] = {}
     for folder in folders:
         try:
             with errors_name(folder):
@@ -72,7 +69,7 @@ def publish_all(folders: Iterable[Path], target: Path, keep: Callable[[str, str]
                 publish_ensemble(folder.parent, target)
         except (OSError, ValueError) as error:
             failed[folder] = str(error)
-    return Published(copies, failed)
+    return copies, failed
 
 
 def with_decimals(node: Any) -> Any:
